@@ -1,0 +1,40 @@
+"""Every way to fail that a person can do something about, each with its exit code."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the process's exit status says; the same for every command."""
+
+    OK = 0
+    DISAGREE = 1
+    USAGE = 2
+    CANNOT = 3
+    UNREADABLE = 4
+    INCONCLUSIVE = 5
+
+
+class SwiotlbTopError(Exception):
+    """One line for stderr: what is wrong and what to do about it."""
+
+    exit_code: Exit = Exit.CANNOT
+
+
+class CannotError(SwiotlbTopError):
+    """This machine, kernel or privilege cannot do what was asked (exit 3)."""
+
+    exit_code = Exit.CANNOT
+
+
+class UnreadableError(SwiotlbTopError):
+    """An input file cannot be read or believed (exit 4)."""
+
+    exit_code = Exit.UNREADABLE
+
+
+class UsageError(SwiotlbTopError):
+    """The command line asks for something that is not there (exit 2)."""
+
+    exit_code = Exit.USAGE

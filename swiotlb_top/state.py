@@ -1,0 +1,88 @@
+"""The allocator's state as it was read out of a running kernel.
+
+What :mod:`swiotlb_top.probes` reads at attach and what stands at the head of a trace: plain
+data, raw as the kernel had it, so that everything derived from it can be derived again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+INVALID_PHYS_ADDR: Final = 0xFFFF_FFFF_FFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class AreaState:
+    """``struct io_tlb_area``: used slots and the slot (from the area's first) to search next."""
+
+    used: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """``struct io_tlb_pool`` with its slots, one list per member of ``struct io_tlb_slot``.
+
+    ``begin_ns``..``end_ns`` is when it was copied. ``list_``, ``orig_addr``, ``alloc_size`` and
+    ``pad_slots`` have ``nslabs`` entries (``pad_slots`` is all zero on kernels before 6.10).
+    """
+
+    address: int
+    start: int
+    nslabs: int
+    nareas: int
+    area_nslabs: int
+    transient: bool
+    begin_ns: int
+    end_ns: int
+    areas: tuple[AreaState, ...]
+    list_: tuple[int, ...]
+    orig_addr: tuple[int, ...]
+    alloc_size: tuple[int, ...]
+    pad_slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemState:
+    """``struct io_tlb_mem``: one allocator and its pools in search order (newest first).
+
+    The last three are -1 where this kernel does not keep them (no CONFIG_DEBUG_FS, not dynamic).
+    """
+
+    address: int
+    nslabs: int
+    can_grow: bool
+    dynamic: bool
+    default_nslabs: int
+    default_nareas: int
+    phys_limit: int
+    pools: tuple[PoolState, ...]
+    total_used: int
+    used_hiwater: int
+    transient_nslabs: int
+    settled: bool = True
+    """No operation touched a pool while it was copied; else the state proves nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceName:
+    """Who a ``struct device`` address is: "0000:00:04.0", its driver, its bus. Empty where unknown."""
+
+    dev: int
+    name: str
+    driver: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelInfo:
+    """The kernel a stream comes from."""
+
+    release: str
+    machine: str
+    boot_id: str
+    cpus: int
+    features: tuple[str, ...]
+    """Feature words the revision is chosen from, e.g. "dynamic", "pad_slots", "find_slots"."""
+    hooks: tuple[tuple[str, str], ...]
+    """Logical hook and how it was attached, e.g. ("find_slots", "fexit swiotlb_find_slots")."""
