@@ -197,7 +197,17 @@ def _find(f: _Fields) -> Find:
 def _map(f: _Fields) -> Map:
     end, took, cpu, _, flags, dev, _, orig, size, result, mask, attrs = f
     return Map(
-        _entry(end, took), end, cpu, bool(flags & _FLAG_MIGRATED), dev, orig, size, mask, _direction(flags), attrs, result
+        _entry(end, took),
+        end,
+        cpu,
+        bool(flags & _FLAG_MIGRATED),
+        dev,
+        orig,
+        size,
+        mask,
+        _direction(flags),
+        attrs,
+        result,
     )
 
 

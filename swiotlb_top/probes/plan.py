@@ -172,7 +172,8 @@ def make(
                 break
     _need(placed, refused)
     _one_eye_on_mappings(placed)
-    return Plan(tuple(_or_derived(hook, placed) for hook in HOOKS if layout.dynamic or not hook.dynamic_only), layout.dynamic)
+    hooks = (hook for hook in HOOKS if layout.dynamic or not hook.dynamic_only)
+    return Plan(tuple(_or_derived(hook, placed) for hook in hooks), layout.dynamic)
 
 
 def _fentry(hook: Hook, layout: Layout) -> str | None:

@@ -18,7 +18,7 @@ from swiotlb_top import bpf_files
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import plan as planning
-from swiotlb_top.probes.plan import Attachment, How, Plan
+from swiotlb_top.probes.plan import Attachment, How
 from swiotlb_top.probes.ring import Ring
 
 RING_BYTES: Final = 16 << 20
@@ -110,7 +110,7 @@ class Program:
             try:
                 self._load(layout)
                 break
-            except _Refused as refusal:
+            except _RefusedError as refusal:
                 refused[refusal.attachment.hook.name, refusal.attachment.how] = refusal.reason
         self.ring = Ring(self._bpf["records"].map_fd, ring_bytes)
         self._reader = self._bpf.load_func(b"read_kernel_memory", self._bcc.BPF.RAW_TRACEPOINT)
@@ -179,7 +179,7 @@ class Program:
     def _load(self, layout: Layout) -> None:
         """Compile for the present plan and attach it.
 
-        :raises _Refused: the kernel turned one attachment down.
+        :raises _RefusedError: the kernel turned one attachment down.
         """
         source = bpf_files.directory()
         os.environ["BCC_KERNEL_SOURCE"] = str(source / "headers")
@@ -201,7 +201,7 @@ class Program:
                     self._unload()
                     if "Operation not permitted" in said or "super-user" in str(error):
                         raise CannotError(_why_not_loaded(said, error)) from None
-                    raise _Refused(attachment, _last_line(said) or str(error)) from None
+                    raise _RefusedError(attachment, _last_line(said) or str(error)) from None
 
     def _cflags(self, layout: Layout, source: Path) -> list[str]:
         defines = {
@@ -242,7 +242,7 @@ class Program:
         self._bpf = None
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The kernel turned an attachment down; another plan may do."""
 
     def __init__(self, attachment: Attachment, reason: str) -> None:
@@ -293,7 +293,10 @@ def _last_line(said: str) -> str:
 def _why_not_loaded(said: str, error: Exception) -> str:
     """One line out of what BCC and libbpf print to stderr."""
     if "not permitted" in said or "super-user" in str(error):
-        return "the kernel refuses BPF programs here: run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN), outside sandboxes and lockdown"
+        return (
+            "the kernel refuses BPF programs here: run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN), "
+            "outside sandboxes and lockdown"
+        )
     lines = [line for line in said.splitlines() if "error" in line.lower()] or said.splitlines() or [str(error)]
     return f"the BPF program cannot be loaded: {lines[0].strip()}"
 

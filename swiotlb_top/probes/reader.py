@@ -85,7 +85,8 @@ class Reader:
         at = self._layout.at
         name = self._string(self._pointer(dev + at("device", "kobj") + at("kobject", "name")))
         driver = self._pointer(dev + at("device", "driver"))
-        return DeviceName(dev, name, self._string(self._pointer(driver + at("device_driver", "name"))) if driver else "")
+        driver_name = self._string(self._pointer(driver + at("device_driver", "name"))) if driver else ""
+        return DeviceName(dev, name, driver_name)
 
     def _listed_pools(self, mem: int, raw: bytes) -> list[int]:
         """``mem->pools``: newest first, as ``list_add_rcu()`` leaves them."""

@@ -56,7 +56,9 @@ class Ring:
         at = begin & self._mask
         stretch = bytes(self._data[at : at + waiting * _STRIDE])
         headers = memoryview(stretch).cast("I")[::_STRIDE_U32].tolist()
-        whole = next((i for i, head in enumerate(headers) if head & _BUSY), waiting) if max(headers) & _BUSY else waiting
+        whole = waiting
+        if max(headers) & _BUSY:
+            whole = next(i for i, head in enumerate(headers) if head & _BUSY)
         if not whole:
             return b""
         words = memoryview(stretch)[: whole * _STRIDE].cast("Q")

@@ -38,7 +38,7 @@ class Session:
             self._reader = Reader(self.program, self._layout)
             self._mem = self._reader.default_mem()
             if not self.sizes().nslabs:
-                raise CannotError("swiotlb is off on this kernel (no device needs it, or swiotlb=noforce): nothing to watch")
+                raise CannotError("swiotlb is off on this kernel (no device needs it, or swiotlb=noforce)")
         except BaseException:
             self.program.close()
             raise
@@ -65,10 +65,10 @@ class Session:
         """The records that came since the last call, packed."""
         return self.program.ring.drain()
 
-    def settle(self) -> tuple[MemState, bytes]:
+    def settle(self) -> tuple[MemState, bytes, bytes]:
         """Read the state so that each pool's copy overlaps no operation on it.
 
-        Returns the state and the records from its beginning on.  Pools that an operation touched
+        Returns the state, the records from before it, and those from its beginning on.  Pools that an operation touched
         while they were copied are copied again; where traffic leaves no quiet moment after
         twenty tries, the state comes back with ``settled=False``.
         """
@@ -83,8 +83,8 @@ class Session:
             elif dirty:
                 state = self._again(state, dirty)
             else:
-                return state, _from(seen, min(pool.begin_ns for pool in state.pools))
-        return replace(state, settled=False), seen
+                return (state, *_split(seen, min(pool.begin_ns for pool in state.pools)))
+        return replace(state, settled=False), seen, b""
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         """Names of the devices that show themselves in these records."""
@@ -128,8 +128,11 @@ def _grew(state: MemState, records: bytes) -> bool:
     )
 
 
-def _from(records: bytes, begin_ns: int) -> bytes:
-    """Leave out what was over before ``begin_ns``."""
+def _split(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
+    """What was over before ``begin_ns``, and the rest."""
     size = events.RECORD.size
-    whole = (records[at : at + size] for at in range(0, len(records), size))
-    return b"".join(one for one in whole if int.from_bytes(one[:8], "little") >= begin_ns)
+    parts: tuple[list[bytes], list[bytes]] = ([], [])
+    for at in range(0, len(records), size):
+        one = records[at : at + size]
+        parts[int.from_bytes(one[:8], "little") >= begin_ns].append(one)
+    return b"".join(parts[0]), b"".join(parts[1])

@@ -1,0 +1,1 @@
+"""Shows a snapshot of swiotlb to Prometheus."""

@@ -1,0 +1,113 @@
+"""Why a mapping fails, in a word and in a sentence: what the kernel's "buffer is full" hides."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from swiotlb_top.allocator.allocator import Allocator
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, MAX_ALLOC_BYTES, nr_slots
+from swiotlb_top.allocator.pool import Pool
+from swiotlb_top.allocator.request import NO_BOUNDARY, Request
+
+
+class Cause(Enum):
+    """Why no slots were had."""
+
+    NOT_INITIALISED = "not_initialised"
+    TOO_LARGE = "too_large"
+    EXHAUSTED = "exhausted"
+    FRAGMENTED = "fragmented"
+    MISALIGNED = "misaligned"
+    BOUNDARY = "boundary"
+    CANNOT_GROW = "cannot_grow"
+    GROW_FAILED = "grow_failed"
+
+
+class Explanation(NamedTuple):
+    """Why a request fails.
+
+    ``cause`` is what stood at the end; ``pools_cause`` is what was wrong with the pools that are
+    there. They differ on a dynamic kernel, which would have grown.
+    """
+
+    cause: Cause
+    pools_cause: Cause
+    sentence: str
+    needed_slots: int
+    longest_free_slots: int
+    """The longest free run in any area that the search asks."""
+
+
+class _Room(NamedTuple):
+    """What the areas that a search asks have left."""
+
+    free_slots: int
+    nslabs: int
+    longest_free_slots: int
+
+
+def explain(allocator: Allocator, cpu: int, request: Request) -> Explanation | None:
+    """Why ``swiotlb_find_slots()`` on ``cpu`` fails; None where the pools have room.
+
+    On a dynamic kernel that may grow, the answer supposes that it failed all the same.
+    """
+    needed = nr_slots(request.alloc_size_bytes)
+    # Where nareas is no power of two, the kernel asks some areas twice.
+    asked = list(dict.fromkeys(allocator.attempts(cpu)))
+    room = _room(asked)
+    if not allocator.nslabs:
+        return _explained(Cause.NOT_INITIALISED, "swiotlb has no memory", needed, room)
+    if request.alloc_size_bytes > MAX_ALLOC_BYTES:
+        why = f"needs {needed} contiguous slots, no mapping can have more than {IO_TLB_SEGSIZE} (256 KiB)"
+        return _explained(Cause.TOO_LARGE, why, needed, room)
+    if allocator.find_slots(cpu, request):
+        return None
+    cause, why = _pools_cause(asked, request, needed, room)
+    if not allocator.dynamic:
+        return _explained(cause, why, needed, room)
+    if not allocator.can_grow:
+        return Explanation(Cause.CANNOT_GROW, cause, f"{why}, and swiotlb may not grow", needed, room[2])
+    why = f"{why}, and no transient pool of {needed} slots could be had"
+    return Explanation(Cause.GROW_FAILED, cause, why, needed, room.longest_free_slots)
+
+
+def _explained(cause: Cause, sentence: str, needed: int, room: _Room) -> Explanation:
+    return Explanation(cause, cause, sentence, needed, room.longest_free_slots)
+
+
+def _room(asked: list[tuple[Pool, int]]) -> _Room:
+    return _Room(
+        sum(pool.free_slots(area) for pool, area in asked),
+        sum(pool.area_nslabs for pool, _ in asked),
+        max((pool.longest_free_slots(area) for pool, area in asked), default=0),
+    )
+
+
+def _pools_cause(asked: list[tuple[Pool, int]], request: Request, needed: int, room: _Room) -> tuple[Cause, str]:
+    """What is wrong with the pools: too little, too scattered, or nowhere a start that will do."""
+    if room.free_slots < needed:
+        return Cause.EXHAUSTED, f"needs {needed} slots, {room.free_slots} of {room.nslabs} are free"
+    allowed = [(p, a) for p, a in asked if min(p.longest_free_slots(a), p.free_slots(a)) >= needed]
+    if room.longest_free_slots < needed:
+        return Cause.FRAGMENTED, f"needs {needed} contiguous slots, longest free run {room.longest_free_slots}"
+    # An area gives out no more than its own number, even where a run reaches into the next.
+    if not allowed:
+        return Cause.EXHAUSTED, f"needs {needed} slots, no area with such a free run may give out as many"
+    unbounded = request._replace(limits=request.limits._replace(seg_boundary_mask=NO_BOUNDARY))
+    if any(pool.search(area, unbounded) >= 0 for pool, area in allowed):
+        segment_slots = (request.limits.seg_boundary_mask + 1) >> 11
+        why = f"needs {needed} contiguous slots inside one segment of {segment_slots}"
+        return Cause.BOUNDARY, f"{why}; each aligned free run crosses a segment boundary"
+    return (
+        Cause.MISALIGNED,
+        f"needs {needed} contiguous slots at an aligned address; the longest free run has "
+        f"{room.longest_free_slots}, none begins aligned where the search looks ({_alignment_words(request)})",
+    )
+
+
+def _alignment_words(request: Request) -> str:
+    masks = [f"alloc_align_mask {request.alloc_align_mask:#x}"] if request.alloc_align_mask else []
+    if request.limits.min_align_mask:
+        masks.append(f"min_align_mask {request.limits.min_align_mask:#x}")
+    return ", ".join(masks) or "to a page"

@@ -1,0 +1,37 @@
+"""How large a pool the kernel adds when it grows (``swiotlb_dyn_alloc()``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from swiotlb_top.allocator.geometry import (
+    IO_TLB_MIN_SLABS,
+    IO_TLB_SEGSIZE,
+    MAX_PAGE_ORDER,
+    SLABS_PER_PAGE,
+    align_up,
+)
+
+LARGEST_POOL_NSLABS = SLABS_PER_PAGE << MAX_PAGE_ORDER
+"""The page allocator gives no larger block (since 6.7 asked for at once, before that by halving)."""
+
+
+def limit_nareas(nareas: int, nslabs: int) -> int:
+    """Areas a pool of ``nslabs`` can have at most, as ``limit_nareas()``."""
+    return min(nareas, nslabs // IO_TLB_SEGSIZE)
+
+
+def grow_sizes(default_nslabs: int, default_nareas: int) -> Iterator[tuple[int, int]]:
+    """The ``(nslabs, nareas)`` that ``swiotlb_alloc_pool()`` tries for growth, largest first.
+
+    Which of them is had depends on free pages, which only the kernel knows.
+    """
+    nslabs, nareas = default_nslabs, default_nareas
+    if nslabs > LARGEST_POOL_NSLABS:
+        nslabs = LARGEST_POOL_NSLABS
+        nareas = limit_nareas(nareas, nslabs)
+    yield nslabs, nareas
+    while nslabs > IO_TLB_MIN_SLABS:
+        nslabs = align_up(nslabs >> 1, IO_TLB_SEGSIZE - 1)
+        nareas = limit_nareas(nareas, nslabs)
+        yield nslabs, nareas

@@ -1,0 +1,378 @@
+"""One memory pool: its slots, areas and live mappings (``struct io_tlb_pool``).
+
+Free slots are bit masks, a Python int a slot set; the kernel's ``list`` follows from them
+(:mod:`swiotlb_top.allocator.runs`). ``search`` says where ``swiotlb_search_pool_area()`` would
+go, ``take`` and ``release`` are what it and ``swiotlb_release_slots()`` do, and each returns
+what ``undo`` needs, so that orders of events can be tried and taken back.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from swiotlb_top.allocator.alignment import AlignmentRule, Walk, WalkClass, align_slot_address, walk_of
+from swiotlb_top.allocator.geometry import (
+    IO_TLB_SEGSIZE,
+    IO_TLB_SHIFT,
+    IO_TLB_SIZE,
+    NOT_FOUND,
+    PAGE_SIZE,
+    SLOT_SET_SHIFT,
+    slot_addr,
+    spans_boundary,
+)
+from swiotlb_top.allocator.request import Request
+from swiotlb_top.allocator.runs import EVERY, ONES, SHIFTS, longest_run, run_length
+
+_OFFSET_IN_SLOT: Final = IO_TLB_SIZE - 1
+_OFFSET_IN_SET: Final = IO_TLB_SEGSIZE - 1
+UNKNOWN_DEVICE: Final = 0
+
+
+class Mapping(NamedTuple):
+    """Slots in use. ``slot`` is the first of ``nslots``, of which ``pad_slots`` precede the buffer.
+
+    ``alloc_size_bytes`` is what was asked, padding included. Where the mapping was found in a
+    snapshot it lacks the bytes before the buffer in its first slot (the kernel does not keep
+    them), and ``dev`` is :data:`UNKNOWN_DEVICE`.
+    """
+
+    slot: int
+    nslots: int
+    pad_slots: int
+    alloc_size_bytes: int
+    orig_addr: int
+    dev: int
+
+
+class Undo(NamedTuple):
+    """How things were before one ``take`` or ``release``: for :meth:`Pool.undo`, last one first."""
+
+    mapping: Mapping
+    taken: bool
+    free: int
+    bound: int
+    area_index: int
+    unsettled: bool
+
+
+class Pool:
+    """A pool as ``swiotlb_init_io_tlb_pool()`` leaves it: all slots free, each area from its first.
+
+    :param address: of ``struct io_tlb_pool``, an identity only.
+    :param start: physical address of the first slot (the kernel's are page-aligned).
+    :param nslabs: slots, at least ``nareas``; any number, the last slot set may be short.
+    :param rule: how this kernel aligns, see :data:`swiotlb_top.allocator.revision.REVISIONS`.
+    :raises ValueError: no area, or areas without a slot.
+
+    Slots count from the pool's first. ``area_used`` and ``area_index`` are the kernel's
+    ``areas[i].used`` and ``areas[i].index``.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_free",
+        "_live",
+        "_rule",
+        "_unsettled",
+        "_walks",
+        "address",
+        "area_index",
+        "area_nslabs",
+        "area_used",
+        "nareas",
+        "nslabs",
+        "start",
+        "transient",
+    )
+
+    def __init__(
+        self,
+        address: int,
+        start: int,
+        nslabs: int,
+        nareas: int,
+        transient: bool = False,
+        *,
+        rule: AlignmentRule = align_slot_address,
+    ) -> None:
+        if not 1 <= nareas <= nslabs:
+            raise ValueError(f"{nslabs} slots cannot be {nareas} areas")
+        self.address = address
+        self.start = start
+        self.nslabs = nslabs
+        self.nareas = nareas
+        self.transient = transient
+        self.area_nslabs = nslabs // nareas
+        self.area_used = [0] * nareas
+        self.area_index = [0] * nareas
+        self._free = [ONES[min(IO_TLB_SEGSIZE, nslabs - first)] for first in range(0, nslabs, IO_TLB_SEGSIZE)]
+        # No run in a slot set is longer than its bound. Taking keeps that true; releasing raises
+        # the bound; a search that finds no run lowers it. Full sets cost one comparison.
+        self._bound = [IO_TLB_SEGSIZE] * len(self._free)
+        self._live: dict[int, Mapping] = {}
+        # Mappings of a snapshot taken between find_slots and the end of map: where the buffer
+        # begins is not known yet, so each of their slots may be it.
+        self._unsettled: dict[int, Mapping] = {}
+        self._rule = rule
+        self._walks: dict[WalkClass, Walk] = {}
+
+    def search(self, area_index: int, request: Request) -> int:
+        """The slot ``swiotlb_search_pool_area()`` would take, or -1. Changes nothing.
+
+        :raises ValueError: ``alloc_size_bytes`` is 0 (the kernel's BUG_ON).
+        """
+        orig_addr, alloc_size_bytes, alloc_align_mask, limits = request
+        nslots = (alloc_size_bytes + _OFFSET_IN_SLOT) >> IO_TLB_SHIFT
+        if nslots < 1:
+            raise ValueError("a request needs at least one slot")
+        area_nslabs = self.area_nslabs
+        if nslots > area_nslabs - self.area_used[area_index] or nslots > IO_TLB_SEGSIZE:
+            return NOT_FOUND
+        walk_class = (alloc_align_mask, limits, alloc_size_bytes >= PAGE_SIZE, not orig_addr)
+        walk = self._walks.get(walk_class)
+        if walk is None:
+            walk = self._walks[walk_class] = walk_of(self._rule, self.start, self.nslabs, walk_class)
+        period, step, stride, match_mask, aligned, _, _, _, _ = walk
+        if not period:
+            return self._search_slot_by_slot(area_index, nslots, orig_addr, walk)
+
+        base = area_index * area_nslabs
+        end = base + area_nslabs
+        index = self.area_index[area_index]
+        aligned += (orig_addr & match_mask) >> IO_TLB_SHIFT
+        begin = base + index
+        begin += (aligned - begin) & (period - 1)
+        slot = self._first_fit(begin, end, nslots, walk)
+        if slot >= 0 or not index:
+            return slot
+        # The last step before the wrap is a whole stride and may overshoot the area's end.
+        # It counts in slots_checked, so the search ends that much before it comes round.
+        last = begin + (end - 1 - begin) // step * step
+        overshoot = max(last + stride - end, 0) if begin < end else 0
+        begin = base + ((aligned - base) & (period - 1))
+        return self._first_fit(begin, base + index - overshoot, nslots, walk)
+
+    def _first_fit(self, begin: int, end: int, nslots: int, walk: Walk) -> int:
+        """The first of begin, begin + step, ... < end that starts a free run of ``nslots``."""
+        _, step, _, _, _, boundary_slots, boundary_shift, _, _ = walk
+        every = EVERY[step]
+        shifts = SHIFTS[nslots]
+        bound = self._bound
+        offset = begin & _OFFSET_IN_SET
+        for slot_set in range(begin >> SLOT_SET_SHIFT, (end + _OFFSET_IN_SET) >> SLOT_SET_SHIFT):
+            if bound[slot_set] >= nslots:
+                starts = self._free[slot_set]
+                for shift in shifts:
+                    starts &= starts >> shift
+                if not starts:
+                    bound[slot_set] = nslots - 1
+                starts = (starts >> offset) & every
+                while starts:
+                    lowest = starts & -starts
+                    slot = (slot_set << SLOT_SET_SHIFT) + offset + lowest.bit_length() - 1
+                    if slot >= end:
+                        return NOT_FOUND
+                    if not boundary_slots or not spans_boundary(slot, nslots, boundary_shift, boundary_slots):
+                        return slot
+                    starts ^= lowest
+            offset = begin & (step - 1)
+        return NOT_FOUND
+
+    def _search_slot_by_slot(self, area_index: int, nslots: int, orig_addr: int, walk: Walk) -> int:
+        """The kernel's loop as it stands, for alignments that are no arithmetic progression."""
+        alloc_align_mask, _, stride = walk.alignment
+        base = area_index * self.area_nslabs
+        index = self.area_index[area_index]
+        slots_checked = 0
+        while slots_checked < self.area_nslabs:
+            slot = base + index
+            tlb_addr = slot_addr(walk.tbl_dma_addr, slot)
+            step = 1
+            if not (tlb_addr & alloc_align_mask or (tlb_addr ^ orig_addr) & walk.match_mask):
+                step = stride
+                fits = self.free_run(slot) >= nslots
+                boundary_slots = walk.boundary_slots
+                if fits and not (boundary_slots and spans_boundary(slot, nslots, walk.boundary_shift, boundary_slots)):
+                    return slot
+            index += step
+            if index >= self.area_nslabs:
+                index = 0
+            slots_checked += step
+        return NOT_FOUND
+
+    def take(self, slot: int, request: Request, dev: int) -> Undo:
+        """Commit a request to the slots from ``slot`` on, as the found path of the search does.
+
+        :raises ValueError: not all of these slots are free, they leave their slot set, or the first
+            lies in no area.
+        """
+        orig_addr, alloc_size_bytes, alloc_align_mask, limits = request
+        nslots = (alloc_size_bytes + _OFFSET_IN_SLOT) >> IO_TLB_SHIFT
+        if not (0 <= slot < self.nareas * self.area_nslabs and 0 < nslots <= IO_TLB_SEGSIZE):
+            raise ValueError(f"{nslots} slots cannot be taken from slot {slot}")
+        slot_set = slot >> SLOT_SET_SHIFT
+        free = self._free[slot_set]
+        slots = ONES[nslots] << (slot & _OFFSET_IN_SET)
+        if slots & ~free:
+            raise ValueError(f"slots {slot}..{slot + nslots - 1} are not free")
+        pad_slots = (orig_addr & limits[1] & alloc_align_mask) >> IO_TLB_SHIFT if alloc_align_mask else 0
+        # Past the class's own __new__, which is slower: a tenth of a map and unmap.
+        mapping = tuple.__new__(Mapping, (slot, nslots, pad_slots, alloc_size_bytes, orig_addr, dev))
+        area_nslabs = self.area_nslabs
+        area = slot // area_nslabs
+        index = self.area_index[area]
+        undo = tuple.__new__(Undo, (mapping, True, free, self._bound[slot_set], index, False))
+
+        self._free[slot_set] = free ^ slots
+        self._live[slot + pad_slots] = mapping
+        self.area_used[area] += nslots
+        next_index = slot - area * area_nslabs + nslots
+        self.area_index[area] = next_index if next_index < area_nslabs else 0
+        return undo
+
+    def find_mapping(self, tlb_addr: int, min_align_mask: int) -> Mapping | None:
+        """The live mapping whose buffer begins in the slot of ``tlb_addr``, found as
+        ``swiotlb_release_slots()`` does; None where no mapping begins there."""
+        slot = (tlb_addr - (tlb_addr & min_align_mask & _OFFSET_IN_SLOT) - self.start) >> IO_TLB_SHIFT
+        return self._live.get(slot) or self._unsettled.get(slot)
+
+    def release(self, mapping: Mapping) -> Undo:
+        """Return a live mapping's slots to the free list, as ``swiotlb_release_slots()`` does.
+
+        :raises KeyError: the mapping is not live in this pool.
+        """
+        slot, nslots, pad_slots, _, _, _ = mapping
+        slot_set = slot >> SLOT_SET_SHIFT
+        unsettled = self._live.get(slot + pad_slots) is not mapping
+        area = slot // self.area_nslabs
+        free = self._free[slot_set]
+        bound = self._bound[slot_set]
+        undo = tuple.__new__(Undo, (mapping, False, free, bound, self.area_index[area], unsettled))
+
+        if unsettled:
+            self._forget_unsettled(mapping)
+        else:
+            del self._live[slot + pad_slots]
+        self._free[slot_set] = free | ONES[nslots] << (slot & _OFFSET_IN_SET)
+        # The new run is at most: an old one below, the released slots, an old one above.
+        self._bound[slot_set] = bound + bound + nslots
+        self.area_used[area] -= nslots
+        return undo
+
+    def undo(self, undo: Undo) -> None:
+        """Take back one ``take`` or ``release``; the latest first, nothing left out."""
+        mapping, taken, free, bound, index, unsettled = undo
+        slot_set = mapping.slot >> SLOT_SET_SHIFT
+        area = mapping.slot // self.area_nslabs
+        self._free[slot_set] = free
+        self._bound[slot_set] = bound
+        self.area_index[area] = index
+        if taken:
+            del self._live[mapping.slot + mapping.pad_slots]
+            self.area_used[area] -= mapping.nslots
+            return
+        self.area_used[area] += mapping.nslots
+        if unsettled:
+            self._remember_unsettled(mapping)
+        else:
+            self._live[mapping.slot + mapping.pad_slots] = mapping
+
+    def force(self, slot: int, request: Request, dev: int) -> tuple[Mapping, ...]:
+        """Take slots because the kernel did, whoever has them: what is in the way is released.
+
+        A run that would leave its slot set (or the pool) is cut there. There is no undo.
+
+        :returns: the mappings that were in the way.
+        :raises ValueError: the first slot lies in no area.
+        """
+        slot_set_end = min((slot | _OFFSET_IN_SET) + 1, self.nslabs)
+        size_bytes = min(request.alloc_size_bytes, (slot_set_end - slot) << IO_TLB_SHIFT)
+        nslots = (size_bytes + _OFFSET_IN_SLOT) >> IO_TLB_SHIFT
+        in_the_way = tuple(m for m in self.mappings() if m.slot < slot + nslots and slot < m.slot + m.nslots)
+        for mapping in in_the_way:
+            self.release(mapping)
+        self.take(slot, request._replace(alloc_size_bytes=size_bytes), dev)
+        return in_the_way
+
+    def restore(self, free: list[int], used: list[int], index: list[int], live: list[tuple[Mapping, bool]]) -> None:
+        """Become the pool a snapshot shows (:mod:`swiotlb_top.allocator.adopt`).
+
+        :param free: a bit mask a slot set.
+        :param used: of each area, as the kernel counts it.
+        :param index: of each area.
+        :param live: the mappings, each with whether it is known where its buffer begins.
+        """
+        self._free = list(free)
+        self._bound = [IO_TLB_SEGSIZE] * len(free)
+        self.area_used = list(used)
+        self.area_index = list(index)
+        self._live = {mapping.slot + mapping.pad_slots: mapping for mapping, settled in live if settled}
+        self._unsettled = {}
+        for mapping, settled in live:
+            if not settled:
+                self._remember_unsettled(mapping)
+
+    def mappings(self) -> tuple[Mapping, ...]:
+        """Every live mapping, in slot order."""
+        return tuple(sorted({*self._live.values(), *self._unsettled.values()}))
+
+    @property
+    def end(self) -> int:
+        """Address of the first byte after the pool."""
+        return slot_addr(self.start, self.nslabs)
+
+    @property
+    def used_slots(self) -> int:
+        """Slots in use, as ``mem_pool_used()`` sums them."""
+        return sum(self.area_used)
+
+    def free_slots(self, area_index: int) -> int:
+        """Slots the area may still give out: ``area_nslabs - used``, what the kernel asks first.
+
+        Not always the free slots inside it: where areas are no whole slot sets, a mapping may
+        reach into the next area, and counts in the one it began in.
+        """
+        return self.area_nslabs - self.area_used[area_index]
+
+    def free_run(self, slot: int) -> int:
+        """The kernel's ``slots[slot].list``: free slots from here to the end of the run, 0..128."""
+        return run_length(self._free[slot >> SLOT_SET_SHIFT], slot & _OFFSET_IN_SET)
+
+    def free_list(self) -> list[int]:
+        """``list`` of every slot."""
+        return [self.free_run(slot) for slot in range(self.nslabs)]
+
+    def longest_free_slots(self, area_index: int | None = None) -> int:
+        """The longest free run that begins in an area, or in any; 0..128 slots."""
+        if area_index is None:
+            return max(self.longest_free_slots(area) for area in range(self.nareas))
+        begin = area_index * self.area_nslabs
+        end = begin + self.area_nslabs
+        longest = 0
+        for slot_set in range(begin >> SLOT_SET_SHIFT, (end + _OFFSET_IN_SET) >> SLOT_SET_SHIFT):
+            first = slot_set << SLOT_SET_SHIFT
+            if self._bound[slot_set] <= longest:
+                continue
+            free = self._free[slot_set]
+            if end < first + IO_TLB_SEGSIZE:
+                # A run that begins here counts whole, one that begins beyond the end not at all.
+                offset = end - first
+                reaches_out = run_length(free, offset - 1)
+                free &= ONES[offset - 1 + reaches_out if reaches_out else offset]
+            if first < begin:
+                free &= ~ONES[begin - first]
+            elif end >= first + IO_TLB_SEGSIZE:
+                self._bound[slot_set] = longest_run(free)
+            longest = max(longest, longest_run(free))
+        return longest
+
+    def _remember_unsettled(self, mapping: Mapping) -> None:
+        for slot in range(mapping.slot, mapping.slot + mapping.nslots):
+            self._unsettled[slot] = mapping
+
+    def _forget_unsettled(self, mapping: Mapping) -> None:
+        for slot in range(mapping.slot, mapping.slot + mapping.nslots):
+            if self._unsettled[slot] is not mapping:
+                raise KeyError(f"{mapping} is not live")
+            del self._unsettled[slot]

@@ -1,0 +1,26 @@
+"""``swiotlb-top doctor``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from swiotlb_top.cli.options import JSON_HELP, examples
+from swiotlb_top.errors import Exit
+
+EPILOG = examples("swiotlb-top doctor", "swiotlb-top doctor --json")
+
+
+@click.command(epilog=EPILOG)
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+def doctor(as_json: bool) -> Exit:
+    """Say what can be seen on this kernel, how, and what is missing.
+
+    Exit status: 0 everything needed is there, 3 it is not.
+    """
+    from swiotlb_top.doctor import examine
+
+    report = examine()
+    click.echo(json.dumps(report.as_json()) if as_json else report.as_text())
+    return report.exit_code

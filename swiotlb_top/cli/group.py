@@ -1,0 +1,86 @@
+"""``swiotlb-top`` itself: the live screen, and the commands beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from swiotlb_top import __version__
+from swiotlb_top.cli import top
+from swiotlb_top.cli.doctor import doctor
+from swiotlb_top.cli.export import export
+from swiotlb_top.cli.options import examples, seconds_from
+from swiotlb_top.cli.record import record
+from swiotlb_top.cli.replay import replay
+from swiotlb_top.errors import Exit
+
+EPILOG = examples(
+    "swiotlb-top                          watch this machine",
+    "swiotlb-top -n 1                     one frame with a second's rates",
+    "swiotlb-top -n 1 -d 0 --json         the state now, as JSON",
+    "swiotlb-top --trace boot.swtrace     watch a recording",
+    "swiotlb-top record -o boot.swtrace --duration 10",
+    "swiotlb-top replay boot.swtrace      did the kernel do what it should?",
+)
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "-n",
+    "count",
+    type=click.IntRange(min=1),
+    metavar="COUNT",
+    help="Frames to print, one below the other. Default: until q.",
+)
+@click.option(
+    "-d",
+    "interval_s",
+    type=seconds_from(0.0),
+    default=1.0,
+    metavar="SECONDS",
+    help="Time between frames, in seconds; 0 with -n: do not wait, no rates. Default: 1.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of a screen; null is: not known.")
+@click.option(
+    "--source",
+    type=click.Choice(["auto", "live", "debugfs"]),
+    default="auto",
+    help="Probes, debugfs counters, or auto: the first that can be had, else a recording. Default: auto.",
+)
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Show a recording instead of this machine. Default: none.",
+)
+@click.version_option(__version__, prog_name="swiotlb-top")
+@click.pass_context
+def swiotlb_top(
+    context: click.Context, count: int | None, interval_s: float, as_json: bool, source: str, trace: Path | None
+) -> Exit:
+    """See what the kernel's bounce-buffer allocator (swiotlb) is doing, and why a mapping failed.
+
+    Without a command: a live screen. Not on a terminal: plain frames, one after another.
+
+    Exit status: 0 well or agree, 1 disagreement, 2 usage, 3 this machine cannot, 4 unreadable input, 5 inconclusive.
+    """
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if context.invoked_subcommand is not None:
+        if given:
+            raise click.UsageError(f"options of the screen do not go with the command {context.invoked_subcommand!r}")
+        return Exit.OK
+    if trace is not None and "source" in given:
+        raise click.UsageError("--trace and --source exclude each other")
+    if interval_s == 0 and count is None:
+        raise click.UsageError("-d 0 needs -n COUNT")
+    return top.show(count=count, interval_s=interval_s, as_json=as_json, source=source, trace=trace)
+
+
+for command in (record, replay, export, doctor):
+    swiotlb_top.add_command(command)

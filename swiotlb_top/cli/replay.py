@@ -1,0 +1,39 @@
+"""``swiotlb-top replay``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from swiotlb_top.cli.options import JSON_HELP, examples
+from swiotlb_top.errors import Exit
+
+EPILOG = examples(
+    "swiotlb-top replay disk.swtrace",
+    "swiotlb-top replay disk.swtrace --json | jq .disagree",
+    "swiotlb-top replay disk.swtrace --revision 6.6      what would 6.6 have done?",
+)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@click.option(
+    "--revision",
+    metavar="NAME",
+    help="The swiotlb revision to replay through. Default: the one the recording's kernel has.",
+)
+def replay(file: Path, as_json: bool, revision: str | None) -> Exit:
+    """Replay a recording through the reference allocator and judge it.
+
+    Exit status: 0 the kernel and the reference agree, 1 they do not, 5 inconclusive.
+    """
+    from swiotlb_top.report import replay as run
+
+    report = run(file, revision)
+    click.echo(json.dumps(report.as_json()) if as_json else report.as_text())
+    if report.damage:
+        click.echo(f"swiotlb-top: {report.damage}", err=True)
+    return report.exit_code

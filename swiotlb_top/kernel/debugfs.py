@@ -1,0 +1,102 @@
+"""What swiotlb itself tells through debugfs: four counters, of the default allocator and of each restricted pool.
+
+Mirrors ``swiotlb_create_debugfs_files()``: the directory is made wherever CONFIG_SWIOTLB and
+CONFIG_DEBUG_FS are set, and stays without files where swiotlb has no memory.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from swiotlb_top.errors import CannotError
+
+DEBUGFS_ROOT: Final = Path("/sys/kernel/debug")
+ABSENT: Final = -1
+"""A counter that this kernel does not keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """One allocator's debugfs files, in slots of 2 KiB.
+
+    ``used_hiwater_slots`` is -1 before 6.4 and where 7.3 does not keep it (no ``track_hiwater``
+    at boot: it then reads 0 while slots are used). ``transient_slots`` is -1 on a kernel without
+    CONFIG_SWIOTLB_DYNAMIC.
+    """
+
+    nslabs: int
+    used_slots: int
+    used_hiwater_slots: int
+    transient_slots: int
+
+
+def read_default(root: Path = DEBUGFS_ROOT) -> Counters:
+    """Read the default allocator's counters under ``root``/swiotlb.
+
+    :raises CannotError: debugfs is not mounted, may not be read, or swiotlb is not there or off.
+    """
+    try:
+        return _read(_directory(root))
+    except PermissionError as error:
+        raise _refused(root, error) from error
+    except FileNotFoundError as error:
+        raise CannotError(
+            "swiotlb is off (no memory is set aside): boot with swiotlb=force, or on a machine whose devices need it"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CannotError(f"{root}/swiotlb cannot be read: {error}") from error
+
+
+def read_restricted(root: Path = DEBUGFS_ROOT) -> tuple[tuple[str, Counters], ...]:
+    """Name and counters of each restricted pool (``rmem_swiotlb_device_init()``); empty where there is none."""
+    found = []
+    try:
+        for directory in sorted(path for path in (root / "swiotlb").iterdir() if path.is_dir()):
+            found.append((directory.name, _read(directory)))
+    except (OSError, ValueError):
+        # A pool goes with its device, perhaps between listing and reading: what was read still holds.
+        pass
+    return tuple(found)
+
+
+def _directory(root: Path) -> Path:
+    try:
+        names = {path.name for path in root.iterdir()}
+    except FileNotFoundError:
+        names = set()
+    if not names:
+        raise CannotError(f"debugfs is not mounted: mount -t debugfs none {root}")
+    if "swiotlb" not in names:
+        raise CannotError(f"{root} has no swiotlb directory: this kernel is built without CONFIG_SWIOTLB")
+    return root / "swiotlb"
+
+
+def _read(directory: Path) -> Counters:
+    # used before its high water: read the other way round, used could rise above it in between.
+    nslabs = _number(directory / "io_tlb_nslabs")
+    used = _number(directory / "io_tlb_used")
+    hiwater = _number_if_there(directory / "io_tlb_used_hiwater")
+    if hiwater == 0 < used:
+        hiwater = ABSENT
+    return Counters(nslabs, used, hiwater, _number_if_there(directory / "io_tlb_transient_nslabs"))
+
+
+def _number(path: Path) -> int:
+    return int(path.read_text(encoding="ascii"))
+
+
+def _number_if_there(path: Path) -> int:
+    try:
+        return _number(path)
+    except FileNotFoundError:
+        return ABSENT
+
+
+def _refused(root: Path, error: PermissionError) -> CannotError:
+    # Lockdown answers EPERM, even to root; file modes answer EACCES.
+    if error.errno == errno.EPERM:
+        return CannotError(f"{root} is locked down (confidentiality mode): boot with lockdown=integrity or none")
+    return CannotError(f"no permission to read {root}: run as root")

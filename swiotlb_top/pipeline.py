@@ -1,0 +1,128 @@
+"""From a stream to what is shown: accounting and verification side by side.
+
+Live and replay feed the same pipeline, so a replay cannot disagree with what was seen live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from swiotlb_top.accounting.account import Account
+from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
+from swiotlb_top.allocator import Revision
+from swiotlb_top.allocator.revision import REVISIONS, revision_for
+from swiotlb_top.errors import CannotError, UsageError
+from swiotlb_top.events import Event, Gap
+from swiotlb_top.state import DeviceName, KernelInfo, MemState
+from swiotlb_top.verify import Divergence, Findings, Judge
+
+
+class Pipeline:
+    """One stream's account and judge.
+
+    :param revision: name of the revision to judge by, or None for the kernel's own.
+    :raises UsageError: there is no such revision.
+    :raises CannotError: no revision is known for this kernel.
+    """
+
+    def __init__(self, kernel: KernelInfo, revision: str | None = None) -> None:
+        self.kernel = kernel
+        self.account = Account()
+        hooks = dict(kernel.hooks)
+        announced = not hooks.get("alloc_pool", "").startswith("absent")
+        self.judge = Judge(_revision(kernel, revision), pools_announced=announced)
+        self.lost = 0
+
+    def state(self, mem: MemState) -> None:
+        """The allocator's state, at the beginning or read again."""
+        begins = self.judge.blind
+        self.judge.state(mem)
+        if begins and mem.settled:
+            self.account.begin(mem)
+
+    def feed(self, events: Sequence[Event]) -> None:
+        """The next events, in the order they were recorded."""
+        self.account.feed(events)
+        self.judge.feed(events)
+        self._take_failures()
+
+    def gap(self, gap: Gap) -> None:
+        """Events were lost."""
+        self.lost += gap.lost
+        self.judge.gap(gap)
+
+    def name(self, name: DeviceName) -> None:
+        """Who a device address is."""
+        self.account.name(name)
+
+    def finish(self, until_ns: int | None = None) -> Findings:
+        """Judge what is waiting: all of it, or what was over by ``until_ns`` (and drop the rest)."""
+        findings = self.judge.finish(until_ns)
+        self._take_failures()
+        return findings
+
+    def snapshot(self, time_ns: int, source: str, reason: str) -> Snapshot:
+        """What there is to show now."""
+        account, world = self.account, self.judge.world
+        reference = {pool.address: pool for pool in world.pools} if world else {}
+        longest = {address: pool.longest_free_slots() for address, pool in reference.items()}
+        listed = [pool.view(longest.get(pool.address, -1)) for pool in reversed(account.pools.values())]
+        return Snapshot(
+            time_ns=time_ns,
+            source=source,
+            reason=reason,
+            kernel_release=self.kernel.release,
+            nslabs=account.nslabs,
+            used_slots=account.used_slots,
+            used_hiwater_slots=account.used_hiwater_slots,
+            transient_slots=account.transient_slots,
+            maps=account.maps,
+            map_failures=account.map_failures,
+            unmaps=account.unmaps,
+            growths=account.growths,
+            pools_added=account.pools_added,
+            lost=self.lost,
+            pools=(*listed, *(pool.view() for pool in account.transient.values())),
+            devices=tuple(device.view() for device in account.devices.values()),
+            verdict=verdict_view(self.judge.revision.name, self.judge.findings),
+        )
+
+    def _take_failures(self) -> None:
+        for failure in self.judge.findings.take_failures():
+            self.account.failed(failure.dev, failure.explanation)
+
+
+def verdict_view(revision: str, findings: Findings) -> VerdictView:
+    """The judge's findings as views show them."""
+    return VerdictView(
+        revision=revision,
+        compared=findings.compared,
+        agree=findings.agree,
+        disagree=findings.disagree,
+        inconclusive=findings.inconclusive,
+        safety_violations=findings.safety_violations,
+        first_disagreement=_in_a_line(findings.first) if findings.first else "",
+    )
+
+
+def _in_a_line(divergence: Divergence) -> str:
+    harm = (
+        f" ({', '.join(violation.hazard.value for violation in divergence.violations)})"
+        if divergence.violations
+        else ""
+    )
+    return f"operation {divergence.operation}: {divergence.observed}; expected {divergence.expected}{harm}"
+
+
+def _revision(kernel: KernelInfo, name: str | None) -> Revision:
+    if name is not None:
+        if name not in REVISIONS:
+            raise UsageError(f"there is no revision {name!r}; known are: {', '.join(REVISIONS)}")
+        return REVISIONS[name]
+    found = revision_for(kernel.features)
+    if found is None:
+        raise CannotError(
+            f"no reference is known for the swiotlb of {kernel.release}; "
+            f"--revision forces one of: {', '.join(REVISIONS)}"
+        )
+    return found

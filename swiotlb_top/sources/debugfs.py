@@ -1,0 +1,68 @@
+"""The source that needs no probes: swiotlb's own counters in debugfs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
+from swiotlb_top.kernel import debugfs
+
+TOTALS_ONLY: Final = "debugfs has no devices, pools, rates or failures: those need the live source"
+HIWATER_UNTRACKED: Final = "this kernel keeps no high water: boot with swiotlb=...,track_hiwater (7.3 and later)"
+
+
+class DebugfsSource:
+    """Snapshots with slot counts only; everything counted per map is -1.
+
+    :param root: where debugfs is mounted.
+    :param clock: monotonic nanoseconds.
+    :raises CannotError: at construction, where the counters cannot be read (says what to do).
+    """
+
+    def __init__(
+        self,
+        root: Path = debugfs.DEBUGFS_ROOT,
+        clock: Callable[[], int] = time.monotonic_ns,
+        kernel_release: str | None = None,
+    ) -> None:
+        self._root = root
+        self._clock = clock
+        self._release = os.uname().release if kernel_release is None else kernel_release
+        debugfs.read_default(root)
+
+    def snapshot(self) -> Snapshot:
+        counters = debugfs.read_default(self._root)
+        return Snapshot(
+            time_ns=self._clock(),
+            source="debugfs",
+            reason="swiotlb's own counters",
+            kernel_release=self._release,
+            nslabs=counters.nslabs,
+            used_slots=counters.used_slots,
+            used_hiwater_slots=counters.used_hiwater_slots,
+            transient_slots=counters.transient_slots,
+            maps=UNKNOWN,
+            map_failures=UNKNOWN,
+            unmaps=UNKNOWN,
+            growths=UNKNOWN,
+            pools_added=UNKNOWN,
+            lost=0,
+            notes=self._notes(counters),
+        )
+
+    def close(self) -> None:
+        """Nothing is held open between snapshots."""
+
+    def _notes(self, counters: debugfs.Counters) -> tuple[str, ...]:
+        notes = [TOTALS_ONLY]
+        if counters.used_hiwater_slots == UNKNOWN:
+            notes.append(HIWATER_UNTRACKED)
+        notes += [
+            f"restricted pool {name}: {pool.used_slots} of {pool.nslabs} slots used"
+            for name, pool in debugfs.read_restricted(self._root)
+        ]
+        return tuple(notes)

@@ -1,0 +1,90 @@
+"""Asking a source once an interval: in line for reports, in a thread for what must stay responsive."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, Self
+
+from swiotlb_top.errors import SwiotlbTopError
+from swiotlb_top.sources import Source
+from swiotlb_top.sources.frame import Frame
+
+JOIN_S: Final = 2.0
+"""How long the end waits for a snapshot under way."""
+PATIENCE_S: Final = 5.0
+"""How long after its time a snapshot may come before its lack is shown."""
+
+
+def frames(source: Source, interval_s: float, count: int | None) -> Iterator[Frame]:
+    """Give ``count`` frames (None: for ever), each with the rates of the ``interval_s`` before it.
+
+    With ``interval_s`` 0 nothing waits and the first frame has no rates.
+    """
+    before = source.snapshot() if interval_s > 0 else None
+    due_s = time.monotonic()
+    sequence = 0
+    while count is None or sequence < count:
+        due_s += interval_s
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        # After a long stop (SIGSTOP, suspend) do not catch up with a burst of empty intervals.
+        due_s = max(due_s, time.monotonic() - interval_s)
+        sequence += 1
+        frame = Frame(source.snapshot(), before, sequence)
+        before = frame.now
+        yield frame
+
+
+class Sampler:
+    """Asks ``source`` in a thread and publishes each frame by swapping one reference: readers take no lock.
+
+    Frame 0, without rates, is there from the start. A source that fails later is shown in
+    :attr:`Frame.failure` and asked again, one that does not answer is shown there too; any other
+    exception is a bug and is raised to the reader.
+    """
+
+    def __init__(self, source: Source, interval_s: float, patience_s: float = PATIENCE_S) -> None:
+        self._source = source
+        self._interval_s = interval_s
+        self._patience_s = patience_s
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
+        self._bug: Exception | None = None
+        self._frame = Frame(source.snapshot())
+        self._published_s = time.monotonic()
+
+    @property
+    def frame(self) -> Frame:
+        if self._bug is not None:
+            raise self._bug
+        late_s = time.monotonic() - self._published_s - self._interval_s
+        if late_s > self._patience_s:
+            return replace(self._frame, failure=f"no answer for {late_s + self._interval_s:.0f} s")
+        return self._frame
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(JOIN_S)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(self._interval_s):
+                self._frame = self._next(self._frame)
+                self._published_s = time.monotonic()
+        except Exception as bug:
+            self._bug = bug
+
+    def _next(self, last: Frame) -> Frame:
+        try:
+            return Frame(self._source.snapshot(), last.now, last.sequence + 1)
+        except (SwiotlbTopError, OSError) as error:
+            return replace(last, sequence=last.sequence + 1, failure=str(error))

@@ -1,0 +1,151 @@
+"""Write a trace, frame by frame, as things happen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from swiotlb_top.errors import CannotError
+from swiotlb_top.events import RECORD, Gap
+from swiotlb_top.state import DeviceName, MemState
+from swiotlb_top.trace import format as layout
+from swiotlb_top.trace.codecs import Codec, records_payload
+from swiotlb_top.trace.format import FrameType
+from swiotlb_top.trace.items import End, Header
+from swiotlb_top.trace.json_payload import device_name_payload, end_payload, gap_payload, header_payload
+from swiotlb_top.trace.partial_file import PartialFile
+from swiotlb_top.trace.pool_starts import PoolStarts
+from swiotlb_top.trace.state_payload import state_payload
+
+
+class TraceWriter:
+    """A trace being written, to be used in a ``with`` statement.
+
+    Given a path, the trace grows as ``PATH.partial`` (mode 0600) and becomes ``PATH`` when it is
+    closed after :meth:`end`; without :meth:`end`, or when the process dies, the ``.partial`` stays
+    and reads as a truncated trace. A file object is only written to, never closed.
+
+    Every method raises CannotError where the file cannot be written (disk full), from then on
+    always; ValueError where it is called after :meth:`end` or :meth:`close`, or given what a trace cannot hold.
+    """
+
+    def __init__(
+        self,
+        target: str | os.PathLike[str] | BinaryIO,
+        header: Header,
+        *,
+        overwrite: bool = False,
+        codec: Codec = Codec.PLANES,
+    ) -> None:
+        first_payload = header_payload(header)
+        self._codec = codec
+        self._pool_starts = PoolStarts()
+        self._ended = False
+        self._closed = False
+        self._failed: CannotError | None = None
+        self._file: PartialFile | BinaryIO
+        if isinstance(target, str | os.PathLike):
+            path = Path(target)
+            self._file = PartialFile(path, overwrite=overwrite)
+            self._name = str(self._file.partial_path)
+        else:
+            self._file = target
+            self._name = str(getattr(target, "name", "the trace"))
+        start = layout.preamble()
+        self._crc = layout.preamble_crc(start)
+        try:
+            self._write(start)
+            self._frame(FrameType.HEADER, first_payload)
+        except CannotError:
+            self.discard()
+            raise
+
+    def state(self, mem: MemState) -> None:
+        """The allocator's state, as it was at this point of the stream.
+
+        :raises CannotError: also for a state no trace can hold (more than MAX_STATE_SLOTS slots).
+        """
+        try:
+            payload = state_payload(mem)
+        except ValueError as wrong:
+            raise CannotError(f"cannot record the state of swiotlb: {wrong}") from None
+        self._frame(FrameType.STATE, payload)
+        self._pool_starts.learn_state(mem)
+
+    def records(self, packed: bytes) -> None:
+        """Consecutive ``struct record``s, a multiple of 64 bytes."""
+        if len(packed) % RECORD.size:
+            raise ValueError(f"{len(packed)} bytes are no whole number of {RECORD.size}-byte records")
+        block_bytes = layout.MAX_BLOCK_RECORDS * RECORD.size
+        for begin in range(0, len(packed), block_bytes):
+            block = packed[begin : begin + block_bytes]
+            self._frame(FrameType.RECORDS, records_payload(block, self._codec, self._pool_starts.known))
+            self._pool_starts.learn_records(block)
+
+    def device_name(self, device_name: DeviceName) -> None:
+        """Who a device of the records is."""
+        self._frame(FrameType.DEVICE_NAME, device_name_payload(device_name))
+
+    def gap(self, gap: Gap) -> None:
+        """Records were lost at this point of the stream."""
+        self._frame(FrameType.GAP, gap_payload(gap))
+
+    def end(self, counters: Mapping[str, int], duration_ns: int, lost: int) -> None:
+        """The recording is complete: what the kernel side counted, to check the records against."""
+        self._frame(FrameType.END, end_payload(End(counters, duration_ns, lost)))
+        self._ended = True
+
+    def close(self) -> None:
+        """Close the file, and give it its name if the trace has its end."""
+        if self._closed or not isinstance(self._file, PartialFile):
+            return
+        self._closed = True
+        if not self._ended:
+            self._file.close()
+            return
+        try:
+            self._file.commit()
+        except OSError as error:
+            raise self._cannot(error) from None
+
+    def discard(self) -> None:
+        """Close the file and leave nothing behind, instead of :meth:`close`."""
+        if not self._closed and isinstance(self._file, PartialFile):
+            self._closed = True
+            self._file.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _frame(self, frame_type: FrameType, payload: bytes) -> None:
+        if self._ended or self._closed:
+            raise ValueError("the trace has ended")
+        if self._failed:
+            raise self._failed
+        limit = layout.MAX_PAYLOAD_BYTES[frame_type]
+        if len(payload) > limit:
+            raise ValueError(f"{len(payload)} bytes of {frame_type.name}, more than the {limit} a trace can hold")
+        crc = layout.frame_crc(frame_type, payload, self._crc)
+        # One write a frame: what a dying recorder tears is at most the last one.
+        self._write(layout.FRAME.pack(frame_type, len(payload), crc) + payload)
+        self._crc = crc
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+            if not isinstance(self._file, PartialFile):
+                self._file.flush()
+        except OSError as error:
+            self._failed = self._cannot(error)
+            raise self._failed from None
+
+    def _cannot(self, error: OSError) -> CannotError:
+        return CannotError(f"cannot write {self._name}: {error.strerror}; what it holds so far can be read")

@@ -1,0 +1,6 @@
+"""The judge: does the kernel do what the reference allocator does?"""
+
+from swiotlb_top.verify.findings import Divergence, Failure, Findings, Verdict
+from swiotlb_top.verify.judge import Judge
+
+__all__ = ["Divergence", "Failure", "Findings", "Judge", "Verdict"]

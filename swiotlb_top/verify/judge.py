@@ -1,0 +1,281 @@
+"""The judge: replays what the kernel did through the reference allocator, and compares.
+
+Fed with a stream - states, events, gaps, in the order they were recorded - it answers *agree*,
+*disagree* or *inconclusive* for every mapping and release. It never guesses: before the first
+state, after a gap and where an event refers to what it never saw, it says inconclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Final
+
+from swiotlb_top.allocator import Allocator, Ledger, Revision, Violation, adopt, explain, picture
+from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Gap, Map, PoolAlloc, PoolFree, Unmap
+from swiotlb_top.state import MemState
+from swiotlb_top.verify.findings import Divergence, Failure, Findings
+from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Audit, Operation, Release, Take
+from swiotlb_top.verify.ordering import Item, Outcome, Span, arrange, clusters
+from swiotlb_top.verify.resolving import Resolver, UnresolvedError
+
+_HORIZON_NS: Final = 1_000_000_000
+"""An operation that takes longer than this may come too late to be put in its place."""
+_BATCH_EVENTS: Final = 4096
+
+_BEFORE_STATE: Final = "before the first state"
+_AFTER_GAP: Final = "after lost events"
+_DURING_STATE: Final = "while the state was read"
+_BUDGET: Final = "too many orders to try"
+
+
+class Judge:
+    """Judges one stream against one revision.
+
+    :param revision: which swiotlb the kernel is supposed to have.
+    :param pools_announced: whether every new pool shows itself in the stream (the alloc_pool hook
+        is there), so that an unknown one is a fault and not a blind spot.
+    """
+
+    def __init__(self, revision: Revision, *, pools_announced: bool = True) -> None:
+        self.findings = Findings()
+        self.revision = revision
+        self.world: Allocator | None = None
+        self._resolver = Resolver(revision, pools_announced=pools_announced)
+        self._ledger = Ledger()
+        self._copied: dict[int, int] = {}
+        self._begin_ns = 0
+        self._settled_ns = 0
+        self._waiting: list[Span] = []
+        self._blind = _BEFORE_STATE
+        self._operations = 0
+        self._next_run = _BATCH_EVENTS
+
+    # ---- the stream ----------------------------------------------------
+
+    def state(self, mem: MemState) -> None:
+        """The allocator's state was read: begin from it, or hold it against the reference's."""
+        if not mem.settled:
+            return
+        if self._blind or self.world is None:
+            self._run()
+            self._begin_from(mem)
+            return
+        for state in mem.pools:
+            pool = self._resolver.pools.get(state.address)
+            if pool is not None and len(state.list_) == pool.nslabs:
+                audit = Audit(None, state.begin_ns, state.end_ns, state, pool)
+                self._waiting.append((state.end_ns, state.begin_ns, audit))
+
+    def feed(self, events: Iterable[Event]) -> None:
+        """The next events of the stream, in roughly the order they ended."""
+        waiting = self._waiting
+        for event in events:
+            if isinstance(event, Device | PoolAlloc | PoolFree):
+                waiting.append((event.exit_ns, event.exit_ns, event))
+            elif isinstance(event, Gap):
+                self.gap(event)
+            else:
+                entry_ns = event.entry_ns
+                if entry_ns == ENTRY_UNKNOWN:
+                    entry_ns = event.exit_ns - LONGEST_UNSEEN_NS
+                waiting.append((event.exit_ns, entry_ns, event))
+        if len(waiting) >= self._next_run:
+            self._run(max(span[0] for span in waiting) - _HORIZON_NS)
+            self._next_run = len(waiting) + _BATCH_EVENTS
+
+    def gap(self, gap: Gap) -> None:
+        """Events were lost: nothing can be said until the state is read anew."""
+        self._run()
+        self._blind = _AFTER_GAP
+
+    def finish(self, until_ns: int | None = None) -> Findings:
+        """Judge what is waiting: all of it, or what was over by ``until_ns``, dropping the rest."""
+        self._run(until_ns)
+        self._waiting.clear()
+        return self.findings
+
+    @property
+    def blind(self) -> bool:
+        """Whether the next state is one to begin from."""
+        return bool(self._blind)
+
+    # ---- from events to clusters of operations ---------------------------
+
+    def _run(self, until_ns: int | None = None) -> None:
+        """Judge the clusters that are over by ``until_ns``, or all."""
+        waiting = self._waiting
+        if not waiting:
+            return
+        waiting.sort(key=itemgetter(0))
+        judged = 0
+        for cluster in clusters(waiting, waiting[-1][0] + 1 if until_ns is None else until_ns):
+            judged += len(cluster)
+            operations = [op for op in map(self._operation, cluster) if op is not None]
+            if operations:
+                self._judge(operations)
+        del waiting[:judged]
+
+    def _operation(self, item: Item) -> Operation | None:
+        """Resolve an item, in the order of exits; None where there is nothing to judge."""
+        if isinstance(item, Audit):
+            return item
+        mapping = isinstance(item, Find | Map | Unmap)
+        if mapping and item.exit_ns < self._begin_ns:
+            return None
+        try:
+            operation = self._resolver.operation(item)
+        except UnresolvedError as unresolved:
+            if unresolved.fault and not self._blind:
+                self._operations += 1
+                self._disagree(None, item, unresolved.observed, unresolved.expected, Outcome())
+            else:
+                self.findings.doubt(self._blind or unresolved.why)
+            return None
+        if operation is None:
+            return None
+        if self._blind or self.world is None:
+            if mapping:
+                self.findings.doubt(self._blind or _BEFORE_STATE)
+            return None
+        if operation.entry_ns < self._settled_ns:
+            self._catch_up(operation)
+            return None
+        return operation
+
+    def _begin_from(self, mem: MemState) -> None:
+        """Take over the kernel's state, pool by pool as each was copied."""
+        pools = [adopt(state, rule=self.revision.rule).pool for state in mem.pools]
+        self.world = Allocator(
+            self.revision,
+            pools,
+            mem.default_nslabs,
+            mem.default_nareas,
+            can_grow=mem.can_grow,
+            dynamic=mem.dynamic,
+        )
+        self._resolver.begin_from(pools)
+        self._ledger = Ledger()
+        for pool in pools:
+            self._ledger.add_pool(pool.address, pool.start, pool.nslabs)
+            for mapping in pool.mappings():
+                self._ledger.adopt(pool.address, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
+        self._copied = {state.address: state.end_ns for state in mem.pools}
+        self._begin_ns = min((state.begin_ns for state in mem.pools), default=0)
+        self._settled_ns = max((state.end_ns for state in mem.pools), default=0)
+        self._blind = ""
+
+    def _catch_up(self, operation: Operation) -> None:
+        """An operation from while the pools were copied: done if it came after its pool's copy."""
+        assert self.world is not None  # noqa: S101 (_begin_from made it)
+        pool = operation.pool if isinstance(operation, Take | Release | AddPool) else None
+        if pool is not None and operation.entry_ns > self._copied.get(pool.address, 0):
+            operation.adopt(self.world)
+            self._enter(operation)
+        if not isinstance(operation, AddPool):
+            self.findings.doubt(_DURING_STATE)
+
+    # ---- judging ---------------------------------------------------------
+
+    def _judge(self, cluster: list[Operation]) -> None:
+        world = self.world
+        assert world is not None  # noqa: S101 (operations come only after a state)
+        if len(cluster) == 1:
+            self._one_by_one(cluster, Outcome())
+            return
+        outcome = arrange(world, cluster)
+        if not outcome.order:
+            self._one_by_one(cluster, outcome)
+            return
+        for operation in outcome.order:
+            self._agree(operation)
+
+    def _one_by_one(self, cluster: list[Operation], outcome: Outcome) -> None:
+        """Judge operations as they ended. After a disagreement the kernel's state is taken over,
+        so that one fault is one report."""
+        world = self.world
+        assert world is not None  # noqa: S101
+        for operation in cluster:
+            if operation.attempt(world) is not None:
+                self._agree(operation)
+                continue
+            if outcome.exhausted:
+                operation.adopt(world)
+                self._enter(operation)
+                self.findings.doubt(_BUDGET)
+                continue
+            self._operations += 1
+            self._disagree(operation, operation.event, operation.observed(), operation.expected(world), outcome)
+            operation.adopt(world)
+
+    def _agree(self, operation: Operation) -> None:
+        findings = self.findings
+        violations = self._enter(operation)
+        if isinstance(operation, Take | Release):
+            self._operations += 1
+        if violations:
+            self._record(operation, operation.event, operation.observed(), "no harm", violations, Outcome())
+        elif isinstance(operation, Take | Release):
+            findings.agree += 1
+            if isinstance(operation, Take) and operation.slot < 0:
+                self._explain(operation)
+        elif isinstance(operation, Audit):
+            findings.audits += 1
+
+    def _disagree(
+        self, operation: Operation | None, event: Event | None, observed: str, expected: str, outcome: Outcome
+    ) -> None:
+        self._record(operation, event, observed, expected, self._enter(operation), outcome)
+
+    def _record(
+        self,
+        operation: Operation | None,
+        event: Event | None,
+        observed: str,
+        expected: str,
+        violations: tuple[Violation, ...],
+        outcome: Outcome,
+    ) -> None:
+        findings = self.findings
+        findings.disagree += 1
+        findings.safety_violations += len(violations)
+        if findings.first is not None:
+            return
+        place = operation.where() if operation else None
+        findings.first = Divergence(
+            operation=self._operations,
+            time_ns=event.exit_ns if event else 0,
+            event=event,
+            observed=observed,
+            expected=expected,
+            violations=violations,
+            picture=picture(*place) if place else "",
+            overlapping=outcome.overlapping,
+            orders_tried=outcome.steps,
+        )
+
+    def _enter(self, operation: Operation | None) -> tuple[Violation, ...]:
+        """Keep the ledger that knows nothing of policy."""
+        ledger = self._ledger
+        if isinstance(operation, Take):
+            if operation.slot < 0 or operation.pool is None:
+                return ()
+            pool = operation.pool
+            if pool.transient:
+                ledger.add_pool(pool.address, pool.start, pool.nslabs)
+            return ledger.mapped(pool.address, operation.slot, operation.request)
+        if isinstance(operation, Release):
+            pool = operation.pool
+            violations = ledger.released(pool.address, operation.tlb_addr, operation.min_align_mask)
+            if pool.transient:
+                ledger.remove_pool(pool.address)
+            return violations
+        if isinstance(operation, AddPool):
+            ledger.add_pool(operation.pool.address, operation.pool.start, operation.pool.nslabs)
+        return ()
+
+    def _explain(self, take: Take) -> None:
+        assert self.world is not None  # noqa: S101
+        explanation = explain(self.world, take.cpu, take.request)
+        if explanation is not None and take.event is not None:
+            self.findings.failures.append(Failure(take.event, take.dev, explanation))

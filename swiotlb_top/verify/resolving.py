@@ -1,0 +1,158 @@
+"""From events to operations: what an event's addresses mean at the time it ended.
+
+Kernel addresses are used again: the pool at an address is the one last allocated there, so
+events are resolved in the order they ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from swiotlb_top.allocator import Limits, Pool, Request, Revision, pad_slots, request_for
+from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
+from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Grow, Map, PoolAdd, PoolAlloc, Unmap
+from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Operation, Release, Take
+
+
+class UnresolvedError(Exception):
+    """An event refers to what was never seen.
+
+    ``fault`` says that it should have been, if the kernel and the recording were right.
+    """
+
+    def __init__(self, why: str, *, fault: bool = False, observed: str = "", expected: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.fault = fault
+        self.observed = observed
+        self.expected = expected
+
+
+class Resolver:
+    """Knows devices and pools by address."""
+
+    def __init__(self, revision: Revision, *, pools_announced: bool) -> None:
+        self.pools: dict[int, Pool] = {}
+        self._revision = revision
+        self._pools_announced = pools_announced
+        self._limits: dict[int, Limits] = {}
+        self._listed: set[int] = set()
+        self._allocated_ns: dict[int, int] = {}
+        self._last_alloc: dict[int, PoolAlloc] = {}
+        self._last_hit: Pool | None = None
+
+    def begin_from(self, pools: Iterable[Pool]) -> None:
+        """Forget all pools but these, which are on the allocator's list."""
+        self.pools = {pool.address: pool for pool in pools}
+        self._listed = set(self.pools)
+        self._last_hit = None
+
+    def operation(self, event: Event) -> Operation | None:
+        """The operation an event stands for; None where it only tells something.
+
+        :raises UnresolvedError: it refers to a device or pool never seen.
+        """
+        if isinstance(event, Find):
+            return self._find(event)
+        if isinstance(event, Unmap):
+            return self._unmap(event)
+        if isinstance(event, Map):
+            return self._map(event)
+        if isinstance(event, Device):
+            self._limits[event.dev] = Limits(
+                event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit
+            )
+        elif isinstance(event, PoolAlloc):
+            self._allocated(event)
+        elif isinstance(event, PoolAdd | Grow):
+            return self._added(event)
+        return None
+
+    def _find(self, event: Find) -> Take:
+        limits = self._limits_of(event.dev)
+        request = Request(event.orig_addr, event.alloc_size_bytes, event.alloc_align_mask, limits)
+        if event.slot < 0:
+            pool = self._had_in_vain(event, request)
+        else:
+            pool = self.pools.get(event.pool)
+            if pool is None:
+                raise self._unknown_pool(event.pool, f"slot {event.slot} of a pool at {event.pool:#x}")
+        return Take(event, _entry(event), event.exit_ns, event.cpu, event.dev, request, pool, event.slot)
+
+    def _map(self, event: Map) -> Take:
+        limits = self._limits_of(event.dev)
+        request = request_for(event.mapping_size_bytes, event.orig_addr, event.alloc_align_mask, limits)
+        entry_ns = _entry(event)
+        if event.failed:
+            pool = self._had_in_vain(event, request)
+            return Take(event, entry_ns, event.exit_ns, event.cpu, event.dev, request, pool, -1)
+        pool = self._pool_at(event.tlb_addr)
+        if pool is None:
+            raise self._unknown_pool(event.tlb_addr, f"bounce buffer {event.tlb_addr:#x}")
+        slot = ((event.tlb_addr - pool.start) >> IO_TLB_SHIFT) - pad_slots(request)
+        return Take(event, entry_ns, event.exit_ns, event.cpu, event.dev, request, pool, slot, event.tlb_addr)
+
+    def _unmap(self, event: Unmap) -> Release:
+        pool = self.pools.get(event.pool)
+        if pool is None:
+            raise UnresolvedError("pool from before the recording")
+        limits = self._limits_of(event.dev)
+        return Release(event, _entry(event), event.exit_ns, event.dev, pool, event.tlb_addr, limits.min_align_mask)
+
+    def _allocated(self, event: PoolAlloc) -> None:
+        self._last_alloc[event.cpu] = event
+        if event.pool:
+            self._allocated_ns[event.pool] = event.exit_ns
+            self._new_pool(event.pool, event.start, event.nslabs, event.nareas)
+
+    def _new_pool(self, address: int, start: int, nslabs: int, nareas: int) -> Pool:
+        pool = Pool(address, start, nslabs, nareas, True, rule=self._revision.rule)
+        self.pools[address] = pool
+        self._listed.discard(address)
+        self._last_hit = None
+        return pool
+
+    def _added(self, event: PoolAdd | Grow) -> AddPool | None:
+        if not event.pool or event.pool in self._listed:
+            return None
+        pool = self.pools.get(event.pool)
+        if pool is None:
+            pool = self._new_pool(event.pool, event.start, event.nslabs, event.nareas)
+        pool.transient = False
+        self._listed.add(event.pool)
+        # What growth allocated cannot be on the list before it was allocated.
+        entry_ns = max(_entry(event), self._allocated_ns.get(event.pool, 0))
+        return AddPool(event, entry_ns, event.exit_ns, pool)
+
+    def _had_in_vain(self, event: Find | Map, request: Request) -> Pool | None:
+        """The transient pool that was allocated for a search and did not fit after all."""
+        alloc = self._last_alloc.get(event.cpu)
+        if alloc is None or not alloc.pool or not _entry(event) <= alloc.exit_ns <= event.exit_ns:
+            return None
+        return self.pools[alloc.pool] if alloc.nslabs == nr_slots(request.alloc_size_bytes) else None
+
+    def _pool_at(self, tlb_addr: int) -> Pool | None:
+        pool = self._last_hit
+        if pool is not None and pool.start <= tlb_addr < pool.end:
+            return pool
+        # Pages of a freed transient pool may be another pool's by now: the youngest is the one.
+        self._last_hit = next((p for p in reversed(self.pools.values()) if p.start <= tlb_addr < p.end), None)
+        return self._last_hit
+
+    def _limits_of(self, dev: int) -> Limits:
+        limits = self._limits.get(dev)
+        if limits is None:
+            raise UnresolvedError("device never introduced")
+        return limits
+
+    def _unknown_pool(self, address: int, observed: str) -> UnresolvedError:
+        return UnresolvedError(
+            "pool from before the recording",
+            fault=self._pools_announced,
+            observed=f"{observed}: a pool nobody announced",
+            expected=f"one of the {len(self.pools)} pools seen so far, none of which is at {address:#x}",
+        )
+
+
+def _entry(event: Find | Map | Unmap | PoolAdd | Grow) -> int:
+    return event.exit_ns - LONGEST_UNSEEN_NS if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns
