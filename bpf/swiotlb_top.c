@@ -3,8 +3,8 @@
  * What swiotlb-top puts into the kernel.
  *
  * Two planes. Counters: totals per device, kept here, exact whatever happens
- * to the ring buffer. Events: one struct record a call, while control.events
- * is set.
+ * to the ring buffer. Events: one struct record a call, while control says
+ * MODE_RECORD.
  *
  * The loader decides which hooks there are (swiotlb_top/probes/plan.py) and
  * says so with -D: HOOK_x is the kernel symbol, HOOK_x_FENTRY or HOOK_x_KPROBE
@@ -13,8 +13,11 @@
  */
 #include "record.h"
 
-struct control {
-	u64 events;
+/* One look at it decides for both planes, so that they stay in step. */
+enum mode {
+	MODE_STOP,
+	MODE_COUNT,
+	MODE_RECORD,
 };
 
 struct faults {
@@ -35,7 +38,7 @@ struct totals {
 	u64 driver;
 };
 
-BPF_ARRAY(control, struct control, 1);
+BPF_ARRAY(control, u64, 1);
 BPF_PERCPU_ARRAY(faults, struct faults, 1);
 BPF_PERCPU_ARRAY(growths, u64, 1);
 BPF_TABLE("percpu_hash", u64, struct totals, devices, MAX_DEVICES);
@@ -67,12 +70,12 @@ static __always_inline struct faults *this_cpu_faults(void)
 	return faults.lookup(&zero);
 }
 
-static __always_inline bool events_wanted(void)
+static __always_inline u64 mode(void)
 {
 	int zero = 0;
-	struct control *c = control.lookup(&zero);
+	u64 *m = control.lookup(&zero);
 
-	return c && c->events;
+	return m ? *m : MODE_STOP;
 }
 
 static __always_inline struct record *reserve(void)
@@ -279,7 +282,7 @@ static __always_inline void emit_device(u64 dev)
 }
 
 /* A device's limits are set while its driver binds: another driver, another look. */
-static __always_inline struct totals *totals_of(u64 dev, bool events)
+static __always_inline struct totals *totals_of(u64 dev, u64 m)
 {
 	struct totals *t = devices.lookup(&dev);
 
@@ -296,7 +299,7 @@ static __always_inline struct totals *totals_of(u64 dev, bool events)
 			return NULL;
 		}
 	}
-	if (events) {
+	if (m == MODE_RECORD) {
 		u64 driver = read_u64(dev + O_device_driver);
 
 		if (t->driver != (driver | 1)) {
@@ -329,10 +332,12 @@ static __always_inline void count_map(struct totals *t, u64 bytes, bool failed)
 static __always_inline int find_slots_returned(u64 frame, u64 dev, u64 orig_addr, u64 alloc_size, u32 align_mask,
 					       u64 retpool_at, int index)
 {
-	bool events = events_wanted();
+	u64 m = mode();
 
-	count_map(totals_of(dev, events), alloc_size, index < 0);
-	if (!events)
+	if (m == MODE_STOP)
+		return 0;
+	count_map(totals_of(dev, m), alloc_size, index < 0);
+	if (m != MODE_RECORD)
 		return 0;
 
 	struct record *r = reserve();
@@ -360,10 +365,12 @@ static __always_inline int find_slots_returned(u64 frame, u64 dev, u64 orig_addr
 static __always_inline int map_returned(u64 frame, u64 dev, u64 orig_addr, u64 mapping_size, u32 align_mask, u32 dir,
 					u64 attrs, u64 tlb_addr)
 {
-	bool events = events_wanted();
+	u64 m = mode();
 
-	count_map(totals_of(dev, events), mapping_size, tlb_addr == ~0ULL);
-	if (!events)
+	if (m == MODE_STOP)
+		return 0;
+	count_map(totals_of(dev, m), mapping_size, tlb_addr == ~0ULL);
+	if (m != MODE_RECORD)
 		return 0;
 
 	struct record *r = reserve();
@@ -392,14 +399,18 @@ static __always_inline int map_returned(u64 frame, u64 dev, u64 orig_addr, u64 m
 static __always_inline int unmap_returned(u64 frame, u64 dev, u64 tlb_addr, u64 mapping_size, u32 dir, u64 attrs,
 					  u64 pool)
 {
-	bool events = events_wanted();
-	struct totals *t = totals_of(dev, events);
+	u64 m = mode();
+
+	if (m == MODE_STOP)
+		return 0;
+
+	struct totals *t = totals_of(dev, m);
 
 	if (t) {
 		t->unmaps++;
 		t->unmapped_bytes += mapping_size;
 	}
-	if (!events)
+	if (m != MODE_RECORD)
 		return 0;
 
 	struct record *r = reserve();
@@ -428,7 +439,7 @@ static __always_inline int unmap_returned(u64 frame, u64 dev, u64 tlb_addr, u64 
 #ifdef DYNAMIC
 static __always_inline int emit_pool(struct span *s, u8 kind, u64 mem, u64 pool)
 {
-	if (!events_wanted())
+	if (mode() != MODE_RECORD)
 		return 0;
 
 	struct record *r = reserve();
@@ -486,7 +497,7 @@ static __always_inline int grow_returned(u64 frame, u64 work)
 	u64 *count = growths.lookup(&zero);
 	struct span s;
 
-	if (count)
+	if (count && mode() != MODE_STOP)
 		(*count)++;
 	call_returns(frame, &s);
 	if (head == mem + O_io_tlb_mem_pools)

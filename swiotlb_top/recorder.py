@@ -5,22 +5,26 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from swiotlb_top import __version__
 from swiotlb_top.errors import CannotError, Exit, UsageError
-from swiotlb_top.events import RECORD, Gap
-from swiotlb_top.probes.program import Totals
+from swiotlb_top.events import RECORD, Find, Gap, Map, Unmap, decode
+from swiotlb_top.probes.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
+from swiotlb_top.state import MemState
 from swiotlb_top.trace import Header, TraceWriter
 
 _DRAIN_INTERVAL_S: Final = 0.05
-_SETTLED_AFTER_S: Final = 0.1
+_COUNTED: Final = ("maps", "map_failures", "unmaps")
+_FIRST_STATE_TRIES: Final = 25
+_UNDER_WAY_S: Final = 0.1
 """What was under way when the recording was told to stop has this long to show up."""
 
 
@@ -77,14 +81,13 @@ class _Recording:
         self._output = output
         self._records = 0
         self._lost = 0
+        self._blind = True
+        self._left_out: Counter[str] = Counter()
         self._checked_ns = now_ns()
 
     def run(self, duration_s: float | None, command: tuple[str, ...], stopped: list[int]) -> RecordReport:
-        state, _, records = self._session.settle()
-        before = self._counters()
+        self._begin()
         begin_ns = now_ns()
-        self._trace.state(state)
-        self._write(records)
         child = _start(command)
         try:
             until_ns = begin_ns + int(duration_s * 1e9) if duration_s is not None else None
@@ -95,48 +98,77 @@ class _Recording:
                 self._drain()
         finally:
             _end(child)
-        time.sleep(_SETTLED_AFTER_S)
+        time.sleep(_UNDER_WAY_S)
         self._drain()
         duration_ns = now_ns() - begin_ns
-        counters = self._finish(before, duration_ns)
+        counters = self._finish(duration_ns)
         return RecordReport(
             self._output, self._records, self._lost, duration_ns, counters, child.returncode if child else None
         )
 
-    def _finish(self, before: dict[str, int], duration_ns: int) -> dict[str, int]:
-        """The last state, against which a replay holds the reference's, and the kernel side's own counts."""
+    def _begin(self) -> None:
+        """The first state. What came before it is in it, and only counted off."""
+        for _ in range(_FIRST_STATE_TRIES):
+            state, earlier, later = self._session.settle()
+            self._left_out += _tally(earlier)
+            if state.settled:
+                self._trace.state(state)
+                self._blind = False
+            self._write(later)
+            if state.settled:
+                return
+
+    def _drain(self) -> None:
+        """Take what is in the ring; after a loss, and while there is no state, read the state."""
+        records = self._session.drain()
+        self._note_losses()
+        self._write(records)
+        self._checked_ns = now_ns()
+        if self._blind:
+            self._read_state()
+
+    def _read_state(self) -> tuple[MemState, bytes]:
+        """A state in its place in the stream, and the records after it."""
         state, earlier, later = self._session.settle()
+        lost = self._note_losses()
         self._write(earlier)
-        self._trace.state(state)
+        if state.settled and not lost:
+            self._trace.state(state)
+            self._blind = False
         self._write(later)
-        after = self._counters()
-        counters = {name: after[name] - before[name] for name in after}
+        return state, later
+
+    def _note_losses(self) -> bool:
+        """Say what the kernel side lost, before the records among which it is missing."""
+        lost = self._session.program.faults().lost_events - self._lost
+        if lost:
+            self._lost += lost
+            self._trace.gap(Gap(self._checked_ns, now_ns(), lost, "ring buffer full or probe missed"))
+            self._blind = True
+        return bool(lost)
+
+    def _finish(self, duration_ns: int) -> dict[str, int]:
+        """The last state, against which a replay holds the reference's, and the kernel side's own counts.
+
+        Counters and records are stopped together: where nothing was lost, they must be equal.
+        """
+        state, later = self._read_state()
+        self._session.program.set_mode(Mode.STOP)
+        time.sleep(_UNDER_WAY_S)
+        last = self._session.drain()
+        self._note_losses()
+        self._write(last)
+        totals = self._session.program.totals().values()
+        counters = {name: sum(getattr(device, name) for device in totals) - self._left_out[name] for name in _COUNTED}
         counters |= {
             "nslabs": state.nslabs,
             "total_used": state.total_used,
             "used_hiwater": state.used_hiwater,
             "transient_nslabs": state.transient_nslabs,
-            "settled": int(state.settled),
+            "quiet": int(state.settled and not later and not last),
         }
         self._trace.end(counters, duration_ns, self._lost)
         return counters
-
-    def _drain(self) -> None:
-        """Take what is in the ring; where the kernel side lost some, say so first and read the state anew."""
-        records = self._session.drain()
-        lost = self._session.program.faults().lost_events - self._lost
-        if not lost:
-            self._write(records)
-            self._checked_ns = now_ns()
-            return
-        self._lost += lost
-        self._trace.gap(Gap(self._checked_ns, now_ns(), lost, "ring buffer full or probe missed"))
-        self._write(records)
-        state, earlier, later = self._session.settle()
-        self._write(earlier)
-        self._trace.state(state)
-        self._write(later)
-        self._checked_ns = now_ns()
 
     def _write(self, records: bytes) -> None:
         if not records:
@@ -146,9 +178,16 @@ class _Recording:
         self._trace.records(records)
         self._records += len(records) // RECORD.size
 
-    def _counters(self) -> dict[str, int]:
-        totals = self._session.program.totals().values()
-        return {field.name: sum(getattr(device, field.name) for device in totals) for field in fields(Totals)}
+
+def _tally(records: bytes) -> Counter[str]:
+    """How many maps, failed maps and unmaps there are among records."""
+    tally: Counter[str] = Counter()
+    for event in decode(records):
+        if isinstance(event, Find | Map):
+            tally["map_failures" if event.failed else "maps"] += 1
+        elif isinstance(event, Unmap):
+            tally["unmaps"] += 1
+    return tally
 
 
 def _refuse_to_overwrite(output: Path) -> None:

@@ -155,7 +155,7 @@ def _miscounts(pipeline: Pipeline, end: End) -> tuple[str, ...]:
     """Hold the account of the events against the kernel side's own counts; both began at the same state."""
     account = pipeline.account
     own = {"maps": account.maps, "map_failures": account.map_failures, "unmaps": account.unmaps}
-    if end.counters.get("settled"):
+    if end.counters.get("quiet"):
         own |= {"nslabs": account.nslabs, "total_used": account.used_slots, "transient_nslabs": account.transient_slots}
     if end.lost or pipeline.lost:
         return ()

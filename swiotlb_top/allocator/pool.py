@@ -358,8 +358,7 @@ class Pool:
             if end < first + IO_TLB_SEGSIZE:
                 # A run that begins here counts whole, one that begins beyond the end not at all.
                 offset = end - first
-                reaches_out = run_length(free, offset - 1)
-                free &= ONES[offset - 1 + reaches_out if reaches_out else offset]
+                free &= ONES[offset - 1 + run_length(free, offset - 1)]
             if first < begin:
                 free &= ~ONES[begin - first]
             elif end >= first + IO_TLB_SEGSIZE:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -29,6 +30,16 @@ BODY_BYTES: Final = 61440
 _RETURN_ADDRESS_BYTES: Final = {"x86_64": 8, "i686": 4}
 _RECURSION_MISSES_AT: Final = 208  # offsetof(struct bpf_prog_info, recursion_misses), 9ed9e9ba2337 (5.12)
 _DISTRIBUTION_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
+
+
+class Mode(IntEnum):
+    """``enum mode`` of bpf/swiotlb_top.c."""
+
+    STOP = 0
+    """As it is loaded: neither counts nor records, so that both begin together."""
+    COUNT = 1
+    RECORD = 2
+    """Count, and write a record a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +106,12 @@ class Window:
 class Program:
     """The loaded and attached BPF program. Close it, and nothing is left in the kernel.
 
-    :param events: whether records flow from the start.
+    :param mode: what to do from the start.
     :raises CannotError: no bcc, no privilege, or a kernel that takes no plan.
     """
 
     def __init__(
-        self, layout: Layout, *, events: bool = True, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
+        self, layout: Layout, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
     ) -> None:
         self._bcc = _import_bcc()
         self._ring_bytes = ring_bytes
@@ -114,7 +125,7 @@ class Program:
                 refused[refusal.attachment.hook.name, refusal.attachment.how] = refusal.reason
         self.ring = Ring(self._bpf["records"].map_fd, ring_bytes)
         self._reader = self._bpf.load_func(b"read_kernel_memory", self._bcc.BPF.RAW_TRACEPOINT)
-        self.set_events(events)
+        self.set_mode(mode)
 
     def __enter__(self) -> Self:
         return self
@@ -128,12 +139,9 @@ class Program:
             self.ring.close()
             self._unload()
 
-    def set_events(self, wanted: bool) -> None:
-        """Let records flow, or only count."""
-        table = self._bpf["control"]
-        value = table.Leaf()
-        value.events = int(wanted)
-        table[ctypes.c_int(0)] = value
+    def set_mode(self, mode: Mode) -> None:
+        """What the probes do from now on."""
+        self._bpf["control"][ctypes.c_int(0)] = ctypes.c_uint64(mode)
 
     def totals(self) -> dict[int, Totals]:
         """Every device's counters, by ``struct device *``."""

@@ -15,7 +15,7 @@ from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.probes.plan import How
-from swiotlb_top.probes.program import RING_BYTES, Program
+from swiotlb_top.probes.program import RING_BYTES, Mode, Program
 from swiotlb_top.probes.reader import Reader
 from swiotlb_top.state import DeviceName, KernelInfo, MemState, PoolState
 
@@ -31,9 +31,9 @@ class Session:
     :raises CannotError: this kernel or these privileges do not allow it, or swiotlb is off.
     """
 
-    def __init__(self, *, recording: bool = True, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY) -> None:
+    def __init__(self, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY) -> None:
         self._layout = kernel_layout.load()
-        self.program = Program(self._layout, events=recording, ring_bytes=ring_bytes, prefer=prefer)
+        self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
         try:
             self._reader = Reader(self.program, self._layout)
             self._mem = self._reader.default_mem()
@@ -68,7 +68,8 @@ class Session:
     def settle(self) -> tuple[MemState, bytes, bytes]:
         """Read the state so that each pool's copy overlaps no operation on it.
 
-        Returns the state, the records from before it, and those from its beginning on.  Pools that an operation touched
+        Returns the state, the records from before it, and those from its beginning on (with all
+        that introduce a device).  Pools that an operation touched
         while they were copied are copied again; where traffic leaves no quiet moment after
         twenty tries, the state comes back with ``settled=False``.
         """
@@ -84,7 +85,11 @@ class Session:
                 state = self._again(state, dirty)
             else:
                 return (state, *_split(seen, min(pool.begin_ns for pool in state.pools)))
-        return replace(state, settled=False), seen, b""
+        return (replace(state, settled=False), *_split(seen, now_ns()))
+
+    def device_name(self, dev: int) -> DeviceName:
+        """Who a device is."""
+        return self._reader.device_name(dev)
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         """Names of the devices that show themselves in these records."""
@@ -129,10 +134,11 @@ def _grew(state: MemState, records: bytes) -> bool:
 
 
 def _split(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
-    """What was over before ``begin_ns``, and the rest."""
+    """What was over before ``begin_ns``, and the rest with all that introduces a device."""
     size = events.RECORD.size
     parts: tuple[list[bytes], list[bytes]] = ([], [])
     for at in range(0, len(records), size):
         one = records[at : at + size]
-        parts[int.from_bytes(one[:8], "little") >= begin_ns].append(one)
+        later = int.from_bytes(one[:8], "little") >= begin_ns or one[_KIND_AT] == events.Kind.DEVICE
+        parts[later].append(one)
     return b"".join(parts[0]), b"".join(parts[1])

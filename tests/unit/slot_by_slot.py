@@ -1,0 +1,130 @@
+"""swiotlb 6.12's pool a slot at a time, as its C has it: slow, and with nothing to be clever about.
+
+``swiotlb_init_io_tlb_pool()``, ``swiotlb_search_pool_area()``, the stores of
+``swiotlb_tbl_map_single()`` and ``swiotlb_release_slots()``, with the kernel's variable names.
+Shares no code with the bit masks it is there to check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+SEGSIZE = 128
+SIZE = 2048
+INVALID = (1 << 64) - 1
+
+
+def nr_slots(val: int) -> int:
+    return (val + SIZE - 1) // SIZE
+
+
+@dataclass
+class Slots:
+    start: int
+    nslabs: int
+    nareas: int
+    area_nslabs: int = 0
+    used: list[int] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    list_: list[int] = field(default_factory=list)
+    orig_addr: list[int] = field(default_factory=list)
+    alloc_size: list[int] = field(default_factory=list)
+    pad_slots: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.area_nslabs = self.nslabs // self.nareas
+        self.used = [0] * self.nareas
+        self.index = [0] * self.nareas
+        self.list_ = [min(SEGSIZE - i % SEGSIZE, self.nslabs - i) for i in range(self.nslabs)]
+        self.orig_addr = [INVALID] * self.nslabs
+        self.alloc_size = [0] * self.nslabs
+        self.pad_slots = [0] * self.nslabs
+
+    def wrap(self, index: int) -> int:
+        return 0 if index >= self.area_nslabs else index
+
+    def search(
+        self,
+        area_index: int,
+        orig_addr: int,
+        alloc_size: int,
+        alloc_align_mask: int,
+        boundary_mask: int,
+        min_align: int,
+    ) -> int:
+        tbl_dma_addr = self.start & boundary_mask
+        max_slots = (boundary_mask >> 11) + 1
+        iotlb_align_mask = min_align
+        nslots = nr_slots(alloc_size)
+        if not alloc_align_mask and not iotlb_align_mask and alloc_size >= 4096:
+            alloc_align_mask = 4095
+        alloc_align_mask |= SIZE - 1
+        iotlb_align_mask &= ~alloc_align_mask
+        stride = (max(alloc_align_mask, iotlb_align_mask) >> 11) + 1
+        if nslots > self.area_nslabs - self.used[area_index]:
+            return -1
+        slot_base = area_index * self.area_nslabs
+        index = self.index[area_index]
+        slots_checked = 0
+        while slots_checked < self.area_nslabs:
+            slot_index = slot_base + index
+            tlb_addr = tbl_dma_addr + slot_index * SIZE
+            if (tlb_addr & alloc_align_mask) or (
+                orig_addr and (tlb_addr & iotlb_align_mask) != (orig_addr & iotlb_align_mask)
+            ):
+                index = self.wrap(index + 1)
+                slots_checked += 1
+                continue
+            shift = (nr_slots(tbl_dma_addr) + slot_index) & (max_slots - 1)
+            if shift + nslots <= max_slots and self.list_[slot_index] >= nslots:
+                return slot_index
+            index = self.wrap(index + stride)
+            slots_checked += stride
+        return -1
+
+    def take(self, slot_index: int, orig_addr: int, alloc_size: int, min_align: int) -> None:
+        nslots = nr_slots(alloc_size)
+        offset = orig_addr & min_align & (SIZE - 1)
+        for i in range(slot_index, slot_index + nslots):
+            self.list_[i] = 0
+            self.alloc_size[i] = (alloc_size - (offset + (i - slot_index) * SIZE)) % (1 << 64)
+        self._merge_below(slot_index, 0)
+        area_index = slot_index // self.area_nslabs
+        self.index[area_index] = self.wrap(slot_index - area_index * self.area_nslabs + nslots)
+        self.used[area_index] += nslots
+
+    def _merge_below(self, slot_index: int, count: int) -> None:
+        i = slot_index - 1
+        while i >= 0 and i % SEGSIZE != SEGSIZE - 1 and self.list_[i]:
+            count += 1
+            self.list_[i] = count
+            i -= 1
+
+    def map(self, index: int, orig_addr: int, size: int, alloc_align_mask: int, min_align: int) -> int:
+        """The stores of swiotlb_tbl_map_single() after find_slots; returns tlb_addr."""
+        offset = orig_addr & min_align & (alloc_align_mask | (SIZE - 1))
+        pad_slots = offset >> 11
+        offset &= SIZE - 1
+        index += pad_slots
+        self.pad_slots[index] = pad_slots
+        for i in range(nr_slots(size) - pad_slots):
+            self.orig_addr[index + i] = orig_addr + i * SIZE
+        return self.start + index * SIZE + offset
+
+    def release(self, tlb_addr: int, min_align: int) -> None:
+        offset = tlb_addr & min_align & (SIZE - 1)
+        index = (tlb_addr - offset - self.start) >> 11
+        index -= self.pad_slots[index]
+        nslots = nr_slots(self.alloc_size[index] + offset)
+        aindex = index // self.area_nslabs
+        # The kernel reads slots[nslabs] where the pool's last slot set is short; take it for 0.
+        in_set = index + nslots < (index + SEGSIZE) // SEGSIZE * SEGSIZE and index + nslots < self.nslabs
+        count = self.list_[index + nslots] if in_set else 0
+        for i in range(index + nslots - 1, index - 1, -1):
+            count += 1
+            self.list_[i] = count
+            self.orig_addr[i] = INVALID
+            self.alloc_size[i] = 0
+            self.pad_slots[i] = 0
+        self._merge_below(index, count)
+        self.used[aindex] -= nslots

@@ -1,0 +1,180 @@
+"""A failed mapping's cause: by example, and against a model that only counts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swiotlb_top.allocator import REVISIONS, Allocator, Cause, Limits, Pool, Request, explain, request_for
+
+START = 1 << 28
+V6_12 = REVISIONS["6.12"]
+ANY = Limits()
+
+
+def one_slot(pool: Pool, slot: int) -> None:
+    pool.take(slot, Request(0, 1, 0, ANY), 7)
+
+
+def static(nslabs: int, used: range | list[int], nareas: int = 1) -> Allocator:
+    pool = Pool(1, START, nslabs, nareas)
+    for slot in used:
+        one_slot(pool, slot)
+    return Allocator(V6_12, [pool], nslabs, nareas, can_grow=False, dynamic=False)
+
+
+def why(allocator: Allocator, request: Request) -> tuple[Cause, str]:
+    explanation = explain(allocator, 0, request)
+    assert explanation is not None
+    return explanation.cause, explanation.sentence
+
+
+def slots(count: int, limits: Limits = ANY, orig_addr: int = 0x5000) -> Request:
+    return Request(orig_addr, count << 11, 0, limits)
+
+
+def test_what_fits_needs_no_explanation() -> None:
+    assert explain(static(128, []), 0, slots(128)) is None
+
+
+def test_a_request_beyond_256_kib_is_too_large_and_not_full() -> None:
+    assert why(static(4096, []), slots(256)) == (
+        Cause.TOO_LARGE,
+        "needs 256 contiguous slots, no mapping can have more than 128 (256 KiB)",
+    )
+
+
+def test_fewer_free_slots_than_needed_is_exhausted() -> None:
+    assert why(static(128, range(120)), slots(9)) == (Cause.EXHAUSTED, "needs 9 slots, 8 of 128 are free")
+
+
+def test_enough_free_slots_but_no_run_is_fragmented_as_in_the_field_notes() -> None:
+    assert why(static(256, [127, 255, 1, 129]), slots(128)) == (
+        Cause.FRAGMENTED,
+        "needs 128 contiguous slots, longest free run 125",
+    )
+
+
+def test_a_run_without_an_aligned_start_is_misaligned() -> None:
+    used = [slot for slot in range(128) if slot % 32 == 10]
+    request = request_for(2048, 0x15000, 0, Limits(min_align_mask=0xFFFF))
+    cause, sentence = why(static(128, used), request)
+    assert cause is Cause.MISALIGNED
+    assert sentence == (
+        "needs 1 contiguous slots at an aligned address; the longest free run has 31, "
+        "none begins aligned where the search looks (min_align_mask 0xffff)"
+    )
+
+
+def test_the_alignment_that_cannot_be_had_is_named() -> None:
+    used = [slot for slot in range(128) if slot % 2 == 0]
+    assert "(alloc_align_mask 0xfff)" in why(static(128, used), Request(0x5000, 2048, 0xFFF, ANY))[1]
+    two_from_odd = static(128, [slot for slot in range(128) if slot % 4 in (0, 3)])
+    assert "(to a page)" in why(two_from_odd, slots(2))[1]
+
+
+def test_a_run_that_only_fits_across_a_segment_boundary_is_boundary() -> None:
+    used = [slot for slot in range(128) if not 24 <= slot < 40]
+    cause, sentence = why(static(128, used), slots(10, Limits(seg_boundary_mask=0xFFFF)))
+    assert cause is Cause.BOUNDARY
+    assert sentence == (
+        "needs 10 contiguous slots inside one segment of 32; each aligned free run crosses a segment boundary"
+    )
+
+
+def test_a_run_that_reaches_into_the_next_area_is_not_all_the_areas_to_give() -> None:
+    allocator = static(100, range(48), nareas=2)
+    one_slot(allocator.pools[0], 99)
+    assert allocator.pools[0].longest_free_slots(0) == 51
+    request = Request(0x5000, 51 << 11, 0, ANY)
+    assert why(allocator, request) == (
+        Cause.EXHAUSTED,
+        "needs 51 slots, no area with such a free run may give out as many",
+    )
+
+
+def test_without_memory_swiotlb_is_not_initialised() -> None:
+    empty = Allocator(V6_12, [], 512, 1, can_grow=False, dynamic=False)
+    assert why(empty, slots(1)) == (Cause.NOT_INITIALISED, "swiotlb has no memory")
+
+
+@pytest.mark.parametrize(
+    ("can_grow", "cause", "sentence"),
+    [
+        (True, Cause.GROW_FAILED, "needs 9 slots, 8 of 128 are free, and no transient pool of 9 slots could be had"),
+        (False, Cause.CANNOT_GROW, "needs 9 slots, 8 of 128 are free, and swiotlb may not grow"),
+    ],
+)
+def test_a_dynamic_kernel_would_have_grown(can_grow: bool, cause: Cause, sentence: str) -> None:
+    pool = static(128, range(120)).pools[0]
+    allocator = Allocator(V6_12, [pool], 128, 1, can_grow=can_grow, dynamic=True)
+    explanation = explain(allocator, 0, slots(9))
+    assert explanation == (cause, Cause.EXHAUSTED, sentence, 9, 8)
+
+
+def test_an_area_that_is_asked_twice_counts_once() -> None:
+    pool = static(384, range(256), nareas=3).pools[0]
+    for slot in range(256, 380):
+        one_slot(pool, slot)
+    allocator = Allocator(V6_12, [pool], 384, 3, can_grow=False, dynamic=True)
+    explanation = explain(allocator, 0, slots(5))
+    assert explanation is not None
+    assert explanation.sentence.startswith("needs 5 slots, 4 of 256 are free")
+
+
+def naive(pool: Pool, request: Request) -> set[Cause]:
+    """What is true of one pool with one area, from its free slots alone."""
+    needed = -(-request.alloc_size_bytes // 2048)
+    free = [pool.free_run(slot) > 0 for slot in range(pool.nslabs)]
+    if sum(free) < needed:
+        return {Cause.EXHAUSTED}
+    starts = [
+        slot
+        for slot in range(pool.nslabs)
+        if slot % 128 + needed <= 128 and len(free[slot : slot + needed]) == needed and all(free[slot : slot + needed])
+    ]
+    if not starts:
+        return {Cause.FRAGMENTED}
+    limits = request.limits
+    by_page = 0xFFF if request.alloc_size_bytes >= 4096 and not limits.min_align_mask else 0
+    aligned = [
+        slot
+        for slot in starts
+        if not ((pool.start + slot * 2048) ^ request.orig_addr) & limits.min_align_mask & ~0x7FF
+        and not (pool.start + slot * 2048) & by_page
+    ]
+    segment = limits.seg_boundary_mask + 1
+    inside = [
+        slot
+        for slot in aligned
+        if (pool.start + slot * 2048) // segment == (pool.start + (slot + needed) * 2048 - 1) // segment
+    ]
+    if inside:
+        return set()
+    return {Cause.BOUNDARY} if aligned else {Cause.MISALIGNED}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    nslabs=st.integers(1, 300),
+    used=st.sets(st.integers(0, 299), max_size=300),
+    every=st.integers(1, 40),
+    needed=st.integers(1, 128),
+    min_align=st.sampled_from([0, 0xFFF, 0x3FFF, 0xFFFF]),
+    boundary=st.sampled_from([0xFFFF, 0x1FFFF, 0x3FFFF, (1 << 64) - 1]),
+    orig_addr=st.integers(1, 1 << 20).map(lambda slot: slot << 11),
+)
+def test_the_cause_is_what_counting_free_slots_says(
+    nslabs: int, used: set[int], every: int, needed: int, min_align: int, boundary: int, orig_addr: int
+) -> None:
+    pool = Pool(1, START, nslabs, 1)
+    for slot in {*used, *range(0, nslabs, every)}:
+        if slot < nslabs and slot % every < 2:
+            one_slot(pool, slot)
+    # From the first slot on, no stride jumps over the area's end: what is feasible is found.
+    pool.area_index[0] = 0
+    allocator = Allocator(V6_12, [pool], nslabs, 1, can_grow=False, dynamic=False)
+    request = Request(orig_addr, needed << 11, 0, Limits(boundary, min_align))
+    explanation = explain(allocator, 0, request)
+    assert ({explanation.cause} if explanation else set()) == naive(pool, request)

@@ -1,0 +1,67 @@
+"""What the commands hand to the rooms below, and what they do with the report that comes back."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from swiotlb_top.cli import main
+from swiotlb_top.errors import Exit
+
+
+class Report:
+    exit_code = Exit.DISAGREE
+
+    def as_text(self) -> str:
+        return "1 disagrees"
+
+    def as_json(self) -> dict[str, object]:
+        return {"disagree": 1}
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
+    """What each room was asked, in order."""
+    calls: list[tuple[object, ...]] = []
+
+    def answer(*arguments: object) -> Report:
+        calls.append(arguments)
+        return Report()
+
+    for module, function in (("recorder", "record"), ("report", "replay"), ("doctor", "examine")):
+        room = ModuleType(f"swiotlb_top.{module}")
+        setattr(room, function, answer)
+        monkeypatch.setitem(sys.modules, room.__name__, room)
+    return calls
+
+
+def test_record_takes_everything_after_the_dashes_as_the_command(asked: list[tuple[object, ...]]) -> None:
+    main(["record", "-o", "x.swtrace", "--duration", "2", "--", "dd", "--help", "if=/dev/vda"])
+    assert asked == [(Path("x.swtrace"), 2.0, ("dd", "--help", "if=/dev/vda"))]
+
+
+def test_record_without_a_duration_is_told_so(asked: list[tuple[object, ...]]) -> None:
+    main(["record", "-o", "x.swtrace"])
+    assert asked == [(Path("x.swtrace"), None, ())]
+
+
+def test_replay_hands_over_the_revision(asked: list[tuple[object, ...]]) -> None:
+    main(["replay", "x.swtrace", "--revision", "6.6"])
+    assert asked == [(Path("x.swtrace"), "6.6")]
+
+
+@pytest.mark.parametrize("command", [["replay", "x.swtrace"], ["doctor"]])
+@pytest.mark.parametrize(("form", "output"), [([], "1 disagrees\n"), (["--json"], '{"disagree": 1}\n')])
+def test_a_report_is_printed_and_its_exit_status_kept(
+    asked: list[tuple[object, ...]],
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    form: list[str],
+    output: str,
+) -> None:
+    assert main([*command, *form]) == 1
+    assert capsys.readouterr().out == output
+    assert len(asked) == 1

@@ -1,0 +1,63 @@
+"""Which source is looked through, and what is said about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from swiotlb_top.cli import main
+from swiotlb_top.errors import CannotError
+from swiotlb_top.sources import Source, select
+from swiotlb_top.sources.select import first_that_opens
+from tests.unit.snapshots import QUIET, STALLED, ScriptedSource
+
+
+def refuse(reason: str) -> Source:
+    raise CannotError(reason)
+
+
+def test_the_first_that_opens_is_taken_as_it_is() -> None:
+    best = ScriptedSource([QUIET])
+    assert first_that_opens({"live": lambda: best, "debugfs": lambda: ScriptedSource([STALLED])}) is best
+
+
+def test_the_reason_gathers_why_the_better_ones_were_refused() -> None:
+    source = first_that_opens(
+        {
+            "live": lambda: refuse("needs root"),
+            "debugfs": lambda: refuse("not mounted"),
+            "recording": lambda: ScriptedSource([STALLED]),
+        }
+    )
+    assert source.snapshot().reason == ("live: needs root; debugfs: not mounted; so: fexit on swiotlb_tbl_map_single")
+
+
+def test_closing_reaches_the_source_that_was_chosen() -> None:
+    chosen = ScriptedSource([QUIET])
+    first_that_opens({"live": lambda: refuse("needs root"), "debugfs": lambda: chosen}).close()
+    assert chosen.closed
+
+
+def test_no_source_at_all_gives_every_reason() -> None:
+    with pytest.raises(CannotError, match="live: needs root; debugfs: not mounted"):
+        first_that_opens({"live": lambda: refuse("needs root"), "debugfs": lambda: refuse("not mounted")})
+
+
+def test_live_comes_before_debugfs_and_a_recording_is_the_last_resort() -> None:
+    assert list(select.ALL_SOURCES) == ["live", "debugfs", "recording"]
+
+
+def test_the_exporter_never_serves_a_recording(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in list(select.KERNEL_SOURCES):
+        monkeypatch.setitem(select.KERNEL_SOURCES, name, lambda: refuse("needs root"))
+    assert main(["export"]) == 3
+    assert capsys.readouterr().err == "swiotlb-top: live: needs root; debugfs: needs root\n"
+
+
+def test_a_bug_in_a_source_is_not_taken_for_a_refusal() -> None:
+    def bug() -> Source:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        first_that_opens({"live": bug, "debugfs": lambda: ScriptedSource([QUIET])})

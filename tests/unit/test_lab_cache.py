@@ -1,0 +1,160 @@
+"""The cache of kernels: what names an entry, and when an entry counts as there."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.lab import build, cache
+from tests.lab.kernels import CONFIG_DIR, KERNELS, PATCH_DIR, SourceKernel
+
+INPUTS = {"source": "linux-source-6.12 6.12.117-1", "config": "aa", "patch 0 a.patch": "bb"}
+
+
+def make_kernel(directory: Path) -> None:
+    (directory / "bzImage").write_bytes(b"a kernel")
+    (directory / "modules").mkdir()
+    (directory / "modules" / "00-9pnet.ko").write_bytes(b"a module")
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def obtain(root: Path) -> Path:
+    return cache.obtain(root, "dynamic", INPUTS, make_kernel, quiet)
+
+
+def test_the_order_of_the_inputs_does_not_matter_to_the_key() -> None:
+    assert cache.key(dict(reversed(INPUTS.items()))) == cache.key(INPUTS)
+
+
+@pytest.mark.parametrize("changed", INPUTS)
+def test_every_input_changes_the_key(changed: str) -> None:
+    assert cache.key({**INPUTS, changed: "something else"}) != cache.key(INPUTS)
+
+
+def dynamic_kernel() -> SourceKernel:
+    kernel = KERNELS["dynamic"]
+    assert isinstance(kernel, SourceKernel)
+    return kernel
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A writable copy of the recipe's files, and a source package whose version is known without dpkg."""
+    sources = tmp_path / "src"
+    sources.mkdir()
+    (sources / f"{dynamic_kernel().source_package}.tar.xz").touch()
+    monkeypatch.setattr(build, "SOURCES", sources)
+    monkeypatch.setattr(build, "output_of", lambda *command: "6.12.117-1")
+    for kind in (CONFIG_DIR, PATCH_DIR):
+        (tmp_path / kind.name).mkdir()
+        for file in kind.iterdir():
+            (tmp_path / kind.name / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def key_of(kernel: SourceKernel, recipe: Path) -> str:
+    return cache.key(build.inputs(kernel, recipe / CONFIG_DIR.name, recipe / PATCH_DIR.name))
+
+
+@pytest.mark.parametrize("file", [f"patches/{dynamic_kernel().patches[0]}", f"configs/{dynamic_kernel().config}"])
+def test_a_changed_patch_or_config_is_another_kernel(recipe: Path, file: str) -> None:
+    before = key_of(dynamic_kernel(), recipe)
+    with (recipe / file).open("a") as text:
+        text.write("# another line\n")
+    assert key_of(dynamic_kernel(), recipe) != before
+
+
+def test_one_patch_fewer_or_another_order_is_another_kernel(recipe: Path) -> None:
+    (recipe / "patches" / "second.patch").write_text("more")
+    one = dynamic_kernel()
+    two = replace(one, patches=(*one.patches, "second.patch"))
+    turned = replace(one, patches=two.patches[::-1])
+    assert len({key_of(kernel, recipe) for kernel in (one, two, turned)}) == 3
+
+
+def test_what_was_made_once_is_not_made_again(tmp_path: Path) -> None:
+    made: list[Path] = []
+
+    def make(directory: Path) -> None:
+        made.append(directory)
+        make_kernel(directory)
+
+    first = cache.obtain(tmp_path, "dynamic", INPUTS, make, quiet)
+    assert cache.obtain(tmp_path, "dynamic", INPUTS, make, quiet) == first
+    assert len(made) == 1
+    assert (first / "bzImage").read_bytes() == b"a kernel"
+
+
+def test_a_build_that_dies_leaves_no_entry_and_the_next_one_starts_afresh(tmp_path: Path) -> None:
+    def die(directory: Path) -> None:
+        (directory / "bzImage").write_bytes(b"half a ker")
+        (directory / "left behind").touch()
+        raise RuntimeError("compiler killed")
+
+    with pytest.raises(RuntimeError, match="compiler killed"):
+        cache.obtain(tmp_path, "dynamic", INPUTS, die, quiet)
+    assert not cache.is_whole(cache.entry_of(tmp_path, "dynamic", INPUTS))
+
+    entry = obtain(tmp_path)
+    assert cache.is_whole(entry)
+    assert not (entry / "left behind").exists()
+
+
+def test_an_entry_without_its_manifest_is_made_anew(tmp_path: Path) -> None:
+    entry = cache.entry_of(tmp_path, "dynamic", INPUTS)
+    entry.mkdir(parents=True)
+    (entry / "bzImage").write_bytes(b"who knows")
+    assert not cache.is_whole(entry)
+    assert (obtain(tmp_path) / "bzImage").read_bytes() == b"a kernel"
+
+
+@pytest.mark.parametrize("file", ["bzImage", "modules/00-9pnet.ko"])
+def test_an_entry_that_lost_a_file_or_part_of_one_is_not_whole(tmp_path: Path, file: str) -> None:
+    entry = obtain(tmp_path)
+    assert cache.is_whole(entry)
+    (entry / file).write_bytes(b"a k")
+    assert not cache.is_whole(entry)
+    (entry / file).unlink()
+    assert not cache.is_whole(entry)
+
+
+def test_a_second_caller_waits_for_the_first_and_says_so(tmp_path: Path) -> None:
+    building, may_end, second_waits = threading.Event(), threading.Event(), threading.Event()
+    made: list[str] = []
+
+    def slow(directory: Path) -> None:
+        made.append("first")
+        building.set()
+        assert may_end.wait(10)
+        make_kernel(directory)
+
+    def second(directory: Path) -> None:
+        made.append("second")
+
+    def say(line: str) -> None:
+        assert "waiting" in line
+        second_waits.set()
+
+    first_run = threading.Thread(target=cache.obtain, args=(tmp_path, "dynamic", INPUTS, slow, quiet))
+    second_run = threading.Thread(target=cache.obtain, args=(tmp_path, "dynamic", INPUTS, second, say))
+    first_run.start()
+    assert building.wait(10)
+    second_run.start()
+    assert second_waits.wait(10)
+    may_end.set()
+    first_run.join()
+    second_run.join()
+    assert made == ["first"]
+
+
+def test_the_cache_follows_the_xdg_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.default_root() == tmp_path / "swiotlb-top"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache.default_root() == Path.home() / ".cache" / "swiotlb-top"

@@ -1,0 +1,91 @@
+"""A machine's command line, and the job it is given: what has to be on it for the lab to keep its promises."""
+
+from __future__ import annotations
+
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.lab import vm
+from tests.lab.kernels import KernelImage
+from tests.lab.machine import Machine, RunDirectory, kernel_command_line, qemu_command
+
+IMAGE = KernelImage("dynamic", Path("KERNEL"))
+
+
+def command(machine: Machine, accelerator: str = "tcg", *, terminal: bool = False) -> list[str]:
+    return qemu_command(machine, IMAGE, accelerator, RunDirectory(Path("RUN")), terminal=terminal)
+
+
+def values(words: list[str], option: str) -> list[str]:
+    return [value for name, value in pairwise(words) if name == option]
+
+
+def test_only_the_test_disks_bounce() -> None:
+    devices = values(command(Machine()), "-device")
+    assert [device.partition(",")[0] for device in devices if "iommu_platform=on" in device] == ["virtio-blk-pci"]
+    assert sum(device.startswith("nvme,") for device in devices) == 1
+    assert not any("iommu_platform" in share for share in values(command(Machine()), "-virtfs"))
+
+
+def test_the_hosts_root_is_shared_read_only_and_only_the_results_can_be_written() -> None:
+    root, results = values(command(Machine()), "-virtfs")
+    assert "path=/," in root
+    assert "readonly=on" in root
+    assert "path=RUN/results," in results
+    assert "readonly" not in results
+
+
+def test_the_guest_dies_with_its_parent_and_at_its_first_panic() -> None:
+    words = command(Machine())
+    assert words[:3] == ["setpriv", "--pdeathsig", "KILL"]
+    assert "-no-reboot" in words
+    assert "panic=-1" in values(words, "-append")[0].split()
+
+
+def test_the_machines_data_is_on_the_command_line() -> None:
+    machine = Machine(cpus=4, memory_mb=2048, swiotlb="256,force", extra_cmdline=("nokaslr", "panic=5"))
+    words = command(machine)
+    assert values(words, "-smp") == ["4"]
+    assert values(words, "-m") == ["2048"]
+    assert values(words, "-kernel") == ["KERNEL/bzImage"]
+    assert "swiotlb=256,force" in kernel_command_line(machine).split()
+    assert kernel_command_line(machine).endswith(" nokaslr panic=5")
+
+
+def test_icount_counts_instructions_on_one_thread() -> None:
+    words = command(Machine(icount=True), "icount")
+    assert values(words, "-accel") == ["tcg,thread=single"]
+    assert values(words, "-icount") == ["shift=0,sleep=off"]
+    with pytest.raises(ValueError, match="one CPU"):
+        Machine(icount=True, cpus=2)
+
+
+def test_a_terminal_is_a_console_port_beside_the_status() -> None:
+    without, with_terminal = command(Machine()), command(Machine(), terminal=True)
+    assert not any("stdio" in word for word in without)
+    assert "stdio,id=terminal,signal=off" in with_terminal
+    assert values(without, "-serial") == values(with_terminal, "-serial")
+
+
+def test_the_job_keeps_every_word_of_its_command_and_starts_in_the_checkout() -> None:
+    words = ["two words", "it's", "$HOME", "", "*", "back\\slash", "new\nline"]
+    report = 'pwd; echo "$PYTHONPATH"; printf "<%s>" "$@"'
+    job = vm.job_script(Machine(), ["sh", "-c", report, "sh", *words], None)
+    done = subprocess.run(["sh"], input=job, capture_output=True, text=True, check=True, cwd="/")
+    directory, python_path, printed = done.stdout.split("\n", 2)
+    assert Path(directory) == vm.CHECKOUT
+    assert python_path == f"{vm.CHECKOUT}:{vm.CHECKOUT}/exporters"
+    assert printed == "".join(f"<{word}>" for word in words)
+
+
+def test_nothing_of_the_hosts_environment_reaches_the_job() -> None:
+    job = vm.job_script(Machine(kernel="debian"), ["env"], vm.Terminal("xterm-256color", 24, 80))
+    done = subprocess.run(["sh"], input=job, capture_output=True, text=True, check=True, env={"SECRET": "x"})
+    environment = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    assert "SECRET" not in environment
+    assert environment["SWIOTLB_LAB_KERNEL"] == "debian"
+    assert environment["TERM"] == "xterm-256color"
+    assert environment["PATH"] == vm.GUEST_PATH

@@ -1,0 +1,196 @@
+"""What is written is what is read: any records, states, names, gaps, in the order they came."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swiotlb_top.errors import CannotError
+from swiotlb_top.events import RECORD, Gap, Kind
+from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
+from swiotlb_top.trace import Codec, End, Item, Records, TraceReader, TraceWriter, compact
+from swiotlb_top.trace.codecs import read_records, records_payload
+from swiotlb_top.trace.format import MAX_BLOCK_RECORDS
+from tests.unit.test_trace_format_1 import HEADER, STATE
+
+U32 = st.integers(0, 2**32 - 1)
+U64 = st.integers(0, 2**64 - 1)
+ANY_INT = st.integers(-(2**63), 2**64 - 1)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> PoolState:
+    nslabs = draw(st.integers(0, 6))
+    nareas = draw(st.integers(0, 3))
+
+    def per_slot(values: st.SearchStrategy[int]) -> tuple[int, ...]:
+        return tuple(draw(st.lists(values, min_size=nslabs, max_size=nslabs)))
+
+    return PoolState(
+        address=draw(U64),
+        start=draw(U64),
+        nslabs=nslabs,
+        nareas=nareas,
+        area_nslabs=draw(U32),
+        transient=draw(st.booleans()),
+        begin_ns=draw(U64),
+        end_ns=draw(U64),
+        areas=tuple(draw(st.lists(st.builds(AreaState, used=U32, index=U32), min_size=nareas, max_size=nareas))),
+        list_=per_slot(U32),
+        orig_addr=per_slot(U64),
+        alloc_size=per_slot(U64),
+        pad_slots=per_slot(U32),
+    )
+
+
+states = st.builds(
+    MemState,
+    address=U64,
+    nslabs=U64,
+    can_grow=st.booleans(),
+    dynamic=st.booleans(),
+    default_nslabs=U64,
+    default_nareas=U64,
+    phys_limit=U64,
+    pools=st.lists(pools(), max_size=3).map(tuple),
+    total_used=ANY_INT,
+    used_hiwater=ANY_INT,
+    transient_nslabs=ANY_INT,
+)
+# Slots and addresses from a small range, so that releases do meet their maps; any bytes besides.
+likely_records = st.builds(
+    lambda exit_ns, kind, pool, place, size: RECORD.pack(
+        exit_ns, 0, 0, kind, 0, 1, pool, place << 11 if kind == Kind.UNMAP else place, size, place, 0, 0
+    ),
+    exit_ns=U64,
+    kind=st.integers(0, 9),
+    pool=st.integers(0, 2),
+    place=st.integers(0, 5),
+    size=U64,
+)
+records = st.lists(likely_records | st.binary(min_size=64, max_size=64), max_size=12).map(b"".join)
+items = st.lists(
+    records.filter(bool).map(Records)
+    | states
+    | st.builds(DeviceName, dev=U64, name=st.text(), driver=st.text())
+    | st.builds(Gap, begin_ns=ANY_INT, exit_ns=ANY_INT, lost=U64, cause=st.text()),
+    max_size=5,
+)
+ends = st.builds(End, counters=st.dictionaries(st.text(), ANY_INT), duration_ns=U64, lost=U64)
+
+
+def write(path: Path, body: Sequence[Item], end: End) -> None:
+    with TraceWriter(path, HEADER) as writer:
+        for item in body:
+            match item:
+                case Records(data):
+                    writer.records(data)
+                case MemState():
+                    writer.state(item)
+                case DeviceName():
+                    writer.device_name(item)
+                case Gap():
+                    writer.gap(item)
+        writer.end(end.counters, end.duration_ns, end.lost)
+
+
+def joined(stream: Sequence[Item]) -> list[Item]:
+    """The items with consecutive blocks of records as one: where a block ends says nothing."""
+    result: list[Item] = []
+    for item in stream:
+        if result and isinstance(item, Records) and isinstance(result[-1], Records):
+            result[-1] = Records(result[-1].data + item.data)
+        else:
+            result.append(item)
+    return result
+
+
+@given(body=items, end=ends)
+@settings(deadline=None, max_examples=60)
+def test_every_item_comes_back_in_file_order(body: list[Item], end: End) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "any.swtrace"
+        write(path, body, end)
+        assert list(TraceReader(path)) == [HEADER, *body, end]
+
+
+@given(body=items, end=ends)
+@settings(deadline=None, max_examples=60)
+def test_compacting_changes_nothing_but_the_blocks(body: list[Item], end: End) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        recorded, compacted = Path(directory) / "recorded.swtrace", Path(directory) / "compacted.swtrace"
+        write(recorded, body, end)
+        compact(recorded, compacted)
+        assert list(TraceReader(compacted)) == joined([HEADER, *body, end])
+
+
+@given(packed=records, codec=st.sampled_from(Codec), starts=st.dictionaries(st.integers(0, 2), U64))
+@settings(deadline=None, max_examples=300)
+def test_a_codec_gives_back_every_bit(packed: bytes, codec: Codec, starts: dict[int, int]) -> None:
+    assert read_records(records_payload(packed, codec, starts)) == packed
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_more_records_than_a_block_holds_become_several_blocks(tmp_path: Path, codec: Codec) -> None:
+    path = tmp_path / "long.swtrace"
+    packed = b"".join(RECORD.pack(n, 0, 0, Kind.FIND, 0, 0, 0, n, 1, 0, 0, 0) for n in range(MAX_BLOCK_RECORDS + 3))
+    with TraceWriter(path, HEADER, codec=codec) as writer:
+        writer.records(packed)
+        writer.end({}, 1, 0)
+
+    blocks = [item for item in TraceReader(path) if isinstance(item, Records)]
+
+    assert [block.count for block in blocks] == [MAX_BLOCK_RECORDS, 3]
+    assert b"".join(block.data for block in blocks) == packed
+
+
+def test_a_reader_can_be_iterated_again(tmp_path: Path) -> None:
+    path = tmp_path / "twice.swtrace"
+    write(path, [STATE], End({}, 1, 0))
+    reader = TraceReader(path)
+
+    assert list(reader) == list(reader) == [HEADER, STATE, End({}, 1, 0)]
+
+
+def test_bytes_that_are_no_whole_records_are_refused(tmp_path: Path) -> None:
+    with (
+        TraceWriter(tmp_path / "odd.swtrace", HEADER) as writer,
+        pytest.raises(ValueError, match="65 bytes are no whole number of 64-byte records"),
+    ):
+        writer.records(bytes(65))
+
+
+def test_nothing_is_written_after_the_end(tmp_path: Path) -> None:
+    with TraceWriter(tmp_path / "ended.swtrace", HEADER) as writer:
+        writer.end({}, 1, 0)
+        with pytest.raises(ValueError, match="has ended"):
+            writer.state(STATE)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (replace(STATE, pools=(replace(STATE.pools[0], list_=(1, 2)),)), "has 2 list_ where 8 belong"),
+        (replace(STATE, pools=(replace(STATE.pools[0], areas=()),)), "has 0 used where 2 belong"),
+        (replace(STATE, pools=(replace(STATE.pools[0], pad_slots=(-1,) * 8),)), "cannot record the state"),
+        (replace(STATE, pools=(replace(STATE.pools[0], nslabs=4_194_305),)), "nslabs 4194305 is more than the 4194304"),
+    ],
+    ids=["slots missing", "areas missing", "a value below 0", "too many slots"],
+)
+def test_a_state_that_a_trace_cannot_hold_is_said_when_recording(tmp_path: Path, state: MemState, says: str) -> None:
+    with TraceWriter(tmp_path / "a.swtrace", HEADER) as writer, pytest.raises(CannotError, match=says):
+        writer.state(state)
+
+
+@pytest.mark.parametrize("extra", [["a list"], float("nan")], ids=["nested", "NaN"])
+def test_header_extras_are_flat_json(tmp_path: Path, extra: Any) -> None:
+    with pytest.raises(ValueError, match=r"extras holds|JSON"):
+        TraceWriter(tmp_path / "a.swtrace", replace(HEADER, extras={"extra": extra}))
+    assert list(tmp_path.iterdir()) == []

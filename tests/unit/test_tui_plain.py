@@ -1,0 +1,99 @@
+"""What stands in a pipe: greppable text without escape codes, or JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from swiotlb_top.sources.frame import Frame
+from swiotlb_top.tui.console import open_console
+from swiotlb_top.tui.json_frames import write_frames
+from swiotlb_top.tui.plain import print_frames
+from tests.unit.snapshots import DEBUGFS, DISK, QUIET, STALLED, STALLING
+
+
+def printed(*frames: Frame) -> str:
+    output = io.StringIO()
+    print_frames(frames, open_console(output))
+    return output.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def no_terminal_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "CLICOLOR_FORCE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_no_escape_codes_even_where_colours_are_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b" not in printed(STALLING)
+
+
+def test_a_sentence_is_one_line_however_long() -> None:
+    sentence = "needs 128 contiguous slots, " * 20
+    text = printed(Frame(replace(STALLED, devices=(replace(DISK, last_failure=sentence),)), QUIET))
+    assert [line for line in text.splitlines() if line.startswith("why")] == [f"why      {sentence}".rstrip()]
+
+
+def test_lines_are_wrapped_only_where_columns_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert max(len(line) for line in printed(STALLING).splitlines()) <= 40
+
+
+def test_no_trailing_blanks_and_an_empty_line_between_frames() -> None:
+    text = printed(STALLING, STALLING)
+    assert all(line == line.rstrip() for line in text.splitlines())
+    assert text.count("swiotlb-top") == 2
+    assert "\n\nswiotlb-top" in text
+    assert not text.startswith("\n")
+
+
+def as_json(*frames: Frame) -> list[dict[str, object]]:
+    output = io.StringIO()
+    write_frames(frames, output)
+    return [json.loads(line) for line in output.getvalue().splitlines()]
+
+
+def test_a_frame_is_one_json_object_a_line() -> None:
+    first, second = as_json(STALLING, STALLING)
+    assert first == second
+    assert first["map_failures_per_second"] == 230.0
+    assert first["verdict"] == {
+        "word": "agree",
+        "revision": "6.8-6.12",
+        "compared": 14_400,
+        "agree": 14_400,
+        "disagree": 0,
+        "inconclusive": 0,
+        "safety_violations": 0,
+        "first_disagreement": "",
+    }
+
+
+def test_json_devices_have_rates_and_causes() -> None:
+    (frame,) = as_json(STALLING)
+    devices = frame["devices"]
+    assert isinstance(devices, list)
+    disk = devices[1]
+    assert (disk["maps_per_second"], disk["held_maps"]) == (14_000.0, 4)
+    assert disk["causes"] == {"too_fragmented": 228, "too_large": 2}
+
+
+def test_json_says_null_for_what_is_not_known() -> None:
+    (frame,) = as_json(Frame(DEBUGFS))
+    assert {frame[name] for name in ("maps", "growths", "maps_per_second", "verdict")} == {None}
+    assert frame["used_slots"] == 3
+
+
+def test_json_gives_where_a_pool_is_but_no_address_of_a_kernel_object() -> None:
+    (frame,) = as_json(STALLING)
+    text = json.dumps(frame)
+    assert "0x7bf00000" in text
+    for address in (STALLED.pools[0].address, DISK.dev):
+        assert str(address) not in text
+        assert f"{address:x}" not in text

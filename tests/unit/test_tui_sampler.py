@@ -1,0 +1,104 @@
+"""Frames in their time: what is compared with what, and what a failing source does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+
+from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.errors import CannotError
+from swiotlb_top.sources.frame import Frame
+from swiotlb_top.sources.sampler import Sampler, frames
+from tests.unit.snapshots import DEBUGFS, DISK, QUIET, SECOND_NS, STALLED, ScriptedSource
+
+DEADLINE_S = 10.0
+
+
+def wait_for_frame(sampler: Sampler, sequence: int) -> Frame:
+    deadline = time.monotonic() + DEADLINE_S
+    while sampler.frame.sequence < sequence:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return sampler.frame
+
+
+def test_the_first_frame_has_the_rates_of_one_interval() -> None:
+    (frame,) = frames(ScriptedSource([QUIET, STALLED]), 0.01, 1)
+    assert frame.rate(lambda snapshot: snapshot.map_failures) == 230.0
+
+
+def test_without_an_interval_nothing_waits_and_there_are_no_rates() -> None:
+    (frame,) = frames(ScriptedSource([STALLED]), 0.0, 1)
+    assert frame.now is STALLED
+    assert frame.rate(lambda snapshot: snapshot.maps) is None
+    assert frame.device_rate(DISK, lambda device: device.maps) is None
+
+
+def test_each_frame_is_compared_with_the_one_before() -> None:
+    later = replace(STALLED, time_ns=STALLED.time_ns + SECOND_NS)
+    first, second = islice(frames(ScriptedSource([QUIET, STALLED, later]), 0.001, None), 2)
+    assert (first.before, second.before, second.now) == (QUIET, STALLED, later)
+
+
+def test_rates_are_by_the_snapshots_clock_not_by_ours() -> None:
+    slow = replace(STALLED, time_ns=QUIET.time_ns + 10 * SECOND_NS)
+    assert Frame(slow, QUIET).rate(lambda snapshot: snapshot.map_failures) == 23.0
+
+
+def test_a_recording_that_begins_anew_has_no_rates_for_a_frame() -> None:
+    assert Frame(QUIET, STALLED).rate(lambda snapshot: snapshot.maps) is None
+
+
+def test_what_a_source_cannot_count_has_no_rate() -> None:
+    assert Frame(replace(DEBUGFS, time_ns=STALLED.time_ns), DEBUGFS).rate(lambda snapshot: snapshot.maps) is None
+
+
+def test_a_device_that_was_not_there_before_started_from_nothing() -> None:
+    assert Frame(STALLED, QUIET).device_rate(DISK, lambda device: device.maps) == 14_000.0
+
+
+def test_a_failing_source_keeps_its_last_numbers_and_says_so() -> None:
+    with Sampler(ScriptedSource([STALLED, CannotError("gone"), STALLED]), 0.01) as sampler:
+        assert wait_for_frame(sampler, 1).now is STALLED
+        assert wait_for_frame(sampler, 3).failure == ""
+
+
+def test_the_reason_of_a_failure_is_kept_while_it_lasts() -> None:
+    with Sampler(ScriptedSource([STALLED, CannotError("gone")]), 0.01) as sampler:
+        frame = wait_for_frame(sampler, 2)
+    assert (frame.now, frame.failure) == (STALLED, "gone")
+
+
+def test_a_first_failure_is_the_callers() -> None:
+    with pytest.raises(CannotError, match="gone"):
+        Sampler(ScriptedSource([CannotError("gone")]), 0.01)
+
+
+def test_a_bug_is_not_hidden_in_the_thread() -> None:
+    with Sampler(ScriptedSource([STALLED, KeyError("bug")]), 0.01) as sampler, pytest.raises(KeyError):
+        wait_for_frame(sampler, 1)
+
+
+def test_a_source_that_does_not_answer_is_said_to_be_late() -> None:
+    answer = threading.Event()
+
+    class Stuck(ScriptedSource):
+        def snapshot(self) -> Snapshot:
+            taken = super().snapshot()
+            if taken is STALLED:
+                answer.wait(DEADLINE_S)
+            return taken
+
+    with Sampler(Stuck([QUIET, STALLED]), 0.01, patience_s=0.05) as sampler:
+        deadline = time.monotonic() + DEADLINE_S
+        while not sampler.frame.failure:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert sampler.frame.now is QUIET
+        assert sampler.frame.failure.startswith("no answer for ")
+        answer.set()
+        assert wait_for_frame(sampler, 1).failure == ""

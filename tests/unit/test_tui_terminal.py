@@ -1,0 +1,161 @@
+"""The live screen on a real pseudo-terminal: it can be left, and leaves the terminal as it was."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+DEADLINE_S = 20.0
+ENTER_SCREEN, LEAVE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
+
+PROGRAM = """
+import sys
+from swiotlb_top.errors import CannotError
+from swiotlb_top.cli import main
+from swiotlb_top.sources import select
+from tests.unit.snapshots import QUIET, STALLED, ScriptedSource
+scripts = {
+    "works": [QUIET, STALLED],
+    "fails": [STALLED, CannotError("gone away")],
+    "breaks": [STALLED, KeyError("bug")],
+}
+select.ALL_SOURCES.clear()
+select.ALL_SOURCES["fake"] = lambda: ScriptedSource(scripts[sys.argv[1]])
+sys.exit(main(["-d", "0.05"]))
+"""
+
+
+@dataclass
+class Screen:
+    """A program on a pseudo-terminal of 80 by 24."""
+
+    descriptor: int
+    slave: int
+    process: subprocess.Popen[bytes]
+    before: list[object]
+    seen: bytes = field(default=b"")
+
+    def wait_for(self, what: bytes) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while what not in self.seen:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{what!r} not in {self.seen[-400:]!r}"
+            if select.select([self.descriptor], [], [], min(left, 0.2))[0]:
+                self.seen += os.read(self.descriptor, 65536)
+
+    def end(self) -> int:
+        self.wait_for(LEAVE_SCREEN)
+        return self.process.wait(DEADLINE_S)
+
+    def is_restored(self) -> bool:
+        return termios.tcgetattr(self.slave) == self.before and self.seen.rindex(SHOW_CURSOR) > self.seen.rindex(
+            HIDE_CURSOR
+        )
+
+
+def start(source: str, **environment: str) -> Screen:
+    descriptor, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, 80))
+    before = termios.tcgetattr(slave)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, source],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        start_new_session=True,
+    )
+    return Screen(descriptor, slave, process, before)
+
+
+@pytest.fixture
+def screens() -> Iterator[list[Screen]]:
+    started: list[Screen] = []
+    yield started
+    for screen in started:
+        screen.process.kill()
+        screen.process.wait()
+        os.close(screen.descriptor)
+        os.close(screen.slave)
+
+
+def test_q_quits_and_restores_the_terminal(screens: list[Screen]) -> None:
+    screen = start("works")
+    screens.append(screen)
+    screen.wait_for(b"0000:00:04.0")
+    assert ENTER_SCREEN in screen.seen
+    assert termios.tcgetattr(screen.slave) != screen.before
+    os.write(screen.descriptor, b"xq")
+    assert screen.end() == 0
+    assert screen.is_restored()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_and_restores_the_terminal(screens: list[Screen], number: int, status: int) -> None:
+    screen = start("works")
+    screens.append(screen)
+    screen.wait_for(b"0000:00:04.0")
+    screen.process.send_signal(number)
+    assert screen.end() == status
+    assert screen.is_restored()
+    assert b"Traceback" not in screen.seen
+
+
+def test_a_source_that_fails_later_is_drawn_and_does_not_end_the_screen(screens: list[Screen]) -> None:
+    screen = start("fails")
+    screens.append(screen)
+    screen.wait_for(b"the source fails: gone away")
+    assert screen.process.poll() is None
+    os.write(screen.descriptor, b"q")
+    assert screen.end() == 0
+
+
+def test_a_bug_in_a_source_leaves_the_screen_before_it_is_reported(screens: list[Screen]) -> None:
+    screen = start("breaks")
+    screens.append(screen)
+    assert screen.end() == 1
+    screen.wait_for(b"KeyError")
+    assert screen.is_restored()
+    assert screen.seen.index(LEAVE_SCREEN) < screen.seen.index(b"KeyError")
+
+
+def test_a_new_size_is_drawn_without_waiting_for_a_frame(screens: list[Screen]) -> None:
+    screen = start("works")
+    screens.append(screen)
+    screen.wait_for(b"LONGEST FREE")
+    screen.seen = b""
+    termios.tcsetwinsize(screen.slave, (24, 60))
+    deadline = time.monotonic() + DEADLINE_S
+    while b"LONGEST FREE" in screen.seen or b"USED%" not in screen.seen:
+        assert time.monotonic() < deadline
+        screen.seen = b""
+        screen.wait_for(b"q quits")
+
+
+def test_no_color_draws_without_colours(screens: list[Screen]) -> None:
+    screen = start("works", NO_COLOR="1")
+    screens.append(screen)
+    screen.wait_for(b"0000:00:04.0")
+    screen.wait_for(b"q quits")
+    assert b"31m" not in screen.seen
+    assert b"36m" not in screen.seen
+
+
+def test_a_dumb_terminal_gets_plain_frames(screens: list[Screen]) -> None:
+    screen = start("works", TERM="dumb")
+    screens.append(screen)
+    screen.wait_for(b"0000:00:04.0")
+    assert b"\x1b" not in screen.seen
+    screen.process.send_signal(signal.SIGINT)
+    assert screen.process.wait(DEADLINE_S) == 130
