@@ -31,10 +31,8 @@ enum record_kind {
 /* flags: bits 0-1 hold enum dma_data_direction where has_direction is set. */
 #define FLAG_DIRECTION_MASK 0x03
 #define FLAG_HAS_DIRECTION  0x04
-/* The operation began on another CPU than it ended on. */
+/* The entry was not seen on this CPU: the call may have begun on another. */
 #define FLAG_MIGRATED 0x08
-/* The pool is transient: it lives for one mapping. */
-#define FLAG_TRANSIENT 0x10
 
 /* duration_ns where the entry was not seen (or lasted over four seconds). */
 #define DURATION_UNKNOWN 0xffffffffU

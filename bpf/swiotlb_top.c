@@ -29,20 +29,32 @@ struct faults {
 	u64 lost_calls;
 };
 
+/*
+ * A device's totals on one CPU: one cache line, so that CPUs do not share.
+ * dev is 0 where the place is free.
+ */
 struct totals {
+	u64 dev;
+	u64 driver;
 	u64 maps;
 	u64 map_failures;
 	u64 unmaps;
 	u64 mapped_bytes;
 	u64 unmapped_bytes;
-	u64 driver;
+	u64 unused;
 };
 
 BPF_ARRAY(control, u64, 1);
 BPF_PERCPU_ARRAY(faults, struct faults, 1);
 BPF_PERCPU_ARRAY(growths, u64, 1);
-BPF_TABLE("percpu_hash", u64, struct totals, devices, MAX_DEVICES);
+/* DEVICE_PLACES for each CPU; userspace maps it and reads without a call. */
+BPF_F_TABLE("array", u32, struct totals, devices, CPUS *DEVICE_PLACES, BPF_F_MMAPABLE);
+/* Places that are taken, or about to be. */
+BPF_HASH(claims, u32, u64, CPUS *DEVICE_PLACES);
 BPF_RINGBUF_OUTPUT(records, RING_PAGES);
+
+/* Multiplying by it spreads addresses over the high bits (Knuth's method). */
+#define GOLDEN 0x9E3779B97F4A7C15ULL
 
 /* Do not wake the reader; it looks by itself (BPF_RB_NO_WAKEUP). */
 #define NO_WAKEUP 1
@@ -94,121 +106,88 @@ static __always_inline struct record *reserve(void)
 /*
  * Pairing a call's entry with its return.
  *
- * fentry and fexit programs of one call are given the same ctx, the frame of
- * the trampoline on the kernel's stack; so the address names the call, also
- * where an interrupt's call nests in it. The entry time waits in a small array
- * at a place hashed from that address. Another call that hashes to the same
- * place overwrites it, and a torn pair decodes to nonsense: either way the key
- * does not match, and the entry is reported as not seen.
+ * Calls nest on a CPU (an interrupt's inside a task's), so entry times wait on
+ * a short stack there. fentry and fexit programs of one call are given the same
+ * ctx, the frame of the trampoline on the kernel's stack (kprobes have the
+ * stack pointer): that address names the call. A call that was preempted and
+ * returns on another CPU does not find its entry, and says so; what it leaves
+ * behind on its first CPU is passed over.
  */
-enum scratch_user {
-	ENTERED_FIND_SLOTS,
-	RETURNED_FIND_SLOTS,
-	ENTERED_MAP,
-	RETURNED_MAP,
-	ENTERED_UNMAP,
-	RETURNED_UNMAP,
-	ENTERED_ADD_POOL,
-	RETURNED_ADD_POOL,
-	ENTERED_GROW,
-	RETURNED_GROW,
-	SCRATCH_USERS,
+#define NESTING 8
+
+struct pending {
+	u64 frame;
+	u64 entry_ns;
 };
 
-BPF_PERCPU_ARRAY(scratch, u64, SCRATCH_USERS);
-
-/*
- * ctx as a number: the verifier forbids arithmetic on the pointer, but forgets
- * that it was one on the way through a map. Each program has a place of its
- * own, and a program never nests in itself on one CPU.
- */
-static __always_inline u64 frame_of(void *ctx, int user)
-{
-	u64 *place = scratch.lookup(&user);
-
-	if (!place)
-		return 0;
-	*place = (u64)ctx;
-	return *(volatile u64 *)place;
-}
-
-struct entry {
-	u64 key;
-	u64 time;
+struct nest {
+	u64 top;
+	struct pending calls[NESTING];
 };
 
-#define ENTRIES	   4096
-#define GOLDEN	   0x9E3779B97F4A7C15ULL
-#define CPU_BITS   16
-#define ENTRY_SLOT(frame) (((frame)*GOLDEN) >> (64 - 12))
+BPF_PERCPU_ARRAY(nests, struct nest, 1);
 
-BPF_ARRAY(entries, struct entry, ENTRIES);
-
-struct span {
-	u64 exit_ns;
-	u32 duration_ns;
-	u16 cpu;
-	u8 flags;
-};
-
-static __always_inline void call_enters(u64 frame)
+static __always_inline int call_enters(void *frame)
 {
-	u32 slot = ENTRY_SLOT(frame);
-	struct entry *e = entries.lookup(&slot);
+	int zero = 0;
+	struct nest *n = nests.lookup(&zero);
 
-	if (e) {
-		u64 key = (frame << CPU_BITS) | bpf_get_smp_processor_id();
+	if (n) {
+		struct pending *p = &n->calls[n->top & (NESTING - 1)];
 
-		e->key = key;
-		e->time = bpf_ktime_get_ns() ^ (frame * GOLDEN);
+		/* First the place, then what stands in it: an interrupt takes the next. */
+		n->top++;
+		p->frame = (u64)frame;
+		p->entry_ns = bpf_ktime_get_ns();
 	}
+	return 0;
 }
 
-static __always_inline void set_duration(struct span *s, u64 entry_ns, u16 cpu)
+/* The record of a call that returns now; NULL where the ring buffer is full. */
+static __always_inline struct record *record_call(void *frame, u8 kind, u8 flags)
 {
-	u64 duration = s->exit_ns - entry_ns;
+	int zero = 0;
+	struct nest *n = nests.lookup(&zero);
+	struct record *r = reserve();
 
-	if (duration < DURATION_UNKNOWN) {
-		s->duration_ns = duration;
-		if (cpu != s->cpu)
-			s->flags |= FLAG_MIGRATED;
-		s->cpu = cpu;
-	}
-}
-
-static __always_inline void call_returns(u64 frame, struct span *s)
-{
-	u32 slot = ENTRY_SLOT(frame);
-	struct entry *e = entries.lookup(&slot);
-
-	s->exit_ns = bpf_ktime_get_ns();
-	s->cpu = bpf_get_smp_processor_id();
-	s->duration_ns = DURATION_UNKNOWN;
-	s->flags = 0;
-	if (e) {
-		u64 key = e->key;
-
-		if (key >> CPU_BITS == (frame << CPU_BITS) >> CPU_BITS)
-			set_duration(s, e->time ^ (frame * GOLDEN), (u16)key);
-	}
-}
-
-/* One look at the clock, for hooks that are a point in time. */
-static __always_inline void now(struct span *s)
-{
-	s->exit_ns = bpf_ktime_get_ns();
-	s->cpu = bpf_get_smp_processor_id();
-	s->duration_ns = 0;
-	s->flags = 0;
-}
-
-static __always_inline void fill(struct record *r, struct span *s, u8 kind)
-{
-	r->exit_ns = s->exit_ns;
-	r->duration_ns = s->duration_ns;
-	r->cpu = s->cpu;
+	if (!n || !r)
+		return r;
+	r->exit_ns = bpf_ktime_get_ns();
+	r->duration_ns = DURATION_UNKNOWN;
+	r->cpu = bpf_get_smp_processor_id();
 	r->kind = kind;
-	r->flags = s->flags;
+	r->flags = flags | FLAG_MIGRATED;
+#pragma unroll
+	for (int depth = 1; depth <= NESTING; depth++) {
+		struct pending *p = &n->calls[(n->top - depth) & (NESTING - 1)];
+
+		if (p->frame == (u64)frame) {
+			u64 duration_ns = r->exit_ns - p->entry_ns;
+
+			p->frame = 0;
+			n->top -= depth;
+			r->flags = flags;
+			if (duration_ns < DURATION_UNKNOWN)
+				r->duration_ns = duration_ns;
+			return r;
+		}
+	}
+	return r;
+}
+
+/* The record of something that is a point in time. */
+static __always_inline struct record *record_now(u8 kind)
+{
+	struct record *r = reserve();
+
+	if (r) {
+		r->exit_ns = bpf_ktime_get_ns();
+		r->duration_ns = 0;
+		r->cpu = bpf_get_smp_processor_id();
+		r->kind = kind;
+		r->flags = 0;
+	}
+	return r;
 }
 
 /* ---- arguments, for kprobes: fexit has them itself ----------------------- */
@@ -218,7 +197,7 @@ struct call {
 	u64 args[6];
 };
 
-BPF_HASH(calls, u64, struct call, ENTRIES);
+BPF_HASH(calls, u64, struct call, 4096);
 
 static __always_inline int remember(struct pt_regs *ctx)
 {
@@ -234,7 +213,8 @@ static __always_inline int remember(struct pt_regs *ctx)
 		if (f)
 			f->lost_calls++;
 	}
-	call_enters(frame);
+	if (mode() == MODE_RECORD)
+		call_enters((void *)frame);
 	return 0;
 }
 
@@ -261,14 +241,10 @@ static __always_inline void emit_device(u64 dev)
 {
 	u64 dma_mask = read_u64(dev + O_device_dma_mask);
 	u64 parms = read_u64(dev + O_device_dma_parms);
-	struct record *r = reserve();
+	struct record *r = record_now(RECORD_DEVICE);
 
 	if (!r)
 		return;
-	struct span s;
-
-	now(&s);
-	fill(r, &s, RECORD_DEVICE);
 	r->object = dev;
 	r->pool = read_u64(dev + O_device_dma_io_tlb_mem);
 	r->address = dma_mask ? read_u64(dma_mask) : 0;
@@ -281,16 +257,58 @@ static __always_inline void emit_device(u64 dev)
 	records.ringbuf_submit(r, NO_WAKEUP);
 }
 
-/* A device's limits are set while its driver binds: another driver, another look. */
-static __always_inline struct totals *totals_of(u64 dev, u64 m)
+/*
+ * Open addressing with room for collisions; a hash table's lookup would cost
+ * more than all else that counting does. Where an interrupt wants the same
+ * free place, claims decides.
+ */
+#define DEVICE_HASH(dev) (u32)(((dev)*GOLDEN) >> (64 - DEVICE_PLACES_SHIFT))
+#define DEVICE_TRIES	 8
+/* No kernel pointer, and not the NULL of a device without a driver. */
+#define DRIVER_UNSEEN 1
+
+/* What a shell of attach.h finds out in its own way; all but mode only to record. */
+struct context {
+	u64 mode;
+	/* Names the call, see call_enters(). */
+	void *frame;
+	/* dev->driver */
+	u64 driver;
+	/* The only pool that slots can come from; 0 where there are several. */
+	u64 only_pool;
+};
+
+static __always_inline struct totals *totals_elsewhere(u64 dev, u32 first)
 {
-	struct totals *t = devices.lookup(&dev);
+	u32 hash = DEVICE_HASH(dev);
 
-	if (!t) {
-		struct totals zero = {};
+#pragma unroll
+	for (u32 try = 0; try < DEVICE_TRIES; try++) {
+		u32 place = first + ((hash + try) & (DEVICE_PLACES - 1));
+		struct totals *t = devices.lookup(&place);
 
-		devices.update(&dev, &zero);
-		t = devices.lookup(&dev);
+		if (!t)
+			return NULL;
+		if (t->dev == dev)
+			return t;
+		if (!t->dev && !claims.insert(&place, &dev)) {
+			t->driver = DRIVER_UNSEEN;
+			t->dev = dev;
+			return t;
+		}
+	}
+	return NULL;
+}
+
+/* A device's limits are set while its driver binds: another driver, another look. */
+static __always_inline struct totals *totals_of(u64 dev, struct context *c)
+{
+	u32 first = bpf_get_smp_processor_id() * DEVICE_PLACES;
+	u32 place = first + DEVICE_HASH(dev);
+	struct totals *t = devices.lookup(&place);
+
+	if (!t || t->dev != dev) {
+		t = totals_elsewhere(dev, first);
 		if (!t) {
 			struct faults *f = this_cpu_faults();
 
@@ -299,13 +317,9 @@ static __always_inline struct totals *totals_of(u64 dev, u64 m)
 			return NULL;
 		}
 	}
-	if (m == MODE_RECORD) {
-		u64 driver = read_u64(dev + O_device_driver);
-
-		if (t->driver != (driver | 1)) {
-			t->driver = driver | 1;
-			emit_device(dev);
-		}
+	if (c->mode == MODE_RECORD && t->driver != c->driver) {
+		t->driver = c->driver;
+		emit_device(dev);
 	}
 	return t;
 }
@@ -325,31 +339,22 @@ static __always_inline void count_map(struct totals *t, u64 bytes, bool failed)
 }
 
 #ifdef HOOK_FIND_SLOTS
-/*
- * int swiotlb_find_slots(dev, orig_addr, alloc_size, alloc_align_mask, **retpool),
- * where retpool_at is the address of that last argument.
- */
-static __always_inline int find_slots_returned(u64 frame, u64 dev, u64 orig_addr, u64 alloc_size, u32 align_mask,
-					       u64 retpool_at, int index)
+/* int swiotlb_find_slots(dev, orig_addr, alloc_size, alloc_align_mask, **retpool) */
+static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 orig_addr, u64 alloc_size,
+					       u32 align_mask, u64 retpool, int index)
 {
-	u64 m = mode();
-
-	if (m == MODE_STOP)
-		return 0;
-	count_map(totals_of(dev, m), alloc_size, index < 0);
-	if (m != MODE_RECORD)
+	count_map(totals_of(dev, c), alloc_size, index < 0);
+	if (c->mode != MODE_RECORD)
 		return 0;
 
-	struct record *r = reserve();
+	struct record *r = record_call(c->frame, RECORD_FIND, 0);
 
 	if (!r)
 		return 0;
-	struct span s;
-
-	call_returns(frame, &s);
-	fill(r, &s, RECORD_FIND);
 	r->object = dev;
-	r->pool = index < 0 ? 0 : read_u64(read_u64(retpool_at));
+	r->pool = index < 0 ? 0 : c->only_pool;
+	if (index >= 0 && !c->only_pool)
+		bpf_probe_read_kernel(&r->pool, sizeof(r->pool), (void *)retpool);
 	r->address = orig_addr;
 	r->size = alloc_size;
 	r->result = (u64)index;
@@ -362,26 +367,17 @@ static __always_inline int find_slots_returned(u64 frame, u64 dev, u64 orig_addr
 
 #ifdef HOOK_MAP
 /* phys_addr_t swiotlb_tbl_map_single(dev, orig_addr, mapping_size, alloc_align_mask, dir, attrs) */
-static __always_inline int map_returned(u64 frame, u64 dev, u64 orig_addr, u64 mapping_size, u32 align_mask, u32 dir,
-					u64 attrs, u64 tlb_addr)
+static __always_inline int map_returned(struct context *c, u64 dev, u64 orig_addr, u64 mapping_size, u32 align_mask,
+					u32 dir, u64 attrs, u64 tlb_addr)
 {
-	u64 m = mode();
-
-	if (m == MODE_STOP)
-		return 0;
-	count_map(totals_of(dev, m), mapping_size, tlb_addr == ~0ULL);
-	if (m != MODE_RECORD)
+	count_map(totals_of(dev, c), mapping_size, tlb_addr == ~0ULL);
+	if (c->mode != MODE_RECORD)
 		return 0;
 
-	struct record *r = reserve();
+	struct record *r = record_call(c->frame, RECORD_MAP, FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK));
 
 	if (!r)
 		return 0;
-	struct span s;
-
-	call_returns(frame, &s);
-	s.flags |= FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK);
-	fill(r, &s, RECORD_MAP);
 	r->object = dev;
 	r->pool = 0;
 	r->address = orig_addr;
@@ -396,32 +392,22 @@ static __always_inline int map_returned(u64 frame, u64 dev, u64 orig_addr, u64 m
 
 #ifdef HOOK_UNMAP
 /* void __swiotlb_tbl_unmap_single(dev, tlb_addr, mapping_size, dir, attrs, pool) */
-static __always_inline int unmap_returned(u64 frame, u64 dev, u64 tlb_addr, u64 mapping_size, u32 dir, u64 attrs,
-					  u64 pool)
+static __always_inline int unmap_returned(struct context *c, u64 dev, u64 tlb_addr, u64 mapping_size, u32 dir,
+					  u64 attrs, u64 pool)
 {
-	u64 m = mode();
-
-	if (m == MODE_STOP)
-		return 0;
-
-	struct totals *t = totals_of(dev, m);
+	struct totals *t = totals_of(dev, c);
 
 	if (t) {
 		t->unmaps++;
 		t->unmapped_bytes += mapping_size;
 	}
-	if (m != MODE_RECORD)
+	if (c->mode != MODE_RECORD)
 		return 0;
 
-	struct record *r = reserve();
+	struct record *r = record_call(c->frame, RECORD_UNMAP, FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK));
 
 	if (!r)
 		return 0;
-	struct span s;
-
-	call_returns(frame, &s);
-	s.flags |= FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK);
-	fill(r, &s, RECORD_UNMAP);
 	r->object = dev;
 	r->pool = pool;
 	r->address = tlb_addr;
@@ -437,16 +423,10 @@ static __always_inline int unmap_returned(u64 frame, u64 dev, u64 tlb_addr, u64 
 /* ---- pools ------------------------------------------------------------- */
 
 #ifdef DYNAMIC
-static __always_inline int emit_pool(struct span *s, u8 kind, u64 mem, u64 pool)
+static __always_inline int submit_pool(struct record *r, u64 mem, u64 pool)
 {
-	if (mode() != MODE_RECORD)
-		return 0;
-
-	struct record *r = reserve();
-
 	if (!r)
 		return 0;
-	fill(r, s, kind);
 	r->object = mem;
 	r->pool = pool;
 	r->address = pool ? read_u64(pool + O_io_tlb_pool_start) : 0;
@@ -459,59 +439,67 @@ static __always_inline int emit_pool(struct span *s, u8 kind, u64 mem, u64 pool)
 }
 
 #ifdef HOOK_ALLOC_POOL
-static __always_inline int alloc_pool_returned(u64 pool)
+static __always_inline int pool_allocated(u64 pool)
 {
-	struct span s;
-
-	now(&s);
-	return emit_pool(&s, RECORD_POOL_ALLOC, 0, pool);
+	if (mode() != MODE_RECORD)
+		return 0;
+	return submit_pool(record_now(RECORD_POOL_ALLOC), 0, pool);
 }
 #endif
 
 #ifdef HOOK_ADD_POOL
-static __always_inline int add_pool_returned(u64 frame, u64 mem, u64 pool)
+static __always_inline int pool_added(struct context *c, u64 mem, u64 pool)
 {
-	struct span s;
-
-	call_returns(frame, &s);
-	return emit_pool(&s, RECORD_POOL_ADD, mem, pool);
+	if (c->mode != MODE_RECORD)
+		return 0;
+	return submit_pool(record_call(c->frame, RECORD_POOL_ADD, 0), mem, pool);
 }
 #endif
 
 #ifdef HOOK_FREE_POOL
-static __always_inline int free_pool_entered(u64 rcu)
+static __always_inline int pool_freed(u64 rcu)
 {
-	struct span s;
-
-	now(&s);
-	return emit_pool(&s, RECORD_POOL_FREE, 0, rcu - O_io_tlb_pool_rcu);
+	if (mode() != MODE_RECORD)
+		return 0;
+	return submit_pool(record_now(RECORD_POOL_FREE), 0, rcu - O_io_tlb_pool_rcu);
 }
 #endif
 
 #ifdef HOOK_GROW
-static __always_inline int grow_returned(u64 frame, u64 work)
+static __always_inline int grow_returned(struct context *c, u64 work)
 {
 	u64 mem = work - O_io_tlb_mem_dyn_alloc;
 	u64 head = read_u64(mem + O_io_tlb_mem_pools);
 	int zero = 0;
 	u64 *count = growths.lookup(&zero);
-	struct span s;
 
-	if (count && mode() != MODE_STOP)
+	if (count)
 		(*count)++;
-	call_returns(frame, &s);
-	if (head == mem + O_io_tlb_mem_pools)
-		return emit_pool(&s, RECORD_GROW, mem, 0);
-	return emit_pool(&s, RECORD_GROW, mem, head - O_io_tlb_pool_node);
+	if (c->mode != MODE_RECORD)
+		return 0;
+	return submit_pool(record_call(c->frame, RECORD_GROW, 0), mem,
+			   head == mem + O_io_tlb_mem_pools ? 0 : head - O_io_tlb_pool_node);
 }
 #endif
 #endif /* DYNAMIC */
 
 #ifdef HOOK_DEVICE_INIT
-/* void swiotlb_dev_init(dev): a new device lives at this address. */
-static __always_inline int device_init_entered(u64 dev)
+/* void swiotlb_dev_init(dev): a new device lives at this address; the old one's totals end. */
+static __always_inline int device_initialised(u64 dev)
 {
-	devices.delete(&dev);
+	u32 hash = DEVICE_HASH(dev);
+
+	for (u32 at = 0; at < CPUS * DEVICE_TRIES; at++) {
+		u32 place = at / DEVICE_TRIES * DEVICE_PLACES + ((hash + at % DEVICE_TRIES) & (DEVICE_PLACES - 1));
+		struct totals *t = devices.lookup(&place);
+
+		if (t && t->dev == dev) {
+			struct totals zero = {};
+
+			*t = zero;
+			claims.delete(&place);
+		}
+	}
 	return 0;
 }
 #endif

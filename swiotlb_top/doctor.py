@@ -82,6 +82,7 @@ def _try(name: str, look: Callable[[], str], *, needed: bool = True) -> Check:
 
 def _types() -> str:
     found = layout.load()
+    found.default_mem()
     return f"static pool, {', '.join(found.features)}" if not found.dynamic else ", ".join(found.features)
 
 
@@ -94,8 +95,9 @@ def _capabilities() -> Check:
     effective = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
     missing = [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
     # CAP_SYS_ADMIN stands for the other two on every kernel.
-    ok = "CAP_SYS_ADMIN" not in missing or not missing
-    return Check("capabilities", ok, f"missing: {', '.join(missing)}" if missing else "all that is needed")
+    if "CAP_SYS_ADMIN" in missing:
+        return Check("capabilities", False, f"without {', '.join(missing)}: run as root, not in a container")
+    return Check("capabilities", True, "all that is needed")
 
 
 def _attach(hooks: list[tuple[str, str]]) -> str:

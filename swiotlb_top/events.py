@@ -28,7 +28,6 @@ NOT_FOUND: Final = -1
 _FLAG_DIRECTION_MASK: Final = 0x03
 _FLAG_HAS_DIRECTION: Final = 0x04
 _FLAG_MIGRATED: Final = 0x08
-_FLAG_TRANSIENT: Final = 0x10
 
 
 class Kind(IntEnum):

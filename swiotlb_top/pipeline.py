@@ -55,6 +55,11 @@ class Pipeline:
         """Who a device address is."""
         self.account.name(name)
 
+    def advance(self, now_ns: int) -> None:
+        """Judge, at ``now_ns`` of the stream, what nothing still to come can overlap."""
+        self.judge.advance(now_ns)
+        self._take_failures()
+
     def finish(self, until_ns: int | None = None) -> Findings:
         """Judge what is waiting: all of it, or what was over by ``until_ns`` (and drop the rest)."""
         findings = self.judge.finish(until_ns)

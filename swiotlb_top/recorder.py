@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
@@ -66,6 +67,7 @@ def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> 
     :raises UsageError: the command cannot be started.
     """
     _refuse_to_overwrite(output)
+    _refuse_what_cannot_run(command)
     with _stop_signals() as stopped, Session() as session:
         header = Header(session.kernel, __version__, "CLOCK_MONOTONIC", time.time_ns())
         with TraceWriter(output, header) as trace:
@@ -196,6 +198,11 @@ def _refuse_to_overwrite(output: Path) -> None:
         raise CannotError(f"{output} exists: choose another name, or remove it first")
     if not output.absolute().parent.is_dir():
         raise CannotError(f"{output.absolute().parent} is no directory: make it first")
+
+
+def _refuse_what_cannot_run(command: tuple[str, ...]) -> None:
+    if command and shutil.which(command[0]) is None:
+        raise UsageError(f"cannot run {command[0]}: no such program")
 
 
 def _start(command: tuple[str, ...]) -> subprocess.Popen[bytes] | None:

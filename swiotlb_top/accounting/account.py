@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView
-from swiotlb_top.allocator import Explanation, Limits, Request, adopt, pad_slots, request_for
+from swiotlb_top.allocator import Explanation, Limits, adopt, align_offset, request_for
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
 from swiotlb_top.events import Device, Event, Find, Grow, Map, PoolAdd, PoolAlloc, PoolFree, Unmap
 from swiotlb_top.state import DeviceName, MemState
@@ -169,11 +169,10 @@ class Account:
         if event.slot < 0:
             self._fail(device)
             return
-        orig_addr, limits = event.orig_addr, device.limits
-        request = Request(orig_addr, size_bytes, event.alloc_align_mask, limits)
         pool = self.pools.get(event.pool) or self._transient(event)
-        self._take(pool, event.slot + pad_slots(request), nr_slots(size_bytes))
-        self._mapped(device, size_bytes - (orig_addr & limits.min_align_mask & (event.alloc_align_mask | 2047)))
+        before_bytes = align_offset(event.alloc_align_mask, event.orig_addr, device.limits.min_align_mask)
+        self._take(pool, event.slot + (before_bytes >> IO_TLB_SHIFT), nr_slots(size_bytes))
+        self._mapped(device, size_bytes - before_bytes)
 
     def _map(self, event: Map) -> None:
         device = self._device(event.dev)

@@ -84,8 +84,13 @@ def load(structs: Collection[str], functions: Collection[str], path: Path = VMLI
         ) from None
     try:
         return parse(raw, structs, functions)
-    except (struct.error, KeyError, ValueError) as error:
-        raise CannotError(f"the type information in {path} cannot be understood: {error}") from None
+    except struct.error:
+        reason = "it ends too early"
+    except KeyError as kind:
+        reason = f"it has a type of unknown kind {kind}"
+    except ValueError as error:
+        reason = str(error)
+    raise CannotError(f"the type information in {path} cannot be understood: {reason}")
 
 
 def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> Btf:
@@ -129,7 +134,10 @@ def _name_offsets(strings: bytes, name: str) -> list[int]:
 
 
 def _string(strings: bytes, at: int) -> str:
-    return strings[at : strings.index(b"\0", at)].decode()
+    end = strings.find(b"\0", at)
+    if end < 0:
+        raise ValueError("a name runs past the end")
+    return strings[at:end].decode()
 
 
 def _members(types: memoryview, strings: bytes, at: int, vlen: int, bitfields: bool) -> dict[str, int]:

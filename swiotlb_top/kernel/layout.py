@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from swiotlb_top.errors import CannotError
@@ -26,6 +27,7 @@ _DYNAMIC: Final[Mapping[str, tuple[str, ...]]] = {
     "io_tlb_pool": ("node", "rcu", "transient"),
     "device": ("dma_io_tlb_pools",),
 }
+STRUCTS: Final = tuple(sorted(set(_ALWAYS) | set(_DYNAMIC)))
 _FEATURES: Final = (
     # feature word, struct, member that shows it
     ("dynamic", "io_tlb_mem", "pools"),  # CONFIG_SWIOTLB_DYNAMIC, 1aaa736815eb (6.6)
@@ -69,6 +71,19 @@ class Layout:
             raise CannotError(f"this kernel's struct {struct} has no member {member!r}: it is not a swiotlb known here")
         return offset
 
+    def default_mem(self) -> int:
+        """Address of ``io_tlb_default_mem``.
+
+        :raises CannotError: kallsyms does not list it, or hides it.
+        """
+        address = self.symbols.address("io_tlb_default_mem")
+        if address is None:
+            raise CannotError(
+                "kallsyms does not give io_tlb_default_mem's address (kernel without CONFIG_KALLSYMS_ALL=y, not root, "
+                "or sysctl kernel.kptr_restrict=2): the allocator's state cannot be read"
+            )
+        return address
+
     def defines(self) -> dict[str, int]:
         """The offsets bpf/swiotlb_top.c is compiled with, ``O_struct_member`` each."""
         return {
@@ -79,13 +94,12 @@ class Layout:
         }
 
 
-def load() -> Layout:
-    """Learn this kernel's swiotlb from its BTF and kallsyms.
+def load(types: Path = btf.VMLINUX, names: Path = symbols.KALLSYMS) -> Layout:
+    """Learn a kernel's swiotlb from its BTF and kallsyms; this kernel's, unless told otherwise.
 
     :raises CannotError: no BTF, no kallsyms, or a swiotlb with other structures than Linux 6.6's.
     """
-    structs = sorted(set(_ALWAYS) | set(_DYNAMIC))
-    layout = from_btf(btf.load(structs, FUNCTIONS), symbols.load())
+    layout = from_btf(btf.load(STRUCTS, FUNCTIONS, types), symbols.load(names))
     layout.defines()
     return layout
 

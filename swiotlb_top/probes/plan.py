@@ -102,8 +102,18 @@ class Attachment:
     hook: Hook
     how: How
     symbol: str = ""
+    refusal: str = ""
+    """Why the kernel turned a better way down."""
+
+    @property
+    def remembers_entry(self) -> bool:
+        """Whether its entry is probed only to know when the call began."""
+        return not self.hook.entry_only and not self.hook.result_only
 
     def __str__(self) -> str:
+        return f"{self._place()} (refused: {self.refusal})" if self.refusal else self._place()
+
+    def _place(self) -> str:
         if self.how is How.FENTRY:
             return f"{'fentry' if self.hook.entry_only else 'fentry+fexit'} {self.symbol}"
         if self.how is How.KPROBE:
@@ -168,12 +178,16 @@ def make(
         for way in order:
             symbol = ways[way]
             if symbol and (hook.name, way) not in refused:
-                placed[hook.name] = Attachment(hook, way, symbol)
+                placed[hook.name] = Attachment(hook, way, symbol, _refusal(hook.name, refused))
                 break
     _need(placed, refused)
     _one_eye_on_mappings(placed)
     hooks = (hook for hook in HOOKS if layout.dynamic or not hook.dynamic_only)
-    return Plan(tuple(_or_derived(hook, placed) for hook in hooks), layout.dynamic)
+    return Plan(tuple(_or_derived(hook, placed, _refusal(hook.name, refused)) for hook in hooks), layout.dynamic)
+
+
+def _refusal(hook: str, refused: Mapping[tuple[str, How], str]) -> str:
+    return "; ".join(f"{how.value}: {why}" for (name, how), why in refused.items() if name == hook)
 
 
 def _fentry(hook: Hook, layout: Layout) -> str | None:
@@ -207,7 +221,7 @@ def _one_eye_on_mappings(placed: dict[str, Attachment]) -> None:
         del placed["find_slots" if better else "map"]
 
 
-def _or_derived(hook: Hook, placed: Mapping[str, Attachment]) -> Attachment:
+def _or_derived(hook: Hook, placed: Mapping[str, Attachment], refusal: str) -> Attachment:
     if hook.name in placed:
         return placed[hook.name]
-    return Attachment(hook, How.DERIVED if hook.derived_from in placed else How.ABSENT)
+    return Attachment(hook, How.DERIVED if hook.derived_from in placed else How.ABSENT, refusal=refusal)

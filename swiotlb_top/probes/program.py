@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import platform
 import sys
@@ -19,14 +20,18 @@ from swiotlb_top import bpf_files
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import plan as planning
-from swiotlb_top.probes.plan import Attachment, How
+from swiotlb_top.probes.plan import Attachment, How, Plan
 from swiotlb_top.probes.ring import Ring
 
 RING_BYTES: Final = 16 << 20
-MAX_DEVICES: Final = 1024
 HEAD_BYTES: Final = 4096
 BODY_BYTES: Final = 61440
 
+_DEVICE_PLACES_SHIFT: Final = 9
+"""512 places a CPU: 32 KiB, and short probing with a hundred devices."""
+_TOTALS_U64: Final = 8
+_FIRST_COUNT_U64: Final = 2
+"""``struct totals`` in words: dev and driver, then the counters of :class:`Totals` in its order."""
 _RETURN_ADDRESS_BYTES: Final = {"x86_64": 8, "i686": 4}
 _RECURSION_MISSES_AT: Final = 208  # offsetof(struct bpf_prog_info, recursion_misses), 9ed9e9ba2337 (5.12)
 _DISTRIBUTION_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
@@ -124,6 +129,9 @@ class Program:
             except _RefusedError as refusal:
                 refused[refusal.attachment.hook.name, refusal.attachment.how] = refusal.reason
         self.ring = Ring(self._bpf["records"].map_fd, ring_bytes)
+        devices_bytes = (_possible_cpus() << _DEVICE_PLACES_SHIFT) * _TOTALS_U64 * 8
+        self._devices_map = mmap.mmap(self._bpf["devices"].map_fd, devices_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
+        self._devices = memoryview(self._devices_map).cast("Q")
         self._reader = self._bpf.load_func(b"read_kernel_memory", self._bcc.BPF.RAW_TRACEPOINT)
         self.set_mode(mode)
 
@@ -137,18 +145,47 @@ class Program:
         """Detach everything and free every map. Safe to call twice."""
         if self._bpf is not None:
             self.ring.close()
+            self._devices.release()
+            self._devices_map.close()
             self._unload()
 
     def set_mode(self, mode: Mode) -> None:
-        """What the probes do from now on."""
+        """What the probes do from now on.
+
+        Entries are probed only while recording: counting does without them, and costs half.
+        """
+        if mode is Mode.RECORD:
+            self._probe_entries()
+        self._set_control(mode)
+        if mode is Mode.COUNT:
+            self._leave_entries()
+
+    def _probe_entries(self) -> None:
+        while self._entries_off:
+            self._bpf.attach_kfunc(fn_name=self._entries_off.pop())
+
+    def _leave_entries(self) -> None:
+        for attachment in self.plan.probed():
+            if attachment.remembers_entry and attachment.how is How.FENTRY:
+                name = f"kfunc__{attachment.symbol}".encode()
+                if name not in self._entries_off:
+                    self._bpf.detach_kfunc(fn_name=name)
+                    self._entries_off.append(name)
+
+    def _set_control(self, mode: Mode) -> None:
         self._bpf["control"][ctypes.c_int(0)] = ctypes.c_uint64(mode)
 
     def totals(self) -> dict[int, Totals]:
         """Every device's counters, by ``struct device *``."""
-        return {
-            key.value: Totals(*(sum(getattr(cpu, name) for cpu in per_cpu) for name in Totals.__slots__))
-            for key, per_cpu in self._bpf["devices"].items()
-        }
+        words = self._devices
+        summed: dict[int, list[int]] = {}
+        for place, dev in enumerate(words[::_TOTALS_U64].tolist()):
+            if dev:
+                at = place * _TOTALS_U64 + _FIRST_COUNT_U64
+                counts = words[at : at + len(Totals.__slots__)].tolist()
+                before = summed.get(dev)
+                summed[dev] = [a + b for a, b in zip(before, counts, strict=True)] if before else counts
+        return {dev: Totals(*counts) for dev, counts in summed.items()}
 
     def growths(self) -> int:
         """How often ``swiotlb_dyn_alloc()`` ran."""
@@ -192,11 +229,13 @@ class Program:
         source = bpf_files.directory()
         os.environ["BCC_KERNEL_SOURCE"] = str(source / "headers")
         self._fds: list[int] = []
+        self._entries_off: list[bytes] = []
         said = ""
         with _stderr_of_c() as heard:
             try:
                 self._bpf = _class_without_autoload(self._bcc)(
-                    src_file=str(source / "swiotlb_top.c"), cflags=self._cflags(layout, source)
+                    src_file=os.fsencode(source / "swiotlb_top.c"),
+                    cflags=compiler_flags(layout, self.plan, source, self._ring_bytes),
                 )
             except Exception as error:
                 said = heard()
@@ -210,19 +249,6 @@ class Program:
                     if "Operation not permitted" in said or "super-user" in str(error):
                         raise CannotError(_why_not_loaded(said, error)) from None
                     raise _RefusedError(attachment, _last_line(said) or str(error)) from None
-
-    def _cflags(self, layout: Layout, source: Path) -> list[str]:
-        defines = {
-            **layout.defines(),
-            **self.plan.defines(),
-            "PAGE_SIZE": os.sysconf("SC_PAGE_SIZE"),
-            "RING_PAGES": self._ring_bytes // os.sysconf("SC_PAGE_SIZE"),
-            "MAX_DEVICES": MAX_DEVICES,
-            "HEAD_BYTES": HEAD_BYTES,
-            "BODY_BYTES": BODY_BYTES,
-            "RETURN_ADDRESS_BYTES": _RETURN_ADDRESS_BYTES.get(platform.machine(), 0),
-        }
-        return [f"-I{source}", "-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in defines.items())]
 
     def _attach(self, attachment: Attachment) -> None:
         bpf, hook = self._bpf, attachment.hook
@@ -248,6 +274,23 @@ class Program:
     def _unload(self) -> None:
         self._bpf.cleanup()
         self._bpf = None
+
+
+def compiler_flags(layout: Layout, plan: Plan, source: Path, ring_bytes: int = RING_BYTES) -> list[str]:
+    """What makes ``swiotlb_top.c`` (in ``source``) the program for one kernel and one plan."""
+    defines = {
+        **layout.defines(),
+        **plan.defines(),
+        "PAGE_SIZE": os.sysconf("SC_PAGE_SIZE"),
+        "RING_PAGES": ring_bytes // os.sysconf("SC_PAGE_SIZE"),
+        "CPUS": _possible_cpus(),
+        "DEVICE_PLACES": 1 << _DEVICE_PLACES_SHIFT,
+        "DEVICE_PLACES_SHIFT": _DEVICE_PLACES_SHIFT,
+        "HEAD_BYTES": HEAD_BYTES,
+        "BODY_BYTES": BODY_BYTES,
+        "RETURN_ADDRESS_BYTES": _RETURN_ADDRESS_BYTES.get(platform.machine(), 0),
+    }
+    return [f"-I{source}", "-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in defines.items())]
 
 
 class _RefusedError(Exception):
@@ -279,6 +322,12 @@ def _import_bcc() -> Any:
     return bcc
 
 
+def _possible_cpus() -> int:
+    """CPU numbers stay below this, whether or not the CPUs are online: "0-7" is 8."""
+    last = Path("/sys/devices/system/cpu/possible").read_text().strip().replace(",", "-").split("-")[-1]
+    return int(last) + 1
+
+
 def _kernel_has_kprobes() -> bool:
     return Path("/sys/bus/event_source/devices/kprobe").is_dir()
 
@@ -301,10 +350,12 @@ def _last_line(said: str) -> str:
 def _why_not_loaded(said: str, error: Exception) -> str:
     """One line out of what BCC and libbpf print to stderr."""
     if "not permitted" in said or "super-user" in str(error):
-        return (
-            "the kernel refuses BPF programs here: run as root (or with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN), "
-            "outside sandboxes and lockdown"
-        )
+        if os.geteuid() == 0:
+            return (
+                "the kernel refuses BPF programs even to root: a container, a sandbox or kernel lockdown forbids them; "
+                "run swiotlb-top on the host itself"
+            )
+        return "the kernel refuses BPF programs: run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN"
     lines = [line for line in said.splitlines() if "error" in line.lower()] or said.splitlines() or [str(error)]
     return f"the BPF program cannot be loaded: {lines[0].strip()}"
 

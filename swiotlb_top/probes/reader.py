@@ -21,19 +21,6 @@ class Reader:
         self._program = program
         self._layout = layout
 
-    def default_mem(self) -> int:
-        """Address of ``io_tlb_default_mem``.
-
-        :raises CannotError: kallsyms does not list it, or hides it.
-        """
-        address = self._layout.symbols.address("io_tlb_default_mem")
-        if address is None:
-            raise CannotError(
-                "kallsyms does not give io_tlb_default_mem (CONFIG_KALLSYMS_ALL=n, or kernel.kptr_restrict=2): "
-                "the allocator's state cannot be read"
-            )
-        return address
-
     def mem(self, address: int, *, slots: bool = True) -> MemState:
         """Read an allocator and its pools; ``slots=False`` leaves the slots' lists empty.
 

@@ -36,9 +36,12 @@ class Session:
         self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
         try:
             self._reader = Reader(self.program, self._layout)
-            self._mem = self._reader.default_mem()
+            self._mem = self._layout.default_mem()
             if not self.sizes().nslabs:
-                raise CannotError("swiotlb is off on this kernel (no device needs it, or swiotlb=noforce)")
+                raise CannotError(
+                    "swiotlb is off (no memory is set aside): boot with swiotlb=force, or on a machine whose devices "
+                    "need it"
+                )
         except BaseException:
             self.program.close()
             raise

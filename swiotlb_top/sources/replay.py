@@ -8,7 +8,7 @@ from pathlib import Path
 
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import UnreadableError
-from swiotlb_top.events import Event, decode
+from swiotlb_top.events import Event, Gap, decode
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import Item, Records, TraceReader
@@ -44,6 +44,8 @@ class ReplaySource:
         self._pipeline.feed(batch)
         if self._next is None:
             self._pipeline.finish()
+        else:
+            self._pipeline.advance(until_ns)
         release = self._trace.header.kernel.release
         return self._pipeline.snapshot(until_ns, "replay", f"a recording of {release} ({self._path.name})")
 
@@ -63,7 +65,7 @@ class ReplaySource:
     def _advance(self, batch: list[Event]) -> None:
         """Step to the next event; what else stands between two events goes to the pipeline in its place."""
         while True:
-            self._next = next(self._events, None)
+            self._next = self._next_event()
             if self._next is not None:
                 return
             item = next(self._items, None)
@@ -78,6 +80,14 @@ class ReplaySource:
                     self._pipeline.state(item)
                 elif isinstance(item, DeviceName):
                     self._pipeline.name(item)
+                elif isinstance(item, Gap):
+                    self._pipeline.gap(item)
+
+    def _next_event(self) -> Event | None:
+        try:
+            return next(self._events, None)
+        except ValueError as error:
+            raise UnreadableError(f"{self._path} holds events this swiotlb-top does not know: {error}") from None
 
 
 def open_replay(path: Path) -> ReplaySource:

@@ -11,14 +11,18 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import Final
 
-from swiotlb_top.allocator import Allocator, Ledger, Revision, Violation, adopt, explain, picture
-from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Gap, Map, PoolAlloc, PoolFree, Unmap
-from swiotlb_top.state import MemState
+from swiotlb_top.allocator import Allocator, Ledger, Pool, Revision, Violation, adopt, explain, picture
+from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Gap, Grow, Map, PoolAdd, Unmap
+from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
 from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Audit, Operation, Release, Take
 from swiotlb_top.verify.ordering import Item, Outcome, Span, arrange, clusters
 from swiotlb_top.verify.resolving import Resolver, UnresolvedError
 
+_CALLS: Final = frozenset({Find, Map, Unmap, PoolAdd, Grow})
+"""Events with an entry and an exit; the others are of one moment."""
+_MAPPINGS: Final = frozenset({Find, Map, Unmap})
+"""Events that are compared."""
 _HORIZON_NS: Final = 1_000_000_000
 """An operation that takes longer than this may come too late to be put in its place."""
 _BATCH_EVENTS: Final = 4096
@@ -61,33 +65,34 @@ class Judge:
             self._run()
             self._begin_from(mem)
             return
-        for state in mem.pools:
-            pool = self._resolver.pools.get(state.address)
-            if pool is not None and len(state.list_) == pool.nslabs:
-                audit = Audit(None, state.begin_ns, state.end_ns, state, pool)
-                self._waiting.append((state.end_ns, state.begin_ns, audit))
+        self._waiting += [(state.end_ns, state.begin_ns, state) for state in mem.pools]
 
     def feed(self, events: Iterable[Event]) -> None:
         """The next events of the stream, in roughly the order they ended."""
         waiting = self._waiting
         for event in events:
-            if isinstance(event, Device | PoolAlloc | PoolFree):
-                waiting.append((event.exit_ns, event.exit_ns, event))
-            elif isinstance(event, Gap):
-                self.gap(event)
-            else:
-                entry_ns = event.entry_ns
+            kind = type(event)
+            if kind in _CALLS:
+                entry_ns = event.entry_ns  # type: ignore[union-attr]  # these have one
                 if entry_ns == ENTRY_UNKNOWN:
                     entry_ns = event.exit_ns - LONGEST_UNSEEN_NS
                 waiting.append((event.exit_ns, entry_ns, event))
+            elif isinstance(event, Gap):
+                self.gap(event)
+            else:
+                waiting.append((event.exit_ns, event.exit_ns, event))
         if len(waiting) >= self._next_run:
-            self._run(max(span[0] for span in waiting) - _HORIZON_NS)
+            self.advance(max(span[0] for span in waiting))
             self._next_run = len(waiting) + _BATCH_EVENTS
 
     def gap(self, gap: Gap) -> None:
         """Events were lost: nothing can be said until the state is read anew."""
         self._run()
         self._blind = _AFTER_GAP
+
+    def advance(self, now_ns: int) -> None:
+        """Judge what was over long enough before ``now_ns`` that nothing still to come can overlap it."""
+        self._run(now_ns - _HORIZON_NS)
 
     def finish(self, until_ns: int | None = None) -> Findings:
         """Judge what is waiting: all of it, or what was over by ``until_ns``, dropping the rest."""
@@ -118,19 +123,15 @@ class Judge:
 
     def _operation(self, item: Item) -> Operation | None:
         """Resolve an item, in the order of exits; None where there is nothing to judge."""
-        if isinstance(item, Audit):
-            return item
-        mapping = isinstance(item, Find | Map | Unmap)
+        if isinstance(item, PoolState):
+            return self._audit(item)
+        mapping = type(item) in _MAPPINGS
         if mapping and item.exit_ns < self._begin_ns:
             return None
         try:
             operation = self._resolver.operation(item)
         except UnresolvedError as unresolved:
-            if unresolved.fault and not self._blind:
-                self._operations += 1
-                self._disagree(None, item, unresolved.observed, unresolved.expected, Outcome())
-            else:
-                self.findings.doubt(self._blind or unresolved.why)
+            self.findings.doubt(self._blind or str(unresolved))
             return None
         if operation is None:
             return None
@@ -142,6 +143,12 @@ class Judge:
             self._catch_up(operation)
             return None
         return operation
+
+    def _audit(self, state: PoolState) -> Operation | None:
+        pool = self._resolver.pools.get(state.address)
+        if pool is None or (state.start, state.nslabs, state.nareas) != (pool.start, pool.nslabs, pool.nareas):
+            return None
+        return Audit(None, state.begin_ns, state.end_ns, state, pool)
 
     def _begin_from(self, mem: MemState) -> None:
         """Take over the kernel's state, pool by pool as each was copied."""
@@ -157,13 +164,17 @@ class Judge:
         self._resolver.begin_from(pools)
         self._ledger = Ledger()
         for pool in pools:
-            self._ledger.add_pool(pool.address, pool.start, pool.nslabs)
-            for mapping in pool.mappings():
-                self._ledger.adopt(pool.address, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
+            self._enter_state(pool)
         self._copied = {state.address: state.end_ns for state in mem.pools}
         self._begin_ns = min((state.begin_ns for state in mem.pools), default=0)
         self._settled_ns = max((state.end_ns for state in mem.pools), default=0)
         self._blind = ""
+
+    def _enter_state(self, pool: Pool) -> None:
+        """Begin a pool's ledger anew, from the mappings it has."""
+        self._ledger.add_pool(pool.address, pool.start, pool.nslabs)
+        for mapping in pool.mappings():
+            self._ledger.adopt(pool.address, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
 
     def _catch_up(self, operation: Operation) -> None:
         """An operation from while the pools were copied: done if it came after its pool's copy."""
@@ -171,7 +182,7 @@ class Judge:
         pool = operation.pool if isinstance(operation, Take | Release | AddPool) else None
         if pool is not None and operation.entry_ns > self._copied.get(pool.address, 0):
             operation.adopt(self.world)
-            self._enter(operation)
+            operation.enter(self._ledger)
         if not isinstance(operation, AddPool):
             self.findings.doubt(_DURING_STATE)
 
@@ -181,7 +192,10 @@ class Judge:
         world = self.world
         assert world is not None  # noqa: S101 (operations come only after a state)
         if len(cluster) == 1:
-            self._one_by_one(cluster, Outcome())
+            if cluster[0].attempt(world) is not None:
+                self._agree(cluster[0])
+            else:
+                self._one_by_one(cluster, Outcome())
             return
         outcome = arrange(world, cluster)
         if not outcome.order:
@@ -201,78 +215,52 @@ class Judge:
                 continue
             if outcome.exhausted:
                 operation.adopt(world)
-                self._enter(operation)
+                operation.enter(self._ledger)
                 self.findings.doubt(_BUDGET)
                 continue
             self._operations += 1
-            self._disagree(operation, operation.event, operation.observed(), operation.expected(world), outcome)
+            self._disagree(operation, operation.expected(world), outcome)
+            if isinstance(operation, Take):
+                operation.hold_passed_over(world)
             operation.adopt(world)
+            if isinstance(operation, Audit):
+                self._enter_state(operation.pool)
 
     def _agree(self, operation: Operation) -> None:
         findings = self.findings
-        violations = self._enter(operation)
-        if isinstance(operation, Take | Release):
+        violations = operation.enter(self._ledger)
+        if operation.compared:
             self._operations += 1
         if violations:
-            self._record(operation, operation.event, operation.observed(), "no harm", violations, Outcome())
-        elif isinstance(operation, Take | Release):
+            self._record(operation, "no harm", violations, Outcome())
+        elif operation.compared:
             findings.agree += 1
             if isinstance(operation, Take) and operation.slot < 0:
                 self._explain(operation)
-        elif isinstance(operation, Audit):
-            findings.audits += 1
+        else:
+            findings.audits += isinstance(operation, Audit)
 
-    def _disagree(
-        self, operation: Operation | None, event: Event | None, observed: str, expected: str, outcome: Outcome
-    ) -> None:
-        self._record(operation, event, observed, expected, self._enter(operation), outcome)
+    def _disagree(self, operation: Operation, expected: str, outcome: Outcome) -> None:
+        self._record(operation, expected, operation.enter(self._ledger), outcome)
 
-    def _record(
-        self,
-        operation: Operation | None,
-        event: Event | None,
-        observed: str,
-        expected: str,
-        violations: tuple[Violation, ...],
-        outcome: Outcome,
-    ) -> None:
+    def _record(self, operation: Operation, expected: str, violations: tuple[Violation, ...], outcome: Outcome) -> None:
         findings = self.findings
         findings.disagree += 1
         findings.safety_violations += len(violations)
         if findings.first is not None:
             return
-        place = operation.where() if operation else None
+        place = operation.where()
         findings.first = Divergence(
             operation=self._operations,
-            time_ns=event.exit_ns if event else 0,
-            event=event,
-            observed=observed,
+            time_ns=operation.exit_ns,
+            event=operation.event,
+            observed=operation.observed(),
             expected=expected,
             violations=violations,
             picture=picture(*place) if place else "",
             overlapping=outcome.overlapping,
             orders_tried=outcome.steps,
         )
-
-    def _enter(self, operation: Operation | None) -> tuple[Violation, ...]:
-        """Keep the ledger that knows nothing of policy."""
-        ledger = self._ledger
-        if isinstance(operation, Take):
-            if operation.slot < 0 or operation.pool is None:
-                return ()
-            pool = operation.pool
-            if pool.transient:
-                ledger.add_pool(pool.address, pool.start, pool.nslabs)
-            return ledger.mapped(pool.address, operation.slot, operation.request)
-        if isinstance(operation, Release):
-            pool = operation.pool
-            violations = ledger.released(pool.address, operation.tlb_addr, operation.min_align_mask)
-            if pool.transient:
-                ledger.remove_pool(pool.address)
-            return violations
-        if isinstance(operation, AddPool):
-            ledger.add_pool(operation.pool.address, operation.pool.start, operation.pool.nslabs)
-        return ()
 
     def _explain(self, take: Take) -> None:
         assert self.world is not None  # noqa: S101

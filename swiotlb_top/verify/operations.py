@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol
 
-from swiotlb_top.allocator import Allocator, Pool, Request, adopt, grow_sizes, tlb_addr
+from swiotlb_top.allocator import Allocator, Ledger, Pool, Request, Violation, adopt, grow_sizes, tlb_addr
 from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES, nr_slots
 from swiotlb_top.allocator.pool import Mapping
-from swiotlb_top.events import NOT_FOUND, Event
+from swiotlb_top.events import NOT_FOUND, Event, Grow, PoolAdd
 from swiotlb_top.state import PoolState
 
 ADDRESS_UNSEEN: Final = -1
@@ -31,6 +31,9 @@ def _nothing() -> None:
 class Operation(Protocol):
     """One operation on the allocator, between two times."""
 
+    compared: ClassVar[bool]
+    """Whether it counts as an operation put to the reference: a mapping or a release."""
+
     @property
     def entry_ns(self) -> int: ...
     @property
@@ -44,6 +47,9 @@ class Operation(Protocol):
     def adopt(self, world: Allocator) -> None:
         """Do as the kernel did."""
 
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        """Keep the books that know nothing of policy; what is wrong by them."""
+
     def expected(self, world: Allocator) -> str:
         """What the reference would have done now, in words."""
 
@@ -54,10 +60,11 @@ class Operation(Protocol):
         """A pool and slot to draw a picture around."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen, and the next neither: each field set would cost a call, once an operation.
+@dataclass(slots=True, eq=False)
 class Take:
     """A search for slots. ``slot`` is -1 where it failed; ``pool`` is then the transient pool
-    that was had in vain, if one was."""
+    that was had in vain, if one was. Else ``pool`` is None where nobody announced it."""
 
     event: Event
     entry_ns: int
@@ -69,6 +76,7 @@ class Take:
     slot: int
     tlb_addr: int = ADDRESS_UNSEEN
     """What the map returned, where the probe sees that."""
+    compared: ClassVar[bool] = True
 
     @property
     def area(self) -> int:
@@ -119,6 +127,31 @@ class Take:
         if self.pool not in world.pools and self.pool not in world.transient.get(self.dev, ()):
             world.add_transient(self.dev, self.pool)
 
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        pool = self.pool
+        if pool is None or self.slot < 0:
+            return ()
+        if pool.transient:
+            ledger.add_pool(pool.address, pool.start, pool.nslabs)
+        return ledger.mapped(pool.address, self.slot, self.request)
+
+    def hold_passed_over(self, world: Allocator) -> None:
+        """After a disagreement: what the reference would have taken is not free in the kernel, or so it seems.
+
+        Left free it would be found again by every search to come, and one fault reported as many. Held
+        wrongly it costs one report more: the kernel takes it, and it is the kernel's. Where the reference
+        does not even think the kernel's own slots free, the fault is there, and nothing was passed over.
+        """
+        found = world.find_slots(self.cpu, self.request)
+        if found and self._could_be(nr_slots(self.request.alloc_size_bytes)):
+            found.pool.take(found.slot, self.request, self.dev)
+
+    def _could_be(self, nslots: int) -> bool:
+        pool = self.pool
+        if pool is None or self.slot < 0:
+            return True
+        return self.slot < pool.nslabs and pool.free_run(self.slot) >= nslots
+
     def expected(self, world: Allocator) -> str:
         found = world.find_slots(self.cpu, self.request)
         if found:
@@ -132,7 +165,7 @@ class Take:
         if self.slot < 0:
             return f"{size}: failed"
         if self.pool is None:
-            return f"{size}: a pool nobody announced"
+            return f"{size}: slot {self.slot} of a pool nobody announced"
         kind = "transient pool" if self.pool.transient else "pool"
         return f"{size}: slot {self.slot} of {kind} {self.pool.start:#x}"
 
@@ -140,7 +173,7 @@ class Take:
         return (self.pool, self.slot) if self.pool and 0 <= self.slot < self.pool.nslabs else None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Release:
     """A mapping's end (``swiotlb_release_slots()``, or a transient pool's with it)."""
 
@@ -151,6 +184,7 @@ class Release:
     pool: Pool
     tlb_addr: int
     min_align_mask: int
+    compared: ClassVar[bool] = True
 
     def attempt(self, world: Allocator) -> Undo | None:
         pool = self.pool
@@ -172,6 +206,13 @@ class Release:
         elif self.pool in world.transient.get(self.dev, ()):
             world.delete_transient(self.dev, self.pool)
 
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        pool = self.pool
+        violations = ledger.released(pool.address, self.tlb_addr, self.min_align_mask)
+        if pool.transient:
+            ledger.remove_pool(pool.address)
+        return violations
+
     def expected(self, world: Allocator) -> str:
         return f"a mapping at {self.tlb_addr:#x}: the reference has none that begins there"
 
@@ -191,17 +232,21 @@ class Release:
         return next((m for m in self.pool.mappings() if m.slot <= slot < m.slot + m.nslots), None)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class AddPool:
     """A new pool goes to the head of the list (``add_mem_pool()``)."""
 
-    event: Event
+    event: PoolAdd | Grow
     entry_ns: int
     exit_ns: int
     pool: Pool
+    compared: ClassVar[bool] = False
 
     def attempt(self, world: Allocator) -> Undo | None:
-        if not world.can_grow or (self.pool.nslabs, self.pool.nareas) not in self._sizes(world):
+        pool, event = self.pool, self.event
+        if (event.start, event.nslabs, event.nareas) != (pool.start, pool.nslabs, pool.nareas):
+            return None
+        if not world.can_grow or (pool.nslabs, pool.nareas) not in self._sizes(world):
             return None
         before = world.pools
         world.add_pool(self.pool)
@@ -214,12 +259,20 @@ class AddPool:
     def adopt(self, world: Allocator) -> None:
         world.pools = (self.pool, *world.pools)
 
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        ledger.add_pool(self.pool.address, self.pool.start, self.pool.nslabs)
+        return ()
+
     def expected(self, world: Allocator) -> str:
+        if not world.can_grow:
+            return "no growth"
         sizes = ", ".join(f"{nslabs}/{nareas}" for nslabs, nareas in self._sizes(world))
-        return f"a pool of one of these slots/areas: {sizes}" if world.can_grow else "no growth"
+        was = f"{self.pool.nslabs}/{self.pool.nareas} at {self.pool.start:#x}"
+        return f"a pool of one of these slots/areas: {sizes}; the one allocated is {was}"
 
     def observed(self) -> str:
-        return f"pool {self.pool.start:#x} of {self.pool.nslabs} slots in {self.pool.nareas} areas was added"
+        event = self.event
+        return f"pool {event.start:#x} of {event.nslabs} slots in {event.nareas} areas was added"
 
     def where(self) -> tuple[Pool, int] | None:
         return None
@@ -239,14 +292,18 @@ class Audit:
     state: PoolState
     pool: Pool
     difference: str = ""
+    compared: ClassVar[bool] = False
 
     def attempt(self, world: Allocator) -> Undo | None:
         self.difference = self._differs()
         return None if self.difference else _nothing
 
     def adopt(self, world: Allocator) -> None:
-        kernels = adopt(self.state, rule=world.revision.rule).pool
-        world.pools = tuple(kernels if pool is self.pool else pool for pool in world.pools)
+        # The same object: events that are waiting have been resolved to it.
+        self.pool.become(adopt(self.state, rule=world.revision.rule).pool)
+
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        return ()
 
     def expected(self, world: Allocator) -> str:
         return self.difference or self._differs()

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
 from swiotlb_top.allocator import Allocator, Pool
 from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES
 from swiotlb_top.events import Event
-from swiotlb_top.verify.operations import AddPool, Audit, Operation, Take, Undo
+from swiotlb_top.state import PoolState
+from swiotlb_top.verify.operations import AddPool, Operation, Take, Undo
 
 DEFAULT_BUDGET: Final = 20_000
 
-Item = Event | Audit
+Item = Event | PoolState
 Span = tuple[int, int, Item]
 """(exit_ns, entry_ns, item)"""
 
@@ -53,23 +55,14 @@ def clusters(spans: Sequence[Span], before_ns: int) -> Iterator[list[Item]]:
 
     Only clusters that are over by ``before_ns`` are given, oldest first: a later one may still grow.
     """
-    earliest = before_ns
-    begins = [False] * len(spans)
-    # A cluster begins where everything from there on was entered after everything before had ended.
-    for at in range(len(spans) - 1, -1, -1):
-        if spans[at][1] < earliest:
-            earliest = spans[at][1]
-        begins[at] = at == 0 or spans[at - 1][0] < earliest
-    cluster: list[Item] = []
-    ends = 0
-    for at, (exit_ns, _, item) in enumerate(spans):
-        if begins[at] and cluster:
-            yield cluster
-            cluster = []
-        cluster.append(item)
-        ends = exit_ns
-    if cluster and ends < before_ns:
-        yield cluster
+    # Of each place, the earliest entry from there on, and of its end, what may still come.
+    entries = accumulate((span[1] for span in reversed(spans)), min, initial=before_ns)
+    earliest = list(entries)[::-1]
+    begin = 0
+    for end, span in enumerate(spans, 1):
+        if span[0] < earliest[end]:
+            yield [item for _, _, item in spans[begin:end]]
+            begin = end
 
 
 def arrange(world: Allocator, cluster: list[Operation], budget: int = DEFAULT_BUDGET) -> Outcome:

@@ -6,26 +6,19 @@ events are resolved in the order they ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from swiotlb_top.allocator import Limits, Pool, Request, Revision, pad_slots, request_for
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Grow, Map, PoolAdd, PoolAlloc, Unmap
 from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Operation, Release, Take
 
+_OLDER_POOL: Final = "pool from before the recording"
+
 
 class UnresolvedError(Exception):
-    """An event refers to what was never seen.
-
-    ``fault`` says that it should have been, if the kernel and the recording were right.
-    """
-
-    def __init__(self, why: str, *, fault: bool = False, observed: str = "", expected: str = "") -> None:
-        super().__init__(why)
-        self.why = why
-        self.fault = fault
-        self.observed = observed
-        self.expected = expected
+    """An event refers to what was never seen, and need not have been."""
 
 
 class Resolver:
@@ -40,6 +33,15 @@ class Resolver:
         self._allocated_ns: dict[int, int] = {}
         self._last_alloc: dict[int, PoolAlloc] = {}
         self._last_hit: Pool | None = None
+        self._resolve: dict[type, Callable[[Any], Operation | None]] = {
+            Find: self._find,
+            Map: self._map,
+            Unmap: self._unmap,
+            Device: self._introduced,
+            PoolAlloc: self._allocated,
+            PoolAdd: self._added,
+            Grow: self._added,
+        }
 
     def begin_from(self, pools: Iterable[Pool]) -> None:
         """Forget all pools but these, which are on the allocator's list."""
@@ -52,31 +54,18 @@ class Resolver:
 
         :raises UnresolvedError: it refers to a device or pool never seen.
         """
-        if isinstance(event, Find):
-            return self._find(event)
-        if isinstance(event, Unmap):
-            return self._unmap(event)
-        if isinstance(event, Map):
-            return self._map(event)
-        if isinstance(event, Device):
-            self._limits[event.dev] = Limits(
-                event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit
-            )
-        elif isinstance(event, PoolAlloc):
-            self._allocated(event)
-        elif isinstance(event, PoolAdd | Grow):
-            return self._added(event)
-        return None
+        resolve = self._resolve.get(type(event))
+        return resolve(event) if resolve else None
+
+    def _introduced(self, event: Device) -> None:
+        self._limits[event.dev] = Limits(
+            event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit
+        )
 
     def _find(self, event: Find) -> Take:
         limits = self._limits_of(event.dev)
         request = Request(event.orig_addr, event.alloc_size_bytes, event.alloc_align_mask, limits)
-        if event.slot < 0:
-            pool = self._had_in_vain(event, request)
-        else:
-            pool = self.pools.get(event.pool)
-            if pool is None:
-                raise self._unknown_pool(event.pool, f"slot {event.slot} of a pool at {event.pool:#x}")
+        pool = self._had_in_vain(event, request) if event.slot < 0 else self._known(self.pools.get(event.pool))
         return Take(event, _entry(event), event.exit_ns, event.cpu, event.dev, request, pool, event.slot)
 
     def _map(self, event: Map) -> Take:
@@ -86,16 +75,14 @@ class Resolver:
         if event.failed:
             pool = self._had_in_vain(event, request)
             return Take(event, entry_ns, event.exit_ns, event.cpu, event.dev, request, pool, -1)
-        pool = self._pool_at(event.tlb_addr)
-        if pool is None:
-            raise self._unknown_pool(event.tlb_addr, f"bounce buffer {event.tlb_addr:#x}")
-        slot = ((event.tlb_addr - pool.start) >> IO_TLB_SHIFT) - pad_slots(request)
+        pool = self._known(self._pool_at(event.tlb_addr))
+        slot = ((event.tlb_addr - pool.start) >> IO_TLB_SHIFT) - pad_slots(request) if pool else 0
         return Take(event, entry_ns, event.exit_ns, event.cpu, event.dev, request, pool, slot, event.tlb_addr)
 
     def _unmap(self, event: Unmap) -> Release:
         pool = self.pools.get(event.pool)
         if pool is None:
-            raise UnresolvedError("pool from before the recording")
+            raise UnresolvedError(_OLDER_POOL)
         limits = self._limits_of(event.dev)
         return Release(event, _entry(event), event.exit_ns, event.dev, pool, event.tlb_addr, limits.min_align_mask)
 
@@ -145,13 +132,11 @@ class Resolver:
             raise UnresolvedError("device never introduced")
         return limits
 
-    def _unknown_pool(self, address: int, observed: str) -> UnresolvedError:
-        return UnresolvedError(
-            "pool from before the recording",
-            fault=self._pools_announced,
-            observed=f"{observed}: a pool nobody announced",
-            expected=f"one of the {len(self.pools)} pools seen so far, none of which is at {address:#x}",
-        )
+    def _known(self, pool: Pool | None) -> Pool | None:
+        """Nothing stands for a pool nobody announced: a fault where every new pool announces itself."""
+        if pool is None and not self._pools_announced:
+            raise UnresolvedError(_OLDER_POOL)
+        return pool
 
 
 def _entry(event: Find | Map | Unmap | PoolAdd | Grow) -> int:

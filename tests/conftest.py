@@ -1,0 +1,51 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import pytest
+
+from tests.lab import cache
+from tests.lab.errors import LabUnavailableError
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.vm import Result
+
+REQUIRE_LAB = "SWIOTLB_TOP_REQUIRE_LAB"
+
+
+def _lab_is_required() -> bool:
+    return os.environ.get(REQUIRE_LAB) == "1"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "lab: boots a kernel in a virtual machine (given to all that use `lab`)")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "lab" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lab)
+
+
+class SkippingLab(Lab):
+    """Where there can be no lab, the test that asks for it is skipped, or fails if the lab is required."""
+
+    def run(self, machine: Machine, command: Sequence[str], *, deadline_s: float) -> Result:
+        try:
+            return super().run(machine, command, deadline_s=deadline_s)
+        except LabUnavailableError as error:
+            if _lab_is_required():
+                pytest.fail(f"{REQUIRE_LAB}=1, and {error}", pytrace=False)
+            pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Machines to run commands in.
+
+    Kernels are only built where the lab is required: who just types pytest is not made to wait for a compiler.
+    """
+    return SkippingLab(cache.default_root(), tmp_path_factory.mktemp("lab"), may_build=_lab_is_required())

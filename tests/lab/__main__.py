@@ -1,0 +1,141 @@
+"""`python -m tests.lab`: build kernels, run a command in one, or get a shell in one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import termios
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.lab import accelerator, cache, images, vm
+from tests.lab.errors import LabUnavailableError, LostVMError
+from tests.lab.kernels import KERNELS
+from tests.lab.machine import Machine, RunDirectory, qemu_command
+from tests.lab.requirements import TO_RUN, require
+
+EXIT_LOST_VM = 70
+EXIT_UNAVAILABLE = 69
+DEFAULT_DEADLINE_S = 300.0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="python -m tests.lab",
+        description=__doc__,
+        epilog="run: exit status is the command's; 70: the machine was lost; 69: this host cannot run the lab. "
+        "Example: python -m tests.lab run --kernel dynamic --swiotlb 512,force -- cat /proc/version",
+    )
+    commands = top.add_subparsers(dest="verb", required=True)
+    building = commands.add_parser("build", help="build or fetch kernels into the cache")
+    building.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"of {', '.join(KERNELS)} (default: all)")
+    running = commands.add_parser("run", help="run a command in a machine of its own")
+    _add_machine(running)
+    running.add_argument("--deadline", type=float, default=DEFAULT_DEADLINE_S, metavar="S", help="wall clock, seconds")
+    running.add_argument("--tty", action="store_true", help="give the command this terminal")
+    running.add_argument("command", nargs="+", metavar="CMD", help="after --; runs as root in the checkout")
+    shell = commands.add_parser("shell", help="an interactive shell on this terminal")
+    _add_machine(shell)
+    return top
+
+
+def _add_machine(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--kernel", choices=list(KERNELS), default="dynamic")
+    sub.add_argument("--cpus", type=int, default=1)
+    sub.add_argument("--swiotlb", default="512,force", metavar="NSLABS[,force]")
+    sub.add_argument("--memory", type=int, default=1024, metavar="MB")
+    sub.add_argument("--icount", action="store_true", help="guest time counts instructions")
+    sub.add_argument("--append", action="append", default=[], metavar="WORD", help="more of the kernel's command line")
+    sub.add_argument("--results", type=Path, metavar="DIR", help="keep here what the guest writes to /results")
+    sub.add_argument("--dry-run", action="store_true", help="print the QEMU command and run nothing")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    # So that `timeout` and the like leave neither a machine nor its disks behind.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        return _build(options) if options.verb == "build" else _run(options)
+    except LabUnavailableError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
+    except LostVMError as error:
+        print(f"lab: lost the machine: {error}", file=sys.stderr)
+        return EXIT_LOST_VM
+
+
+def _build(options: argparse.Namespace) -> int:
+    for name in options.kernels or list(KERNELS):
+        if name not in KERNELS:
+            print(f"lab: no kernel {name}; there are {', '.join(KERNELS)}", file=sys.stderr)
+            return 2
+        print(images.obtain(name, cache.default_root()).directory)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    machine = Machine(
+        kernel=options.kernel,
+        cpus=options.cpus,
+        swiotlb=options.swiotlb,
+        memory_mb=options.memory,
+        icount=options.icount,
+        extra_cmdline=tuple(options.append),
+    )
+    shell = options.verb == "shell"
+    terminal = _terminal() if shell or options.tty else None
+    root = cache.default_root()
+    if options.dry_run:
+        print(shlex.join(_dry_run(machine, root, terminal=terminal is not None)))
+        return 0
+    require(TO_RUN)
+    image = images.obtain(machine.kernel, root)
+    how = accelerator.choose(root, image, icount=machine.icount)
+    command = ["/bin/bash", "-i"] if shell else options.command
+    live = None if terminal else vm.Live(sys.stdout.buffer, sys.stderr.buffer)
+    deadline_s = None if shell else options.deadline
+    with tempfile.TemporaryDirectory(prefix="swiotlb-lab-") as directory, _terminal_kept():
+        run_dir = Path(directory)
+        try:
+            result = vm.run(
+                machine, image, how, command, deadline_s=deadline_s, run_dir=run_dir, terminal=terminal, live=live
+            )
+        finally:
+            if options.results:
+                shutil.copytree(run_dir / "results", options.results, dirs_exist_ok=True)
+    return result.status
+
+
+def _dry_run(machine: Machine, root: Path, *, terminal: bool) -> list[str]:
+    """The command as it would be now; builds nothing, boots nothing. RUN stands for the run's directory."""
+    image = images.located(machine.kernel, root)
+    how = accelerator.foretold(root, icount=machine.icount)
+    return qemu_command(machine, image, how, RunDirectory(Path("RUN")), terminal=terminal)
+
+
+def _terminal() -> vm.Terminal:
+    size = shutil.get_terminal_size()
+    return vm.Terminal(term=os.environ.get("TERM", "dumb"), rows=size.lines, columns=size.columns)
+
+
+@contextmanager
+def _terminal_kept() -> Iterator[None]:
+    """QEMU makes the terminal raw, and killed it cannot undo that."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    saved = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

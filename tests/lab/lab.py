@@ -1,0 +1,46 @@
+"""The lab as tests see it: one object that boots a machine, runs a command in it and hands back what came of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab import accelerator, cache, images, vm
+from tests.lab.errors import LabUnavailableError
+from tests.lab.kernels import KernelImage
+from tests.lab.machine import Machine
+from tests.lab.requirements import TO_RUN, require
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """`run` is all there is to it."""
+
+    root: Path
+    """The cache, see `cache.default_root`."""
+    scratch: Path
+    """Every run gets a directory of its own in here, which stays: console.log, stdout, stderr, results/."""
+    may_build: bool
+    """Whether a kernel that the cache lacks is made, which takes minutes; else that is LabUnavailableError."""
+
+    def run(self, machine: Machine, command: Sequence[str], *, deadline_s: float) -> vm.Result:
+        """Boot `machine`, run `command` as root in the checkout, power off. Some 5 s more than the command takes.
+
+        A command that fails is a Result with its status. Raises LostVMError if the machine is lost or `deadline_s`
+        of wall-clock time is over, LabUnavailableError if this host cannot run it.
+        """
+        require(TO_RUN)
+        image = self._image(machine.kernel)
+        how = accelerator.choose(self.root, image, icount=machine.icount)
+        run_dir = Path(tempfile.mkdtemp(prefix=f"{machine.kernel}-", dir=self.scratch))
+        return vm.run(machine, image, how, command, deadline_s=deadline_s, run_dir=run_dir)
+
+    def _image(self, name: str) -> KernelImage:
+        if self.may_build:
+            return images.obtain(name, self.root)
+        image = images.located(name, self.root)
+        if not cache.is_whole(image.directory):
+            raise LabUnavailableError(f"kernel {name} is not there yet: python -m tests.lab build {name}")
+        return image

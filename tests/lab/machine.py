@@ -1,0 +1,111 @@
+"""A virtual machine as data, and the QEMU command line that is made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from tests.lab.kernels import KernelImage
+
+QEMU = "qemu-system-x86_64"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What may differ between two runs. Equal machines under `icount` run the same instructions."""
+
+    kernel: str = "dynamic"
+    """A name of `kernels.KERNELS`."""
+    cpus: int = 1
+    swiotlb: str = "512,force"
+    """Value of the kernel's `swiotlb=`: slots of 2 KiB each, and whether all DMA bounces."""
+    memory_mb: int = 1024
+    icount: bool = False
+    """Guest time counts instructions (1 ns each): for measuring; wants `cpus=1`."""
+    extra_cmdline: tuple[str, ...] = ()
+    """Further words for the kernel's command line; later words win over the lab's own."""
+
+    def __post_init__(self) -> None:
+        if self.icount and self.cpus != 1:
+            raise ValueError("icount is for one CPU: QEMU counts instructions on a single thread")
+
+
+ACCELERATORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "kvm": ("-accel", "kvm", "-cpu", "host"),
+        "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max"),
+        "icount": ("-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=0,sleep=off"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Where one run keeps its files on the host."""
+
+    path: Path
+
+    initramfs: Path = field(init=False)
+    console: Path = field(init=False)
+    status: Path = field(init=False)
+    stdout: Path = field(init=False)
+    stderr: Path = field(init=False)
+    results: Path = field(init=False)
+    virtio_disk: Path = field(init=False)
+    nvme_disk: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = {
+            "initramfs": "initramfs.cpio",
+            "console": "console.log",
+            "status": "status",
+            "stdout": "stdout",
+            "stderr": "stderr",
+            "results": "results",
+            "virtio_disk": "vda.img",
+            "nvme_disk": "nvme0n1.img",
+        }
+        for attribute, name in names.items():
+            object.__setattr__(self, attribute, self.path / name)
+
+
+def kernel_command_line(machine: Machine) -> str:
+    """`panic=-1` with QEMU's `-no-reboot`: a panic ends the run at once. An oops is made one: its guest is not sane."""
+    words = ("console=ttyS0", "panic=-1", "oops=panic", "mitigations=off", f"swiotlb={machine.swiotlb}")
+    return " ".join((*words, *machine.extra_cmdline))
+
+
+def qemu_command(
+    machine: Machine, image: KernelImage, accelerator: str, run: RunDirectory, *, terminal: bool
+) -> list[str]:
+    """The arguments that run `machine`.
+
+    Only the two test disks (and NVMe always does) go through the DMA API and so through swiotlb: virtio devices
+    without `iommu_platform` bypass it, so an exhausted swiotlb leaves root, results and ports alone.
+    """
+    command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS[accelerator]]
+    command += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+    command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mb)]
+    command += ["-kernel", str(image.bzimage), "-initrd", str(run.initramfs)]
+    command += ["-append", kernel_command_line(machine), "-serial", f"file:{run.console}"]
+    command += _shared_directory("root", Path("/"), "readonly=on,multidevs=remap")
+    command += _shared_directory("results", run.results, "multidevs=remap")
+    command += _disk("vda", run.virtio_disk, "virtio-blk-pci,disable-legacy=on,iommu_platform=on")
+    command += _disk("nvme", run.nvme_disk, "nvme,serial=lab")
+    command += ["-device", "virtio-serial-pci"]
+    if terminal:
+        command += ["-chardev", "stdio,id=terminal,signal=off", "-device", "virtconsole,nr=0,chardev=terminal"]
+    for number, port in enumerate((run.status, run.stdout, run.stderr), start=1):
+        command += ["-chardev", f"file,id={port.name},path={port}"]
+        command += ["-device", f"virtserialport,nr={number},chardev={port.name}"]
+    return command
+
+
+def _shared_directory(tag: str, path: Path, options: str) -> list[str]:
+    return ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,{options}"]
+
+
+def _disk(name: str, image: Path, device: str) -> list[str]:
+    return ["-drive", f"if=none,id={name},file={image},format=raw,cache=unsafe", "-device", f"{device},drive={name}"]

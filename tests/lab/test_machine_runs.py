@@ -1,0 +1,181 @@
+"""What the lab promises of a machine, each promise tried on one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab.errors import LostVMError
+from tests.lab.kernels import KERNELS
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.vm import CHECKOUT
+
+DEADLINE_S = 120.0
+every_kernel = pytest.mark.parametrize("kernel", list(KERNELS))
+
+
+def shell(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+@every_kernel
+def test_output_status_and_files_come_back(lab: Lab, kernel: str) -> None:
+    script = """
+        echo out; echo err >&2; echo more >/dev/stdout
+        cat /sys/kernel/debug/swiotlb/io_tlb_nslabs; ls -d /sys/kernel/tracing/events; pwd; ls /dev/vda /dev/nvme0n1
+        mkdir /results/deep; seq 100000 >/results/deep/numbers
+        exit 7
+    """
+    result = lab.run(Machine(kernel=kernel, swiotlb="512,force"), shell(script), deadline_s=DEADLINE_S)
+    assert result.status == 7
+    assert result.stdout.splitlines() == [
+        *("out", "more", "512", "/sys/kernel/tracing/events", str(CHECKOUT), "/dev/nvme0n1", "/dev/vda")
+    ]
+    assert result.stderr == "err\n"
+    assert (result.files / "deep" / "numbers").read_text() == "".join(f"{n}\n" for n in range(1, 100001))
+
+
+def test_status_0_comes_back_with_all_of_a_long_output(lab: Lab) -> None:
+    result = lab.run(Machine(), shell("seq 300000"), deadline_s=DEADLINE_S)
+    assert result.status == 0
+    assert result.stdout == "".join(f"{n}\n" for n in range(1, 300001))
+
+
+def test_a_command_that_is_not_there_is_127_not_a_lost_machine(lab: Lab) -> None:
+    result = lab.run(Machine(), ["no-such-command"], deadline_s=DEADLINE_S)
+    assert result.status == 127
+    assert "no-such-command" in result.stderr
+
+
+def test_the_hosts_files_are_seen_and_cannot_be_changed(lab: Lab, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("the host's\n")
+    script = f"cat {mine}; echo changed >{mine}; cat {mine}"
+    result = lab.run(Machine(), shell(script), deadline_s=DEADLINE_S)
+    assert result.stdout == "the host's\nchanged\n"
+    assert mine.read_text() == "the host's\n"
+
+
+def test_a_process_left_behind_does_not_hold_up_the_end(lab: Lab) -> None:
+    result = lab.run(Machine(), shell("sleep 1000 & echo done"), deadline_s=DEADLINE_S)
+    assert result.stdout == "done\n"
+
+
+def test_a_panic_is_a_lost_machine_and_its_console_is_shown(lab: Lab) -> None:
+    with pytest.raises(LostVMError, match="sysrq triggered crash"):
+        lab.run(Machine(), shell("echo c >/proc/sysrq-trigger; sleep 1000"), deadline_s=DEADLINE_S)
+
+
+def test_a_guest_that_hangs_is_ended_at_its_deadline(lab: Lab) -> None:
+    started = time.monotonic()
+    with pytest.raises(LostVMError, match="deadline"):
+        lab.run(Machine(), ["sleep", "1000"], deadline_s=12)
+    assert 12 <= time.monotonic() - started < 20
+
+
+def test_a_machine_has_the_cpus_the_memory_and_the_command_line_it_was_given(lab: Lab) -> None:
+    machine = Machine(cpus=2, memory_mb=512, extra_cmdline=("lab.word=1",))
+    script = "nproc; awk '/MemTotal/ { print $2 }' /proc/meminfo; cat /proc/cmdline"
+    cpus, total_kb, command_line = lab.run(machine, shell(script), deadline_s=DEADLINE_S).stdout.splitlines()
+    assert cpus == "2"
+    assert 400_000 < int(total_kb) < 512 * 1024
+    assert command_line.endswith(" lab.word=1")
+
+
+def test_the_distributions_python_has_bcc_and_the_environments_has_the_rest(lab: Lab) -> None:
+    script = "/usr/bin/python3 -c 'import bcc' && .venv/bin/python -c 'import bcc, click, rich, prometheus_client'"
+    result = lab.run(Machine(), shell(script), deadline_s=DEADLINE_S)
+    assert (result.status, result.stderr) == (0, "")
+
+
+# --- the command line
+
+
+def test_a_terminal_reaches_the_command_with_its_size_and_is_given_back(lab: Lab) -> None:
+    lab.run(Machine(), ["true"], deadline_s=DEADLINE_S)  # skips here, not inside the terminal
+    host, guest = pty.openpty()
+    fcntl.ioctl(guest, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
+    before = termios.tcgetattr(guest)
+    words = [sys.executable, "-m", "tests.lab", "run", "--tty", "--deadline", "100", "--"]
+    script = "test -t 0 && test -t 2 && stty size && echo $TERM && read answer && echo got $answer && exit 3"
+    with subprocess.Popen(
+        [*words, *shell(script)],
+        stdin=guest,
+        stdout=guest,
+        stderr=guest,
+        cwd=CHECKOUT,
+        env={**os.environ, "TERM": "vt100"},
+    ) as process:
+        assert read_lines(host, until="vt100")[-2:] == ["33 101", "vt100"]
+        os.write(host, b"forty-two\r")
+        assert "got forty-two" in read_lines(host, until="got forty-two")
+        assert process.wait(60) == 3
+    assert termios.tcgetattr(guest) == before
+    os.close(guest)
+    os.close(host)
+
+
+def read_lines(terminal: int, *, until: str) -> list[str]:
+    """What appears on a terminal up to the line `until`; or all there is, if that line never comes."""
+    said = b""
+    while select.select([terminal], [], [], DEADLINE_S)[0]:
+        said += os.read(terminal, 4096)
+        lines = said.decode().replace("\r", "").split("\n")
+        if until in lines[:-1]:
+            return lines[:-1]
+    return said.decode().splitlines()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_the_guest_dies_with_whoever_started_it(lab: Lab, tmp_path: Path, how: signal.Signals) -> None:
+    lab.run(Machine(), ["true"], deadline_s=DEADLINE_S)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.lab", "run", "--deadline", "100", "--", *shell("echo here; sleep 1000")],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    with process:
+        assert process.stdout
+        assert process.stdout.readline() == b"here\n"
+        (qemu,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.send_signal(how)
+        process.wait(10)
+    give_up = time.monotonic() + 10
+    while is_running(qemu) and time.monotonic() < give_up:
+        time.sleep(0.1)
+    assert not is_running(qemu)
+    if how == signal.SIGTERM:
+        assert list(tmp_path.iterdir()) == []
+
+
+def is_running(pid: str) -> bool:
+    """False for a zombie too: it holds no machine, it only waits to be reaped."""
+    try:
+        return re.search(r"\) [ZX] ", Path(f"/proc/{pid}/stat").read_text()) is None
+    except FileNotFoundError:
+        return False
+
+
+def test_a_lost_machine_is_exit_status_70_and_a_dry_run_boots_none(lab: Lab) -> None:
+    lab.run(Machine(), ["true"], deadline_s=DEADLINE_S)
+    words = [sys.executable, "-m", "tests.lab", "run", "--deadline", "1"]
+    lost = subprocess.run([*words, "--", "true"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert lost.returncode == 70
+    assert lost.stderr.startswith("lab: lost the machine: the guest was still running at its deadline")
+    dry = subprocess.run([*words, "--dry-run", "--", "true"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert dry.returncode == 0
+    assert dry.stdout.startswith("setpriv --pdeathsig KILL qemu-system-x86_64 ")

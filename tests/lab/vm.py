@@ -1,0 +1,192 @@
+"""Running one command in one machine that exists only for it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from tests.lab import initramfs
+from tests.lab.errors import LostVMError
+from tests.lab.kernels import HERE, KernelImage
+from tests.lab.machine import Machine, RunDirectory, qemu_command
+
+CHECKOUT = HERE.parents[1]
+BUSYBOX = shutil.which("busybox") or "/bin/busybox"
+DISK_BYTES = 256 << 20
+POLL_S = 0.05
+CONSOLE_TAIL_LINES = 60
+GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """The caller's terminal, as the guest is told of it."""
+
+    term: str
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command in a guest ended."""
+
+    status: int
+    """As the guest's shell says it: 0..255; 126 and 127 where it could not be started, 128 + N for signal N."""
+    stdout: str
+    stderr: str
+    seconds: float
+    """Wall-clock time of the whole run, boot included."""
+    files: Path
+    """What the guest wrote to /results."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Where output goes while the command runs."""
+
+    stdout: BinaryIO
+    stderr: BinaryIO
+
+
+def prepare(
+    machine: Machine, image: KernelImage, command: Sequence[str], run_dir: Path, terminal: Terminal | None = None
+) -> RunDirectory:
+    """Fill `run_dir` (made if need be) with what QEMU needs to run `command`: initramfs, empty disks, results/."""
+    run = RunDirectory(run_dir)
+    run.results.mkdir(parents=True, exist_ok=True)
+    for stale in (run.status, run.stdout, run.stderr, run.console):
+        stale.unlink(missing_ok=True)
+    for disk in (run.virtio_disk, run.nvme_disk):
+        with disk.open("wb") as sparse:
+            sparse.truncate(DISK_BYTES)
+    run.initramfs.write_bytes(initramfs.archive(_members(machine, image, command, terminal)))
+    return run
+
+
+def _members(
+    machine: Machine, image: KernelImage, command: Sequence[str], terminal: Terminal | None
+) -> list[initramfs.Member]:
+    members = [
+        initramfs.directory("bin"),
+        initramfs.directory("dev"),
+        initramfs.character_device("dev/console", 5, 1),  # without it init starts with no open files
+        initramfs.directory("modules"),
+        initramfs.program("bin/busybox", Path(BUSYBOX).read_bytes()),
+        initramfs.program("init", (HERE / "guest" / "init").read_bytes()),
+        initramfs.program("job", job_script(machine, command, terminal).encode()),
+    ]
+    members += [initramfs.plain(f"modules/{module.name}", module.read_bytes()) for module in image.modules]
+    if terminal:
+        members.append(initramfs.plain("terminal", f"rows {terminal.rows} cols {terminal.columns}\n".encode()))
+    return members
+
+
+def job_script(machine: Machine, command: Sequence[str], terminal: Terminal | None) -> str:
+    """What the guest runs as root: `command` in the checkout, with a known environment and no other."""
+    environment: Mapping[str, str] = {
+        "PATH": GUEST_PATH,
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "TERM": terminal.term if terminal else "dumb",
+        "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'exporters'}",
+        "PYTHONUNBUFFERED": "1",
+        "SWIOTLB_LAB_KERNEL": machine.kernel,
+        "SWIOTLB_LAB_RESULTS": "/results",
+    }
+    words = [f"{name}={value}" for name, value in environment.items()]
+    return f"cd {shlex.quote(str(CHECKOUT))} || exit 126\nexec env -i {shlex.join([*words, *command])}\n"
+
+
+def run(
+    machine: Machine,
+    image: KernelImage,
+    accelerator: str,
+    command: Sequence[str],
+    *,
+    deadline_s: float | None,
+    run_dir: Path,
+    terminal: Terminal | None = None,
+    live: Live | None = None,
+) -> Result:
+    """Boot `machine`, run `command` in it, and end it.
+
+    Raises LostVMError if the guest ends without a status, or has none after `deadline_s` of wall-clock time
+    (None: no deadline, for a person's shell). Whatever happens, QEMU is gone when this returns; and it dies with the
+    calling thread. `run_dir` keeps console.log, stdout, stderr and results/ for a look afterwards.
+    """
+    files = prepare(machine, image, command, run_dir, terminal)
+    started = time.monotonic()
+    qemu_log = run_dir / "qemu.log"
+    with qemu_log.open("wb") as log:
+        qemu = subprocess.Popen(
+            qemu_command(machine, image, accelerator, files, terminal=terminal is not None),
+            stdin=None if terminal else subprocess.DEVNULL,
+            stdout=None if terminal else log,
+            stderr=log,
+        )
+        try:
+            status = _wait(qemu, files, live, None if deadline_s is None else started + deadline_s)
+        finally:
+            qemu.kill()
+            qemu.wait()
+    if isinstance(status, str):
+        raise LostVMError(status, _tail(qemu_log) + _tail(files.console))
+    return Result(
+        status=status,
+        stdout=_text(files.stdout),
+        stderr=_text(files.stderr),
+        seconds=time.monotonic() - started,
+        files=files.results,
+    )
+
+
+def _wait(qemu: subprocess.Popen[bytes], run: RunDirectory, live: Live | None, deadline: float | None) -> int | str:
+    """The command's status, or the reason why there is none. Copies output to `live` meanwhile."""
+    copied = {run.stdout: 0, run.stderr: 0}
+    while True:
+        gone = qemu.poll() is not None
+        status = _status(run.status)
+        if live:
+            copied[run.stdout] += _copy(run.stdout, copied[run.stdout], live.stdout)
+            copied[run.stderr] += _copy(run.stderr, copied[run.stderr], live.stderr)
+        if status is not None:
+            return status
+        if gone:
+            return "the guest ended without saying how its command ended"
+        if deadline is not None and time.monotonic() > deadline:
+            return "the guest was still running at its deadline"
+        time.sleep(POLL_S)
+
+
+def _status(path: Path) -> int | None:
+    said = re.fullmatch(r"exit (\d+)\n", _text(path))
+    return int(said.group(1)) if said else None
+
+
+def _copy(source: Path, offset_bytes: int, sink: BinaryIO) -> int:
+    try:
+        with source.open("rb") as file:
+            file.seek(offset_bytes)
+            new = file.read()
+    except FileNotFoundError:
+        return 0
+    if new:
+        sink.write(new)
+        sink.flush()
+    return len(new)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _tail(path: Path) -> str:
+    return "".join(line + "\n" for line in _text(path).splitlines()[-CONSOLE_TAIL_LINES:])
