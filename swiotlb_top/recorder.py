@@ -17,7 +17,8 @@ from typing import Final
 from swiotlb_top import __version__
 from swiotlb_top.errors import CannotError, Exit, UsageError
 from swiotlb_top.events import RECORD, Find, Gap, Map, Unmap, decode
-from swiotlb_top.probes.program import Mode
+from swiotlb_top.probes.plan import How
+from swiotlb_top.probes.program import RING_BYTES, Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Header, TraceWriter
@@ -58,17 +59,26 @@ class RecordReport:
         return "\n".join(lines)
 
 
-def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> RecordReport:
+def record(
+    output: Path,
+    duration_s: float | None,
+    command: tuple[str, ...],
+    *,
+    prefer: How = How.FENTRY,
+    ring_bytes: int = RING_BYTES,
+) -> RecordReport:
     """Record into ``output`` until the command ends, ``duration_s`` is over, or SIGINT or SIGTERM comes.
 
     A command still running when the time is over is terminated.
 
+    :param prefer: which probes to try first.
+    :param ring_bytes: room for records not yet taken, a power of two times the page size.
     :raises CannotError: this kernel or these privileges do not allow it; the file cannot be written.
     :raises UsageError: the command cannot be started.
     """
     _refuse_to_overwrite(output)
     _refuse_what_cannot_run(command)
-    with _stop_signals() as stopped, Session() as session:
+    with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
         header = Header(session.kernel, __version__, "CLOCK_MONOTONIC", time.time_ns())
         with TraceWriter(output, header) as trace:
             return _Recording(session, trace, output).run(duration_s, command, stopped)

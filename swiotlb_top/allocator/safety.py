@@ -6,7 +6,7 @@ it names what can never be right. Each operation costs a few integer operations 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -80,7 +80,7 @@ class Ledger:
         ledger = self._pools.get(pool)
         if ledger is None:
             return (_unknown(pool),)
-        return tuple(_occupy(ledger, slot, nslots, data_slot, _ADDRESS_UNKNOWN))
+        return _occupy(ledger, slot, nslots, data_slot, _ADDRESS_UNKNOWN)
 
     def mapped(self, pool: int, slot: int, request: Request) -> tuple[Violation, ...]:
         """Slots were given out from ``slot`` on. The mapping stands afterwards, whatever was wrong."""
@@ -91,9 +91,8 @@ class Ledger:
         address = tlb_addr(ledger.start, slot, request)
         data_slot = (address - ledger.start) >> IO_TLB_SHIFT
         first = slot_addr(ledger.start, slot)
-        violations = list(_occupy(ledger, slot, nslots, data_slot, address))
-        violations += _misplaced(first, slot_addr(first, nslots), address, request)
-        return tuple(violations)
+        misplaced = _misplaced(first, slot_addr(first, nslots), address, request)
+        return (*_occupy(ledger, slot, nslots, data_slot, address), *misplaced)
 
     def released(self, pool: int, address: int, min_align_mask: int) -> tuple[Violation, ...]:
         """The mapping whose buffer is at ``address`` was released."""
@@ -128,21 +127,28 @@ def _unknown(pool: int) -> Violation:
     return Violation(Hazard.UNKNOWN_POOL, f"there is no pool {pool:#x}")
 
 
-def _occupy(ledger: _PoolLedger, slot: int, nslots: int, data_slot: int, address: int) -> Iterator[Violation]:
+def _occupy(ledger: _PoolLedger, slot: int, nslots: int, data_slot: int, address: int) -> tuple[Violation, ...]:
     """Enter a mapping, and say where it collides or sticks out."""
-    if slot < 0 or slot + nslots > ledger.nslabs:
-        what = f"slots {slot}..{slot + nslots - 1} of a pool of {ledger.nslabs}"
-        yield Violation(Hazard.OUT_OF_BOUNDS, what)
     taken = 0
     for slot_set, slots in _by_slot_set(slot, nslots, ledger.nslabs):
         taken += (ledger.used[slot_set] & slots).bit_count()
         ledger.used[slot_set] |= slots
-    if taken:
-        what = f"slots {slot}..{slot + nslots - 1} were given out, {taken} of them are in use"
-        yield Violation(Hazard.OVERLAP, what)
     replaced = ledger.live.get(data_slot)
     ledger.used_slots += nslots - (replaced.nslots if replaced else 0)
     ledger.live[data_slot] = _Live(slot, nslots, address)
+    outside = slot < 0 or slot + nslots > ledger.nslabs
+    return _collisions(ledger, slot, nslots, taken, outside) if taken or outside else ()
+
+
+def _collisions(ledger: _PoolLedger, slot: int, nslots: int, taken: int, outside: bool) -> tuple[Violation, ...]:
+    violations = []
+    if outside:
+        what = f"slots {slot}..{slot + nslots - 1} of a pool of {ledger.nslabs}"
+        violations.append(Violation(Hazard.OUT_OF_BOUNDS, what))
+    if taken:
+        what = f"slots {slot}..{slot + nslots - 1} were given out, {taken} of them are in use"
+        violations.append(Violation(Hazard.OVERLAP, what))
+    return tuple(violations)
 
 
 def _misplaced(first: int, end: int, address: int, request: Request) -> Iterator[Violation]:
@@ -159,11 +165,16 @@ def _misplaced(first: int, end: int, address: int, request: Request) -> Iterator
         yield Violation(Hazard.SPANS_BOUNDARY, what)
 
 
-def _by_slot_set(slot: int, nslots: int, nslabs: int) -> Iterator[tuple[int, int]]:
+def _by_slot_set(slot: int, nslots: int, nslabs: int) -> Sequence[tuple[int, int]]:
     """Each slot set that the slots lie in, with their bits; what lies outside the pool is left out."""
+    offset = slot & (IO_TLB_SEGSIZE - 1)
+    if slot >= 0 and offset + nslots <= IO_TLB_SEGSIZE and slot + nslots <= nslabs:
+        return ((slot >> SLOT_SET_SHIFT, ONES[nslots] << offset),)  # as it always is where nothing is wrong
+    slot_sets = []
     slot, end = max(slot, 0), min(slot + nslots, nslabs)
     while slot < end:
         offset = slot & (IO_TLB_SEGSIZE - 1)
         here = min(end - slot, IO_TLB_SEGSIZE - offset)
-        yield slot >> SLOT_SET_SHIFT, ONES[here] << offset
+        slot_sets.append((slot >> SLOT_SET_SHIFT, ONES[here] << offset))
         slot += here
+    return slot_sets

@@ -14,6 +14,7 @@ from swiotlb_top.errors import Exit
 
 class Report:
     exit_code = Exit.DISAGREE
+    damage = ""
 
     def as_text(self) -> str:
         return "1 disagrees"
@@ -64,4 +65,21 @@ def test_a_report_is_printed_and_its_exit_status_kept(
 ) -> None:
     assert main([*command, *form]) == 1
     assert capsys.readouterr().out == output
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("form", "output"), [([], "1 disagrees\n"), (["--json"], '{"disagree": 1}\n')])
+def test_damage_goes_to_standard_error_beside_what_could_be_read(
+    asked: list[tuple[object, ...]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    form: list[str],
+    output: str,
+) -> None:
+    monkeypatch.setattr(Report, "damage", "x.swtrace is truncated at byte 77")
+    monkeypatch.setattr(Report, "exit_code", Exit.UNREADABLE)
+    assert main(["replay", "x.swtrace", *form]) == 4
+    said = capsys.readouterr()
+    assert said.out == output
+    assert said.err == "swiotlb-top: x.swtrace is truncated at byte 77\n"
     assert len(asked) == 1

@@ -1,0 +1,71 @@
+# The few things one does here. `make` alone lists them.
+
+PYTHON := /usr/bin/python3
+VENV := .venv
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# What Debian has and PyPI has not. The lab builds a kernel, hence the toolchain.
+RUN_PACKAGES := python3 python3-venv python3-bpfcc
+LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils make flex bison bc perl patch xz-utils \
+	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lab bench fix clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+run: $(VENV)/run ## watch this machine, or a recording where there is nothing to watch
+	@$(SUDO) $(VENV)/bin/swiotlb-top $(ARGS)
+
+test: $(VENV)/test ## lint, types, unit tests, recorded traces, and kernels in the lab
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	@$(VENV)/bin/python -m tests.lab build || test "$${SWIOTLB_TOP_REQUIRE_LAB:-0}" != 1
+	$(VENV)/bin/pytest -q -rs --durations=15 $(ARGS)
+
+lab: $(VENV)/test ## a lab kernel under load, with the live screen on this terminal (KERNEL=debian: a disk that stalls)
+	@$(VENV)/bin/python -m tests.lab run --tty --deadline 86400 --kernel $(or $(KERNEL),dynamic) \
+		--swiotlb $(if $(filter debian,$(KERNEL)),256,512),force -- tests/lab/workloads/show.sh $(abspath $(VENV))/bin/python
+
+bench: $(VENV)/test ## replayed events per second, and what probes cost in instructions (the lab; no timed tests)
+	$(VENV)/bin/python -m tests.bench.bench_replay
+	$(VENV)/bin/python -m tests.bench.bench_allocator
+	$(VENV)/bin/python -m tests.bench.bench_probes
+
+fix: $(VENV)/test ## format Python and C
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	git ls-files 'bpf/*.[ch]' | xargs clang-format -i
+
+clean: ## remove what make made here (the lab's kernels stay in the cache)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The interpreter is Debian's, so that the environment sees Debian's bcc.
+$(VENV)/run: pyproject.toml
+	@$(call install,$(RUN_PACKAGES))
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv --system-site-packages $(VENV)
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/test: $(VENV)/run
+	@$(call install,$(LAB_PACKAGES))
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+# Installs only what is missing, and asks apt only then.
+define install
+missing=; for package in $(1); do \
+	dpkg-query -W -f '$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
+done; \
+if [ -n "$$missing" ]; then \
+	if command -v apt-get >/dev/null; then \
+		echo "installing:$$missing"; \
+		$(SUDO) apt-get -qq update && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
+	else \
+		echo "not a Debian system; please install what Debian calls:$$missing"; \
+	fi; \
+fi
+endef

@@ -1,0 +1,235 @@
+"""Doctor a recording: negative controls for the judge are real streams with one thing made wrong.
+
+A recording is loaded into a list with one entry a record; every function here gives a new list and
+leaves the one it was given as it was. Indices are of that list::
+
+    entries = load(GROWING)
+    at = find(entries, Kind.FIND, nth=100)
+    save(change(entries, at, result=entries[at].result + 1), tmp_path / "doctored.swtrace")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+from swiotlb_top.allocator import Limits, Request, pad_slots
+from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind
+from swiotlb_top.state import DeviceName, MemState, PoolState
+from swiotlb_top.trace import End, Header, Records, TraceReader, TraceWriter
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+GROWING: Final = _ROOT / "swiotlb_top" / "recordings" / "growing.swtrace"
+"""A dynamic kernel on one CPU, which adds pools and uses transient ones."""
+STALL: Final = _ROOT / "tests" / "traces" / "stall.swtrace"
+"""A distribution's static kernel whose disk stalls: one map in three fails."""
+FOUR_AREAS: Final = _ROOT / "tests" / "traces" / "four-areas.swtrace"
+"""A dynamic kernel with four areas in each pool."""
+
+SLOT_BYTES: Final = 2048
+
+
+class Record(NamedTuple):
+    """One ``struct record`` of bpf/record.h, raw."""
+
+    exit_ns: int
+    duration_ns: int
+    cpu: int
+    kind: int
+    flags: int
+    object: int
+    pool: int
+    address: int
+    size: int
+    result: int
+    align_mask: int
+    extra: int
+
+    @property
+    def failed(self) -> bool:
+        """A map or search that got nothing."""
+        return self.result == DMA_MAPPING_ERROR or self.result >> 31 == 0x1_FFFF_FFFF
+
+    @property
+    def entry_ns(self) -> int:
+        return self.exit_ns - self.duration_ns
+
+
+Entry: TypeAlias = Header | MemState | DeviceName | Gap | End | Record
+Wanted: TypeAlias = Callable[[Record], bool]
+
+
+def anything(_: Record) -> bool:
+    """Any record will do."""
+    return True
+
+
+def succeeded(record: Record) -> bool:
+    """A map or search that got its slots."""
+    return not record.failed
+
+
+# ---- reading and writing -------------------------------------------------
+
+
+def load(path: Path) -> list[Entry]:
+    """A recording, one entry a record. :raises UnreadableError: as the trace reader."""
+    entries: list[Entry] = []
+    for item in TraceReader(path):
+        if isinstance(item, Records):
+            entries += map(Record._make, RECORD.iter_unpack(item.data))
+        else:
+            entries.append(item)
+    return entries
+
+
+def save(entries: Iterable[Entry], path: Path) -> Path:
+    """Write a recording anew.
+
+    :param entries: a header first, an end last.
+    :returns: ``path``.
+    """
+    stream = iter(entries)
+    header = next(stream)
+    if not isinstance(header, Header):
+        raise TypeError("a recording begins with its header")
+    with TraceWriter(path, header, overwrite=True) as trace:
+        packed: list[bytes] = []
+        for entry in stream:
+            if isinstance(entry, Record):
+                packed.append(RECORD.pack(*entry))
+                continue
+            trace.records(b"".join(packed))
+            packed.clear()
+            _write(trace, entry)
+    return path
+
+
+def _write(trace: TraceWriter, entry: Entry) -> None:
+    if isinstance(entry, MemState):
+        trace.state(entry)
+    elif isinstance(entry, DeviceName):
+        trace.device_name(entry)
+    elif isinstance(entry, Gap):
+        trace.gap(entry)
+    elif isinstance(entry, End):
+        trace.end(entry.counters, entry.duration_ns, entry.lost)
+
+
+# ---- finding -------------------------------------------------------------
+
+
+def record_at(entries: list[Entry], at: int) -> Record:
+    """The record there. :raises TypeError: something else stands there."""
+    entry = entries[at]
+    if not isinstance(entry, Record):
+        raise TypeError(f"entry {at} is no record but {entry!r}")
+    return entry
+
+
+def places(entries: list[Entry], kind: Kind, wanted: Wanted = anything) -> Iterator[int]:
+    """Where the records of a kind stand, in order."""
+    for at, entry in enumerate(entries):
+        if isinstance(entry, Record) and entry.kind == kind and wanted(entry):
+            yield at
+
+
+def find(entries: list[Entry], kind: Kind, wanted: Wanted = anything, *, nth: int = 0) -> int:
+    """Where the nth such record stands. :raises LookupError: there are not as many."""
+    for count, at in enumerate(places(entries, kind, wanted)):
+        if count == nth:
+            return at
+    raise LookupError(f"no {nth}th such {kind.name}")
+
+
+def states(entries: list[Entry]) -> list[int]:
+    """Where the states stand."""
+    return [at for at, entry in enumerate(entries) if isinstance(entry, MemState)]
+
+
+def release_of(entries: list[Entry], at: int, start: int) -> int:
+    """Where the slots of the FIND at ``at`` are released.
+
+    :param start: address of its pool's first slot.
+    :raises LookupError: nowhere.
+    """
+    found = record_at(entries, at)
+    limits = _limits(entries, found.object)
+    slot = found.result + pad_slots(Request(found.address, found.size, found.align_mask, limits))
+    for later in range(at + 1, len(entries)):
+        entry = entries[later]
+        if isinstance(entry, Record) and entry.kind == Kind.UNMAP and entry.pool == found.pool:
+            offset = entry.address & limits.min_align_mask & (SLOT_BYTES - 1)
+            if (entry.address - offset - start) // SLOT_BYTES == slot:
+                return later
+    raise LookupError(f"what entry {at} took is never released")
+
+
+def pool_starts(entries: list[Entry]) -> dict[int, int]:
+    """Every pool's first byte, by the address of its ``struct io_tlb_pool`` (the latest there)."""
+    starts: dict[int, int] = {}
+    for entry in entries:
+        if isinstance(entry, MemState):
+            starts.update((pool.address, pool.start) for pool in entry.pools)
+        elif isinstance(entry, Record) and entry.kind in (Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW):
+            starts[entry.pool] = entry.address
+    return starts
+
+
+def _limits(entries: list[Entry], dev: int) -> Limits:
+    device = record_at(entries, find(entries, Kind.DEVICE, lambda record: record.object == dev))
+    return Limits(device.result, device.align_mask, device.address, device.size)
+
+
+# ---- doctoring -----------------------------------------------------------
+
+
+def change(entries: list[Entry], at: int, **fields: int) -> list[Entry]:
+    """One record with other values."""
+    changed = list(entries)
+    changed[at] = record_at(entries, at)._replace(**fields)
+    return changed
+
+
+def drop(entries: list[Entry], *ats: int) -> list[Entry]:
+    """Without these entries."""
+    gone = set(ats)
+    return [entry for at, entry in enumerate(entries) if at not in gone]
+
+
+def insert(entries: list[Entry], at: int, *new: Entry) -> list[Entry]:
+    """With new entries before the one at ``at``."""
+    return [*entries[:at], *new, *entries[at:]]
+
+
+def cut(entries: list[Entry], at: int) -> list[Entry]:
+    """Only what stands before ``at``, as if the recording had been ended there."""
+    return [*entries[:at], End({}, 0, 0)]
+
+
+def swap(entries: list[Entry], one: int, other: int) -> list[Entry]:
+    """Two records change places, their times stay: each is said to have happened when the other did."""
+    a, b = record_at(entries, one), record_at(entries, other)
+    swapped = list(entries)
+    swapped[one] = b._replace(exit_ns=a.exit_ns, duration_ns=a.duration_ns)
+    swapped[other] = a._replace(exit_ns=b.exit_ns, duration_ns=b.duration_ns)
+    return swapped
+
+
+def overlap(entries: list[Entry], one: int, other: int) -> list[Entry]:
+    """Both of two records under way at the same time: the later was entered when the earlier was."""
+    earlier, later = sorted((record_at(entries, one), record_at(entries, other)))
+    at = other if record_at(entries, other) is later else one
+    return change(entries, at, duration_ns=later.exit_ns - earlier.entry_ns)
+
+
+def change_state(entries: list[Entry], at: int, doctored: Callable[[PoolState], PoolState]) -> list[Entry]:
+    """The first pool of a state with something else in it."""
+    mem = entries[at]
+    if not isinstance(mem, MemState):
+        raise TypeError(f"entry {at} is no state")
+    changed = list(entries)
+    changed[at] = replace(mem, pools=(doctored(mem.pools[0]), *mem.pools[1:]))
+    return changed

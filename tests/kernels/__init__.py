@@ -1,0 +1,36 @@
+"""Small facts of real kernels, recorded: enough to plan on them without booting them.
+
+Each directory holds ``btf``, made by ``trim_btf.py``, and ``kallsyms``, the lines that name swiotlb:
+
+``dynamic``
+    Linux 6.12 as the lab builds it: CONFIG_SWIOTLB_DYNAMIC, ``swiotlb_find_slots`` out of line.
+``debian``
+    Debian's 6.12: one static pool, ``swiotlb_find_slots`` inlined.
+``micro-vm``
+    A cloud provider's 6.18: no kprobes, no debugfs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from swiotlb_top.kernel import layout
+from swiotlb_top.kernel.layout import Layout
+
+KERNELS: Final = ("dynamic", "debian", "micro-vm")
+
+
+def btf_of(kernel: str) -> Path:
+    """The recorded type information of one of :data:`KERNELS`."""
+    return Path(__file__).parent / kernel / "btf"
+
+
+def kallsyms_of(kernel: str) -> Path:
+    """The recorded symbols of one of :data:`KERNELS`."""
+    return Path(__file__).parent / kernel / "kallsyms"
+
+
+def layout_of(kernel: str) -> Layout:
+    """What the tool would learn if it ran on one of :data:`KERNELS`."""
+    return layout.load(btf_of(kernel), kallsyms_of(kernel))

@@ -1,0 +1,187 @@
+"""What the kernel did, counted: from nothing but the events, and the same as the reference's own books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swiotlb_top.accounting.account import Account
+from swiotlb_top.allocator import Cause, Explanation, Limits, Pool, Request
+from swiotlb_top.events import RECORD, Event, PoolFree, decode
+from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.state import DeviceName, MemState
+from swiotlb_top.trace import Item, Records, TraceReader
+from tests.doctoring import FOUR_AREAS, GROWING, STALL
+from tests.unit.histories import (
+    DEV,
+    KERNEL,
+    POOL,
+    SLOT_BYTES,
+    START,
+    allocated,
+    device,
+    empty_pool,
+    found,
+    grown,
+    machine,
+    mapped,
+    released,
+    searched_in_vain,
+    state_of,
+)
+
+NEWER, NEWER_START = POOL + 0x100, START + (1 << 30)
+
+
+def account_of(*pools: Pool, transient_nslabs: int = 0) -> Account:
+    account = Account()
+    account.begin(machine(*map(state_of, pools), transient_nslabs=transient_nslabs))
+    account.feed([device()])
+    return account
+
+
+def padded(slot: int) -> Pool:
+    """A pool with one mapping of 4 slots, of which 2 precede the buffer."""
+    pool = empty_pool()
+    pool.take(slot, Request(0x20_1000, 4 * SLOT_BYTES, 0x1FFF, Limits(0xFFFF_FFFF, 0x1FFF)), DEV)
+    return pool
+
+
+# ---- mappings ---------------------------------------------------------------
+
+
+def test_a_search_that_got_slots_is_a_map_and_holds_them_until_their_release() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(1000, 1100, 8, 3)])
+    assert (account.maps, account.used_slots, account.pools[POOL].used_slots) == (1, 3, 3)
+    account.feed([released(1200, 1300, 8, 3)])
+    assert (account.unmaps, account.used_slots, account.pools[POOL].used_slots) == (1, 0, 0)
+    assert account.used_hiwater_slots == 3
+
+
+def test_where_the_search_is_not_seen_the_map_says_the_same() -> None:
+    account = account_of(empty_pool())
+    account.feed([mapped(1000, 1100, 8, 3), released(1200, 1300, 8, 3), mapped(1400, 1500, -1)])
+    assert (account.maps, account.unmaps, account.map_failures) == (1, 1, 1)
+    assert (account.used_slots, account.used_hiwater_slots) == (0, 3)
+
+
+def test_what_was_mapped_at_the_beginning_is_held_and_released() -> None:
+    account = account_of(padded(8))
+    assert account.used_slots == 4
+    account.feed([released(1000, 1100, 10, 2)])
+    assert account.used_slots == 0
+
+
+def test_a_release_of_what_nobody_mapped_takes_nothing_away() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(1000, 1100, 8), released(1200, 1300, 9)])
+    assert (account.used_slots, account.unmaps) == (1, 1)
+
+
+def test_bytes_are_of_the_mapping_without_what_alignment_added() -> None:
+    account = account_of(empty_pool())
+    account.feed([device()._replace(min_align_mask=0xFFF)])
+    account.feed([found(1000, 1100, 0)._replace(orig_addr=0x20_0200, alloc_size_bytes=0x200 + 700)])
+    account.feed([released(1200, 1300, 0)._replace(mapping_size_bytes=700)])
+    (view,) = (of.view() for of in account.devices.values())
+    assert (view.mapped_bytes, view.unmapped_bytes) == (700, 700)
+
+
+# ---- pools ------------------------------------------------------------------
+
+
+def test_a_pool_that_is_added_counts_once() -> None:
+    account = account_of(empty_pool())
+    account.feed([allocated(1000, NEWER, NEWER_START, 256), grown(900, 1100, NEWER, NEWER_START, 256)])
+    account.feed([grown(1200, 1300, NEWER, NEWER_START, 256)])
+    assert (account.pools_added, account.growths, account.nslabs) == (1, 2, 512 + 256)
+    assert list(account.pools) == [POOL, NEWER]
+    assert [pool.default for pool in account.pools.values()] == [True, False]
+
+
+def test_growth_that_got_no_memory_adds_nothing() -> None:
+    account = account_of(empty_pool())
+    account.feed([allocated(1000, 0, 0, 512), grown(900, 1100, POOL, START, 512)])
+    assert (account.pools_added, account.growths, account.nslabs) == (0, 1, 512)
+
+
+def test_a_transient_pool_lives_for_one_mapping() -> None:
+    account = account_of(empty_pool())
+    account.feed([allocated(1050, NEWER, NEWER_START, 4), found(1000, 1100, 0, 4, pool=NEWER)])
+    assert (account.transient_pools, account.transient_slots, account.used_slots, account.nslabs) == (1, 4, 4, 512)
+    (pool,) = account.transient.values()
+    assert (pool.start, pool.transient) == (NEWER_START, True)
+    account.feed([released(1200, 1300, 0, 4, pool=NEWER, start=NEWER_START), PoolFree(1400, NEWER)])
+    assert (account.transient_slots, account.used_slots, account.pools_freed) == (0, 0, 1)
+    assert account.transient == {}
+
+
+def test_a_map_into_a_transient_pool_is_found_by_its_address() -> None:
+    account = account_of(empty_pool())
+    account.feed([allocated(1050, NEWER, NEWER_START, 4), mapped(1000, 1100, 0, 4, start=NEWER_START)])
+    assert (account.transient_pools, account.transient_slots, account.used_slots) == (1, 4, 4)
+
+
+def test_transient_slots_from_before_count_as_used() -> None:
+    account = account_of(empty_pool(), transient_nslabs=16)
+    assert (account.transient_slots, account.used_slots, account.used_hiwater_slots) == (16, 16, 16)
+
+
+# ---- devices ----------------------------------------------------------------
+
+
+def test_a_device_has_its_name_its_totals_and_why_it_failed() -> None:
+    account = account_of(empty_pool())
+    account.name(DeviceName(DEV, "0000:00:04.0", "virtio-pci"))
+    account.feed([found(1000, 1100, 0, 2), released(1200, 1300, 0, 2), *[searched_in_vain(1400, 1500, 128)] * 3])
+    for cause, sentence in (
+        (Cause.EXHAUSTED, "full"),
+        (Cause.FRAGMENTED, "scattered"),
+        (Cause.EXHAUSTED, "it is exhausted"),
+    ):
+        account.failed(DEV, Explanation(cause, cause, sentence, 128, 1))
+    view = account.devices[DEV].view()
+    assert (view.name, view.driver) == ("0000:00:04.0", "virtio-pci")
+    assert (view.maps, view.unmaps, view.map_failures, view.held_maps) == (1, 1, 3, 0)
+    assert (view.mapped_bytes, view.unmapped_bytes) == (2 * SLOT_BYTES, 2 * SLOT_BYTES)
+    assert view.causes == (("exhausted", 2), ("fragmented", 1))
+    assert view.last_failure == "it is exhausted"
+
+
+def test_a_device_without_a_name_is_told_by_its_address() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(1000, 1100, 0, dev=0xFFFF_8880_0123_4567)])
+    assert account.devices[0xFFFF_8880_0123_4567].view().name == "device 4567"
+
+
+# ---- real recordings --------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [GROWING, FOUR_AREAS, STALL], ids=lambda path: path.stem)
+def test_it_agrees_with_the_reference_in_the_middle_of_things(path: Path) -> None:
+    """Wherever the stream is cut: slots in use, pools and transient pools, from two sets of books."""
+    items = list(TraceReader(path))
+    pipeline = Pipeline(KERNEL)
+    pipeline.state(next(item for item in items if isinstance(item, MemState)))
+    world, account = pipeline.judge.world, pipeline.account
+    assert world is not None
+    most_used = 0
+    for events in batched_events(items):
+        pipeline.feed(events)
+        pipeline.finish()
+        assert account.used_slots == world.total_used
+        assert account.nslabs == world.nslabs
+        assert account.transient_slots == world.transient_nslabs
+        most_used = max(most_used, account.used_slots)
+    assert most_used > 0
+
+
+def batched_events(items: list[Item]) -> Iterator[list[Event]]:
+    """The first 4000 events of a recording, a few at a time."""
+    packed = b"".join(item.data for item in items if isinstance(item, Records))
+    events = list(decode(packed[: 4000 * RECORD.size]))
+    for begin in range(0, len(events), 97):
+        yield events[begin : begin + 97]

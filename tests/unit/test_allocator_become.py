@@ -1,0 +1,72 @@
+"""A pool can take over another's state, and is its own again at once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swiotlb_top.allocator import Limits, Pool, Request
+from swiotlb_top.allocator.geometry import slot_addr
+
+START = 1 << 28
+DEV = 7
+
+
+def release(pool: Pool, slot: int) -> None:
+    mapping = pool.find_mapping(slot_addr(START, slot), 0)
+    assert mapping is not None
+    pool.release(mapping)
+
+
+def busy(sizes: list[int], released: set[int]) -> Pool:
+    """A pool of 512 slots after mappings of so many slots each, some of them given back."""
+    pool = Pool(1, START, 512, 1)
+    for number, size in enumerate(sizes):
+        request = Request(0, size << 11, 0, Limits())
+        slot = pool.search(0, request)
+        if slot < 0:
+            continue
+        pool.take(slot, request, DEV)
+        if number in released:
+            release(pool, slot)
+    return pool
+
+
+def facts(pool: Pool) -> tuple[object, ...]:
+    return pool.area_used, pool.area_index, pool.free_list(), pool.mappings()
+
+
+any_pool = st.builds(
+    busy,
+    st.lists(st.integers(1, 128), max_size=12),
+    st.sets(st.integers(0, 11)),
+)
+
+
+@given(any_pool, any_pool)
+def test_it_has_the_other_s_slots_areas_and_mappings(pool: Pool, other: Pool) -> None:
+    pool.become(other)
+    assert facts(pool) == facts(other)
+    assert pool.longest_free_slots() == other.longest_free_slots()
+
+
+@given(any_pool, any_pool)
+def test_what_happens_to_it_afterwards_does_not_happen_to_the_other(pool: Pool, other: Pool) -> None:
+    before = facts(other)
+    pool.become(other)
+    for mapping in pool.mappings():
+        release(pool, mapping.slot)
+    assert pool.used_slots == 0
+    assert facts(other) == before
+
+
+@pytest.mark.parametrize(
+    "other", [Pool(1, START, 512, 2), Pool(1, START, 1024, 1), Pool(1, START << 1, 512, 1)], ids=str
+)
+def test_a_pool_of_another_shape_is_refused_and_nothing_changes(other: Pool) -> None:
+    pool = busy([3, 4], set())
+    before = facts(pool)
+    with pytest.raises(ValueError, match="slots is no other state of one of 512"):
+        pool.become(other)
+    assert facts(pool) == before

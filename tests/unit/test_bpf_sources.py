@@ -1,0 +1,108 @@
+"""The C: in the kernel's style, and it compiles to BPF for every plan. Loading it is the lab's business."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swiotlb_top import bpf_files
+from swiotlb_top.kernel.btf import Btf
+from swiotlb_top.kernel.layout import Layout
+from swiotlb_top.kernel.symbols import Symbols
+from swiotlb_top.probes import plan
+from swiotlb_top.probes.plan import HOOKS, How, Plan
+from swiotlb_top.probes.program import compiler_flags
+from tests.kernels import layout_of
+
+bcc: Any = pytest.importorskip("bcc", reason="bcc, the distribution's python3-bpfcc, is not installed")
+
+ROOT = Path(__file__).parents[2]
+C_FILES = sorted(path for path in (ROOT / "bpf").rglob("*") if path.suffix in (".c", ".h"))
+DIAGNOSTIC = re.compile(r"^\S+:\d+:\d+: (?:fatal )?(?:error|warning): .*$", re.MULTILINE)
+SMALL_RING_BYTES = 1 << 16
+
+
+class Unattached(bcc.BPF):  # type: ignore[misc]
+    """BCC attaches what is named kfunc__… as it loads; here nothing is to run."""
+
+    def _trace_autoload(self) -> None:
+        pass
+
+
+def everything_out_of_line() -> Layout:
+    """A dynamic kernel whose compiler inlined none of the functions, so that every hook has all its candidates."""
+    whole = layout_of("dynamic")
+    functions = {hook.symbol: hook.parameters for hook in HOOKS}
+    return replace(whole, btf=Btf(whole.btf.structs, functions), symbols=Symbols(dict.fromkeys(functions, 1)))
+
+
+@contextmanager
+def kernel_source(directory: Path) -> Iterator[None]:
+    before = os.environ.get("BCC_KERNEL_SOURCE")
+    os.environ["BCC_KERNEL_SOURCE"] = str(directory)
+    try:
+        yield
+    finally:
+        del os.environ["BCC_KERNEL_SOURCE"]
+        if before is not None:
+            os.environ["BCC_KERNEL_SOURCE"] = before
+
+
+def diagnostics(flags: list[str], capture: pytest.CaptureFixture[str]) -> list[str]:
+    """What clang says about swiotlb_top.c with these flags, and nothing of what the kernel says."""
+    with kernel_source(bpf_files.directory() / "headers"), suppress(Exception):
+        # Where the maps cannot be made BCC raises, but it has compiled by then.
+        Unattached(src_file=os.fsencode(bpf_files.directory() / "swiotlb_top.c"), cflags=flags).cleanup()
+    return DIAGNOSTIC.findall(capture.readouterr().err)
+
+
+def flags_of(layout: Layout, made: Plan) -> list[str]:
+    return compiler_flags(layout, made, bpf_files.directory(), SMALL_RING_BYTES)
+
+
+@pytest.mark.skipif(shutil.which("clang-format") is None, reason="clang-format is not installed")
+@pytest.mark.parametrize("path", C_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_c_is_formatted(path: Path) -> None:
+    subprocess.run(["clang-format", "--dry-run", "-Werror", "--style=file", path], check=True)
+
+
+@pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE], ids=lambda how: how.value)
+@pytest.mark.parametrize("kernel", ["dynamic", "debian", "micro-vm"])
+def test_it_compiles_for_the_plan_of_every_recorded_kernel(
+    kernel: str, prefer: How, capfd: pytest.CaptureFixture[str]
+) -> None:
+    layout = layout_of(kernel)
+    made = plan.make(layout, kprobes=True, prefer=prefer)
+    assert diagnostics(flags_of(layout, made), capfd) == []
+
+
+@pytest.mark.parametrize("mappings_by", ["find_slots", "map"])
+@pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE], ids=lambda how: how.value)
+def test_it_compiles_with_every_hook_probed(prefer: How, mappings_by: str, capfd: pytest.CaptureFixture[str]) -> None:
+    layout = everything_out_of_line()
+    refused = {("find_slots", how): "not this time" for how in How} if mappings_by == "map" else {}
+    made = plan.make(layout, kprobes=True, prefer=prefer, refused=refused)
+    probed = {attached.hook.name for attached in made.probed()}
+    assert probed == {hook.name for hook in HOOKS} - ({"find_slots", "map"} - {mappings_by})
+    assert diagnostics(flags_of(layout, made), capfd) == []
+
+
+def test_an_offset_that_is_missing_is_seen_here(capfd: pytest.CaptureFixture[str]) -> None:
+    layout = layout_of("dynamic")
+    flags = flags_of(layout, plan.make(layout, kprobes=True))
+    lacking = [flag for flag in flags if not flag.startswith("-DO_io_tlb_pool_rcu=")]
+    assert any("O_io_tlb_pool_rcu" in said for said in diagnostics(lacking, capfd))
+
+
+def test_every_file_names_its_licence_in_the_first_line() -> None:
+    unlicensed = [path for path in C_FILES if "SPDX-License-Identifier: GPL-2.0" not in path.read_text().split("\n")[0]]
+    assert unlicensed == []

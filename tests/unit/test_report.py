@@ -1,0 +1,174 @@
+"""The report of a replay: the same facts for machines and for people, and an exit status for scripts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from swiotlb_top.errors import CannotError, Exit, UnreadableError, UsageError
+from swiotlb_top.events import Gap, Kind
+from swiotlb_top.report import replay
+from swiotlb_top.trace import End, Header
+from tests.doctoring import (
+    FOUR_AREAS,
+    GROWING,
+    STALL,
+    change,
+    cut,
+    drop,
+    find,
+    insert,
+    load,
+    record_at,
+    save,
+    states,
+    succeeded,
+)
+
+KEYS = [
+    "events",
+    "maps",
+    "unmaps",
+    "map_failures",
+    "pools_added",
+    "pools_freed",
+    "transient_pools",
+    "lost",
+    "compared",
+    "agree",
+    "disagree",
+    "inconclusive",
+    "safety_violations",
+    "kernel_release",
+    "revision",
+    "duration_seconds",
+]
+
+
+def test_json_is_flat_and_has_what_is_documented() -> None:
+    report = replay(FOUR_AREAS).as_json()
+    assert [key for key in KEYS if key not in report] == []
+    assert {key: type(report[key]) for key in KEYS[:13]} == dict.fromkeys(KEYS[:13], int)
+    assert (report["kernel_release"], report["revision"], report["verdict"]) == ("6.12.117", "6.12", "agree")
+    assert isinstance(report["duration_seconds"], float)
+    assert json.loads(json.dumps(report)) == report
+
+
+def test_json_counts_what_the_recording_holds() -> None:
+    entries = load(FOUR_AREAS)
+    end = entries[-1]
+    assert isinstance(end, End)
+    report = replay(FOUR_AREAS).as_json()
+    assert {key: report[key] for key in ("maps", "unmaps", "map_failures")} == {
+        key: end.counters[key] for key in ("maps", "unmaps", "map_failures")
+    }
+    assert report["nslabs"] == end.counters["nslabs"]
+    assert report["duration_seconds"] == round(end.duration_ns / 1e9, 3)
+    assert report["pools_freed"] == report["transient_pools"]
+
+
+def test_failures_are_told_by_cause() -> None:
+    report = replay(STALL).as_json()
+    assert report["map_failures_by_cause"] == {"exhausted": report["map_failures"]}
+
+
+def test_text_says_the_verdict_and_why_maps_failed() -> None:
+    text = replay(STALL).as_text()
+    assert "verdict: AGREE - " in text
+    assert "last failure: needs 128 slots, 127 of 256 are free" in text
+    assert "judged as revision 6.12" in text
+    assert "disagreement" not in text
+
+
+def test_a_disagreement_is_told_with_both_sides_and_a_picture(tmp_path: Path) -> None:
+    entries = load(FOUR_AREAS)
+    at = find(entries, Kind.FIND, succeeded, nth=100)
+    doctored = change(entries, at, result=record_at(entries, at).result + 1)
+    report = replay(save(doctored, tmp_path / "doctored.swtrace"))
+    text = report.as_text()
+    assert "verdict: DISAGREE" in text
+    assert "first disagreement: operation " in text
+    assert "  kernel:    " in text
+    assert "  reference: slot " in text
+    assert "the reference's slots there" in text
+    told = report.as_json()["first_disagreement"]
+    assert isinstance(told, dict)
+    assert told["time_ns"] == record_at(entries, at).exit_ns
+    assert told["event"].startswith("Find(")
+    json.dumps(told)
+
+
+def test_where_nothing_was_recorded_the_answer_is_inconclusive(tmp_path: Path) -> None:
+    entries = load(FOUR_AREAS)
+    report = replay(save(cut(entries, states(entries)[0] + 1), tmp_path / "nothing.swtrace"))
+    assert report.exit_code is Exit.INCONCLUSIVE
+    assert report.as_json()["verdict"] == "inconclusive"
+
+
+def test_without_a_first_state_the_answer_is_inconclusive(tmp_path: Path) -> None:
+    entries = load(FOUR_AREAS)
+    report = replay(save(drop(cut(entries, 500), *states(entries)[:1]), tmp_path / "blind.swtrace"))
+    assert report.exit_code is Exit.INCONCLUSIVE
+    assert list(report.findings.doubts) == ["before the first state"]
+    assert "inconclusive before the first state: " in report.as_text()
+
+
+def test_after_a_gap_the_answer_is_inconclusive_and_counts_are_not_held_against_the_kernels(tmp_path: Path) -> None:
+    entries = load(FOUR_AREAS)
+    at = find(entries, Kind.FIND, succeeded, nth=100)
+    time_ns = record_at(entries, at).exit_ns
+    with_a_gap = insert(drop(entries, at), at, Gap(time_ns, time_ns + 1, 1, "ring buffer full"))
+    report = replay(save(with_a_gap, tmp_path / "gap.swtrace"))
+    assert (report.exit_code, report.findings.disagree) == (Exit.INCONCLUSIVE, 0)
+    assert report.findings.doubts.keys() == {"after lost events"}
+    assert report.miscounts == ()
+    assert report.pipeline.lost == 1
+
+
+def test_a_truncated_recording_is_reported_as_far_as_it_goes(tmp_path: Path) -> None:
+    short = tmp_path / "short.swtrace"
+    whole = GROWING.read_bytes()
+    short.write_bytes(whole[:-300])
+    report = replay(short)
+    assert report.exit_code is Exit.UNREADABLE
+    assert "short.swtrace is truncated at byte " in report.damage
+    assert report.as_json()["damage"] == report.damage
+    assert report.findings.disagree == 0
+    assert report.findings.agree > 1000
+
+
+def test_a_record_nobody_wrote_is_damage(tmp_path: Path) -> None:
+    entries = load(FOUR_AREAS)
+    at = find(entries, Kind.FIND, nth=100)
+    report = replay(save(change(entries, at, kind=77), tmp_path / "newer.swtrace"))
+    assert report.exit_code is Exit.UNREADABLE
+    assert report.damage == "the recording holds events this swiotlb-top does not know: record of unknown kind 77"
+
+
+@pytest.mark.parametrize("content", [b"", b"#!/bin/sh\n"], ids=["empty", "foreign"])
+def test_what_is_no_recording_is_no_report(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.swtrace"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableError):
+        replay(path)
+
+
+def test_an_unknown_revision_is_a_usage_error() -> None:
+    with pytest.raises(UsageError):
+        replay(FOUR_AREAS, "nonsense")
+
+
+def test_a_recording_of_a_kernel_nobody_knows_cannot_be_judged(tmp_path: Path) -> None:
+    header, *rest = load(FOUR_AREAS)
+    assert isinstance(header, Header)
+    path = save([without_features(header), *rest], tmp_path / "older.swtrace")
+    with pytest.raises(CannotError, match="no reference is known"):
+        replay(path)
+    assert replay(path, "6.12").exit_code is Exit.OK
+
+
+def without_features(header: Header) -> Header:
+    return replace(header, kernel=replace(header.kernel, features=()))
