@@ -31,24 +31,22 @@ class Pipeline:
         hooks = dict(kernel.hooks)
         announced = not hooks.get("alloc_pool", "").startswith("absent")
         self.judge = Judge(_revision(kernel, revision), pools_announced=announced)
-        self.lost = 0
 
     def state(self, mem: MemState) -> None:
         """The allocator's state, at the beginning or read again."""
-        begins = self.judge.blind
         self.judge.state(mem)
-        if begins and mem.settled:
-            self.account.begin(mem)
+        self.account.state(mem)
 
     def feed(self, events: Sequence[Event]) -> None:
         """The next events, in the order they were recorded."""
         self.account.feed(events)
         self.judge.feed(events)
+        self.judge.keep_up()
         self._take_failures()
 
     def gap(self, gap: Gap) -> None:
         """Events were lost."""
-        self.lost += gap.lost
+        self.account.gap(gap)
         self.judge.gap(gap)
 
     def name(self, name: DeviceName) -> None:
@@ -86,7 +84,7 @@ class Pipeline:
             unmaps=account.unmaps,
             growths=account.growths,
             pools_added=account.pools_added,
-            lost=self.lost,
+            lost=account.lost,
             pools=(*listed, *(pool.view() for pool in account.transient.values())),
             devices=tuple(device.view() for device in account.devices.values()),
             verdict=verdict_view(self.judge.revision.name, self.judge.findings),

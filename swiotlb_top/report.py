@@ -127,7 +127,7 @@ def replay(path: Path, revision: str | None = None) -> ReplayReport:
         pipeline,
         findings,
         end.duration_ns if end else account.last_ns - account.first_ns,
-        end.lost if end else pipeline.lost,
+        end.lost if end else account.lost,
         _miscounts(pipeline, end) if end else (),
         damage,
     )
@@ -157,7 +157,7 @@ def _miscounts(pipeline: Pipeline, end: End) -> tuple[str, ...]:
     own = {"maps": account.maps, "map_failures": account.map_failures, "unmaps": account.unmaps}
     if end.counters.get("quiet"):
         own |= {"nslabs": account.nslabs, "total_used": account.used_slots, "transient_nslabs": account.transient_slots}
-    if end.lost or pipeline.lost:
+    if end.lost or account.lost:
         return ()
     return tuple(
         f"{name} is {value} by the events, {end.counters[name]} by the kernel"

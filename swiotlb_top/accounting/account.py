@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView
 from swiotlb_top.allocator import Explanation, Limits, adopt, align_offset, request_for
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
-from swiotlb_top.events import Device, Event, Find, Grow, Map, PoolAdd, PoolAlloc, PoolFree, Unmap
+from swiotlb_top.events import Device, Event, Find, Gap, Grow, Map, PoolAdd, PoolAlloc, PoolFree, Unmap
 from swiotlb_top.state import DeviceName, MemState
 
 
@@ -101,15 +101,28 @@ class Account:
         self.transient_slots = 0
         self.first_ns = 0
         self.last_ns = 0
+        self.lost = 0
+        self._blind = True
         self._allocated: dict[int, PoolAlloc] = {}
 
     @property
     def nslabs(self) -> int:
         return sum(pool.nslabs for pool in self.pools.values())
 
-    def begin(self, mem: MemState) -> None:
-        """Start from a state read out of the kernel; a later one corrects what a gap left out."""
+    def state(self, mem: MemState) -> None:
+        """A state read out of the kernel: start from it, or correct what a gap left out."""
+        if self._blind and mem.settled:
+            self._begin(mem)
+            self._blind = False
+
+    def gap(self, gap: Gap) -> None:
+        """Events were lost: slots and pools are only known again from the next state."""
+        self.lost += gap.lost
+        self._blind = True
+
+    def _begin(self, mem: MemState) -> None:
         self.pools = {}
+        self.transient = {}
         for state in reversed(mem.pools):
             pool = PoolAccount(state.address, state.start, state.nslabs, state.nareas, False, default=not self.pools)
             for mapping in adopt(state).pool.mappings():

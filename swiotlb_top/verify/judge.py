@@ -81,9 +81,12 @@ class Judge:
                 self.gap(event)
             else:
                 waiting.append((event.exit_ns, event.exit_ns, event))
-        if len(waiting) >= self._next_run:
-            self.advance(max(span[0] for span in waiting))
-            self._next_run = len(waiting) + _BATCH_EVENTS
+
+    def keep_up(self) -> None:
+        """Judge what can be judged, once enough is waiting to make it worth while."""
+        if len(self._waiting) >= self._next_run:
+            self.advance(max(span[0] for span in self._waiting))
+            self._next_run = len(self._waiting) + _BATCH_EVENTS
 
     def gap(self, gap: Gap) -> None:
         """Events were lost: nothing can be said until the state is read anew."""

@@ -14,7 +14,10 @@ from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Grow, Map, PoolAdd, PoolAlloc, Unmap
 from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Operation, Release, Take
 
+_MOST_SLOTS: Final = 1 << 22
+"""Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""
 _OLDER_POOL: Final = "pool from before the recording"
+_NO_SIZE: Final = "request for no bytes"
 
 
 class UnresolvedError(Exception):
@@ -64,6 +67,8 @@ class Resolver:
 
     def _find(self, event: Find) -> Take:
         limits = self._limits_of(event.dev)
+        if not event.alloc_size_bytes:
+            raise UnresolvedError(_NO_SIZE)
         request = Request(event.orig_addr, event.alloc_size_bytes, event.alloc_align_mask, limits)
         pool = self._had_in_vain(event, request) if event.slot < 0 else self._known(self.pools.get(event.pool))
         return Take(event, _entry(event), event.exit_ns, event.cpu, event.dev, request, pool, event.slot)
@@ -71,6 +76,8 @@ class Resolver:
     def _map(self, event: Map) -> Take:
         limits = self._limits_of(event.dev)
         request = request_for(event.mapping_size_bytes, event.orig_addr, event.alloc_align_mask, limits)
+        if not request.alloc_size_bytes:
+            raise UnresolvedError(_NO_SIZE)
         entry_ns = _entry(event)
         if event.failed:
             pool = self._had_in_vain(event, request)
@@ -93,6 +100,8 @@ class Resolver:
             self._new_pool(event.pool, event.start, event.nslabs, event.nareas)
 
     def _new_pool(self, address: int, start: int, nslabs: int, nareas: int) -> Pool:
+        if not 1 <= nareas <= nslabs <= _MOST_SLOTS:
+            raise UnresolvedError("pool that cannot be")
         pool = Pool(address, start, nslabs, nareas, True, rule=self._revision.rule)
         self.pools[address] = pool
         self._listed.discard(address)
@@ -116,7 +125,7 @@ class Resolver:
         alloc = self._last_alloc.get(event.cpu)
         if alloc is None or not alloc.pool or not _entry(event) <= alloc.exit_ns <= event.exit_ns:
             return None
-        return self.pools[alloc.pool] if alloc.nslabs == nr_slots(request.alloc_size_bytes) else None
+        return self.pools.get(alloc.pool) if alloc.nslabs == nr_slots(request.alloc_size_bytes) else None
 
     def _pool_at(self, tlb_addr: int) -> Pool | None:
         pool = self._last_hit

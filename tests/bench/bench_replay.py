@@ -37,7 +37,7 @@ def decoded(items: list[Item]) -> list[list[Event]]:
 def accounted(state: MemState, batches: list[list[Event]]) -> None:
     """Events counted."""
     account = Account()
-    account.begin(state)
+    account.state(state)
     for batch in batches:
         account.feed(batch)
 

@@ -37,7 +37,7 @@ NEWER, NEWER_START = POOL + 0x100, START + (1 << 30)
 
 def account_of(*pools: Pool, transient_nslabs: int = 0) -> Account:
     account = Account()
-    account.begin(machine(*map(state_of, pools), transient_nslabs=transient_nslabs))
+    account.state(machine(*map(state_of, pools), transient_nslabs=transient_nslabs))
     account.feed([device()])
     return account
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swiotlb_top.allocator import REVISIONS, Cause, Hazard, Pool, Request
-from swiotlb_top.events import DURATION_UNKNOWN, ENTRY_UNKNOWN, RECORD, Gap, Kind, PoolFree, decode
+from swiotlb_top.events import DURATION_UNKNOWN, ENTRY_UNKNOWN, RECORD, Event, Gap, Kind, PoolFree, decode
 from swiotlb_top.state import MemState
 from swiotlb_top.verify import Judge, Verdict
 from tests.unit.histories import (
@@ -321,3 +321,24 @@ def test_a_bounce_buffer_that_lost_its_low_bits_is_harm() -> None:
     assert findings.first is not None
     assert findings.first.expected == "slot 1 of pool 0x10000000 (area 0)"
     assert [violation.hazard for violation in findings.first.violations] == [Hazard.MISALIGNED_ADDRESS]
+
+
+# ---- records that cannot be -------------------------------------------------
+
+
+@pytest.mark.parametrize(("nslabs", "nareas"), [(512, 0), (2, 4), (1 << 40, 1)])
+def test_a_pool_that_cannot_be_is_told_and_costs_no_memory(nslabs: int, nareas: int) -> None:
+    judge = judging(machine(can_grow=True))
+    judge.feed([allocated(1050, OLDER, OLDER_START, nslabs, nareas), searched_in_vain(1000, 1100, 129)])
+    findings = judge.finish()
+    assert findings.doubts == {"pool that cannot be": 1}
+    assert (findings.agree, findings.disagree) == (1, 0)
+
+
+@pytest.mark.parametrize("nothing", [found(1000, 1100, 0, 0), mapped(1000, 1100, 0, 0)], ids=["find", "map"])
+def test_a_request_for_no_bytes_cannot_be_judged(nothing: Event) -> None:
+    judge = judging()
+    judge.feed([nothing, found(1200, 1300, 0)])
+    findings = judge.finish()
+    assert findings.doubts == {"request for no bytes": 1}
+    assert findings.agree == 1

@@ -120,7 +120,7 @@ def plans(draw: st.DrawFn) -> tuple[list[int], list[Plan]]:
     for moment in range(10, 10 * (draw(st.integers(1, 5)) + 1), 10):
         times = (moment - draw(st.integers(0, 25)), moment + draw(st.integers(0, 25)))
         live = [mapping.slot for mapping in pool.mappings()]
-        if live and draw(st.booleans()):
+        if draw(st.booleans()) and live:
             slot = draw(st.sampled_from(live))
             release(*times, pool, slot).attempt(world)
             drawn.append(("release", slot, 0, *times))
@@ -287,7 +287,8 @@ def test_a_search_that_runs_out_of_budget_has_proved_nothing(budget: int) -> Non
     for slot in range(8):
         pool.take(slot, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
     before = everything(world)
-    cluster = [*(release(0, 100 + slot, pool, slot) for slot in range(8)), take(0, 200, pool, 300)]
+    cluster: list[Operation] = [release(0, 100 + slot, pool, slot) for slot in range(8)]
+    cluster.append(take(0, 200, pool, 300))
     outcome = arrange(world, cluster, budget)
     assert not outcome.order
     assert outcome.exhausted

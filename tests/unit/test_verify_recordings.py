@@ -51,7 +51,7 @@ def test_the_events_add_up_to_the_kernels_own_counters(report: ReplayReport) -> 
 def test_the_account_ends_with_what_debugfs_says(path: Path) -> None:
     items = list(TraceReader(path))
     account = Account()
-    account.begin(next(item for item in items if isinstance(item, MemState)))
+    account.state(next(item for item in items if isinstance(item, MemState)))
     for item in items:
         if isinstance(item, Records):
             account.feed(list(decode(item.data)))
@@ -125,5 +125,5 @@ def test_the_same_order_spelled_out_agrees() -> None:
 
 
 def test_four_areas_are_not_searched_in_66s_order() -> None:
-    """6.6 asked every area of a pool before the next pool; the recording's kernel asks this CPU's area of every pool."""
+    """6.6 asked every area of a pool, then those of the next; this kernel asks one area of every pool first."""
     assert replay(FOUR_AREAS, "6.12 in 6.6's order").exit_code is Exit.DISAGREE

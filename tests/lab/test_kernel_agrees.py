@@ -1,0 +1,205 @@
+"""What a real kernel did, recorded in the guest and replayed on the host: the reference says the same of all of it."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swiotlb_top.allocator.order import Pools, each_offset_every_pool
+from swiotlb_top.allocator.revision import REVISIONS, Revision
+from swiotlb_top.errors import Exit
+from swiotlb_top.events import Kind
+from swiotlb_top.report import replay as judged
+from swiotlb_top.state import MemState
+from swiotlb_top.trace import TraceReader
+from tests import doctoring
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.tool import VIRTIO_BLK, Replayed, debugfs_counters, guest_shell, replay, replay_as_text
+from tests.lab.vm import Result
+
+DEADLINE_S = 200.0
+MEBIBYTE = 1 << 20
+
+BOTH_DISKS_AT_ONCE = """
+    $tool record -o /results/busy.swtrace -- sh -c '
+        dd if=/dev/vda bs=1M count=48 iflag=direct of=/dev/null status=none &
+        dd if=/dev/nvme0n1 bs=1M count=12 iflag=direct of=/dev/null status=none &
+        wait'
+"""
+
+
+def assert_agrees_to_the_last_operation(replayed: Replayed) -> None:
+    """Nothing in a stream from one CPU overlaps, so nothing may be left open."""
+    report = replayed.report
+    assert report["first_disagreement"] is None
+    assert report["compared"] == report["agree"] == replayed.operations > 0
+    assert (report["disagree"], report["inconclusive"], report["safety_violations"]) == (0, 0, 0)
+    assert (report["lost"], report["miscounts"], report["damage"]) == (0, [], "")
+    assert (report["verdict"], replayed.status) == ("agree", Exit.OK)
+
+
+# ---- one CPU, a pool that grows
+
+
+@dataclass(frozen=True)
+class Growing:
+    """`record -- grow.sh` on a dynamic kernel, with debugfs before and after it."""
+
+    ran: Result
+    before: dict[str, int]
+    after: dict[str, int]
+    trace: Path
+    replayed: Replayed
+
+
+@pytest.fixture(scope="module")
+def growing(lab: Lab) -> Growing:
+    script = """
+        debugfs
+        $tool record -o /results/grow.swtrace -- sh $workloads/grow.sh || exit
+        echo after
+        debugfs
+    """
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script), deadline_s=DEADLINE_S)
+    assert (ran.status, ran.stderr) == (0, "")
+    before, after = ran.stdout.split("after\n")
+    trace = ran.files / "grow.swtrace"
+    return Growing(ran, debugfs_counters(before), debugfs_counters(after), trace, replay(trace))
+
+
+def test_a_growing_pool_is_replayed_to_the_slot(growing: Growing) -> None:
+    assert_agrees_to_the_last_operation(growing.replayed)
+    assert growing.replayed.report["maps"] >= 50_000
+    assert growing.replayed.report["pools_added"] >= 3
+    assert growing.replayed.report["states_audited"] > 0
+
+
+def test_the_report_names_the_guests_kernel_and_its_revision(growing: Growing) -> None:
+    release = growing.replayed.report["kernel_release"]
+    assert release.startswith("6.12.")
+    assert growing.replayed.report["revision"] in REVISIONS
+
+
+def test_a_recording_begins_and_ends_with_what_debugfs_says(growing: Growing) -> None:
+    first = next(item for item in TraceReader(growing.trace) if isinstance(item, MemState))
+    report = growing.replayed.report
+    assert growing.before == {
+        "io_tlb_nslabs": first.nslabs,
+        "io_tlb_used": first.total_used,
+        "io_tlb_used_hiwater": first.used_hiwater,
+        "io_tlb_transient_nslabs": first.transient_nslabs,
+    }
+    after = {name: growing.after[name] for name in ("io_tlb_nslabs", "io_tlb_used", "io_tlb_transient_nslabs")}
+    assert after == {
+        "io_tlb_nslabs": report["nslabs"],
+        "io_tlb_used": report["used_slots"],
+        "io_tlb_transient_nslabs": report["transient_slots"],
+    }
+    assert growing.before["io_tlb_nslabs"] < growing.after["io_tlb_nslabs"]
+
+
+def test_a_hundred_thousand_events_are_less_than_a_mebibyte_that_only_root_reads(growing: Growing) -> None:
+    assert growing.replayed.report["events"] >= 100_000
+    assert growing.trace.stat().st_size < MEBIBYTE
+    assert stat.S_IMODE(growing.trace.stat().st_mode) == 0o600
+
+
+# ---- the same recording, with one thing made wrong
+
+
+@pytest.fixture(scope="module")
+def entries(growing: Growing) -> list[doctoring.Entry]:
+    return doctoring.load(growing.trace)
+
+
+def in_the_default_pool(entries: list[doctoring.Entry]) -> int:
+    """A search of the time before the pool grew, in the middle of the traffic."""
+    default = next(entry for entry in entries if isinstance(entry, MemState)).pools[-1].address
+    return doctoring.find(entries, Kind.FIND, lambda r: doctoring.succeeded(r) and r.pool == default, nth=50)
+
+
+def one_slot_further(entries: list[doctoring.Entry]) -> tuple[list[doctoring.Entry], doctoring.Record]:
+    at = in_the_default_pool(entries)
+    found = doctoring.record_at(entries, at)
+    return doctoring.change(entries, at, result=found.result + 1), found
+
+
+def in_the_wrong_pool(entries: list[doctoring.Entry]) -> tuple[list[doctoring.Entry], doctoring.Record]:
+    """The pool's slots are right, its name is that of the first pool that was added, once it is there."""
+    grown = doctoring.record_at(entries, doctoring.find(entries, Kind.POOL_ADD)).pool
+    at = doctoring.find(entries, Kind.FIND, lambda r: doctoring.succeeded(r) and r.pool == grown, nth=50)
+    found = doctoring.record_at(entries, at)
+    default = next(entry for entry in entries if isinstance(entry, MemState)).pools[-1].address
+    return doctoring.change(entries, at, pool=default), found
+
+
+def without_an_unmap(entries: list[doctoring.Entry]) -> tuple[list[doctoring.Entry], None]:
+    """What the kernel takes next in its place is what cannot be; which that is depends on the traffic."""
+    at = in_the_default_pool(entries)
+    found = doctoring.record_at(entries, at)
+    start = doctoring.pool_starts(entries)[found.pool]
+    return doctoring.drop(entries, doctoring.release_of(entries, at, start)), None
+
+
+@pytest.mark.parametrize("doctored", [one_slot_further, in_the_wrong_pool, without_an_unmap])
+def test_one_thing_made_wrong_in_a_fresh_recording_is_found_and_named(
+    entries: list[doctoring.Entry], doctored: Any, tmp_path: Path
+) -> None:
+    wrong, culprit = doctored(entries)
+    status, page = replay_as_text(doctoring.save(wrong, tmp_path / "doctored.swtrace"))
+    assert status == Exit.DISAGREE
+    assert "verdict: DISAGREE" in page
+    assert "first disagreement: operation " in page
+    if culprit is not None:
+        assert f"exit_ns={culprit.exit_ns}" in page
+
+
+# ---- several areas: whose turn it is
+
+
+@pytest.fixture(scope="module")
+def four_areas(lab: Lab) -> Path:
+    machine = Machine(kernel="dynamic", swiotlb="512,4,force")
+    ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE), deadline_s=DEADLINE_S)
+    assert (ran.status, ran.stderr) == (0, "")
+    return ran.files / "busy.swtrace"
+
+
+def test_four_areas_are_searched_in_the_references_order(four_areas: Path) -> None:
+    state = next(item for item in TraceReader(four_areas) if isinstance(item, MemState))
+    assert [len(pool.areas) for pool in state.pools] == [4]
+    assert_agrees_to_the_last_operation(replay(four_areas))
+
+
+def test_the_areas_from_the_other_end_are_not_what_this_kernel_does(
+    four_areas: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def backwards(allocator: Pools, cpu: int) -> Any:
+        return reversed(list(each_offset_every_pool(allocator, cpu)))
+
+    other: Revision = replace(REVISIONS["6.12"], name="backwards", order=backwards)
+    monkeypatch.setitem(REVISIONS, other.name, other)
+    assert judged(four_areas, other.name).exit_code is Exit.DISAGREE
+
+
+# ---- several CPUs
+
+
+@pytest.mark.parametrize("cpus", [2, 4])
+def test_several_cpus_at_once_never_disagree(lab: Lab, cpus: int) -> None:
+    """Where operations overlap there may be no telling; there must be no false word."""
+    machine = Machine(kernel="dynamic", cpus=cpus, swiotlb="512,force")
+    ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE), deadline_s=DEADLINE_S)
+    assert (ran.status, ran.stderr) == (0, "")
+    replayed = replay(ran.files / "busy.swtrace")
+    report = replayed.report
+    print(f"{cpus} CPUs: {report['compared']} compared, inconclusive {report['inconclusive_because']}")
+    assert report["first_disagreement"] is None
+    assert (report["disagree"], report["safety_violations"], report["miscounts"]) == (0, 0, [])
+    assert report["agree"] >= replayed.operations * 9 // 10
+    assert replayed.status in (Exit.OK, Exit.INCONCLUSIVE)

@@ -1,0 +1,91 @@
+"""`swiotlb-top` as the lab runs it: words for a guest's shell, and what the host makes of a recording."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from swiotlb_top.events import RECORD, Event, decode
+from swiotlb_top.trace import Records, TraceReader
+from tests.lab.vm import CHECKOUT
+
+PYTHON: Final = sys.executable
+"""Seen in the guest at the same place: its root is the host's."""
+WORKLOADS: Final = "tests/lab/workloads"
+NVME: Final = "0000:00:05.0"
+"""The PCI function of the nvme disk in every machine of the lab; vda's is the one before it."""
+VIRTIO_BLK: Final = "0000:00:04.0"
+REPLAY_DEADLINE_S: Final = 120.0
+
+# Not a function: `$tool ... &` must leave the tool's own process id in $!.
+_WORDS: Final = f"""
+tool='{PYTHON} -m swiotlb_top'
+python='{PYTHON}'
+workloads={WORKLOADS}
+debugfs() {{ (cd /sys/kernel/debug/swiotlb && grep -H . io_tlb_*) }}
+"""
+
+
+def guest_shell(script: str) -> list[str]:
+    """A command for `Lab.run`: `script`, with $tool, $python, $workloads, and `debugfs`, which prints its counters."""
+    return ["sh", "-c", _WORDS + script]
+
+
+def debugfs_counters(printed: str) -> dict[str, int]:
+    """What `debugfs` printed in the guest, by file name."""
+    return {name: int(value) for name, value in re.findall(r"^(io_tlb_\w+):(\d+)$", printed, re.MULTILINE)}
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How `swiotlb-top replay` on the host ended."""
+
+    status: int
+    report: dict[str, Any]
+    """Of --json."""
+
+    @property
+    def operations(self) -> int:
+        """All that the reference should have been asked about."""
+        return int(self.report["maps"]) + int(self.report["map_failures"]) + int(self.report["unmaps"])
+
+
+def replay(path: Path) -> Replayed:
+    """Run `swiotlb-top replay --json`. AssertionError if it ends without a report."""
+    done = _replay(path, "--json")
+    assert done.stdout, f"status {done.returncode}: {done.stderr}"
+    return Replayed(done.returncode, json.loads(done.stdout))
+
+
+def replay_as_text(path: Path) -> tuple[int, str]:
+    """Run `swiotlb-top replay`: its status and its page."""
+    done = _replay(path)
+    return done.returncode, done.stdout
+
+
+def events(path: Path) -> list[Event]:
+    """Every event of a recording, in order."""
+    return [event for item in TraceReader(path) if isinstance(item, Records) for event in decode(item.data)]
+
+
+def records(path: Path) -> int:
+    """How many records a recording holds."""
+    return sum(len(item.data) for item in TraceReader(path) if isinstance(item, Records)) // RECORD.size
+
+
+def _replay(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PYTHON, "-m", "swiotlb_top", "replay", str(path), *options],
+        cwd=CHECKOUT,
+        env={**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'exporters'}"},
+        capture_output=True,
+        text=True,
+        timeout=REPLAY_DEADLINE_S,
+        check=False,
+    )
