@@ -70,6 +70,8 @@ def examine() -> DoctorReport:
         _try("debugfs", lambda: _slots(debugfs.read_default().nslabs), needed=False),
         _try("probes", lambda: _attach(hooks)),
     ]
+    if not hooks:
+        _try("plan", lambda: _plan(hooks))
     return DoctorReport(tuple(checks), tuple(hooks))
 
 
@@ -98,6 +100,16 @@ def _capabilities() -> Check:
     if "CAP_SYS_ADMIN" in missing:
         return Check("capabilities", False, f"without {', '.join(missing)}: run as root, not in a container")
     return Check("capabilities", True, "all that is needed")
+
+
+def _plan(hooks: list[tuple[str, str]]) -> str:
+    """Where the probes would go; what cannot be attached can still be planned."""
+    from swiotlb_top.probes import plan
+    from swiotlb_top.probes.program import kernel_has_kprobes
+
+    planned = plan.make(layout.load(), kprobes=kernel_has_kprobes()).describe()
+    hooks += ((name, f"planned: {how}") for name, how in planned)
+    return "planned"
 
 
 def _attach(hooks: list[tuple[str, str]]) -> str:

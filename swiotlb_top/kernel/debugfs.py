@@ -68,7 +68,7 @@ def _directory(root: Path) -> Path:
     except FileNotFoundError:
         names = set()
     if not names:
-        raise CannotError(f"debugfs is not mounted: mount -t debugfs none {root}")
+        raise CannotError(f"not mounted: mount -t debugfs none {root}")
     if "swiotlb" not in names:
         raise CannotError(f"{root} has no swiotlb directory: this kernel is built without CONFIG_SWIOTLB")
     return root / "swiotlb"

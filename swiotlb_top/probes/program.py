@@ -122,7 +122,7 @@ class Program:
         self._ring_bytes = ring_bytes
         refused: dict[tuple[str, How], str] = {}
         while True:
-            self.plan = planning.make(layout, kprobes=_kernel_has_kprobes(), refused=refused, prefer=prefer)
+            self.plan = planning.make(layout, kprobes=kernel_has_kprobes(), refused=refused, prefer=prefer)
             try:
                 self._load(layout)
                 break
@@ -328,7 +328,8 @@ def _possible_cpus() -> int:
     return int(last) + 1
 
 
-def _kernel_has_kprobes() -> bool:
+def kernel_has_kprobes() -> bool:
+    """CONFIG_KPROBES, by the perf event source it brings."""
     return Path("/sys/bus/event_source/devices/kprobe").is_dir()
 
 
@@ -351,10 +352,7 @@ def _why_not_loaded(said: str, error: Exception) -> str:
     """One line out of what BCC and libbpf print to stderr."""
     if "not permitted" in said or "super-user" in str(error):
         if os.geteuid() == 0:
-            return (
-                "the kernel refuses BPF programs even to root: a container, a sandbox or kernel lockdown forbids them; "
-                "run swiotlb-top on the host itself"
-            )
+            return "the kernel refuses BPF programs even to root (a container, a sandbox, or lockdown)"
         return "the kernel refuses BPF programs: run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN"
     lines = [line for line in said.splitlines() if "error" in line.lower()] or said.splitlines() or [str(error)]
     return f"the BPF program cannot be loaded: {lines[0].strip()}"

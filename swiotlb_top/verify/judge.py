@@ -31,6 +31,7 @@ _BEFORE_STATE: Final = "before the first state"
 _AFTER_GAP: Final = "after lost events"
 _DURING_STATE: Final = "while the state was read"
 _BUDGET: Final = "too many orders to try"
+_MIGRATED: Final = "may have searched on another CPU"
 
 
 class Judge:
@@ -216,10 +217,11 @@ class Judge:
             if operation.attempt(world) is not None:
                 self._agree(operation)
                 continue
-            if outcome.exhausted:
+            doubt = _BUDGET if outcome.exhausted else _MIGRATED if _cpu_unknown(operation, world) else ""
+            if doubt:
                 operation.adopt(world)
                 operation.enter(self._ledger)
-                self.findings.doubt(_BUDGET)
+                self.findings.doubt(doubt)
                 continue
             self._operations += 1
             self._disagree(operation, operation.expected(world), outcome)
@@ -270,3 +272,9 @@ class Judge:
         explanation = explain(self.world, take.cpu, take.request)
         if explanation is not None and take.event is not None:
             self.findings.failures.append(Failure(take.event, take.dev, explanation))
+
+
+def _cpu_unknown(operation: Operation, world: Allocator) -> bool:
+    """Whether a search began where the probe did not see it, and where it began matters."""
+    event = operation.event
+    return world.default_nareas > 1 and isinstance(event, Find | Map) and event.migrated

@@ -48,6 +48,7 @@ def judged(path: Path, state: MemState, batches: list[list[Event]]) -> None:
     judge.state(state)
     for batch in batches:
         judge.feed(batch)
+        judge.keep_up()
     judge.finish()
 
 

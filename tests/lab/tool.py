@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from swiotlb_top.events import RECORD, Event, decode
 from swiotlb_top.trace import Records, TraceReader
@@ -29,17 +29,36 @@ tool='{PYTHON} -m swiotlb_top'
 python='{PYTHON}'
 workloads={WORKLOADS}
 debugfs() {{ (cd /sys/kernel/debug/swiotlb && grep -H . io_tlb_*) }}
+try() {{ name=$1; shift; "$@" >/results/$name.out 2>/results/$name.err; echo $? >/results/$name.status; }}
 """
 
 
 def guest_shell(script: str) -> list[str]:
-    """A command for `Lab.run`: `script`, with $tool, $python, $workloads, and `debugfs`, which prints its counters."""
+    """A command for `Lab.run`: a script with some words of its own.
+
+    $tool, $python and $workloads; `debugfs` prints swiotlb's counters; `try NAME COMMAND...` keeps for :func:`tried`
+    how a command ended.
+    """
     return ["sh", "-c", _WORDS + script]
 
 
 def debugfs_counters(printed: str) -> dict[str, int]:
     """What `debugfs` printed in the guest, by file name."""
     return {name: int(value) for name, value in re.findall(r"^(io_tlb_\w+):(\d+)$", printed, re.MULTILINE)}
+
+
+class Tried(NamedTuple):
+    """How a command in the guest ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+def tried(files: Path, name: str) -> Tried:
+    """What `try NAME` kept. FileNotFoundError if the guest never came to it."""
+    status, out, err = ((files / f"{name}.{part}").read_text() for part in ("status", "out", "err"))
+    return Tried(int(status), out, err)
 
 
 @dataclass(frozen=True, slots=True)

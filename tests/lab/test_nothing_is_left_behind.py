@@ -1,0 +1,83 @@
+"""However the tool ends, the kernel has nothing of it afterwards; and what was recorded can be read."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from swiotlb_top.errors import Exit
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.tool import guest_shell, replay
+from tests.lab.vm import Result
+
+DEADLINE_S = 400.0
+NOTHING = {"programs": 0, "links": 0, "maps": 0, "traced": 0}
+MAPS = 1009
+
+STATUSES = {
+    "record end": 0,
+    "record SIGINT": 0,
+    "record SIGTERM": 0,
+    "record SIGKILL": -signal.SIGKILL,
+    "screen end": 0,
+    "screen SIGINT": 128 + signal.SIGINT,
+    "screen SIGTERM": -signal.SIGTERM,
+    "screen SIGKILL": -signal.SIGKILL,
+    "kprobe SIGKILL": -signal.SIGKILL,
+}
+
+
+@pytest.fixture(scope="module")
+def ran(lab: Lab) -> Result:
+    script = "$python $workloads/endings.py /results"
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script), deadline_s=DEADLINE_S)
+    assert (ran.status, ran.stderr) == (0, "")
+    return ran
+
+
+@pytest.fixture(scope="module")
+def cases(ran: Result) -> dict[str, dict[str, Any]]:
+    return {case["case"]: case for case in map(json.loads, ran.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_the_kernel_is_as_it_was_before(cases: dict[str, dict[str, Any]], name: str) -> None:
+    case = cases[name]
+    assert case["busy"]
+    assert case["during"]["programs"] > 0
+    assert case["during"]["traced"] > 0
+    assert case["after"] == NOTHING
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_the_status_says_how_it_ended(cases: dict[str, dict[str, Any]], name: str) -> None:
+    assert cases[name]["status"] == STATUSES[name]
+
+
+@pytest.mark.parametrize("ending", ["end", "SIGINT", "SIGTERM"])
+def test_a_recorder_that_is_told_to_stop_leaves_a_whole_recording(ran: Result, ending: str) -> None:
+    replayed = replay(ran.files / f"record-{ending}.swtrace")
+    assert (replayed.report["maps"], replayed.report["verdict"], replayed.report["damage"]) == (MAPS, "agree", "")
+    assert replayed.status == Exit.OK
+    assert not (ran.files / f"record-{ending}.swtrace.partial").exists()
+
+
+def test_a_recorder_that_is_killed_leaves_what_it_had_and_that_is_said(ran: Result) -> None:
+    assert not (ran.files / "record-SIGKILL.swtrace").exists()
+    replayed = replay(ran.files / "record-SIGKILL.swtrace.partial")
+    assert replayed.status == Exit.UNREADABLE
+    assert replayed.report["damage"]
+    assert replayed.report["maps"] == MAPS
+    assert replayed.report["disagree"] == 0
+
+
+@pytest.mark.parametrize("ending", ["end", "SIGINT", "SIGTERM", "SIGKILL"])
+def test_the_screens_frames_are_whole_lines_up_to_the_end(ran: Result, ending: str) -> None:
+    text = Path(ran.files / f"screen-{ending}.json").read_text()
+    assert text.endswith("\n")
+    assert all(json.loads(line)["source"] == "live" for line in text.splitlines())

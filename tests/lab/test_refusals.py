@@ -1,0 +1,134 @@
+"""What the tool will not or cannot do, it says in one line, with the exit status that scripts look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from swiotlb_top.errors import Exit
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.tool import Tried, guest_shell, tried
+
+DEADLINE_S = 240.0
+PLAIN = "swiotlb-top: "
+
+SCRIPT = """
+    user='setpriv --reuid 65534 --regid 65534 --clear-groups'
+    mkdir -m 777 /results/user
+    try user_record $user $tool record -o /results/user/a.swtrace --duration 1
+    try user_live $user $tool --source live -n 1 -d 0
+    try user_doctor $user $tool doctor
+
+    echo precious >/results/taken
+    try taken $tool record -o /results/taken --duration 1
+    try no_command $tool record -o /results/b.swtrace -- no-such-command
+    try no_directory $tool record -o /results/missing/c.swtrace --duration 1
+
+    umount /sys/kernel/debug
+    try no_debugfs $tool --source live -n 1 -d 0
+    mount -t tmpfs none /sys/kernel/btf
+    try no_btf $tool record -o /results/d.swtrace --duration 1
+    try no_btf_doctor $tool doctor
+    try nothing $tool -n 1 -d 0
+"""
+
+OFF = """
+    try record $tool record -o /results/off.swtrace --duration 1
+    try live $tool --source live -n 1 -d 0
+    try plain $tool -n 1 -d 0
+    try export $tool export
+"""
+
+
+@pytest.fixture(scope="module")
+def results(lab: Lab) -> Path:
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT), deadline_s=DEADLINE_S)
+    assert (ran.status, ran.stderr) == (0, "")
+    return ran.files
+
+
+@pytest.fixture(scope="module")
+def off(lab: Lab) -> Path:
+    """A machine whose devices reach all its memory, so that the kernel set none aside."""
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="noforce"), guest_shell(OFF), deadline_s=DEADLINE_S)
+    assert (ran.status, ran.stderr) == (0, "")
+    return ran.files
+
+
+def assert_one_line(refused: Tried, status: Exit, *words: str) -> None:
+    assert (refused.status, refused.out) == (status, "")
+    assert refused.err.startswith(PLAIN)
+    assert refused.err.count("\n") == 1
+    for word in words:
+        assert word in refused.err
+
+
+@pytest.mark.parametrize("what", ["user_record", "user_live"])
+def test_who_is_not_root_is_told_to_be(results: Path, what: str) -> None:
+    assert_one_line(tried(results, what), Exit.CANNOT, "root")
+
+
+def test_a_recording_that_could_not_begin_leaves_no_file(results: Path) -> None:
+    assert list((results / "user").iterdir()) == []
+    assert sorted(results.glob("*.swtrace*")) == []
+
+
+def test_the_doctor_tells_a_user_what_is_missing(results: Path) -> None:
+    doctor = tried(results, "user_doctor")
+    assert (doctor.status, doctor.err) == (Exit.CANNOT, "")
+    assert "MISSING   capabilities" in doctor.out
+
+
+def test_a_file_that_is_there_is_kept(results: Path) -> None:
+    assert_one_line(tried(results, "taken"), Exit.CANNOT, "/results/taken exists")
+    assert (results / "taken").read_text() == "precious\n"
+
+
+def test_a_command_that_is_not_there_is_a_mistake_in_the_command_line(results: Path) -> None:
+    assert_one_line(tried(results, "no_command"), Exit.USAGE, "no-such-command")
+
+
+def test_a_directory_that_is_not_there_is_named(results: Path) -> None:
+    assert_one_line(tried(results, "no_directory"), Exit.CANNOT, "/results/missing")
+
+
+def test_the_live_source_needs_no_debugfs(results: Path) -> None:
+    screen = tried(results, "no_debugfs")
+    assert (screen.status, screen.err) == (Exit.OK, "")
+    assert "0 of 512 used" in screen.out
+
+
+def test_a_kernel_without_btf_is_refused_by_that_name(results: Path) -> None:
+    assert_one_line(tried(results, "no_btf"), Exit.CANNOT, "BTF")
+    doctor = tried(results, "no_btf_doctor")
+    assert (doctor.status, doctor.err) == (Exit.CANNOT, "")
+    assert "BTF" in next(line for line in doctor.out.splitlines() if line.startswith("MISSING"))
+
+
+def test_without_any_source_the_screen_shows_the_recording_and_every_reason(results: Path) -> None:
+    screen = tried(results, "nothing")
+    assert (screen.status, screen.err) == (Exit.OK, "")
+    words = " ".join(screen.out.split())
+    assert "source replay" in words
+    assert "BTF" in words
+    assert "debugfs: " in words
+
+
+@pytest.mark.parametrize("what", ["record", "live"])
+def test_swiotlb_that_is_off_is_said_to_be(off: Path, what: str) -> None:
+    assert_one_line(tried(off, what), Exit.CANNOT, "swiotlb is off")
+    assert not list(off.glob("off.swtrace*"))
+
+
+def test_with_swiotlb_off_the_screen_shows_the_recording_and_says_why(off: Path) -> None:
+    screen = tried(off, "plain")
+    assert (screen.status, screen.err) == (Exit.OK, "")
+    words = " ".join(screen.out.split())
+    assert "source replay" in words
+    assert "swiotlb is off" in words
+
+
+def test_with_swiotlb_off_the_exporter_does_not_serve_a_recording(off: Path) -> None:
+    assert_one_line(tried(off, "export"), Exit.CANNOT, "swiotlb is off")

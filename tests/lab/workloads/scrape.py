@@ -1,0 +1,50 @@
+"""scrape.py URL [--metric NAME --above VALUE]: print a page of metrics as soon as it is there and says enough.
+
+Asks until the exporter answers and, where a metric is named, until its samples' sum is above VALUE. Gives up after
+--patience-s with status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import urllib.error
+import urllib.request
+
+POLL_S = 0.5
+ANSWER_S = 20.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url")
+    parser.add_argument("--metric", default="")
+    parser.add_argument("--above", type=float, default=0.0)
+    parser.add_argument("--patience-s", type=float, default=90.0)
+    options = parser.parse_args()
+    give_up_s = time.monotonic() + options.patience_s
+    said = ""
+    while time.monotonic() < give_up_s:
+        try:
+            with urllib.request.urlopen(options.url, timeout=ANSWER_S) as answer:  # noqa: S310 (its own loopback)
+                said = answer.read().decode()
+        except (urllib.error.URLError, ConnectionError, TimeoutError) as not_yet:
+            said = f"{not_yet}\n"
+        else:
+            if not options.metric or total(said, options.metric) > options.above:
+                sys.stdout.write(said)
+                return 0
+        time.sleep(POLL_S)
+    sys.stderr.write(said)
+    return 1
+
+
+def total(page: str, metric: str) -> float:
+    """Sum of a metric's samples; their labels hold no spaces."""
+    samples = (line.split() for line in page.splitlines() if not line.startswith("#"))
+    return sum(float(value) for name, value in samples if name.split("{")[0] == metric)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
