@@ -19,16 +19,19 @@ from swiotlb_top.trace import TraceReader
 from tests import doctoring
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
-from tests.lab.tool import VIRTIO_BLK, Replayed, debugfs_counters, guest_shell, replay, replay_as_text
+from tests.lab.tool import Replayed, debugfs_counters, guest_shell, replay, replay_as_text
 from tests.lab.vm import Result
 
 DEADLINE_S = 200.0
 MEBIBYTE = 1 << 20
 
+# Small reads for many operations, large ones so that an area is full now and then and another's turn comes.
 BOTH_DISKS_AT_ONCE = """
     $tool record -o /results/busy.swtrace -- sh -c '
-        dd if=/dev/vda bs=1M count=48 iflag=direct of=/dev/null status=none &
-        dd if=/dev/nvme0n1 bs=1M count=12 iflag=direct of=/dev/null status=none &
+        for disk in vda nvme0n1; do
+            dd if=/dev/$disk bs=1M count=16 iflag=direct of=/dev/null status=none &
+            for _ in 1 2 3; do dd if=/dev/$disk bs=16k count=200 iflag=direct of=/dev/null status=none & done
+        done
         wait'
 """
 
@@ -130,8 +133,8 @@ def one_slot_further(entries: list[doctoring.Entry]) -> tuple[list[doctoring.Ent
 
 
 def in_the_wrong_pool(entries: list[doctoring.Entry]) -> tuple[list[doctoring.Entry], doctoring.Record]:
-    """The pool's slots are right, its name is that of the first pool that was added, once it is there."""
-    grown = doctoring.record_at(entries, doctoring.find(entries, Kind.POOL_ADD)).pool
+    """The slot is right, the pool is not: what the first pool that was added gave is said of the default one."""
+    grown = doctoring.record_at(entries, doctoring.find(entries, Kind.GROW)).pool
     at = doctoring.find(entries, Kind.FIND, lambda r: doctoring.succeeded(r) and r.pool == grown, nth=50)
     found = doctoring.record_at(entries, at)
     default = next(entry for entry in entries if isinstance(entry, MemState)).pools[-1].address

@@ -17,9 +17,7 @@ def main() -> None:
     parser.add_argument("--ring-bytes", type=int, default=RING_BYTES)
     parser.add_argument("command", nargs="+", help="after --")
     options = parser.parse_args()
-    report = record(
-        options.output, None, tuple(options.command), prefer=options.prefer, ring_bytes=options.ring_bytes
-    )
+    report = record(options.output, None, tuple(options.command), prefer=options.prefer, ring_bytes=options.ring_bytes)
     print(report.as_text())
 
 
