@@ -13,7 +13,7 @@ LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils ma
 .PHONY: help run test lab bench fix clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## watch this machine, or a recording where there is nothing to watch
 	@$(SUDO) $(VENV)/bin/swiotlb-top $(ARGS)

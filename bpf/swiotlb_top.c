@@ -237,14 +237,14 @@ static __always_inline bool recall(struct pt_regs *ctx, struct call *c)
 /* ---- devices ---------------------------------------------------------- */
 
 /* Mirrors dma_get_seg_boundary() and dma_get_min_align_mask(). */
-static __always_inline void emit_device(u64 dev)
+static __always_inline bool emit_device(u64 dev)
 {
 	u64 dma_mask = read_u64(dev + O_device_dma_mask);
 	u64 parms = read_u64(dev + O_device_dma_parms);
 	struct record *r = record_now(RECORD_DEVICE);
 
 	if (!r)
-		return;
+		return false;
 	r->object = dev;
 	r->pool = read_u64(dev + O_device_dma_io_tlb_mem);
 	r->address = dma_mask ? read_u64(dma_mask) : 0;
@@ -255,6 +255,7 @@ static __always_inline void emit_device(u64 dev)
 	r->align_mask = parms ? read_u32(parms + O_device_dma_parameters_min_align_mask) : 0;
 	r->extra = 0;
 	records.ringbuf_submit(r, NO_WAKEUP);
+	return true;
 }
 
 /*
@@ -317,10 +318,8 @@ static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 			return NULL;
 		}
 	}
-	if (c->mode == MODE_RECORD && t->driver != c->driver) {
+	if (c->mode == MODE_RECORD && t->driver != c->driver && emit_device(dev))
 		t->driver = c->driver;
-		emit_device(dev);
-	}
 	return t;
 }
 
