@@ -10,6 +10,9 @@
  * says so with -D: HOOK_x is the kernel symbol, HOOK_x_FENTRY or HOOK_x_KPROBE
  * how it is probed. Offsets into the kernel's structures, O_struct_member,
  * come from its BTF.
+ *
+ * One file, because BCC knows map accesses only in the main one; attach.h holds
+ * what touches no map.
  */
 #include "record.h"
 
