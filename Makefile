@@ -23,7 +23,7 @@ test: $(VENV)/test ## lint, types, unit tests, recorded traces, and kernels in t
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	@$(VENV)/bin/python -m tests.lab build || test "$${SWIOTLB_TOP_REQUIRE_LAB:-0}" != 1
-	$(VENV)/bin/pytest -q -rs --durations=15 $(ARGS)
+	$(VENV)/bin/pytest -q -rs -n 2 --dist loadfile --durations=15 $(ARGS)
 
 lab: $(VENV)/test ## a lab kernel under load, with the live screen on this terminal (KERNEL=debian: a disk that stalls)
 	@$(VENV)/bin/python -m tests.lab run --tty --deadline 86400 --kernel $(or $(KERNEL),dynamic) \

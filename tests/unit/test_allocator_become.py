@@ -62,7 +62,9 @@ def test_what_happens_to_it_afterwards_does_not_happen_to_the_other(pool: Pool, 
 
 
 @pytest.mark.parametrize(
-    "other", [Pool(1, START, 512, 2), Pool(1, START, 1024, 1), Pool(1, START << 1, 512, 1)], ids=str
+    "other",
+    [Pool(1, START, 512, 2), Pool(1, START, 1024, 1), Pool(1, START << 1, 512, 1)],
+    ids=["areas", "slots", "start"],
 )
 def test_a_pool_of_another_shape_is_refused_and_nothing_changes(other: Pool) -> None:
     pool = busy([3, 4], set())
