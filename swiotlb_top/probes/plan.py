@@ -92,6 +92,9 @@ HOOKS: Final = (
     ),
 )
 _NOTHING: Final[Mapping[tuple[str, How], str]] = MappingProxyType({})
+_COUNTING: Final = ("find_slots", "map", "unmap")
+# trace_call_bpf() runs no program where one of a kprobe runs already on this CPU.
+_LOSSY: Final = "by kprobes, of which the kernel skips some in interrupts; those are counted as lost events"
 _NECESSARY: Final = (("find_slots", "map"), ("unmap",))
 
 
@@ -143,9 +146,11 @@ class Plan:
         return tuple((a.hook.name, str(a)) for a in self.attachments)
 
     def notes(self) -> tuple[str, ...]:
-        """A line for each hook whose absence loses something."""
+        """A line for each hook whose absence, or whose kind of probe, loses something."""
         return tuple(
-            f"{a.hook.name}: {a.hook.without}" for a in self.attachments if a.how is How.ABSENT and a.hook.without
+            f"{a.hook.name}: {_LOSSY if a.how is How.KPROBE else a.hook.without}"
+            for a in self.attachments
+            if (a.how is How.ABSENT and a.hook.without) or (a.how is How.KPROBE and a.hook.name in _COUNTING)
         )
 
     def defines(self) -> dict[str, str]:

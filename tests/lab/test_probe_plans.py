@@ -27,12 +27,9 @@ KNOWN_ENTRIES_PERCENT = 99
 SCRIPT = f"""
     try doctor $tool doctor
     try doctor_json $tool doctor --json
-    try screen $tool --source live -n 1 -d 0
-    for how in fentry kprobe; do
-        try $how $python $workloads/record_with.py /results/$how.swtrace --prefer $how -- sh -c '
-            sh tests/lab/workloads/counted.sh {NVME_REQUESTS} nvme0n1
-            sh tests/lab/workloads/counted.sh {VDA_REQUESTS} vda'
-    done
+    try record $python $workloads/record_with.py /results/kprobe.swtrace --prefer kprobe -- sh -c '
+        sh tests/lab/workloads/counted.sh {NVME_REQUESTS} nvme0n1
+        sh tests/lab/workloads/counted.sh {VDA_REQUESTS} vda'
 """
 
 SEEN_BY = {"dynamic": "swiotlb_find_slots", "debian": "swiotlb_tbl_map_single"}
@@ -75,37 +72,29 @@ def test_the_doctors_json_says_the_same(probed: Probed) -> None:
         assert re.search(rf"^hook +{name} +{re.escape(place)}$", text, re.MULTILINE), text
 
 
-def test_the_live_screen_starts(probed: Probed) -> None:
-    screen = tried(probed.files, "screen")
-    assert (screen.status, screen.err) == (Exit.OK, "")
-    source = f"source   live: probed by fentry+fexit {SEEN_BY[probed.kernel]}"
-    assert source in screen.out.splitlines()
-
-
-@pytest.mark.parametrize("how", ["fentry", "kprobe"])
-def test_what_is_recorded_is_all_there_and_agrees(probed: Probed, how: str) -> None:
-    recorded = tried(probed.files, how)
+def test_kprobes_may_miss_a_call_but_say_so_and_are_never_wrong(probed: Probed) -> None:
+    """The kernel runs no BPF program on a kprobe that hits, in an interrupt, while another one runs on that CPU
+    (trace_call_bpf()): what it skipped there is counted, and what is lost is never a disagreement."""
+    recorded = tried(probed.files, "record")
     assert (recorded.status, recorded.err) == (Exit.OK, "")
-    assert f"maps {MAPS}, failed 0, unmaps {MAPS}, lost 0" in recorded.out.splitlines()
-    replayed = replay(probed.files / f"{how}.swtrace")
+    replayed = replay(probed.files / "kprobe.swtrace")
     report = replayed.report
-    assert (report["maps"], report["unmaps"], report["lost"]) == (MAPS, MAPS, 0)
-    assert report["compared"] == report["agree"] == 2 * MAPS
+    for counted in ("maps", "unmaps"):
+        assert MAPS - report["lost"] <= report[counted] <= MAPS
+    assert report["lost"] <= MAPS // 10
     assert (report["disagree"], report["safety_violations"], report["miscounts"]) == (0, 0, [])
-    assert (report["verdict"], replayed.status) == ("agree", Exit.OK)
+    due = ("inconclusive", Exit.INCONCLUSIVE) if report["lost"] else ("agree", Exit.OK)
+    assert (report["verdict"], replayed.status) == due
 
 
-@pytest.mark.parametrize("how", ["fentry", "kprobe"])
-def test_a_recording_says_how_it_was_probed(probed: Probed, how: str) -> None:
-    hooks = dict(TraceReader(probed.files / f"{how}.swtrace").header.kernel.hooks)
-    both = {"fentry": "fentry+fexit", "kprobe": "kprobe+kretprobe"}[how]
-    assert hooks["unmap"] == f"{both} __swiotlb_tbl_unmap_single"
-    assert f"{both} {SEEN_BY[probed.kernel]}" in hooks.values()
+def test_a_recording_says_how_it_was_probed(probed: Probed) -> None:
+    hooks = dict(TraceReader(probed.files / "kprobe.swtrace").header.kernel.hooks)
+    assert hooks["unmap"] == "kprobe+kretprobe __swiotlb_tbl_unmap_single"
+    assert f"kprobe+kretprobe {SEEN_BY[probed.kernel]}" in hooks.values()
 
 
-@pytest.mark.parametrize("how", ["fentry", "kprobe"])
-def test_nearly_every_operation_has_the_time_it_was_entered(probed: Probed, how: str) -> None:
-    calls = [e for e in events(probed.files / f"{how}.swtrace") if isinstance(e, Find | Map | Unmap)]
+def test_nearly_every_operation_has_the_time_it_was_entered(probed: Probed) -> None:
+    calls = [e for e in events(probed.files / "kprobe.swtrace") if isinstance(e, Find | Map | Unmap)]
     known = [call for call in calls if call.entry_ns != ENTRY_UNKNOWN]
     assert len(known) * 100 >= len(calls) * KNOWN_ENTRIES_PERCENT
     assert all(0 <= call.exit_ns - call.entry_ns < 10**9 for call in known)
@@ -113,7 +102,7 @@ def test_nearly_every_operation_has_the_time_it_was_entered(probed: Probed, how:
 
 def test_the_devices_limits_are_recorded(probed: Probed) -> None:
     """NVMe wants the offset in its 4 KiB pages kept (nvme_pci_alloc_dev()); virtio wants nothing."""
-    trace = probed.files / "fentry.swtrace"
+    trace = probed.files / "kprobe.swtrace"
     names = {item.dev: item.name for item in TraceReader(trace) if isinstance(item, DeviceName)}
     masks = {names[e.dev]: e.min_align_mask for e in events(trace) if isinstance(e, Device)}
     assert masks == {NVME: 4095, VIRTIO_BLK: 0}

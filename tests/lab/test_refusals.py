@@ -19,7 +19,6 @@ SCRIPT = """
     mkdir -m 777 /results/user
     try user_record $user $tool record -o /results/user/a.swtrace --duration 1
     try user_live $user $tool --source live -n 1 -d 0
-    try user_doctor $user $tool doctor
 
     echo precious >/results/taken
     try taken $tool record -o /results/taken --duration 1
@@ -36,9 +35,8 @@ SCRIPT = """
 
 OFF = """
     try record $tool record -o /results/off.swtrace --duration 1
-    try live $tool --source live -n 1 -d 0
     try plain $tool -n 1 -d 0
-    try export $tool export
+    try export $tool export --source debugfs
 """
 
 
@@ -73,12 +71,6 @@ def test_who_is_not_root_is_told_to_be(results: Path, what: str) -> None:
 def test_a_recording_that_could_not_begin_leaves_no_file(results: Path) -> None:
     assert list((results / "user").iterdir()) == []
     assert sorted(results.glob("*.swtrace*")) == []
-
-
-def test_the_doctor_tells_a_user_what_is_missing(results: Path) -> None:
-    doctor = tried(results, "user_doctor")
-    assert (doctor.status, doctor.err) == (Exit.CANNOT, "")
-    assert "MISSING   capabilities" in doctor.out
 
 
 def test_a_file_that_is_there_is_kept(results: Path) -> None:
@@ -116,9 +108,8 @@ def test_without_any_source_the_screen_shows_the_recording_and_every_reason(resu
     assert "debugfs: " in words
 
 
-@pytest.mark.parametrize("what", ["record", "live"])
-def test_swiotlb_that_is_off_is_said_to_be(off: Path, what: str) -> None:
-    assert_one_line(tried(off, what), Exit.CANNOT, "swiotlb is off")
+def test_swiotlb_that_is_off_is_said_to_be(off: Path) -> None:
+    assert_one_line(tried(off, "record"), Exit.CANNOT, "swiotlb is off")
     assert not list(off.glob("off.swtrace*"))
 
 

@@ -1,7 +1,8 @@
 """endings.py DIRECTORY: end the tool in every way it can end, and say after each what the kernel still has of it.
 
-Prints a JSON object a case: its name, the exit status (negative: by that signal), and what of BPF and ftrace was
-there more than at the start, while the tool was attached and after it was gone. Recordings stay in DIRECTORY.
+Prints a JSON object a round. In each, several of the tool's commands are attached at once and then ended in one way:
+the exit statuses (negative: by that signal), and what of BPF and ftrace there was more than before the round, while
+they were attached and after they were gone. Recordings and frames stay in DIRECTORY.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,7 @@ RECORD_WITH: Final = (sys.executable, "tests/lab/workloads/record_with.py")
 COUNTED: Final = ("sh", "tests/lab/workloads/counted.sh")
 TRACING: Final = Path("/sys/kernel/tracing")
 KPROBES: Final = Path("/sys/kernel/debug/kprobes/list")
+GO: Final = "go"
 POLL_S: Final = 0.1
 ATTACH_S: Final = 60.0
 DETACH_S: Final = 15.0
@@ -29,13 +32,12 @@ DETACH_S: Final = 15.0
 
 
 @dataclass(frozen=True)
-class Case:
-    """A command, how to see that it is attached and busy, and the signal that ends it (None: it ends itself)."""
+class Command:
+    """One of a round: its words, and the file that is not empty any more as soon as it is attached."""
 
     name: str
-    command: tuple[str, ...]
-    is_busy: Callable[[], bool]
-    ending: signal.Signals | None
+    words: tuple[str, ...]
+    output: Path
 
 
 @dataclass(frozen=True)
@@ -73,29 +75,32 @@ def identifiers(next_id: Callable[..., int]) -> frozenset[int]:
     return frozenset(found)
 
 
-def cases(directory: Path) -> list[Case]:
-    """Both commands, ended by themselves and by the three signals; kprobes, which are other objects, killed."""
-    endings: tuple[signal.Signals | None, ...] = (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-    listed: list[Case] = []
-    for ending in endings:
-        word = ending.name if ending else "end"
-        trace = directory / f"record-{word}.swtrace"
-        command = (*TOOL, "record", "-o", str(trace), *(() if ending else ("--", *COUNTED)))
-        listed.append(Case(f"record {word}", command, partial(trace), ending))
-        frames = directory / f"screen-{word}.json"
-        count = () if ending else ("-n", "3")
-        script = f'exec "$@" >{frames}'
-        command = ("sh", "-c", script, "sh", *TOOL, "--source", "live", "--json", "-d", "0.3", *count)
-        listed.append(Case(f"screen {word}", command, partial(frames, suffix=""), ending))
-    trace = directory / "kprobe-SIGKILL.swtrace"
-    command = (*RECORD_WITH, str(trace), "--prefer", "kprobe", "--", "sleep", "1000")
-    return [*listed, Case("kprobe SIGKILL", command, partial(trace), signal.SIGKILL)]
+def commands(directory: Path, ending: signal.Signals | None) -> list[Command]:
+    """A recorder that ends with its command; or both commands that run until told to stop.
+
+    Where nothing can tidy up, a recorder with kprobes too: they are other objects to the kernel.
+    """
+    word = ending.name if ending else "end"
+    trace, frames, kprobe = (directory / f"{name}-{word}" for name in ("record", "screen", "kprobe"))
+    recorder = (*TOOL, "record", "-o", str(trace))
+    if ending is None:
+        until_let_go = ("--", "sh", "-c", f"until [ -e {directory / GO} ]; do sleep 0.2; done")
+        return [Command("record", (*recorder, *until_let_go), unfinished(trace))]
+    screen = ("sh", "-c", f'exec "$@" >{frames}', "sh", *TOOL, "--source", "live", "--json", "-d", "0.5")
+    listed = [Command("record", recorder, unfinished(trace)), Command("screen", screen, frames)]
+    if ending is signal.SIGKILL:
+        words = (*RECORD_WITH, str(kprobe), "--prefer", "kprobe", "--", "sleep", "1000")
+        listed.append(Command("kprobe", words, unfinished(kprobe)))
+    return listed
 
 
-def partial(path: Path, suffix: str = ".partial") -> Callable[[], bool]:
-    """Whether something stands in a file that is being written."""
-    growing = path.with_name(path.name + suffix)
-    return lambda: growing.exists() and growing.stat().st_size > 0
+def unfinished(path: Path) -> Path:
+    """A recording's name until it is whole."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def attached(command: Command) -> bool:
+    return command.output.exists() and command.output.stat().st_size > 0
 
 
 def wait_for(happens: Callable[[], bool], patience_s: float) -> bool:
@@ -107,25 +112,33 @@ def wait_for(happens: Callable[[], bool], patience_s: float) -> bool:
     return happens()
 
 
-def run(case: Case, libbpf: ctypes.CDLL) -> dict[str, object]:
+def run(directory: Path, ending: signal.Signals | None, libbpf: ctypes.CDLL) -> dict[str, object]:
+    """One round."""
     before = belongings(libbpf)
-    with subprocess.Popen(case.command, stdout=subprocess.DEVNULL, stderr=sys.stderr) as process:
-        busy = wait_for(case.is_busy, ATTACH_S)
-        during = belongings(libbpf).more_than(before)
-        if case.ending:
-            subprocess.run(COUNTED, stdout=subprocess.DEVNULL, check=True)
-            time.sleep(1)  # a recorder writes what it took twenty times a second
-            process.send_signal(case.ending)
-        status = process.wait(ATTACH_S)
+    listed = commands(directory, ending)
+    processes = [subprocess.Popen(one.words, stdout=subprocess.DEVNULL) for one in listed]
+    seen = {one.name: wait_for(partial(attached, one), ATTACH_S) for one in listed}
+    during = belongings(libbpf).more_than(before)
+    size_bytes = listed[0].output.stat().st_size
+    subprocess.run(COUNTED, stdout=subprocess.DEVNULL, check=True)
+    if ending:
+        # What a recorder that is killed has written by then is what it leaves.
+        seen["written"] = wait_for(lambda: listed[0].output.stat().st_size > size_bytes, ATTACH_S)
+        for process in processes:
+            process.send_signal(ending)
+    else:
+        (directory / GO).touch()
+    statuses = {one.name: process.wait(ATTACH_S) for one, process in zip(listed, processes, strict=True)}
     wait_for(lambda: not any(belongings(libbpf).more_than(before).values()), DETACH_S)
     after = belongings(libbpf).more_than(before)
-    return {"case": case.name, "busy": busy, "status": status, "during": during, "after": after}
+    word = ending.name if ending else "end"
+    return {"ending": word, "attached": seen, "statuses": statuses, "during": during, "after": after}
 
 
 def main() -> None:
     libbpf = ctypes.CDLL("libbpf.so.1")
-    for case in cases(Path(sys.argv[1])):
-        print(json.dumps(run(case, libbpf)), flush=True)
+    for ending in (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        print(json.dumps(run(Path(sys.argv[1]), ending, libbpf)), flush=True)
 
 
 if __name__ == "__main__":
