@@ -68,7 +68,7 @@ def events() -> AbstractContextManager[None]:
 def bpftrace_histogram() -> Iterator[None]:
     """The latency histogram people paste."""
     with subprocess.Popen(["bpftrace", "-e", BPFTRACE], stdout=subprocess.PIPE, text=True) as tool:
-        assert tool.stdout is not None  # noqa: S101
+        assert tool.stdout is not None
         while "attached" not in tool.stdout.readline():
             if tool.poll() is not None:
                 raise RuntimeError("bpftrace ended without attaching")
