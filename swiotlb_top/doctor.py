@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
 from swiotlb_top.kernel import debugfs, layout
-
-_CAPABILITIES: Final = {"CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
+from swiotlb_top.kernel.privileges import missing_capabilities
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +90,8 @@ def _slots(nslabs: int) -> str:
 
 
 def _capabilities() -> Check:
-    status = Path("/proc/self/status").read_text()
-    effective = int(next(line for line in status.splitlines() if line.startswith("CapEff:")).split()[1], 16)
-    missing = [name for name, bit in _CAPABILITIES.items() if not effective >> bit & 1]
-    # CAP_SYS_ADMIN stands for the other two on every kernel.
-    if "CAP_SYS_ADMIN" in missing:
+    missing = missing_capabilities()
+    if missing:
         return Check("capabilities", False, f"without {', '.join(missing)}: run as root, not in a container")
     return Check("capabilities", True, "all that is needed")
 

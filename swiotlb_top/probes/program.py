@@ -351,9 +351,7 @@ def _last_line(said: str) -> str:
 def _why_not_loaded(said: str, error: Exception) -> str:
     """One line out of what BCC and libbpf print to stderr."""
     if "not permitted" in said or "super-user" in str(error):
-        if os.geteuid() == 0:
-            return "the kernel refuses BPF programs even to root (a container, a sandbox, or lockdown)"
-        return "the kernel refuses BPF programs: run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN"
+        return "the kernel refuses BPF programs even to root (a container, a sandbox, or lockdown)"
     lines = [line for line in said.splitlines() if "error" in line.lower()] or said.splitlines() or [str(error)]
     return f"the BPF program cannot be loaded: {lines[0].strip()}"
 

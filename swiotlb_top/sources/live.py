@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
@@ -21,6 +21,7 @@ from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.state import DeviceName, MemState, PoolState
+from swiotlb_top.verify import NOT_SAMPLED
 
 _SHARE_OF_TIME: Final = 0.1
 """Of one CPU, at most this much goes into judging."""
@@ -70,8 +71,8 @@ class LiveSource:
         totals = program.totals()
         time_ns = now_ns()
         self._burst(totals, time_ns)
-        for dev in totals.keys() - self._known.keys():
-            self._known[dev] = _Known(self._session.device_name(dev))
+        for dev in totals:
+            self._know(dev)
         everyone = totals.values()
         return Snapshot(
             time_ns=time_ns,
@@ -138,23 +139,29 @@ class LiveSource:
         pipeline = self._pipeline
         assert pipeline is not None  # noqa: S101 (_burst looked)
         for name in self._session.device_names(records):
-            self._known[name.dev] = _Known(name)
+            self._know(name.dev).name = name
         pipeline.judge.gap(Gap(0, state.pools[0].begin_ns if state.pools else 0, 0, "between bursts"))
         pipeline.judge.state(state)
         pipeline.judge.feed(list(decode(records)))
         findings = pipeline.judge.finish(until_ns)
         for failure in findings.take_failures():
-            known = self._known.get(failure.dev)
-            if known is None:
-                known = self._known[failure.dev] = _Known(self._session.device_name(failure.dev))
+            known = self._know(failure.dev)
             known.causes[failure.explanation.cause.value] += 1
             known.last_failure = failure.explanation.sentence
 
+    def _know(self, dev: int) -> _Known:
+        known = self._known.get(dev)
+        if known is None:
+            known = self._known[dev] = _Known(self._session.device_name(dev))
+        return known
+
     def _verdict(self) -> VerdictView | None:
+        """The bursts' verdict; what a burst only caught the end of is not in doubt, but not in it."""
         if self._pipeline is None:
             return None
         judge = self._pipeline.judge
-        return verdict_view(judge.revision.name, judge.findings)
+        doubtful = sum(count for why, count in judge.findings.doubts.items() if why not in NOT_SAMPLED)
+        return replace(verdict_view(judge.revision.name, judge.findings), inconclusive=doubtful)
 
     def _pool(self, pool: PoolState, default: bool) -> PoolView:
         used = sum(area.used for area in pool.areas)

@@ -1,6 +1,6 @@
 """The judge: does the kernel do what the reference allocator does?"""
 
 from swiotlb_top.verify.findings import Divergence, Failure, Findings, Verdict
-from swiotlb_top.verify.judge import Judge
+from swiotlb_top.verify.judge import NOT_SAMPLED, Judge
 
-__all__ = ["Divergence", "Failure", "Findings", "Judge", "Verdict"]
+__all__ = ["NOT_SAMPLED", "Divergence", "Failure", "Findings", "Judge", "Verdict"]

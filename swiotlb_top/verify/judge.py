@@ -17,7 +17,7 @@ from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
 from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Audit, Operation, Release, Take
 from swiotlb_top.verify.ordering import Item, Outcome, Span, arrange, clusters
-from swiotlb_top.verify.resolving import Resolver, UnresolvedError
+from swiotlb_top.verify.resolving import OLDER_POOL, Resolver, UnresolvedError
 
 _CALLS: Final = frozenset({Find, Map, Unmap, PoolAdd, Grow})
 """Events with an entry and an exit; the others are of one moment."""
@@ -30,6 +30,9 @@ _BATCH_EVENTS: Final = 4096
 _BEFORE_STATE: Final = "before the first state"
 _AFTER_GAP: Final = "after lost events"
 _DURING_STATE: Final = "while the state was read"
+NOT_SAMPLED: Final = frozenset({_BEFORE_STATE, _AFTER_GAP, _DURING_STATE, OLDER_POOL})
+"""Why operations around the beginning of a stream cannot be judged: for who looks in at times
+only, they are not doubtful but not looked at."""
 _BUDGET: Final = "too many orders to try"
 _MIGRATED: Final = "may have searched on another CPU"
 

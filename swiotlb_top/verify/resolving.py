@@ -16,7 +16,7 @@ from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Operation,
 
 _MOST_SLOTS: Final = 1 << 22
 """Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""
-_OLDER_POOL: Final = "pool from before the recording"
+OLDER_POOL: Final = "pool from before the recording"
 _NO_SIZE: Final = "request for no bytes"
 
 
@@ -89,7 +89,7 @@ class Resolver:
     def _unmap(self, event: Unmap) -> Release:
         pool = self.pools.get(event.pool)
         if pool is None:
-            raise UnresolvedError(_OLDER_POOL)
+            raise UnresolvedError(OLDER_POOL)
         limits = self._limits_of(event.dev)
         return Release(event, _entry(event), event.exit_ns, event.dev, pool, event.tlb_addr, limits.min_align_mask)
 
@@ -144,7 +144,7 @@ class Resolver:
     def _known(self, pool: Pool | None) -> Pool | None:
         """Nothing stands for a pool nobody announced: a fault where every new pool announces itself."""
         if pool is None and not self._pools_announced:
-            raise UnresolvedError(_OLDER_POOL)
+            raise UnresolvedError(OLDER_POOL)
         return pool
 
 
