@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView
 from swiotlb_top.allocator import Explanation, Limits, adopt, align_offset, request_for
-from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SHIFT, nr_slots
 from swiotlb_top.events import Device, Event, Find, Gap, Grow, Map, PoolAdd, PoolAlloc, PoolFree, Unmap
 from swiotlb_top.state import DeviceName, MemState
 
@@ -173,8 +173,7 @@ class Account:
             if isinstance(event, Grow):
                 self.growths += 1
             if event.pool and event.pool not in self.pools:
-                self.pools_added += 1
-                self.pools[event.pool] = PoolAccount(event.pool, event.start, event.nslabs, event.nareas, False)
+                self._listed(event)
 
     def _find(self, event: Find) -> None:
         device = self._device(event.dev)
@@ -182,7 +181,7 @@ class Account:
         if event.slot < 0:
             self._fail(device)
             return
-        pool = self.pools.get(event.pool) or self._transient(event)
+        pool = self.pools.get(event.pool) or self._unlisted(event)
         before_bytes = align_offset(event.alloc_align_mask, event.orig_addr, device.limits.min_align_mask)
         self._take(pool, event.slot + (before_bytes >> IO_TLB_SHIFT), nr_slots(size_bytes))
         self._mapped(device, size_bytes - before_bytes)
@@ -199,7 +198,8 @@ class Account:
             if 0 <= slot < pool.nslabs:
                 break
         else:
-            pool, slot = self._transient_at(event.tlb_addr), 0
+            pool = self._unlisted_at(event.tlb_addr)
+            slot = (event.tlb_addr - pool.start) >> IO_TLB_SHIFT
         self._take(pool, slot, nr_slots(request.alloc_size_bytes))
         self._mapped(device, size_bytes)
 
@@ -226,18 +226,31 @@ class Account:
         if self.used_slots > self.used_hiwater_slots:
             self.used_hiwater_slots = self.used_slots
 
-    def _transient(self, event: Find) -> PoolAccount:
-        """A pool off the list is the transient one of this mapping (``swiotlb_find_slots()``)."""
-        nslabs = nr_slots(event.alloc_size_bytes)
+    def _unlisted(self, event: Find) -> PoolAccount:
+        """The pool of a search that nobody has told to be on the list."""
         alloc = self._allocated.get(event.pool)
-        return self._new_transient(PoolAccount(event.pool, alloc.start if alloc else 0, nslabs, 1, True))
+        if alloc is None:
+            return self._new_transient(PoolAccount(event.pool, 0, nr_slots(event.alloc_size_bytes), 1, True))
+        return self._allocated_for_search(alloc)
 
-    def _transient_at(self, tlb_addr: int) -> PoolAccount:
+    def _unlisted_at(self, tlb_addr: int) -> PoolAccount:
         """The pool allocated last around an address."""
         for alloc in reversed(self._allocated.values()):
             if alloc.start <= tlb_addr < alloc.start + (alloc.nslabs << IO_TLB_SHIFT):
-                return self._new_transient(PoolAccount(alloc.pool, alloc.start, alloc.nslabs, 1, True))
+                return self._allocated_for_search(alloc)
         return PoolAccount(0, tlb_addr, 0, 1, True)
+
+    def _allocated_for_search(self, alloc: PoolAlloc) -> PoolAccount:
+        """A transient pool is as large as its one mapping (``swiotlb_find_slots()``). A larger one is on
+        the list already, and will be told of when ``swiotlb_dyn_alloc()`` returns."""
+        if alloc.nslabs > IO_TLB_SEGSIZE:
+            return self._listed(alloc)
+        return self._new_transient(PoolAccount(alloc.pool, alloc.start, alloc.nslabs, 1, True))
+
+    def _listed(self, new: PoolAlloc | PoolAdd | Grow) -> PoolAccount:
+        self.pools_added += 1
+        pool = self.pools[new.pool] = PoolAccount(new.pool, new.start, new.nslabs, new.nareas, False)
+        return pool
 
     def _new_transient(self, pool: PoolAccount) -> PoolAccount:
         self.transient[pool.address] = pool

@@ -120,7 +120,8 @@ def _dry_run(machine: Machine, root: Path, *, terminal: bool) -> list[str]:
 
 
 def _terminal() -> vm.Terminal:
-    size = shutil.get_terminal_size()
+    # Not shutil's, which believes COLUMNS and LINES: the guest is given this very terminal.
+    size = os.get_terminal_size(sys.stdin.fileno()) if sys.stdin.isatty() else os.terminal_size((80, 24))
     return vm.Terminal(term=os.environ.get("TERM", "dumb"), rows=size.lines, columns=size.columns)
 
 

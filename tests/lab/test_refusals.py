@@ -15,7 +15,7 @@ DEADLINE_S = 240.0
 PLAIN = "swiotlb-top: "
 
 SCRIPT = """
-    user='setpriv --reuid 65534 --regid 65534 --clear-groups'
+    user='setpriv --bounding-set=-all --inh-caps=-all'
     mkdir -m 777 /results/user
     try user_record $user $tool record -o /results/user/a.swtrace --duration 1
     try user_live $user $tool --source live -n 1 -d 0
@@ -64,7 +64,7 @@ def assert_one_line(refused: Tried, status: Exit, *words: str) -> None:
 
 
 @pytest.mark.parametrize("what", ["user_record", "user_live"])
-def test_who_is_not_root_is_told_to_be(results: Path, what: str) -> None:
+def test_who_has_not_the_privileges_is_told_to_be_root(results: Path, what: str) -> None:
     assert_one_line(tried(results, what), Exit.CANNOT, "root")
 
 

@@ -102,6 +102,18 @@ def test_a_pool_that_is_added_counts_once() -> None:
     assert [pool.default for pool in account.pools.values()] == [True, False]
 
 
+def test_slots_of_a_new_pool_that_was_not_yet_told_of_are_not_transient() -> None:
+    """The pool is on the list before ``swiotlb_dyn_alloc()`` returns; another CPU may find it there."""
+    account = account_of(empty_pool())
+    account.feed([allocated(1000, NEWER, NEWER_START, 256), found(1020, 1050, 0, 10, pool=NEWER)])
+    account.feed([found(1060, 1070, 10, 3, pool=NEWER), grown(900, 1100, NEWER, NEWER_START, 256)])
+    assert (account.transient_pools, account.transient_slots, account.pools_added) == (0, 0, 1)
+    assert (account.used_slots, account.nslabs) == (13, 512 + 256)
+    account.feed([released(1200, 1300, 0, 10, pool=NEWER, start=NEWER_START)])
+    account.feed([released(1200, 1300, 10, 3, pool=NEWER, start=NEWER_START)])
+    assert (account.used_slots, account.transient_slots) == (0, 0)
+
+
 def test_growth_that_got_no_memory_adds_nothing() -> None:
     account = account_of(empty_pool())
     account.feed([allocated(1000, 0, 0, 512), grown(900, 1100, POOL, START, 512)])
