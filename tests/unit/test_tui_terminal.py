@@ -73,12 +73,14 @@ def start(source: str, **environment: str) -> Screen:
     descriptor, slave = pty.openpty()
     termios.tcsetwinsize(slave, (24, 80))
     before = termios.tcgetattr(slave)
+    # Where these are set, they and not the terminal say how large it is.
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, source],
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        env={**os.environ, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+        env={**inherited, "TERM": "xterm", "PYTHONPATH": os.pathsep.join(sys.path), **environment},
         start_new_session=True,
     )
     return Screen(descriptor, slave, process, before)
