@@ -26,7 +26,7 @@ test: $(VENV)/test ## lint, types, unit tests, recorded traces, and kernels in t
 	$(VENV)/bin/pytest -q -rs -n 2 --dist loadfile --durations=15 $(ARGS)
 
 lab: $(VENV)/test ## a lab kernel under load, with the live screen on this terminal (KERNEL=debian: a disk that stalls)
-	@$(VENV)/bin/python -m tests.lab run --tty --deadline 86400 --kernel $(or $(KERNEL),dynamic) \
+	@$(VENV)/bin/python -m tests.lab run --tty --deadline 86400 --cpus 2 --kernel $(or $(KERNEL),dynamic) \
 		--swiotlb $(if $(filter debian,$(KERNEL)),256,512),force -- tests/lab/workloads/show.sh $(abspath $(VENV))/bin/python
 
 bench: $(VENV)/test ## replayed events per second, and what probes cost in instructions (the lab; no timed tests)
