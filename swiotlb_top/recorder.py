@@ -123,11 +123,11 @@ class _Recording:
         for _ in range(_FIRST_STATE_TRIES):
             state, earlier, later = self._session.settle()
             self._left_out += _tally(earlier)
-            if state.settled:
+            if not self._note_losses() and state.settled:
                 self._trace.state(state)
                 self._blind = False
             self._write(later)
-            if state.settled:
+            if not self._blind:
                 return
 
     def _drain(self) -> None:
