@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab import cache
 from tests.lab.errors import LabUnavailableError
-from tests.lab.lab import Lab
+from tests.lab.lab import HUNG_S, Lab
 from tests.lab.machine import Machine
 from tests.lab.vm import Result
 
@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class SkippingLab(Lab):
     """Where there can be no lab, the test that asks for it is skipped, or fails if the lab is required."""
 
-    def run(self, machine: Machine, command: Sequence[str], *, deadline_s: float) -> Result:
+    def run(self, machine: Machine, command: Sequence[str], *, deadline_s: float = HUNG_S) -> Result:
         try:
             return super().run(machine, command, deadline_s=deadline_s)
         except LabUnavailableError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.lab.kernels import KernelImage
 from tests.lab.machine import ACCELERATORS, QEMU
 
-PROBE_DEADLINE_S = 15.0
+PROBE_DEADLINE_S = 60.0
 MEMORY = "kvm.json"
 
 

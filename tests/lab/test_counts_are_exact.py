@@ -13,7 +13,6 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import NVME, guest_shell, replay, tried
 
-DEADLINE_S = 240.0
 MAPS = 1009
 """What counted.sh makes; prime, so that no product of a mistake comes out the same."""
 
@@ -38,7 +37,7 @@ SCRIPT = f"""
 
 @pytest.fixture(scope="module")
 def watched(lab: Lab) -> Path:
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT), deadline_s=DEADLINE_S)
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT))
     assert (ran.status, ran.stderr) == (0, "")
     return ran.files
 

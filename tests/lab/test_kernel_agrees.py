@@ -24,7 +24,6 @@ from tests.lab.machine import Machine
 from tests.lab.tool import Replayed, debugfs_counters, events, guest_shell, replay, replay_as_text
 from tests.lab.vm import Result
 
-DEADLINE_S = 200.0
 MEBIBYTE = 1 << 20
 
 # Small reads for many operations, large ones so that an area is full now and then and another's turn comes.
@@ -70,7 +69,7 @@ def growing(lab: Lab) -> Growing:
         echo after
         debugfs
     """
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script), deadline_s=DEADLINE_S)
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script))
     assert (ran.status, ran.stderr) == (0, "")
     before, after = ran.stdout.split("after\n")
     trace = ran.files / "grow.swtrace"
@@ -169,7 +168,7 @@ def test_one_thing_made_wrong_in_a_fresh_recording_is_found_and_named(
 @pytest.fixture(scope="module")
 def four_areas(lab: Lab) -> Path:
     machine = Machine(kernel="dynamic", swiotlb="512,4,force")
-    ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE), deadline_s=DEADLINE_S)
+    ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE))
     assert (ran.status, ran.stderr) == (0, "")
     return ran.files / "busy.swtrace"
 
@@ -207,7 +206,7 @@ def overlapping(calls: list[Find | Unmap]) -> int:
 def test_several_cpus_at_once_never_disagree(lab: Lab, cpus: int) -> None:
     """Where operations overlap there may be no telling; there must be no false word."""
     machine = Machine(kernel="dynamic", cpus=cpus, swiotlb="512,force")
-    ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE), deadline_s=DEADLINE_S)
+    ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE))
     assert (ran.status, ran.stderr) == (0, "")
     trace = ran.files / "busy.swtrace"
     calls = [event for event in events(trace) if isinstance(event, Find | Unmap)]

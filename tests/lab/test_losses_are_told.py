@@ -16,7 +16,6 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import Replayed, Tried, events, guest_shell, replay, tried
 
-DEADLINE_S = 200.0
 RING_BYTES = 2 * 4096
 """113 records: the two of each map of counted.sh with 1009 requests do not fit, those of 23 do."""
 MAPS = 23 + 1009 + 5 * 23
@@ -38,7 +37,7 @@ SCRIPT = f"""
 
 @pytest.fixture(scope="module")
 def results(lab: Lab) -> Path:
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT), deadline_s=DEADLINE_S)
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT))
     assert (ran.status, ran.stderr) == (0, "")
     return ran.files
 

@@ -15,7 +15,6 @@ from tests.lab.machine import Machine
 from tests.lab.tool import guest_shell, replay
 from tests.lab.vm import Result
 
-DEADLINE_S = 400.0
 NOTHING = {"programs": 0, "links": 0, "maps": 0, "traced": 0}
 MAPS = 1009
 
@@ -31,7 +30,7 @@ STATUSES = {
 @pytest.fixture(scope="module")
 def ran(lab: Lab) -> Result:
     script = "$python $workloads/endings.py /results"
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script), deadline_s=DEADLINE_S)
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script))
     assert (ran.status, ran.stderr) == (0, "")
     return ran
 

@@ -18,7 +18,6 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import NVME, VIRTIO_BLK, events, guest_shell, replay, tried
 
-DEADLINE_S = 300.0
 NVME_REQUESTS = 1009
 VDA_REQUESTS = 211
 MAPS = NVME_REQUESTS + 4 * VDA_REQUESTS
@@ -44,7 +43,7 @@ class Probed(NamedTuple):
 @pytest.fixture(scope="module", params=list(KERNELS))
 def probed(request: pytest.FixtureRequest, lab: Lab) -> Probed:
     kernel = str(request.param)
-    ran = lab.run(Machine(kernel=kernel, swiotlb="512,force"), guest_shell(SCRIPT), deadline_s=DEADLINE_S)
+    ran = lab.run(Machine(kernel=kernel, swiotlb="512,force"), guest_shell(SCRIPT))
     assert (ran.status, ran.stderr) == (0, "")
     return Probed(kernel, ran.files)
 

@@ -11,7 +11,6 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import Tried, guest_shell, tried
 
-DEADLINE_S = 240.0
 PLAIN = "swiotlb-top: "
 
 SCRIPT = """
@@ -42,7 +41,7 @@ OFF = """
 
 @pytest.fixture(scope="module")
 def results(lab: Lab) -> Path:
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT), deadline_s=DEADLINE_S)
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT))
     assert (ran.status, ran.stderr) == (0, "")
     return ran.files
 
@@ -50,7 +49,7 @@ def results(lab: Lab) -> Path:
 @pytest.fixture(scope="module")
 def off(lab: Lab) -> Path:
     """A machine whose devices reach all its memory, so that the kernel set none aside."""
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="noforce"), guest_shell(OFF), deadline_s=DEADLINE_S)
+    ran = lab.run(Machine(kernel="dynamic", swiotlb="noforce"), guest_shell(OFF))
     assert (ran.status, ran.stderr) == (0, "")
     return ran.files
 

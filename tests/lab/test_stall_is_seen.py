@@ -13,8 +13,6 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import VIRTIO_BLK, Replayed, guest_shell, replay, tried
 
-DEADLINE_S = 400.0  # one emulated CPU, and the stall wants all of it
-
 SCRIPT = """
     url=http://127.0.0.1:9788/metrics
     failures=swiotlb_map_failures_total
@@ -39,7 +37,7 @@ SCRIPT = """
 @pytest.fixture(scope="module")
 def stalled(lab: Lab) -> Path:
     """The results of one guest whose disk stalls from its first second on."""
-    ran = lab.run(Machine(kernel="debian", swiotlb="256,force"), guest_shell(SCRIPT), deadline_s=DEADLINE_S)
+    ran = lab.run(Machine(kernel="debian", swiotlb="256,force"), guest_shell(SCRIPT))
     assert (ran.status, ran.stderr) == (0, "")
     return ran.files
 

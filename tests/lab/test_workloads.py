@@ -10,7 +10,6 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 
 WORKLOADS = "tests/lab/workloads"
-DEADLINE_S = 200.0
 
 # Runs "$@" with an ftrace event on every map; "events N" are those that came, "lost N" those the buffer had to drop.
 COUNT_MAPS = """
@@ -31,7 +30,7 @@ def counting_maps(*command: str) -> list[str]:
 
 def test_grow_makes_the_pool_grow_three_times_with_50000_maps(lab: Lab) -> None:
     machine = Machine(kernel="dynamic", swiotlb="512,force")
-    result = lab.run(machine, counting_maps(f"{WORKLOADS}/grow.sh"), deadline_s=DEADLINE_S)
+    result = lab.run(machine, counting_maps(f"{WORKLOADS}/grow.sh"))
     assert result.status == 0, result.stderr
     grown = re.fullmatch(r"io_tlb_nslabs 512 -> (\d+)\nevents (\d+)\nlost (\d+)\n", result.stdout)
     assert grown, result.stdout
@@ -43,13 +42,13 @@ def test_grow_makes_the_pool_grow_three_times_with_50000_maps(lab: Lab) -> None:
 @pytest.mark.parametrize(("disk", "requests", "maps"), [("nvme0n1", 1009, 1009), ("vda", 211, 844)])
 def test_counted_makes_exactly_as_many_maps_as_it_says(lab: Lab, disk: str, requests: int, maps: int) -> None:
     command = counting_maps(f"{WORKLOADS}/counted.sh", str(requests), disk)
-    result = lab.run(Machine(kernel="dynamic"), command, deadline_s=DEADLINE_S)
+    result = lab.run(Machine(kernel="dynamic"), command)
     assert result.stdout == f"maps {maps}\nevents {maps}\nlost 0\n", result.stderr
 
 
 def test_stall_stops_a_disk_for_good_and_only_dmesg_names_swiotlb(lab: Lab) -> None:
     machine = Machine(kernel="debian", swiotlb="256,force")
-    result = lab.run(machine, [f"{WORKLOADS}/stall.sh", "10"], deadline_s=DEADLINE_S)
+    result = lab.run(machine, [f"{WORKLOADS}/stall.sh", "10"])
     assert result.status == 0, result.stderr
     read, full = result.stdout.splitlines()
     sectors = re.fullmatch(r"sectors read: (\d+) after half the time, (\d+) at its end", read)
@@ -61,7 +60,7 @@ def test_stall_stops_a_disk_for_good_and_only_dmesg_names_swiotlb(lab: Lab) -> N
 def test_dma_map_benchmark_repeats_to_the_last_digit_when_instructions_are_counted(lab: Lab) -> None:
     machine = Machine(kernel="dynamic", swiotlb="4096,force", icount=True)
     benchmark = f"python3 {WORKLOADS}/dma_map_benchmark.py"
-    result = lab.run(machine, ["sh", "-c", f"{benchmark}; {benchmark}"], deadline_s=DEADLINE_S)
+    result = lab.run(machine, ["sh", "-c", f"{benchmark}; {benchmark}"])
     assert result.status == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[:2] == lines[2:]

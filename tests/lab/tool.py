@@ -21,7 +21,7 @@ WORKLOADS: Final = "tests/lab/workloads"
 NVME: Final = "0000:00:05.0"
 """The PCI function of the nvme disk in every machine of the lab; vda's is the one before it."""
 VIRTIO_BLK: Final = "0000:00:04.0"
-REPLAY_DEADLINE_S: Final = 120.0
+REPLAY_DEADLINE_S: Final = 600.0
 
 # Not a function: `$tool ... &` must leave the tool's own process id in $!.
 _WORDS: Final = f"""

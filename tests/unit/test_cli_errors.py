@@ -14,7 +14,7 @@ from swiotlb_top.errors import CannotError, SwiotlbTopError, UnreadableError
 from swiotlb_top.sources import Source, select
 from tests.unit.snapshots import QUIET, STALLED, ScriptedSource
 
-DEADLINE_S = 30.0
+DEADLINE_S = 300.0
 
 
 def run(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:

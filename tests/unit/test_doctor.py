@@ -15,7 +15,7 @@ import pytest
 from swiotlb_top.doctor import Check, DoctorReport, examine
 from swiotlb_top.errors import Exit
 
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 FINE = Check("kernel", True, "6.12.117 (x86_64)")
 NEEDED = Check("probes", False, "the kernel refuses BPF programs")
 OPTIONAL = Check("debugfs", False, "debugfs is not mounted", needed=False)

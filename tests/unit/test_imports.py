@@ -30,7 +30,7 @@ def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'exporters'}", "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
 
 

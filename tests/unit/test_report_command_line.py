@@ -14,7 +14,7 @@ import pytest
 from swiotlb_top.events import Kind
 from tests.doctoring import FOUR_AREAS, STALL, change, find, load, record_at, save, succeeded
 
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 
 
 def replay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -26,8 +26,9 @@ TRACING: Final = Path("/sys/kernel/tracing")
 KPROBES: Final = Path("/sys/kernel/debug/kprobes/list")
 GO: Final = "go"
 POLL_S: Final = 0.1
-ATTACH_S: Final = 60.0
-DETACH_S: Final = 15.0
+PATIENCE_S: Final = 300.0
+"""Emulated, on a busy host, three commands that compile and attach at once take their time."""
+DETACH_S: Final = 60.0
 """The kernel frees programs some time after their last reference is gone."""
 
 
@@ -99,8 +100,15 @@ def unfinished(path: Path) -> Path:
     return path.with_name(f"{path.name}.partial")
 
 
-def attached(command: Command) -> bool:
-    return command.output.exists() and command.output.stat().st_size > 0
+def size_bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def attached(command: Command, process: subprocess.Popen[bytes]) -> bool:
+    """Whether it is; SystemExit if it ended instead."""
+    if process.poll() is not None:
+        raise SystemExit(f"{command.name} ended with status {process.returncode} before it was attached")
+    return size_bytes(command.output) > 0
 
 
 def wait_for(happens: Callable[[], bool], patience_s: float) -> bool:
@@ -117,18 +125,21 @@ def run(directory: Path, ending: signal.Signals | None, libbpf: ctypes.CDLL) -> 
     before = belongings(libbpf)
     listed = commands(directory, ending)
     processes = [subprocess.Popen(one.words, stdout=subprocess.DEVNULL) for one in listed]
-    seen = {one.name: wait_for(partial(attached, one), ATTACH_S) for one in listed}
+    seen = {
+        one.name: wait_for(partial(attached, one, process), PATIENCE_S)
+        for one, process in zip(listed, processes, strict=True)
+    }
     during = belongings(libbpf).more_than(before)
-    size_bytes = listed[0].output.stat().st_size
+    at_first_bytes = size_bytes(listed[0].output)
     subprocess.run(COUNTED, stdout=subprocess.DEVNULL, check=True)
     if ending:
         # What a recorder that is killed has written by then is what it leaves.
-        seen["written"] = wait_for(lambda: listed[0].output.stat().st_size > size_bytes, ATTACH_S)
+        seen["written"] = wait_for(lambda: size_bytes(listed[0].output) > at_first_bytes, PATIENCE_S)
         for process in processes:
             process.send_signal(ending)
     else:
         (directory / GO).touch()
-    statuses = {one.name: process.wait(ATTACH_S) for one, process in zip(listed, processes, strict=True)}
+    statuses = {one.name: process.wait(PATIENCE_S) for one, process in zip(listed, processes, strict=True)}
     wait_for(lambda: not any(belongings(libbpf).more_than(before).values()), DETACH_S)
     after = belongings(libbpf).more_than(before)
     word = ending.name if ending else "end"

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 
 POLL_S = 0.5
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 
 
 def main() -> int:
@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("url")
     parser.add_argument("--metric", default="")
     parser.add_argument("--above", type=float, default=0.0)
-    parser.add_argument("--patience-s", type=float, default=90.0)
+    parser.add_argument("--patience-s", type=float, default=300.0)
     options = parser.parse_args()
     give_up_s = time.monotonic() + options.patience_s
     said = ""
