@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 
 import pytest
@@ -21,6 +22,8 @@ def _lab_is_required() -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell ignores SIGINT for what it starts in the background, and what is ignored stays so in every child.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "lab: boots a kernel in a virtual machine (given to all that use `lab`)")
 
 
