@@ -1,4 +1,8 @@
-"""From a Debian source package, a configuration fragment and patches to a bzImage."""
+"""From a Debian source package, a configuration fragment and patches to bzImages.
+
+What kernels have in common is compiled once and kept, objects and all: the tree. A kernel that differs from its tree in
+patches costs an object or a few and the link; then the patches are taken out again, and the tree is ready for the next.
+"""
 
 from __future__ import annotations
 
@@ -6,83 +10,143 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
+from tests.lab import cache
 from tests.lab.errors import LabUnavailableError
-from tests.lab.kernels import CONFIG_DIR, PATCH_DIR, SourceKernel
+from tests.lab.kernels import CONFIG_DIR, PATCH_DIR, SourceKernel, SourceTree
 from tests.lab.requirements import TO_BUILD, TO_RUN, output_of, require
 
-RECIPE = "1"
+RECIPE = "2"
 """Part of every cache key: count up when the steps below change what comes out."""
 SOURCES = Path("/usr/src")
+STAMP = "compiled"
+"""File beside a tree that is compiled and has no patch in it but its own; holds the key of what it was made from."""
+KEPT: Mapping[str, str] = MappingProxyType(
+    {"bzImage": "arch/x86/boot/bzImage", "System.map": "System.map", "config": ".config"}
+)
+"""What a kernel is to the lab, and where the build leaves it."""
+NEVER_COMPILED = (
+    *("drivers/gpu/drm", "drivers/infiniband", "drivers/media", "drivers/net/ethernet", "drivers/net/wireless"),
+    *("drivers/staging", "sound", "arch/arm", "arch/arm64", "arch/mips", "arch/powerpc", "tools/testing"),
+)
+"""Directories whose C the lab's configurations want nothing of: half of the source. Kconfig and make files stay."""
 PROGRESS_EVERY_S = 5.0
 STEP_OF_AN_OBJECT = ("  CC ", "  AS ", "  HOSTCC ")
 
 Say = Callable[[str], None]
 
 
-def inputs(kernel: SourceKernel, config_dir: Path = CONFIG_DIR, patch_dir: Path = PATCH_DIR) -> dict[str, str]:
-    """All that decides what the build of `kernel` makes. Raises LabUnavailableError if its source is not installed."""
-    archive = SOURCES / f"{kernel.source_package}.tar.xz"
+def tree_inputs(tree: SourceTree, config_dir: Path = CONFIG_DIR, patch_dir: Path = PATCH_DIR) -> dict[str, str]:
+    """All that decides what compiling `tree` makes. Raises LabUnavailableError if its source is not installed."""
+    archive = SOURCES / f"{tree.source_package}.tar.xz"
     if not archive.exists():
         # Its tools are not needed yet, but who has to install anything should be told all of it.
-        require(TO_RUN, TO_BUILD, {str(archive): kernel.source_package})
-    version = output_of("dpkg-query", "-W", "-f=${Version}", kernel.source_package)
+        require(TO_RUN, TO_BUILD, {str(archive): tree.source_package})
+    version = output_of("dpkg-query", "-W", "-f=${Version}", tree.source_package)
     return {
         "recipe": RECIPE,
-        "source": f"{kernel.source_package} {version}",
-        "config": _digest(config_dir / kernel.config),
-    } | {
-        f"patch {number} {name}": _digest(patch_dir / name)  # the order counts, so it is in the name
-        for number, name in enumerate(kernel.patches)
-    }
+        "source": f"{tree.source_package} {version}",
+        "config": _digest(config_dir / tree.config),
+    } | _patch_inputs("patch", tree.patches, patch_dir)
+
+
+def inputs(kernel: SourceKernel, config_dir: Path = CONFIG_DIR, patch_dir: Path = PATCH_DIR) -> dict[str, str]:
+    """All that decides what the build of `kernel` makes: its tree's inputs and its own."""
+    return tree_inputs(kernel.tree, config_dir, patch_dir) | _patch_inputs("own patch", kernel.patches, patch_dir)
+
+
+def _patch_inputs(what: str, patches: Sequence[str], patch_dir: Path) -> dict[str, str]:
+    # The order counts, so it is in the name.
+    return {f"{what} {number} {name}": _digest(patch_dir / name) for number, name in enumerate(patches)}
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def build(kernel: SourceKernel, directory: Path, say: Say) -> None:
-    """Put bzImage, System.map, config and build.log of `kernel` into `directory`. Takes minutes and 3 GB of $TMPDIR.
+def build(kernel: SourceKernel, workshop: Path, directory: Path, say: Say) -> None:
+    """Put bzImage, System.map, config and build.log of `kernel` into `directory`.
 
-    Raises LabUnavailableError if a tool is missing or the build fails; the end of its log is in the message then.
+    `workshop` is a directory of its tree's own, which is kept there and has 2 GB. Compiling the tree takes minutes, a
+    kernel of it less than one. Raises LabUnavailableError if a tool is missing or the build fails; the end of its log
+    is in the message then.
     """
     require(TO_BUILD)
     with (
-        tempfile.TemporaryDirectory(prefix="swiotlb-lab-build-") as scratch,
+        cache.alone(workshop, lambda: say(f"{kernel.name}: another build is under way, waiting")),
         (directory / "build.log").open("wb") as log,
     ):
-        tree = Path(scratch) / kernel.source_package
-        steps = _steps(kernel, Path(scratch))
-        for what, command, environment in steps:
+        tree = workshop / kernel.tree.source_package
+
+        def do(step: Step) -> None:
+            what, command, environment = step
             say(f"{kernel.name}: {what}")
-            # The first step makes the tree, so it starts beside it.
-            _step(kernel.name, command, environment, tree if tree.exists() else Path(scratch), log.fileno(), say)
-        for made, kept in (("arch/x86/boot/bzImage", "bzImage"), ("System.map", "System.map"), (".config", "config")):
-            shutil.copy(tree / made, directory / kept)
+            _step(kernel.name, command, environment, tree if tree.exists() else workshop, log.fileno(), say)
+
+        stamp = workshop / STAMP
+        key = cache.key(tree_inputs(kernel.tree))
+        if not stamp.exists() or stamp.read_text() != key:
+            _empty(workshop)
+            for step in _steps_to_a_tree(kernel.tree):
+                do(step)
+        # Without its stamp, whatever ends this here, the next build starts from the source.
+        stamp.unlink(missing_ok=True)
+        applied: list[str] = []
+        try:
+            for name in kernel.patches:
+                do(_patching(name))
+                applied.append(name)
+            do(COMPILE)
+            for kept, made in KEPT.items():
+                shutil.copy(tree / made, directory / kept)
+        except LabUnavailableError:
+            _take_out(applied, do)
+            stamp.write_text(key)
+            raise
+        _take_out(applied, do)
+        stamp.write_text(key)
 
 
 Step = tuple[str, Sequence[str], Mapping[str, str]]
 """What is being done, the command that does it, and what it wants in its environment."""
 
+# A fixed builder: two builds of the same inputs should differ as little as can be.
+COMPILE: Step = (
+    "compile",
+    ("nice", "-n", "5", "make", f"-j{os.cpu_count() or 1}", "bzImage"),
+    {"KBUILD_BUILD_USER": "lab", "KBUILD_BUILD_HOST": "swiotlb-top"},
+)
 
-def _steps(kernel: SourceKernel, scratch: Path) -> list[Step]:
-    unpack: Step = ("unpack", ("tar", "-C", str(scratch), "-xf", str(SOURCES / f"{kernel.source_package}.tar.xz")), {})
-    patches: list[Step] = [
-        (f"patch {name}", ("patch", "-p1", "-i", str(PATCH_DIR / name)), {}) for name in kernel.patches
-    ]
-    fragment = {"KCONFIG_ALLCONFIG": str(CONFIG_DIR / kernel.config)}
-    # A fixed builder: two builds of the same inputs should differ as little as can be.
-    builder = {"KBUILD_BUILD_USER": "lab", "KBUILD_BUILD_HOST": "swiotlb-top"}
+
+def _steps_to_a_tree(tree: SourceTree) -> list[Step]:
+    unpack = ("tar", "-xf", str(SOURCES / f"{tree.source_package}.tar.xz"))
+    unwanted = (f"--exclude=*/{directory}/*.[chS]" for directory in NEVER_COMPILED)
     return [
-        unpack,
-        *patches,
-        ("configure", ("make", "allnoconfig"), fragment),
-        ("compile", ("nice", "-n", "5", "make", f"-j{os.cpu_count() or 1}", "bzImage"), builder),
+        ("unpack", (*unpack, *unwanted), {}),
+        *(_patching(name) for name in tree.patches),
+        ("configure", ("make", "allnoconfig"), {"KCONFIG_ALLCONFIG": str(CONFIG_DIR / tree.config)}),
+        COMPILE,
     ]
+
+
+def _patching(name: str) -> Step:
+    # Fuzz would hide that the source has moved on under a patch; half a patch would stay in the tree.
+    fits = ("patch", "-p1", "--fuzz=0", "-i", str(PATCH_DIR / name))
+    return f"patch {name}", ("sh", "-c", 'patch --dry-run "$@" && patch "$@"', *fits), {}
+
+
+def _take_out(patches: Sequence[str], do: Callable[[Step], None]) -> None:
+    for name in reversed(patches):
+        do((f"take out {name}", ("patch", "-R", "-p1", "--fuzz=0", "-i", str(PATCH_DIR / name)), {}))
+
+
+def _empty(directory: Path) -> None:
+    shutil.rmtree(directory)
+    directory.mkdir()
 
 
 def _step(name: str, command: Sequence[str], environment: Mapping[str, str], cwd: Path, log: int, say: Say) -> None:

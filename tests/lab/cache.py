@@ -1,4 +1,4 @@
-"""Kernels on disk: an entry is named by a hash of all that went into it, and appears whole or not at all."""
+"""What is dear to make, on disk: an entry is named by a hash of all that went into it, and is whole or not there."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def is_whole(entry: Path) -> bool:
         return False
 
 
-def entry_of(root: Path, name: str, inputs: Mapping[str, str]) -> Path:
-    """Where `name` made from `inputs` is, or would be."""
-    return root / "kernels" / f"{name}-{key(inputs)}"
+def entry_of(shelf: Path, name: str, inputs: Mapping[str, str]) -> Path:
+    """Where on `shelf`, a directory, `name` made from `inputs` is, or would be."""
+    return shelf / f"{name}-{key(inputs)}"
 
 
 def obtain(
-    root: Path, name: str, inputs: Mapping[str, str], make: Callable[[Path], None], say: Callable[[str], None]
+    shelf: Path, name: str, inputs: Mapping[str, str], make: Callable[[Path], None], say: Callable[[str], None]
 ) -> Path:
     """The directory of `name` made from `inputs`; calls `make(directory)` if it is not there whole.
 
     `make` fills an empty directory beside the final place; only when it has returned is the directory renamed, so
     that a build which died is never taken for one that ended. A second caller waits for the first, and says so.
     """
-    entry = entry_of(root, name, inputs)
+    entry = entry_of(shelf, name, inputs)
     if is_whole(entry):
         return entry
     entry.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +62,14 @@ def obtain(
         _write_manifest(partial, inputs)
         partial.rename(entry)
     return entry
+
+
+@contextmanager
+def alone(directory: Path, before_waiting: Callable[[], None]) -> Iterator[None]:
+    """`directory`, made if need be, for one run at a time."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with _exclusive(directory.with_name(f".{directory.name}.lock"), before_waiting):
+        yield
 
 
 def _write_manifest(directory: Path, inputs: Mapping[str, str]) -> None:

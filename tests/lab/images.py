@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from tests.lab import build, cache, package
-from tests.lab.kernels import KERNELS, KernelImage, SourceKernel
+from tests.lab.kernels import KERNELS, Kernel, KernelImage, SourceKernel
+
+SHELF = "kernels"
 
 
 def say(line: str) -> None:
@@ -18,17 +19,19 @@ def say(line: str) -> None:
 
 def located(name: str, root: Path) -> KernelImage:
     """Where the kernel `name` is kept, there or not. Raises LabUnavailableError if its inputs are not known here."""
-    return KernelImage(name, cache.entry_of(root, name, _how(name)[0]))
+    return KernelImage(name, cache.entry_of(root / SHELF, name, _inputs(KERNELS[name])))
 
 
 def obtain(name: str, root: Path) -> KernelImage:
     """The kernel `name`, built or fetched if `root` has it not. Raises LabUnavailableError if that cannot be done."""
-    inputs, make = _how(name)
-    return KernelImage(name, cache.obtain(root, name, inputs, make, say))
-
-
-def _how(name: str) -> tuple[dict[str, str], Callable[[Path], None]]:
     kernel = KERNELS[name]
     if isinstance(kernel, SourceKernel):
-        return build.inputs(kernel), partial(build.build, kernel, say=say)
-    return package.inputs(kernel), partial(package.fetch, kernel, say=say)
+        # Always the same place: the kernel's make compiles everything anew where its own tools have moved.
+        make = partial(build.build, kernel, root / "build" / kernel.tree.name, say=say)
+    else:
+        make = partial(package.fetch, kernel, say=say)
+    return KernelImage(name, cache.obtain(root / SHELF, name, _inputs(kernel), make, say))
+
+
+def _inputs(kernel: Kernel) -> dict[str, str]:
+    return build.inputs(kernel) if isinstance(kernel, SourceKernel) else package.inputs(kernel)

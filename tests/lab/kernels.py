@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,8 @@ PATCH_DIR = HERE / "patches"
 
 
 @dataclass(frozen=True, slots=True)
-class SourceKernel:
-    """A kernel that the lab builds: a Debian source package, `allnoconfig` plus a fragment, and patches."""
+class SourceTree:
+    """What several kernels that the lab builds are made of: it is compiled once, whatever their number."""
 
     name: str
     source_package: str
@@ -22,6 +23,16 @@ class SourceKernel:
     """File in `configs/`, given to `make allnoconfig` as KCONFIG_ALLCONFIG."""
     patches: tuple[str, ...] = ()
     """Files in `patches/`, applied in order with `patch -p1`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKernel:
+    """A kernel that the lab builds: a tree, and what is patched in it for this kernel alone."""
+
+    name: str
+    tree: SourceTree
+    patches: tuple[str, ...] = ()
+    """As the tree's, and applied after them. None: the kernel that the tree was compiled to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +48,36 @@ class PackagedKernel:
 
 Kernel = SourceKernel | PackagedKernel
 
-KERNELS: types.MappingProxyType[str, Kernel] = types.MappingProxyType(
-    {
-        kernel.name: kernel
-        for kernel in (
-            SourceKernel(
-                name="dynamic",
-                source_package="linux-source-6.12",
-                config="dynamic.config",
-                patches=("find-slots-noinline.patch",),
-            ),
-            PackagedKernel(
-                name="debian",
-                meta_package="linux-image-6.12-amd64",
-                modules=("9p", "9pnet_virtio", "overlay", "virtio_blk", "nvme", "virtio_net"),
-            ),
-        )
-    }
+DYNAMIC = SourceTree(
+    name="dynamic",
+    source_package="linux-source-6.12",
+    config="dynamic.config",
+    patches=("find-slots-noinline.patch",),
 )
+
+DISKS_AND_ROOT = ("9p", "9pnet_virtio", "overlay", "virtio_blk", "nvme", "virtio_net")
+
+FAULTY = (
+    "cve-2023-52790",
+    "cve-2024-35814",
+    "no-min-alignment",
+    "no-page-alignment",
+    "injected-overlap",
+    "injected-lost-release",
+)
+"""Kernels with a bug, each named for it, as is its patch; there it says which releases had it."""
+
+_ALL: tuple[Kernel, ...] = (
+    SourceKernel("dynamic", DYNAMIC),
+    SourceKernel("seed", DYNAMIC, ("seed-order.patch",)),
+    *(SourceKernel(name, DYNAMIC, (f"{name}.patch",)) for name in FAULTY),
+    PackagedKernel("debian", "linux-image-6.12-amd64", DISKS_AND_ROOT),
+    PackagedKernel("debian-6.1", "linux-image-amd64", ("virtio_pci", "virtio_console", *DISKS_AND_ROOT)),
+)
+
+KERNELS: Mapping[str, Kernel] = types.MappingProxyType({kernel.name: kernel for kernel in _ALL})
+SOUND = tuple(name for name in KERNELS if name not in FAULTY)
+"""All others."""
 
 
 @dataclass(frozen=True, slots=True)

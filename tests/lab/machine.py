@@ -10,6 +10,11 @@ from types import MappingProxyType
 from tests.lab.kernels import KernelImage
 
 QEMU = "qemu-system-x86_64"
+BOUNCING = "disable-legacy=on,iommu_platform=on"
+"""What makes a virtio device ask the DMA API for addresses."""
+ECHO_ADDRESS = "10.0.2.100"
+ECHO_PORT = 7
+"""What is sent here over the network card comes back. The guest is 10.0.2.15/24, and there is nobody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +87,8 @@ def qemu_command(
 ) -> list[str]:
     """The arguments that run `machine`.
 
-    Only the two test disks (and NVMe always does) go through the DMA API and so through swiotlb: virtio devices
-    without `iommu_platform` bypass it, so an exhausted swiotlb leaves root, results and ports alone.
+    Only the two test disks (and NVMe always does) and the network card go through the DMA API and so through swiotlb:
+    virtio devices without `iommu_platform` bypass it, so an exhausted swiotlb leaves root, results and ports alone.
     """
     command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS[accelerator]]
     command += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
@@ -92,9 +97,12 @@ def qemu_command(
     command += ["-append", kernel_command_line(machine), "-serial", f"file:{run.console}"]
     command += _shared_directory("root", Path("/"), "readonly=on,multidevs=remap")
     command += _shared_directory("results", run.results, "multidevs=remap")
-    command += _disk("vda", run.virtio_disk, "virtio-blk-pci,disable-legacy=on,iommu_platform=on")
+    command += _disk("vda", run.virtio_disk, f"virtio-blk-pci,{BOUNCING}")
     command += _disk("nvme", run.nvme_disk, "nvme,serial=lab")
     command += ["-device", "virtio-serial-pci"]
+    # No way out of the guest but an echo, whose server is a process of QEMU's own.
+    command += ["-netdev", f"user,id=net,restrict=on,guestfwd=tcp:{ECHO_ADDRESS}:{ECHO_PORT}-cmd:cat"]
+    command += ["-device", f"virtio-net-pci,{BOUNCING},netdev=net,romfile="]
     if terminal:
         command += ["-chardev", "stdio,id=terminal,signal=off", "-device", "virtconsole,nr=0,chardev=terminal"]
     for number, port in enumerate((run.status, run.stdout, run.stderr), start=1):

@@ -20,9 +20,9 @@ SCRIPT = f"""
     url=http://127.0.0.1:9788/metrics
     $tool --source live --json -d 1 >/results/frames.json &
     screen=$!
-    $tool export --source live 2>/results/export.err &
+    $tool export --source live --interval 1 2>/results/export.err &
     exporter=$!
-    try attached $python $workloads/scrape.py $url
+    try attached $python $workloads/scrape.py $url --metric swiotlb_up
     for _ in $(seq 100); do [ -s /results/frames.json ] && break; sleep 0.5; done
 
     try record $tool record -o /results/counted.swtrace -- sh $workloads/counted.sh {MAPS} nvme0n1

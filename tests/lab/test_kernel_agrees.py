@@ -108,8 +108,9 @@ def test_a_recording_begins_and_ends_with_what_debugfs_says(growing: Growing) ->
 
 
 def test_a_hundred_thousand_events_are_less_than_a_mebibyte_that_only_root_reads(growing: Growing) -> None:
-    assert growing.replayed.report["events"] >= 100_000
-    assert growing.trace.stat().st_size < MEBIBYTE
+    events = growing.replayed.report["events"]
+    assert events >= 100_000
+    assert growing.trace.stat().st_size * 100_000 < MEBIBYTE * events
     assert stat.S_IMODE(growing.trace.stat().st_mode) == 0o600
 
 
@@ -185,7 +186,7 @@ def test_the_areas_from_the_other_end_are_not_what_this_kernel_does(
     def backwards(allocator: Pools, cpu: int) -> Any:
         return reversed(list(each_offset_every_pool(allocator, cpu)))
 
-    other: Revision = replace(REVISIONS["6.12"], name="backwards", order=backwards)
+    other: Revision = replace(REVISIONS["6.10"], name="backwards", order=backwards)
     monkeypatch.setitem(REVISIONS, other.name, other)
     assert judged(four_areas, other.name).exit_code is Exit.DISAGREE
 

@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab.errors import LostVMError
-from tests.lab.kernels import KERNELS
+from tests.lab.kernels import SOUND
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.vm import CHECKOUT
 
-every_kernel = pytest.mark.parametrize("kernel", list(KERNELS))
+every_sound_kernel = pytest.mark.parametrize("kernel", SOUND)
 
 PATIENCE_S = 300.0
 
@@ -32,7 +32,7 @@ def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
 
 
-@every_kernel
+@every_sound_kernel
 def test_output_status_and_files_come_back(lab: Lab, kernel: str) -> None:
     script = """
         echo out; echo err >&2; echo more >/dev/stdout

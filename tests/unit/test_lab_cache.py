@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import build, cache
-from tests.lab.kernels import CONFIG_DIR, KERNELS, PATCH_DIR, SourceKernel
+from tests.lab.kernels import CONFIG_DIR, DYNAMIC, KERNELS, PATCH_DIR, SourceKernel
 
 INPUTS = {"source": "linux-source-6.12 6.12.117-1", "config": "aa", "patch 0 a.patch": "bb"}
 
@@ -37,10 +37,8 @@ def test_every_input_changes_the_key(changed: str) -> None:
     assert cache.key({**INPUTS, changed: "something else"}) != cache.key(INPUTS)
 
 
-def dynamic_kernel() -> SourceKernel:
-    kernel = KERNELS["dynamic"]
-    assert isinstance(kernel, SourceKernel)
-    return kernel
+def built_kernels() -> list[SourceKernel]:
+    return [kernel for kernel in KERNELS.values() if isinstance(kernel, SourceKernel)]
 
 
 @pytest.fixture
@@ -48,7 +46,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A writable copy of the recipe's files, and a source package whose version is known without dpkg."""
     sources = tmp_path / "src"
     sources.mkdir()
-    (sources / f"{dynamic_kernel().source_package}.tar.xz").touch()
+    (sources / f"{DYNAMIC.source_package}.tar.xz").touch()
     monkeypatch.setattr(build, "SOURCES", sources)
     monkeypatch.setattr(build, "output_of", lambda *command: "6.12.117-1")
     for kind in (CONFIG_DIR, PATCH_DIR):
@@ -62,20 +60,41 @@ def key_of(kernel: SourceKernel, recipe: Path) -> str:
     return cache.key(build.inputs(kernel, recipe / CONFIG_DIR.name, recipe / PATCH_DIR.name))
 
 
-@pytest.mark.parametrize("file", [f"patches/{dynamic_kernel().patches[0]}", f"configs/{dynamic_kernel().config}"])
-def test_a_changed_patch_or_config_is_another_kernel(recipe: Path, file: str) -> None:
-    before = key_of(dynamic_kernel(), recipe)
+def tree_key(recipe: Path) -> str:
+    return cache.key(build.tree_inputs(DYNAMIC, recipe / CONFIG_DIR.name, recipe / PATCH_DIR.name))
+
+
+@pytest.mark.parametrize("file", [f"patches/{DYNAMIC.patches[0]}", f"configs/{DYNAMIC.config}"])
+def test_what_the_tree_is_made_of_is_part_of_every_kernel_of_it(recipe: Path, file: str) -> None:
+    before = [tree_key(recipe), *(key_of(kernel, recipe) for kernel in built_kernels())]
     with (recipe / file).open("a") as text:
         text.write("# another line\n")
-    assert key_of(dynamic_kernel(), recipe) != before
+    after = [tree_key(recipe), *(key_of(kernel, recipe) for kernel in built_kernels())]
+    assert not set(before) & set(after)
+
+
+def test_a_kernels_own_patch_changes_no_other_kernel_and_no_tree(recipe: Path) -> None:
+    def keys() -> dict[str, str]:
+        return {"its tree": tree_key(recipe)} | {kernel.name: key_of(kernel, recipe) for kernel in built_kernels()}
+
+    before = keys()
+    with (recipe / "patches" / "seed-order.patch").open("a") as text:
+        text.write("# another line\n")
+    after = keys()
+    assert {name for name in before if before[name] != after[name]} == {"seed"}
 
 
 def test_one_patch_fewer_or_another_order_is_another_kernel(recipe: Path) -> None:
     (recipe / "patches" / "second.patch").write_text("more")
-    one = dynamic_kernel()
+    one = next(kernel for kernel in built_kernels() if kernel.patches)
     two = replace(one, patches=(*one.patches, "second.patch"))
     turned = replace(one, patches=two.patches[::-1])
-    assert len({key_of(kernel, recipe) for kernel in (one, two, turned)}) == 3
+    none = replace(one, patches=())
+    assert len({key_of(kernel, recipe) for kernel in (none, one, two, turned)}) == 4
+
+
+def test_no_two_kernels_are_made_of_the_same(recipe: Path) -> None:
+    assert len({key_of(kernel, recipe) for kernel in built_kernels()}) == len(built_kernels())
 
 
 def test_what_was_made_once_is_not_made_again(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ def values(words: list[str], option: str) -> list[str]:
     return [value for name, value in pairwise(words) if name == option]
 
 
-def test_only_the_test_disks_bounce() -> None:
+def test_only_the_test_disks_and_the_network_card_bounce() -> None:
     devices = values(command(Machine()), "-device")
-    assert [device.partition(",")[0] for device in devices if "iommu_platform=on" in device] == ["virtio-blk-pci"]
+    bouncing = [device.partition(",")[0] for device in devices if "iommu_platform=on" in device]
+    assert bouncing == ["virtio-blk-pci", "virtio-net-pci"]
     assert sum(device.startswith("nvme,") for device in devices) == 1
     assert not any("iommu_platform" in share for share in values(command(Machine()), "-virtfs"))
 
@@ -36,6 +37,16 @@ def test_the_hosts_root_is_shared_read_only_and_only_the_results_can_be_written(
     assert "readonly=on" in root
     assert "path=RUN/results," in results
     assert "readonly" not in results
+
+
+def test_the_network_leads_nowhere_but_to_an_echo() -> None:
+    (network,) = values(command(Machine()), "-netdev")
+    kind, *options = network.split(",")
+    assert kind == "user"
+    assert "restrict=on" in options
+    assert [option for option in options if option.startswith(("guestfwd=", "hostfwd="))] == [
+        "guestfwd=tcp:10.0.2.100:7-cmd:cat"
+    ]
 
 
 def test_the_guest_dies_with_its_parent_and_at_its_first_panic() -> None:

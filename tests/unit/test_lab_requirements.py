@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab import build
 from tests.lab.errors import LabUnavailableError
-from tests.lab.kernels import KERNELS, SourceKernel
+from tests.lab.kernels import DYNAMIC
 from tests.lab.requirements import TO_BUILD, TO_RUN, output_of, require
 
 
@@ -27,12 +27,10 @@ def test_without_the_kernels_source_everything_missing_is_named_at_once(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(build, "SOURCES", tmp_path)
-    kernel = KERNELS["dynamic"]
-    assert isinstance(kernel, SourceKernel)
     with pytest.raises(LabUnavailableError) as missing:
-        build.inputs(kernel)
+        build.tree_inputs(DYNAMIC)
     programs = {package for table in (TO_RUN, TO_BUILD) for name, package in table.items() if not name.startswith("/")}
-    assert {kernel.source_package, *programs} <= set(str(missing.value).split())
+    assert {DYNAMIC.source_package, *programs} <= set(str(missing.value).split())
 
 
 def test_another_distribution_is_told_that_it_is_one() -> None:

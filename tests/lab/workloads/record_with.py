@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from swiotlb_top.probes.loader import RING_BYTES
 from swiotlb_top.probes.plan import How
-from swiotlb_top.probes.program import RING_BYTES
 from swiotlb_top.recorder import record
 
 

@@ -41,8 +41,8 @@ def main() -> int:
 
 
 def total(page: str, metric: str) -> float:
-    """Sum of a metric's samples; their labels hold no spaces."""
-    samples = (line.split() for line in page.splitlines() if not line.startswith("#"))
+    """Sum of a metric's samples."""
+    samples = (line.rsplit(maxsplit=1) for line in page.splitlines() if not line.startswith("#"))
     return sum(float(value) for name, value in samples if name.split("{")[0] == metric)
 
 
