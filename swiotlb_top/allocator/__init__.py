@@ -1,14 +1,43 @@
 """The reference allocator: swiotlb as the kernel means it, pure and deterministic.
 
+What the kernel gets from outside - the CPU, page addresses, whether pages could be had, a device's
+limits - comes in with the call. A dynamic kernel with one full pool of 1 MiB, and a disk that maps more:
+
+>>> from swiotlb_top.allocator import REVISIONS, Allocator, Limits, Pages, Pool, Request, explain
+>>> pool = Pool(address=1, start=0x10000000, nslabs=512, nareas=1)
+>>> swiotlb = Allocator(REVISIONS["6.10"], [pool], 512, 1, can_grow=True, dynamic=True)
+>>> disk, limits = 7, Limits(seg_boundary_mask=0xFFFFFFFF)
+>>> [hex(swiotlb.map(0, disk, 0x200000, 256 << 10, 0, limits)) for _ in range(4)]
+['0x10000000', '0x10040000', '0x10080000', '0x100c0000']
+
+The next mapping finds no room. Growth is scheduled, and this one has a transient pool, if there are pages:
+
+>>> hex(swiotlb.map(0, disk, 0x200000, 8192, 0, limits, Pages(address=2, start=0x20000000)))
+'0x20000000'
+>>> swiotlb.growth_pending, swiotlb.transient_nslabs, swiotlb.total_used
+(True, 4, 516)
+>>> explain(swiotlb, 0, Request(0x200000, 8192, 0, limits)).sentence
+'needs 4 slots, 0 of 512 are free, and no transient pool of 4 slots could be had'
+
+The worker asks for memory, and the new pool is searched first from then on:
+
+>>> swiotlb.run_worker(lambda nslabs: Pages(address=3, start=0x30000000)).nslabs, swiotlb.nslabs
+(512, 1024)
+>>> hex(swiotlb.map(0, disk, 0x200000, 8192, 0, limits))
+'0x30000000'
+
 Read :mod:`~swiotlb_top.allocator.pool` first: one pool, what a search finds, what taking and
 releasing do. :mod:`~swiotlb_top.allocator.allocator` has the pools of a machine,
-:mod:`~swiotlb_top.allocator.revision` what differs between kernels. Two judges of a real kernel
-stand on it: :meth:`Pool.search <swiotlb_top.allocator.pool.Pool.search>` says which slot it
-should take, :class:`~swiotlb_top.allocator.safety.Ledger` what it must never do.
+:mod:`~swiotlb_top.allocator.differences` what differs between kernels, and docs/allocator.md pictures
+of it all. Two judges of a real kernel stand on it: :meth:`Pool.search
+<swiotlb_top.allocator.pool.Pool.search>` says which slot it should take,
+:class:`~swiotlb_top.allocator.safety.Ledger` what it must never do.
 """
 
 from swiotlb_top.allocator.adopt import Adopted, Flaw, Problem, adopt
-from swiotlb_top.allocator.allocator import DMA_MAPPING_ERROR, Allocator, Found, Pages
+from swiotlb_top.allocator.allocator import DMA_MAPPING_ERROR, Allocator, Found, Pages, PageSource
+from swiotlb_top.allocator.choice import Choice, Reason, choose
+from swiotlb_top.allocator.differences import DIFFERENCES, Difference
 from swiotlb_top.allocator.explain import Cause, Explanation, explain
 from swiotlb_top.allocator.growth import grow_sizes, limit_nareas
 from swiotlb_top.allocator.picture import picture
@@ -23,16 +52,21 @@ from swiotlb_top.allocator.request import (
     request_for,
     tlb_addr,
 )
-from swiotlb_top.allocator.revision import REVISIONS, Revision
+from swiotlb_top.allocator.revision import REVISIONS, Revision, as_of
 from swiotlb_top.allocator.safety import Hazard, Ledger, Violation
+from swiotlb_top.allocator.walk import NEVER_ENDS
 
 __all__ = [
+    "DIFFERENCES",
     "DMA_MAPPING_ERROR",
+    "NEVER_ENDS",
     "NO_BOUNDARY",
     "REVISIONS",
     "Adopted",
     "Allocator",
     "Cause",
+    "Choice",
+    "Difference",
     "Explanation",
     "Flaw",
     "Found",
@@ -40,9 +74,11 @@ __all__ = [
     "Ledger",
     "Limits",
     "Mapping",
+    "PageSource",
     "Pages",
     "Pool",
     "Problem",
+    "Reason",
     "Request",
     "Revision",
     "Undo",
@@ -50,6 +86,8 @@ __all__ = [
     "adopt",
     "align_offset",
     "alloc_size_bytes",
+    "as_of",
+    "choose",
     "explain",
     "grow_sizes",
     "limit_nareas",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple
 
-from swiotlb_top.allocator.alignment import AlignmentRule, align_slot_address
+from swiotlb_top.allocator.alignment import NEWEST_RULE, AlignmentRule
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SIZE, nr_slots, slot_addr
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping, Pool
 from swiotlb_top.allocator.runs import run_length
@@ -49,7 +49,7 @@ class Adopted(NamedTuple):
     problems: tuple[Problem, ...]
 
 
-def adopt(state: PoolState, *, rule: AlignmentRule = align_slot_address) -> Adopted:
+def adopt(state: PoolState, *, rule: AlignmentRule = NEWEST_RULE) -> Adopted:
     """Rebuild a pool from the kernel's slots.
 
     A mapping caught between ``swiotlb_find_slots()`` and the end of the map has no ``orig_addr``

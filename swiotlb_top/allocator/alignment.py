@@ -1,27 +1,23 @@
-"""Which slots a search may start at, and the steps it takes over the others.
+"""Which slots a mapping may start at: a rule for each time the kernel changed its mind.
 
-An alignment rule is what a kernel revision decides; what follows from it for one pool (the
-:class:`Walk`) is the same for all.
+A rule decides what the address of the first slot must satisfy and how far the search steps;
+:mod:`swiotlb_top.allocator.walk` has what follows from it for one pool.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
-from swiotlb_top.allocator.geometry import (
-    IO_TLB_SEGSIZE,
-    IO_TLB_SHIFT,
-    IO_TLB_SIZE,
-    PAGE_SIZE,
-    nr_slots,
-    spans_boundary,
-)
-from swiotlb_top.allocator.request import Limits
+from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE
+
+_SLOT_MASK: Final = IO_TLB_SIZE - 1
+_PAGE_MASK: Final = PAGE_SIZE - 1
+_SLOTS_OF_A_PAGE_SHIFT: Final = 1
 
 
 class SlotAlignment(NamedTuple):
-    """What the address of the first slot must satisfy.
+    """What the address of the first slot must satisfy, and how the search steps.
 
     Its ``alloc_align_mask`` bits are zero; its ``iotlb_align_mask`` bits (none below a slot's
     size) equal those of a non-zero ``orig_addr``. ``stride_slots`` is the step from an aligned
@@ -31,76 +27,63 @@ class SlotAlignment(NamedTuple):
     alloc_align_mask: int
     iotlb_align_mask: int
     stride_slots: int
+    until_back: bool = False
+    """The search begins at a multiple of the stride and ends only where it began. Else it begins
+    where the last one ended, and ends when it has counted as many slots as the area has."""
 
 
-AlignmentRule: TypeAlias = Callable[[bool, int, int], SlotAlignment]
+Alignment: TypeAlias = Callable[[bool, int, int], SlotAlignment]
 """``(alloc_size >= PAGE_SIZE, alloc_align_mask, min_align_mask) -> SlotAlignment``"""
 
 
+def align_by_stride(page_or_more: bool, alloc_align_mask: int, min_align_mask: int) -> SlotAlignment:
+    """6.0 to 6.2, and stable 6.1 to this day: ``swiotlb_do_find_slots()``.
+
+    Pages and ``alloc_align_mask`` are met by the steps alone: the search starts at a multiple of the
+    stride and trusts every step. Where the buffer's address makes it creep off such a multiple
+    it may never come back to where it began (7c3940bf81e5 ended that in 6.3).
+    """
+    alloc_align_mask |= _SLOT_MASK
+    iotlb_align_mask = min_align_mask & ~alloc_align_mask
+    stride = (iotlb_align_mask >> IO_TLB_SHIFT) + 1
+    if page_or_more:
+        stride <<= _SLOTS_OF_A_PAGE_SHIFT
+    stride = max(stride, (alloc_align_mask >> IO_TLB_SHIFT) + 1)
+    return SlotAlignment(0, iotlb_align_mask, stride, until_back=True)
+
+
+def align_like_buffer(page_or_more: bool, alloc_align_mask: int, min_align_mask: int) -> SlotAlignment:
+    """6.3 to 6.8: ``swiotlb_area_find_slots()``. All masks are one, compared with the buffer's bits.
+
+    So a page is "the same half page as the buffer", and without a buffer (``orig_addr`` 0) nothing
+    is aligned but by the steps from wherever the search begins (CVE-2024-35814).
+    """
+    mask = min_align_mask | alloc_align_mask
+    if page_or_more:
+        mask |= _PAGE_MASK
+    mask &= ~_SLOT_MASK
+    return SlotAlignment(0, mask, (mask >> IO_TLB_SHIFT) + 1)
+
+
 def align_slot_address(page_or_more: bool, alloc_align_mask: int, min_align_mask: int) -> SlotAlignment:
-    """The rule of ``swiotlb_search_pool_area()`` in 6.12.
+    """Since 6.9: ``swiotlb_search_pool_area()``. ``alloc_align_mask`` binds the slot's own address.
 
     Page alignment for a page or more holds only where nobody asks for another one.
     """
     if not alloc_align_mask and not min_align_mask and page_or_more:
-        alloc_align_mask = PAGE_SIZE - 1
-    alloc_align_mask |= IO_TLB_SIZE - 1
+        alloc_align_mask = _PAGE_MASK
+    alloc_align_mask |= _SLOT_MASK
     iotlb_align_mask = min_align_mask & ~alloc_align_mask
     stride = (max(alloc_align_mask, iotlb_align_mask) >> IO_TLB_SHIFT) + 1
     return SlotAlignment(alloc_align_mask, iotlb_align_mask, stride)
 
 
-class Walk(NamedTuple):
-    """The search's way over a pool's slots, for one class of requests.
+class AlignmentRule(NamedTuple):
+    """All that a pool must know of its kernel's revision."""
 
-    Aligned slots are those equal to ``(orig_addr & match_mask) / 2 KiB + aligned`` modulo
-    ``period``. From one that did not do, the next that is looked at lies ``step`` on: the kernel
-    jumps ``stride``, then creeps to alignment. ``period`` is 0 where the aligned slots are no such
-    progression; only a slot-by-slot walk finds its way then.
-    """
-
-    period: int
-    step: int
-    stride: int
-    match_mask: int
-    aligned: int
-    boundary_slots: int
-    """Length of a segment, 0 where no run inside the pool can cross from one to the next."""
-    boundary_shift: int
-    tbl_dma_addr: int
-    alignment: SlotAlignment
+    alignment: Alignment
+    pads_slots: bool
+    """Whole slots may precede the buffer, where ``alloc_align_mask`` and ``min_align_mask`` both ask."""
 
 
-WalkClass: TypeAlias = tuple[int, Limits, bool, bool]
-"""``(alloc_align_mask, limits, alloc_size >= PAGE_SIZE, orig_addr == 0)``"""
-
-
-def walk_of(rule: AlignmentRule, start: int, nslabs: int, walk_class: WalkClass) -> Walk:
-    """How the pool at ``start`` with ``nslabs`` slots is walked for a class of requests."""
-    alloc_align_mask, limits, page_or_more, no_orig_addr = walk_class
-    alignment = rule(page_or_more, alloc_align_mask, limits.min_align_mask)
-    tbl_dma_addr = start & limits.seg_boundary_mask
-    match_mask = 0 if no_orig_addr else alignment.iotlb_align_mask
-
-    period = ((alignment.alloc_align_mask | match_mask) >> IO_TLB_SHIFT) + 1
-    step = -(-alignment.stride_slots // period) * period
-    one_residue = not period & (period - 1) and not tbl_dma_addr & alignment.alloc_align_mask & (IO_TLB_SIZE - 1)
-    if not one_residue or step > IO_TLB_SEGSIZE or step & (step - 1):
-        period = 0
-
-    boundary_slots = (limits.seg_boundary_mask >> IO_TLB_SHIFT) + 1
-    boundary_shift = nr_slots(tbl_dma_addr)
-    if not spans_boundary(0, nslabs, boundary_shift, boundary_slots):
-        boundary_slots = 0
-    aligned = -(tbl_dma_addr >> IO_TLB_SHIFT)
-    return Walk(
-        period,
-        step,
-        alignment.stride_slots,
-        match_mask,
-        aligned,
-        boundary_slots,
-        boundary_shift,
-        tbl_dma_addr,
-        alignment,
-    )
+NEWEST_RULE: Final = AlignmentRule(align_slot_address, pads_slots=True)

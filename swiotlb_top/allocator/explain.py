@@ -6,9 +6,10 @@ from enum import Enum
 from typing import NamedTuple
 
 from swiotlb_top.allocator.allocator import Allocator
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, MAX_ALLOC_BYTES, nr_slots
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, MAX_ALLOC_BYTES, PAGE_SIZE, nr_slots
 from swiotlb_top.allocator.pool import Pool
 from swiotlb_top.allocator.request import NO_BOUNDARY, Request
+from swiotlb_top.allocator.walk import NEVER_ENDS
 
 
 class Cause(Enum):
@@ -63,7 +64,9 @@ def explain(allocator: Allocator, cpu: int, request: Request) -> Explanation | N
         return _explained(Cause.TOO_LARGE, why, needed, room)
     if allocator.find_slots(cpu, request):
         return None
-    cause, why = _pools_cause(asked, request, needed, room)
+    cause, why = _pools_cause(allocator, asked, request, needed, room)
+    if any(pool.search(area, request) == NEVER_ENDS for pool, area in asked):
+        why += "; and this kernel's search for them never ends"
     if not allocator.dynamic:
         return _explained(cause, why, needed, room)
     if not allocator.can_grow:
@@ -84,7 +87,9 @@ def _room(asked: list[tuple[Pool, int]]) -> _Room:
     )
 
 
-def _pools_cause(asked: list[tuple[Pool, int]], request: Request, needed: int, room: _Room) -> tuple[Cause, str]:
+def _pools_cause(
+    allocator: Allocator, asked: list[tuple[Pool, int]], request: Request, needed: int, room: _Room
+) -> tuple[Cause, str]:
     """What is wrong with the pools: too little, too scattered, or nowhere a start that will do."""
     if room.free_slots < needed:
         return Cause.EXHAUSTED, f"needs {needed} slots, {room.free_slots} of {room.nslabs} are free"
@@ -99,15 +104,20 @@ def _pools_cause(asked: list[tuple[Pool, int]], request: Request, needed: int, r
         segment_slots = (request.limits.seg_boundary_mask + 1) >> 11
         why = f"needs {needed} contiguous slots inside one segment of {segment_slots}"
         return Cause.BOUNDARY, f"{why}; each aligned free run crosses a segment boundary"
+    why = f"needs {needed} contiguous slots at an aligned address; the longest free run has {room.longest_free_slots}"
     return (
         Cause.MISALIGNED,
-        f"needs {needed} contiguous slots at an aligned address; the longest free run has "
-        f"{room.longest_free_slots}, none begins aligned where the search looks ({_alignment_words(request)})",
+        f"{why}, none begins aligned where the search looks ({_alignment_words(allocator, request)})",
     )
 
 
-def _alignment_words(request: Request) -> str:
-    masks = [f"alloc_align_mask {request.alloc_align_mask:#x}"] if request.alloc_align_mask else []
-    if request.limits.min_align_mask:
-        masks.append(f"min_align_mask {request.limits.min_align_mask:#x}")
-    return ", ".join(masks) or "to a page"
+def _alignment_words(allocator: Allocator, request: Request) -> str:
+    """What asks for alignment: the caller, the device, or the kernel itself for a page or more."""
+    asked = (request.alloc_align_mask, request.limits.min_align_mask)
+    words = [
+        f"{name} {mask:#x}" for name, mask in zip(("alloc_align_mask", "min_align_mask"), asked, strict=True) if mask
+    ]
+    align = allocator.revision.alignment
+    if request.alloc_size_bytes >= PAGE_SIZE and align(True, *asked) != align(False, *asked):
+        words.append("to a page")
+    return ", ".join(words) or "to a slot"

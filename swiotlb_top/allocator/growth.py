@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from swiotlb_top.allocator.geometry import (
     IO_TLB_MIN_SLABS,
@@ -12,8 +13,8 @@ from swiotlb_top.allocator.geometry import (
     align_up,
 )
 
-LARGEST_POOL_NSLABS = SLABS_PER_PAGE << MAX_PAGE_ORDER
-"""The page allocator gives no larger block (since 6.7 asked for at once, before that by halving)."""
+LARGEST_POOL_NSLABS: Final = SLABS_PER_PAGE << MAX_PAGE_ORDER
+"""Slots of the largest block the page allocator has."""
 
 
 def limit_nareas(nareas: int, nslabs: int) -> int:
@@ -21,14 +22,19 @@ def limit_nareas(nareas: int, nslabs: int) -> int:
     return min(nareas, nslabs // IO_TLB_SEGSIZE)
 
 
-def grow_sizes(default_nslabs: int, default_nareas: int) -> Iterator[tuple[int, int]]:
+def grow_sizes(
+    default_nslabs: int, default_nareas: int, largest_nslabs: int | None = LARGEST_POOL_NSLABS
+) -> Iterator[tuple[int, int]]:
     """The ``(nslabs, nareas)`` that ``swiotlb_alloc_pool()`` tries for growth, largest first.
 
     Which of them is had depends on free pages, which only the kernel knows.
+
+    :param largest_nslabs: what it begins with at most; None where it tries the default size first,
+        whatever the page allocator can have.
     """
     nslabs, nareas = default_nslabs, default_nareas
-    if nslabs > LARGEST_POOL_NSLABS:
-        nslabs = LARGEST_POOL_NSLABS
+    if largest_nslabs is not None and nslabs > largest_nslabs:
+        nslabs = largest_nslabs
         nareas = limit_nareas(nareas, nslabs)
     yield nslabs, nareas
     while nslabs > IO_TLB_MIN_SLABS:

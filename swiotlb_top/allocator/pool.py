@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from swiotlb_top.allocator.alignment import AlignmentRule, Walk, WalkClass, align_slot_address, walk_of
+from swiotlb_top.allocator.alignment import NEWEST_RULE, AlignmentRule
 from swiotlb_top.allocator.geometry import (
     IO_TLB_SEGSIZE,
     IO_TLB_SHIFT,
@@ -23,6 +23,7 @@ from swiotlb_top.allocator.geometry import (
 )
 from swiotlb_top.allocator.request import Request
 from swiotlb_top.allocator.runs import EVERY, ONES, SHIFTS, longest_run, run_length
+from swiotlb_top.allocator.walk import NEVER_ENDS, Walk, WalkClass, candidates, first_index, walk_of
 
 _OFFSET_IN_SLOT: Final = IO_TLB_SIZE - 1
 _OFFSET_IN_SET: Final = IO_TLB_SEGSIZE - 1
@@ -70,10 +71,11 @@ class Pool:
     """
 
     __slots__ = (
+        "_alignment",
         "_bound",
         "_free",
         "_live",
-        "_rule",
+        "_pads_slots",
         "_unsettled",
         "_walks",
         "address",
@@ -94,7 +96,7 @@ class Pool:
         nareas: int,
         transient: bool = False,
         *,
-        rule: AlignmentRule = align_slot_address,
+        rule: AlignmentRule = NEWEST_RULE,
     ) -> None:
         if not 1 <= nareas <= nslabs:
             raise ValueError(f"{nslabs} slots cannot be {nareas} areas")
@@ -114,11 +116,13 @@ class Pool:
         # Mappings of a snapshot taken between find_slots and the end of map: where the buffer
         # begins is not known yet, so each of their slots may be it.
         self._unsettled: dict[int, Mapping] = {}
-        self._rule = rule
+        self._alignment, self._pads_slots = rule
         self._walks: dict[WalkClass, Walk] = {}
 
     def search(self, area_index: int, request: Request) -> int:
         """The slot ``swiotlb_search_pool_area()`` would take, or -1. Changes nothing.
+
+        Negative, too, is :data:`~swiotlb_top.allocator.walk.NEVER_ENDS`: kernels up to 6.2 can hang here.
 
         :raises ValueError: ``alloc_size_bytes`` is 0 (the kernel's BUG_ON).
         """
@@ -127,15 +131,17 @@ class Pool:
         if nslots < 1:
             raise ValueError("a request needs at least one slot")
         area_nslabs = self.area_nslabs
-        if nslots > area_nslabs - self.area_used[area_index] or nslots > IO_TLB_SEGSIZE:
+        if nslots > area_nslabs - self.area_used[area_index]:
             return NOT_FOUND
         walk_class = (alloc_align_mask, limits, alloc_size_bytes >= PAGE_SIZE, not orig_addr)
         walk = self._walks.get(walk_class)
         if walk is None:
-            walk = self._walks[walk_class] = walk_of(self._rule, self.start, self.nslabs, walk_class)
-        period, step, stride, match_mask, aligned, _, _, _, _ = walk
-        if not period:
-            return self._search_slot_by_slot(area_index, nslots, orig_addr, walk)
+            walk = self._walks[walk_class] = walk_of(self._alignment, self.start, self.nslabs, walk_class)
+        period, step, stride, match_mask, aligned, _, _, _, alignment = walk
+        if alignment.until_back or not period:
+            return self._search_otherwise(area_index, nslots, orig_addr, walk)
+        if nslots > IO_TLB_SEGSIZE:
+            return NOT_FOUND
 
         base = area_index * area_nslabs
         end = base + area_nslabs
@@ -179,27 +185,33 @@ class Pool:
             offset = begin & (step - 1)
         return NOT_FOUND
 
-    def _search_slot_by_slot(self, area_index: int, nslots: int, orig_addr: int, walk: Walk) -> int:
-        """The kernel's loop as it stands, for alignments that are no arithmetic progression."""
-        alloc_align_mask, _, stride = walk.alignment
+    def _search_otherwise(self, area_index: int, nslots: int, orig_addr: int, walk: Walk) -> int:
+        """The search where it is no walk round the area over one residue class."""
         base = area_index * self.area_nslabs
         index = self.area_index[area_index]
-        slots_checked = 0
-        while slots_checked < self.area_nslabs:
-            slot = base + index
-            tlb_addr = slot_addr(walk.tbl_dma_addr, slot)
-            step = 1
-            if not (tlb_addr & alloc_align_mask or (tlb_addr ^ orig_addr) & walk.match_mask):
-                step = stride
-                fits = self.free_run(slot) >= nslots
-                boundary_slots = walk.boundary_slots
-                if fits and not (boundary_slots and spans_boundary(slot, nslots, walk.boundary_shift, boundary_slots)):
-                    return slot
-            index += step
-            if index >= self.area_nslabs:
-                index = 0
-            slots_checked += step
+        if walk.period and nslots <= IO_TLB_SEGSIZE:
+            return self._search_until_back(base, index, nslots, orig_addr, walk)
+        boundary_slots = walk.boundary_slots
+        for slot in candidates(walk, base, self.area_nslabs, index, orig_addr):
+            if slot == NEVER_ENDS:
+                return NEVER_ENDS
+            if self.free_run(slot) < nslots:
+                continue
+            if not boundary_slots or not spans_boundary(slot, nslots, walk.boundary_shift, boundary_slots):
+                return slot
         return NOT_FOUND
+
+    def _search_until_back(self, base: int, index: int, nslots: int, orig_addr: int, walk: Walk) -> int:
+        """Up to 6.2: from a multiple of the stride, creeping to alignment, until back at that multiple."""
+        begin = first_index(index, self.area_nslabs, walk.stride)
+        aligned = walk.aligned + ((orig_addr & walk.match_mask) >> IO_TLB_SHIFT)
+        creep = (aligned - base) & (walk.period - 1)
+        slot = self._first_fit(base + begin + creep, base + self.area_nslabs, nslots, walk)
+        if slot >= 0 or not begin:
+            return slot
+        slot = self._first_fit(base + creep, base + begin, nslots, walk)
+        # Having crept once, it steps over the place where it began, every time.
+        return slot if slot >= 0 or not creep else NEVER_ENDS
 
     def take(self, slot: int, request: Request, dev: int) -> Undo:
         """Commit a request to the slots from ``slot`` on, as the found path of the search does.
@@ -216,7 +228,9 @@ class Pool:
         slots = ONES[nslots] << (slot & _OFFSET_IN_SET)
         if slots & ~free:
             raise ValueError(f"slots {slot}..{slot + nslots - 1} are not free")
-        pad_slots = (orig_addr & limits[1] & alloc_align_mask) >> IO_TLB_SHIFT if alloc_align_mask else 0
+        pad_slots = 0
+        if alloc_align_mask and self._pads_slots:
+            pad_slots = (orig_addr & limits[1] & alloc_align_mask) >> IO_TLB_SHIFT
         # Past the class's own __new__, which is slower: a tenth of a map and unmap.
         mapping = tuple.__new__(Mapping, (slot, nslots, pad_slots, alloc_size_bytes, orig_addr, dev))
         area_nslabs = self.area_nslabs
@@ -352,6 +366,10 @@ class Pool:
     def free_run(self, slot: int) -> int:
         """The kernel's ``slots[slot].list``: free slots from here to the end of the run, 0..128."""
         return run_length(self._free[slot >> SLOT_SET_SHIFT], slot & _OFFSET_IN_SET)
+
+    def free_masks(self) -> tuple[int, ...]:
+        """Free slots, a bit mask a slot set (bit i set = slot i of the set is free)."""
+        return tuple(self._free)
 
     def free_list(self) -> list[int]:
         """``list`` of every slot."""

@@ -48,28 +48,30 @@ def align_offset(align_mask: int, addr: int, min_align_mask: int) -> int:
 
 
 def alloc_size_bytes(mapping_size_bytes: int, orig_addr: int, alloc_align_mask: int, limits: Limits) -> int:
-    """Size asked of ``swiotlb_find_slots()`` for a mapping, as ``swiotlb_tbl_map_single()`` has it."""
+    """Size asked of ``swiotlb_find_slots()`` for a mapping, as ``swiotlb_tbl_map_single()`` has it since 6.10."""
     offset = align_offset(alloc_align_mask, orig_addr, limits.min_align_mask)
     return align_up(mapping_size_bytes + offset, alloc_align_mask)
 
 
 def request_for(mapping_size_bytes: int, orig_addr: int, alloc_align_mask: int, limits: Limits) -> Request:
-    """The request ``swiotlb_tbl_map_single()`` makes for a mapping."""
+    """The request ``swiotlb_tbl_map_single()`` makes for a mapping since 6.10; of older kernels
+    :meth:`Revision.request <swiotlb_top.allocator.revision.Revision.request>` knows."""
     size = alloc_size_bytes(mapping_size_bytes, orig_addr, alloc_align_mask, limits)
     return Request(orig_addr, size, alloc_align_mask, limits)
 
 
 def pad_slots(request: Request) -> int:
-    """Whole slots of padding before the buffer (``alloc_align_mask`` above a slot only)."""
+    """Whole slots of padding before the buffer (``alloc_align_mask`` above a slot, since 6.9 only)."""
     orig_addr, _, align_mask, limits = request
     return align_offset(align_mask, orig_addr, limits.min_align_mask) >> IO_TLB_SHIFT
 
 
-def tlb_addr(start: int, slot: int, request: Request) -> int:
+def tlb_addr(start: int, slot: int, request: Request, *, pads_slots: bool = True) -> int:
     """The address ``swiotlb_tbl_map_single()`` returns for slots taken from ``slot`` on.
 
     :param start: the pool's first byte.
     :param slot: what ``swiotlb_find_slots()`` returned, padding included.
+    :param pads_slots: whether this kernel puts whole slots before the buffer (since 6.9).
     """
-    offset = align_offset(request.alloc_align_mask, request.orig_addr, request.limits.min_align_mask)
-    return slot_addr(start, slot) + offset
+    align_mask = request.alloc_align_mask if pads_slots else 0
+    return slot_addr(start, slot) + align_offset(align_mask, request.orig_addr, request.limits.min_align_mask)

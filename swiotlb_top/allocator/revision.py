@@ -1,49 +1,140 @@
-"""What differs between the kernel's swiotlb revisions, as data."""
+"""A revision of the kernel's swiotlb: one value for each aspect in which revisions differ."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from swiotlb_top.allocator.alignment import AlignmentRule, align_slot_address
-from swiotlb_top.allocator.order import SearchOrder, each_offset_every_pool, each_pool_every_area
+from swiotlb_top.allocator.alignment import Alignment, AlignmentRule
+from swiotlb_top.allocator.differences import DIFFERENCES, SEED, Difference, Hiwater, Used, release_key
+from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES, PAGE_SIZE, align_up, slot_addr
+from swiotlb_top.allocator.growth import grow_sizes
+from swiotlb_top.allocator.order import SearchOrder, each_pool_every_area
+from swiotlb_top.allocator.request import Limits, Request, align_offset, pad_slots
 
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One swiotlb: where it searches first and how it aligns.
+    """One swiotlb. What each aspect means, and since when: :data:`~swiotlb_top.allocator.DIFFERENCES`.
 
     A static build asks its only pool in :attr:`static_order` whatever the dynamic order is.
     """
 
     name: str
-    since: str
-    """First mainline release that does it so; stable kernels backport."""
     order: SearchOrder
-    rule: AlignmentRule
+    alignment: Alignment
+    pads_slots: bool
+    rounds_size: bool
+    refuses_oversize: bool
+    largest_nslabs: int | None
+    used: Used
+    hiwater: Hiwater
+    aligns_alloc: bool
+    checks_page: bool
+    frees_misfit_at_once: bool
     static_order: SearchOrder = each_pool_every_area
 
+    @property
+    def rule(self) -> AlignmentRule:
+        """What :class:`~swiotlb_top.allocator.pool.Pool` must know of it."""
+        return AlignmentRule(self.alignment, self.pads_slots)
 
-_V6_12: Final = Revision(
-    name="6.12",
-    # Alignment of the slot address itself came in 6.9, pad_slots in 6.10.
-    since="6.10",
-    order=each_offset_every_pool,
-    rule=align_slot_address,
-)
+    def request(
+        self,
+        mapping_size_bytes: int,
+        orig_addr: int,
+        alloc_align_mask: int,
+        limits: Limits,
+        alloc_size: int | None = None,
+    ) -> Request:
+        """What ``swiotlb_tbl_map_single()`` asks of ``swiotlb_find_slots()`` for a mapping.
+
+        :param alloc_size: in bytes, what who maps wants allocated, on kernels that have that argument
+            (up to 6.9); None: the mapping rounded up to ``alloc_align_mask``, as every caller does.
+        :raises ValueError: ``alloc_size`` for a kernel that has no such argument.
+        """
+        offset = align_offset(alloc_align_mask if self.pads_slots else 0, orig_addr, limits.min_align_mask)
+        if self.rounds_size:
+            if alloc_size is not None:
+                raise ValueError(f"swiotlb_tbl_map_single() of {self.name} has no alloc_size")
+            return Request(orig_addr, align_up(mapping_size_bytes + offset, alloc_align_mask), alloc_align_mask, limits)
+        if alloc_size is None:
+            alloc_size = align_up(mapping_size_bytes, alloc_align_mask)
+        return Request(orig_addr, alloc_size + offset, alloc_align_mask, limits)
+
+    def pad_slots(self, request: Request) -> int:
+        """Whole slots of padding before the buffer."""
+        return pad_slots(request) if self.pads_slots else 0
+
+    def tlb_addr(self, start: int, slot: int, request: Request) -> int:
+        """The buffer's address, for slots taken from ``slot`` on in the pool at ``start``."""
+        orig_addr, _, align_mask, limits = request
+        return slot_addr(start, slot) + align_offset(
+            align_mask if self.pads_slots else 0, orig_addr, limits.min_align_mask
+        )
+
+    def refuses(self, request: Request) -> bool:
+        """Whether a dynamic kernel refuses a request without looking at its pools, or growing."""
+        return self.refuses_oversize and request.alloc_size_bytes > MAX_ALLOC_BYTES
+
+    def grow_sizes(self, default_nslabs: int, default_nareas: int) -> Iterator[tuple[int, int]]:
+        """The ``(nslabs, nareas)`` that growth tries, largest first."""
+        return grow_sizes(default_nslabs, default_nareas, self.largest_nslabs)
+
+    def alloc_align_mask(self, size_bytes: int) -> int:
+        """The mask ``swiotlb_alloc()`` passes on for ``size_bytes`` (at least 1)."""
+        if not self.aligns_alloc:
+            return 0
+        pages = (size_bytes + PAGE_SIZE - 1) // PAGE_SIZE
+        return (PAGE_SIZE << (pages - 1).bit_length()) - 1
+
+
+ASPECTS: Final = tuple(dict.fromkeys(row.aspect for row in DIFFERENCES))
+
+
+def rows_of(aspect: str) -> tuple[Difference, ...]:
+    """The rows of one aspect, oldest first."""
+    return tuple(row for row in DIFFERENCES if row.aspect == aspect)
+
+
+def newest_until(rows: Iterable[Difference], key: tuple[int, ...]) -> Difference:
+    """The row that a release has (``key``: :func:`~swiotlb_top.allocator.differences.release_key`)."""
+    oldest, *newer = rows
+    return [oldest, *(row for row in newer if (release_key(row.since) or ()) <= key)][-1]
+
+
+def composed(name: str, rows: Iterable[Difference]) -> Revision:
+    """The revision that has these rows, one an aspect."""
+    values: dict[str, Any] = {row.aspect: row.value for row in rows}
+    return Revision(name, **values)
+
+
+def as_of(release: str) -> Revision:
+    """The revision mainline had at a release.
+
+    :raises ValueError: that is no release.
+    """
+    key = release_key(release)
+    if key is None:
+        raise ValueError(f"{release!r} is no release")
+    return composed(release, (newest_until(rows_of(aspect), key) for aspect in ASPECTS))
+
+
+def differing(one: Revision, other: Revision) -> tuple[str, ...]:
+    """The aspects in which two revisions differ."""
+    return tuple(aspect for aspect in ASPECTS if getattr(one, aspect) != getattr(other, aspect))
+
+
+MAINLINE: Final = ("6.1", SEED, "6.6", "6.8", "6.9", "6.10", "7.3")
+"""The releases that changed where slots are found, what is counted or how pools grow; and the seed."""
 
 REVISIONS: Final[dict[str, Revision]] = {
     revision.name: revision
     for revision in (
-        _V6_12,
-        # Not 6.6 as released, whose alignment rule is another: 6.12 with 6.6's search order.
-        Revision(name="6.12 in 6.6's order", since="6.6", order=each_pool_every_area, rule=align_slot_address),
+        *(as_of(release) for release in MAINLINE),
+        # No kernel anybody released, but the one in which the seed's order can be watched.
+        replace(as_of("6.10"), name="6.10 in 6.6's order", order=as_of("6.6").order),
     )
 }
-
-
-def revision_for(features: Collection[str]) -> Revision | None:
-    """The revision a kernel with these features has (words of ``kernel.layout``); None if none is known."""
-    # pad_slots came with the last change to the search that mainline has seen (26e9bd1b5ad5, 6.10).
-    return _V6_12 if "pad_slots" in features else None
+"""By name. What is between two of them, or a mixture: :func:`swiotlb_top.allocator.choose`."""

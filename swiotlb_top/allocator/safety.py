@@ -19,7 +19,7 @@ from swiotlb_top.allocator.geometry import (
     slot_addr,
 )
 from swiotlb_top.allocator.request import Request, tlb_addr
-from swiotlb_top.allocator.runs import ONES
+from swiotlb_top.allocator.runs import ONES, run_length
 
 _ADDRESS_UNKNOWN: Final = -1
 
@@ -35,6 +35,9 @@ class Hazard(Enum):
     NOT_MAPPED = "not_mapped"
     USED_SUM = "used_sum"
     UNKNOWN_POOL = "unknown_pool"
+    FREE_LIST = "free_list"
+    TRANSIENT_POOL = "transient_pool"
+    HIGH_WATER = "high_water"
 
 
 class Violation(NamedTuple):
@@ -51,36 +54,68 @@ class _Live(NamedTuple):
 
 
 class _PoolLedger:
-    __slots__ = ("live", "nslabs", "start", "used", "used_slots")
+    __slots__ = ("live", "nslabs", "served", "start", "transient", "used", "used_slots")
 
-    def __init__(self, start: int, nslabs: int) -> None:
+    def __init__(self, start: int, nslabs: int, transient: bool) -> None:
         self.start = start
         self.nslabs = nslabs
+        self.transient = transient
+        self.served = False
         self.used = [0] * ((nslabs + IO_TLB_SEGSIZE - 1) // IO_TLB_SEGSIZE)
         self.used_slots = 0
         self.live: dict[int, _Live] = {}
 
+    def free_run(self, slot: int) -> int:
+        """What ``list`` of a slot must be."""
+        in_set = slot & (IO_TLB_SEGSIZE - 1)
+        end_of_set = min(IO_TLB_SEGSIZE, self.nslabs - slot + in_set)
+        return run_length(~self.used[slot >> SLOT_SET_SHIFT] & ONES[end_of_set], in_set)
+
 
 class Ledger:
-    """Live mappings of any number of pools. Pools are told apart by address."""
+    """Live mappings of any number of pools. Pools are told apart by address.
 
-    def __init__(self) -> None:
+    :param pads_slots: whether the kernel puts whole slots before a buffer (since 6.9).
+    """
+
+    def __init__(self, *, pads_slots: bool = True) -> None:
         self._pools: dict[int, _PoolLedger] = {}
+        self._pads_slots = pads_slots
+        self._used_slots = 0
+        self.most_used_slots = 0
+        """The most slots that were in use at once, in all pools, since the ledger was begun."""
 
-    def add_pool(self, pool: int, start: int, nslabs: int) -> None:
-        """A pool of ``nslabs`` slots from ``start`` on; what was known of one at its address is forgotten."""
-        self._pools[pool] = _PoolLedger(start, nslabs)
+    def add_pool(self, pool: int, start: int, nslabs: int, *, transient: bool = False) -> None:
+        """A pool of ``nslabs`` slots from ``start`` on; what was known of one at its address is forgotten.
+
+        :param transient: it is there for one mapping.
+        """
+        self.remove_pool(pool)
+        self._pools[pool] = _PoolLedger(start, nslabs, transient)
 
     def remove_pool(self, pool: int) -> None:
         """The pool's memory went back, and what was mapped in it with it (a transient pool's one mapping)."""
-        self._pools.pop(pool, None)
+        gone = self._pools.pop(pool, None)
+        if gone:
+            self._used_slots -= gone.used_slots
+
+    def freed(self, pool: int) -> tuple[Violation, ...]:
+        """The pool's memory is somebody else's from now on (``swiotlb_dyn_free()``)."""
+        ledger = self._pools.get(pool)
+        if ledger is None:
+            return (_unknown(pool),)
+        self.remove_pool(pool)
+        if not ledger.live:
+            return ()
+        what = f"pool {pool:#x} was freed, {ledger.used_slots} of its slots are in use"
+        return (Violation(Hazard.TRANSIENT_POOL, what),)
 
     def adopt(self, pool: int, slot: int, nslots: int, data_slot: int) -> tuple[Violation, ...]:
         """A mapping that was there before: its slots, and the one its buffer begins in."""
         ledger = self._pools.get(pool)
         if ledger is None:
             return (_unknown(pool),)
-        return _occupy(ledger, slot, nslots, data_slot, _ADDRESS_UNKNOWN)
+        return self._occupy(ledger, slot, nslots, data_slot, _ADDRESS_UNKNOWN)
 
     def mapped(self, pool: int, slot: int, request: Request) -> tuple[Violation, ...]:
         """Slots were given out from ``slot`` on. The mapping stands afterwards, whatever was wrong."""
@@ -88,11 +123,11 @@ class Ledger:
         if ledger is None:
             return (_unknown(pool),)
         nslots = nr_slots(request.alloc_size_bytes)
-        address = tlb_addr(ledger.start, slot, request)
+        address = tlb_addr(ledger.start, slot, request, pads_slots=self._pads_slots)
         data_slot = (address - ledger.start) >> IO_TLB_SHIFT
         first = slot_addr(ledger.start, slot)
-        misplaced = _misplaced(first, slot_addr(first, nslots), address, request)
-        return (*_occupy(ledger, slot, nslots, data_slot, address), *misplaced)
+        wrong = misplaced(first, slot_addr(first, nslots), address, request)
+        return (*self._occupy(ledger, slot, nslots, data_slot, address), *wrong)
 
     def released(self, pool: int, address: int, min_align_mask: int) -> tuple[Violation, ...]:
         """The mapping whose buffer is at ``address`` was released."""
@@ -106,6 +141,7 @@ class Ledger:
         for slot_set, slots in _by_slot_set(live.slot, live.nslots, ledger.nslabs):
             ledger.used[slot_set] &= ~slots
         ledger.used_slots -= live.nslots
+        self._used_slots -= live.nslots
         if live.tlb_addr not in (address, _ADDRESS_UNKNOWN):
             return (Violation(Hazard.NOT_MAPPED, f"release of {address:#x}, mapped was {live.tlb_addr:#x}"),)
         return ()
@@ -122,37 +158,71 @@ class Ledger:
             return ()
         return (Violation(Hazard.USED_SUM, f"the kernel counts {used_slots} used slots, live mappings have {own}"),)
 
+    def check_free_list(self, pool: int, list_: Sequence[int]) -> tuple[Violation, ...]:
+        """Compare with the kernel's ``list`` of every slot, at a time when nothing is under way.
+
+        :param list_: free slots from each slot to the end of its run in the slot set; 0 where in use.
+        """
+        ledger = self._pools.get(pool)
+        if ledger is None:
+            return (_unknown(pool),)
+        if len(list_) != ledger.nslabs:
+            return (Violation(Hazard.FREE_LIST, f"{len(list_)} slots are listed, the pool has {ledger.nslabs}"),)
+        for slot, run in enumerate(list_):
+            own = ledger.free_run(slot)
+            if run != own:
+                what = f"slot {slot} says {run} free slots from here, live mappings leave {own}"
+                return (Violation(Hazard.FREE_LIST, what),)
+        return ()
+
+    def check_hiwater(self, used_hiwater_slots: int) -> tuple[Violation, ...]:
+        """Compare with ``io_tlb_used_hiwater``, of a kernel that keeps it and whose operations did not overlap."""
+        if used_hiwater_slots >= self.most_used_slots:
+            return ()
+        what = f"the high water mark is {used_hiwater_slots} slots, {self.most_used_slots} were in use at once"
+        return (Violation(Hazard.HIGH_WATER, what),)
+
+    def _occupy(
+        self, ledger: _PoolLedger, slot: int, nslots: int, data_slot: int, address: int
+    ) -> tuple[Violation, ...]:
+        """Enter a mapping, and say where it collides or sticks out."""
+        taken = 0
+        for slot_set, slots in _by_slot_set(slot, nslots, ledger.nslabs):
+            taken += (ledger.used[slot_set] & slots).bit_count()
+            ledger.used[slot_set] |= slots
+        replaced = ledger.live.get(data_slot)
+        more = nslots - (replaced.nslots if replaced else 0)
+        ledger.used_slots += more
+        self._used_slots += more
+        if self._used_slots > self.most_used_slots:
+            self.most_used_slots = self._used_slots
+        ledger.live[data_slot] = _Live(slot, nslots, address)
+        again = ledger.transient and ledger.served
+        ledger.served = True
+        outside = slot < 0 or slot + nslots > ledger.nslabs
+        if not (taken or outside or again):
+            return ()
+        return tuple(_collisions(ledger, slot, nslots, taken, outside, again))
+
 
 def _unknown(pool: int) -> Violation:
     return Violation(Hazard.UNKNOWN_POOL, f"there is no pool {pool:#x}")
 
 
-def _occupy(ledger: _PoolLedger, slot: int, nslots: int, data_slot: int, address: int) -> tuple[Violation, ...]:
-    """Enter a mapping, and say where it collides or sticks out."""
-    taken = 0
-    for slot_set, slots in _by_slot_set(slot, nslots, ledger.nslabs):
-        taken += (ledger.used[slot_set] & slots).bit_count()
-        ledger.used[slot_set] |= slots
-    replaced = ledger.live.get(data_slot)
-    ledger.used_slots += nslots - (replaced.nslots if replaced else 0)
-    ledger.live[data_slot] = _Live(slot, nslots, address)
-    outside = slot < 0 or slot + nslots > ledger.nslabs
-    return _collisions(ledger, slot, nslots, taken, outside) if taken or outside else ()
-
-
-def _collisions(ledger: _PoolLedger, slot: int, nslots: int, taken: int, outside: bool) -> tuple[Violation, ...]:
-    violations = []
+def _collisions(
+    ledger: _PoolLedger, slot: int, nslots: int, taken: int, outside: bool, again: bool
+) -> Iterator[Violation]:
+    slots = f"slots {slot}..{slot + nslots - 1}"
     if outside:
-        what = f"slots {slot}..{slot + nslots - 1} of a pool of {ledger.nslabs}"
-        violations.append(Violation(Hazard.OUT_OF_BOUNDS, what))
+        yield Violation(Hazard.OUT_OF_BOUNDS, f"{slots} of a pool of {ledger.nslabs}")
     if taken:
-        what = f"slots {slot}..{slot + nslots - 1} were given out, {taken} of them are in use"
-        violations.append(Violation(Hazard.OVERLAP, what))
-    return tuple(violations)
+        yield Violation(Hazard.OVERLAP, f"{slots} were given out, {taken} of them are in use")
+    if again:
+        yield Violation(Hazard.TRANSIENT_POOL, f"{slots} are a second mapping in a transient pool")
 
 
-def _misplaced(first: int, end: int, address: int, request: Request) -> Iterator[Violation]:
-    """Alignment and segment boundary of the bytes ``first``..``end`` with the buffer at ``address``."""
+def misplaced(first: int, end: int, address: int, request: Request) -> Iterator[Violation]:
+    """What is wrong with the place of the bytes ``first``..``end`` and the buffer at ``address`` in them."""
     orig_addr, _, alloc_align_mask, limits = request
     if orig_addr and (address ^ orig_addr) & limits.min_align_mask:
         what = f"bounce buffer {address:#x} differs from {orig_addr:#x} in min_align_mask {limits.min_align_mask:#x}"

@@ -1,6 +1,6 @@
-"""swiotlb 6.12's pool a slot at a time, as its C has it: slow, and with nothing to be clever about.
+"""swiotlb's pool a slot at a time, as the C of each revision has it: slow, and with nothing to be clever about.
 
-``swiotlb_init_io_tlb_pool()``, ``swiotlb_search_pool_area()``, the stores of
+``swiotlb_init_io_tlb_pool()``, the search of one area under the names it had, the stores of
 ``swiotlb_tbl_map_single()`` and ``swiotlb_release_slots()``, with the kernel's variable names.
 Shares no code with the bit masks it is there to check.
 """
@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 SEGSIZE = 128
 SIZE = 2048
 INVALID = (1 << 64) - 1
+HANGS = -2
+"""Of a search that never ends (up to 6.2)."""
 
 
 def nr_slots(val: int) -> int:
@@ -23,6 +25,7 @@ class Slots:
     start: int
     nslabs: int
     nareas: int
+    kernel: str = "6.12"
     area_nslabs: int = 0
     used: list[int] = field(default_factory=list)
     index: list[int] = field(default_factory=list)
@@ -52,6 +55,100 @@ class Slots:
         boundary_mask: int,
         min_align: int,
     ) -> int:
+        by_kernel = {
+            "6.1": self.swiotlb_do_find_slots,
+            "6.6": self.swiotlb_area_find_slots,
+            "6.12": self.swiotlb_search_pool_area,
+        }
+        find = by_kernel[self.kernel]
+        return find(area_index, orig_addr, alloc_size, alloc_align_mask, boundary_mask, min_align)
+
+    def swiotlb_do_find_slots(
+        self,
+        area_index: int,
+        orig_addr: int,
+        alloc_size: int,
+        alloc_align_mask: int,
+        boundary_mask: int,
+        min_align: int,
+    ) -> int:
+        """6.1, as stable has it."""
+        tbl_dma_addr = self.start & boundary_mask
+        max_slots = (boundary_mask + 1) // SIZE
+        iotlb_align_mask = min_align
+        nslots = nr_slots(alloc_size)
+        alloc_align_mask |= SIZE - 1
+        iotlb_align_mask &= ~alloc_align_mask
+        stride = (iotlb_align_mask >> 11) + 1
+        if alloc_size >= 4096:
+            stride = max(stride, stride << 1)
+        stride = max(stride, (alloc_align_mask >> 11) + 1)
+        if nslots > self.area_nslabs - self.used[area_index]:
+            return -1
+        slot_base = area_index * self.area_nslabs
+        index = wrap = self.wrap((self.index[area_index] + (stride - 1)) & ~(stride - 1))
+        seen = set()
+        while True:
+            seen.add(index)
+            slot_index = slot_base + index
+            if orig_addr and ((tbl_dma_addr + slot_index * SIZE) & iotlb_align_mask) != (orig_addr & iotlb_align_mask):
+                index = self.wrap(index + 1)
+            else:
+                spans = self.spans_boundary(slot_index, nslots, tbl_dma_addr, max_slots)
+                if not spans and self.list_[slot_index] >= nslots:
+                    return slot_index
+                index = self.wrap(index + stride)
+            if index == wrap:
+                return -1
+            if index in seen:
+                return HANGS  # nothing changes while the area is locked: it goes round here for good
+
+    def swiotlb_area_find_slots(
+        self,
+        area_index: int,
+        orig_addr: int,
+        alloc_size: int,
+        alloc_align_mask: int,
+        boundary_mask: int,
+        min_align: int,
+    ) -> int:
+        """6.3 to 6.8."""
+        tbl_dma_addr = self.start & boundary_mask
+        max_slots = (boundary_mask >> 11) + 1
+        iotlb_align_mask = min_align | alloc_align_mask
+        nslots = nr_slots(alloc_size)
+        if alloc_size >= 4096:
+            iotlb_align_mask |= 4095
+        iotlb_align_mask &= ~(SIZE - 1)
+        stride = (iotlb_align_mask >> 11) + 1
+        if nslots > self.area_nslabs - self.used[area_index]:
+            return -1
+        slot_base = area_index * self.area_nslabs
+        index = self.index[area_index]
+        slots_checked = 0
+        while slots_checked < self.area_nslabs:
+            slot_index = slot_base + index
+            if orig_addr and ((tbl_dma_addr + slot_index * SIZE) & iotlb_align_mask) != (orig_addr & iotlb_align_mask):
+                index = self.wrap(index + 1)
+                slots_checked += 1
+                continue
+            spans = self.spans_boundary(slot_index, nslots, tbl_dma_addr, max_slots)
+            if not spans and self.list_[slot_index] >= nslots:
+                return slot_index
+            index = self.wrap(index + stride)
+            slots_checked += stride
+        return -1
+
+    def swiotlb_search_pool_area(
+        self,
+        area_index: int,
+        orig_addr: int,
+        alloc_size: int,
+        alloc_align_mask: int,
+        boundary_mask: int,
+        min_align: int,
+    ) -> int:
+        """Since 6.9."""
         tbl_dma_addr = self.start & boundary_mask
         max_slots = (boundary_mask >> 11) + 1
         iotlb_align_mask = min_align
@@ -75,12 +172,18 @@ class Slots:
                 index = self.wrap(index + 1)
                 slots_checked += 1
                 continue
-            shift = (nr_slots(tbl_dma_addr) + slot_index) & (max_slots - 1)
-            if shift + nslots <= max_slots and self.list_[slot_index] >= nslots:
+            spans = self.spans_boundary(slot_index, nslots, tbl_dma_addr, max_slots)
+            if not spans and self.list_[slot_index] >= nslots:
                 return slot_index
             index = self.wrap(index + stride)
             slots_checked += stride
         return -1
+
+    @staticmethod
+    def spans_boundary(slot_index: int, nslots: int, tbl_dma_addr: int, max_slots: int) -> bool:
+        """iommu_is_span_boundary()."""
+        shift = (nr_slots(tbl_dma_addr) + slot_index) & (max_slots - 1)
+        return shift + nslots > max_slots
 
     def take(self, slot_index: int, orig_addr: int, alloc_size: int, min_align: int) -> None:
         nslots = nr_slots(alloc_size)
@@ -102,6 +205,11 @@ class Slots:
 
     def map(self, index: int, orig_addr: int, size: int, alloc_align_mask: int, min_align: int) -> int:
         """The stores of swiotlb_tbl_map_single() after find_slots; returns tlb_addr."""
+        if self.kernel != "6.12":
+            offset = orig_addr & min_align & (SIZE - 1)
+            for i in range(nr_slots(size)):
+                self.orig_addr[index + i] = orig_addr + i * SIZE
+            return self.start + index * SIZE + offset
         offset = orig_addr & min_align & (alloc_align_mask | (SIZE - 1))
         pad_slots = offset >> 11
         offset &= SIZE - 1

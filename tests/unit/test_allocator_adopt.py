@@ -162,3 +162,26 @@ def test_a_mapping_whose_addresses_are_half_written_is_named() -> None:
     mapped(slots, 5000, 0x9000)
     slots.orig_addr[2] = INVALID
     assert flaws(kernel_state(slots)) == [(Flaw.ORIG_ADDR, 0)]
+
+
+def test_a_mapping_caught_before_its_end_is_found_by_none_but_its_slots_and_can_be_released() -> None:
+    slots = Slots(START, 256, 1)
+    for size in (2048, 2048, 5000):
+        mapped(slots, size, 0x5000, finish=size < 4096)
+    slots.release(START + 2048, 0)
+    pool = adopt(kernel_state(slots)).pool
+    assert pool.find_mapping(slot_addr(START, 1), 0) is None
+    caught = pool.find_mapping(slot_addr(START, 2), 0)
+    assert caught is not None
+    assert (caught.slot, caught.nslots) == (2, 3)
+    undo = pool.release(caught)
+    assert [mapping.slot for mapping in pool.mappings()] == [0]
+    pool.undo(undo)
+    assert [mapping.slot for mapping in pool.mappings()] == [0, 2]
+    assert pool.find_mapping(slot_addr(START, 1), 0) is None
+
+
+def test_a_padded_mapping_is_found_by_its_buffer(state: PoolState) -> None:
+    found = adopt(state).pool.find_mapping(slot_addr(START, 11), 0)
+    assert found is not None
+    assert (found.slot, found.pad_slots) == (8, 3)

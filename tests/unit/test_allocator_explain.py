@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from swiotlb_top.allocator import REVISIONS, Allocator, Cause, Limits, Pool, Request, explain, request_for
 
 START = 1 << 28
-V6_12 = REVISIONS["6.12"]
+V6_10 = REVISIONS["6.10"]
 ANY = Limits()
 
 
@@ -21,7 +21,7 @@ def static(nslabs: int, used: range | list[int], nareas: int = 1) -> Allocator:
     pool = Pool(1, START, nslabs, nareas)
     for slot in used:
         one_slot(pool, slot)
-    return Allocator(V6_12, [pool], nslabs, nareas, can_grow=False, dynamic=False)
+    return Allocator(V6_10, [pool], nslabs, nareas, can_grow=False, dynamic=False)
 
 
 def why(allocator: Allocator, request: Request) -> tuple[Cause, str]:
@@ -95,7 +95,7 @@ def test_a_run_that_reaches_into_the_next_area_is_not_all_the_areas_to_give() ->
 
 
 def test_without_memory_swiotlb_is_not_initialised() -> None:
-    empty = Allocator(V6_12, [], 512, 1, can_grow=False, dynamic=False)
+    empty = Allocator(V6_10, [], 512, 1, can_grow=False, dynamic=False)
     assert why(empty, slots(1)) == (Cause.NOT_INITIALISED, "swiotlb has no memory")
 
 
@@ -108,7 +108,7 @@ def test_without_memory_swiotlb_is_not_initialised() -> None:
 )
 def test_a_dynamic_kernel_would_have_grown(can_grow: bool, cause: Cause, sentence: str) -> None:
     pool = static(128, range(120)).pools[0]
-    allocator = Allocator(V6_12, [pool], 128, 1, can_grow=can_grow, dynamic=True)
+    allocator = Allocator(V6_10, [pool], 128, 1, can_grow=can_grow, dynamic=True)
     explanation = explain(allocator, 0, slots(9))
     assert explanation == (cause, Cause.EXHAUSTED, sentence, 9, 8)
 
@@ -117,10 +117,47 @@ def test_an_area_that_is_asked_twice_counts_once() -> None:
     pool = static(384, range(256), nareas=3).pools[0]
     for slot in range(256, 380):
         one_slot(pool, slot)
-    allocator = Allocator(V6_12, [pool], 384, 3, can_grow=False, dynamic=True)
+    allocator = Allocator(V6_10, [pool], 384, 3, can_grow=False, dynamic=True)
     explanation = explain(allocator, 0, slots(5))
     assert explanation is not None
     assert explanation.sentence.startswith("needs 5 slots, 4 of 256 are free")
+
+
+def test_who_asks_for_alignment_depends_on_the_revision() -> None:
+    """A page for a page or more: since 6.9 only where nobody else asks."""
+    used = [slot for slot in range(128) if slot % 4 in (0, 3)]
+    words = {}
+    for name in ("6.8", "6.10"):
+        pool = Pool(1, START, 128, 1, rule=REVISIONS[name].rule)
+        for slot in used:
+            one_slot(pool, slot)
+        allocator = Allocator(REVISIONS[name], [pool], 128, 1, can_grow=False, dynamic=False)
+        limits = Limits(min_align_mask=0x1FF)
+        words[name] = [explain(allocator, 0, Request(0x5000, 4096, 0, of)) for of in (ANY, limits)]
+    asked = {name: [e and e.sentence.rpartition("(")[2] for e in both] for name, both in words.items()}
+    assert asked == {
+        "6.8": ["to a page)", "min_align_mask 0x1ff, to a page)"],
+        "6.10": ["to a page)", None],
+    }
+
+
+def test_a_pool_that_begins_in_the_middle_of_a_slot_has_no_aligned_one() -> None:
+    pool = Pool(1, START + 512, 128, 1)
+    allocator = Allocator(V6_10, [pool], 128, 1, can_grow=False, dynamic=False)
+    assert "(to a slot)" in why(allocator, slots(1))[1]
+
+
+def test_where_the_search_of_6_1_never_ends_the_sentence_says_so() -> None:
+    pool = Pool(1, START, 128, 1, rule=REVISIONS["6.1"].rule)
+    for slot in range(127):
+        one_slot(pool, slot)
+    pool.release(pool.mappings()[0])
+    pool.release(pool.mappings()[1])
+    pool.area_index[0] = 2
+    allocator = Allocator(REVISIONS["6.1"], [pool], 128, 1, can_grow=False, dynamic=False)
+    cause, sentence = why(allocator, Request(0x5800, 2 << 11, 0, Limits(min_align_mask=0xFFF)))
+    assert cause is Cause.FRAGMENTED
+    assert sentence == ("needs 2 contiguous slots, longest free run 1; and this kernel's search for them never ends")
 
 
 def naive(pool: Pool, request: Request) -> set[Cause]:
@@ -174,7 +211,7 @@ def test_the_cause_is_what_counting_free_slots_says(
             one_slot(pool, slot)
     # From the first slot on, no stride jumps over the area's end: what is feasible is found.
     pool.area_index[0] = 0
-    allocator = Allocator(V6_12, [pool], nslabs, 1, can_grow=False, dynamic=False)
+    allocator = Allocator(V6_10, [pool], nslabs, 1, can_grow=False, dynamic=False)
     request = Request(orig_addr, needed << 11, 0, Limits(boundary, min_align))
     explanation = explain(allocator, 0, request)
     assert ({explanation.cause} if explanation else set()) == naive(pool, request)

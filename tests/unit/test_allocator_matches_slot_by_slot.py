@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from swiotlb_top.allocator import Limits, Pool, Request, Undo, adopt, alloc_size_bytes, tlb_addr
+from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request, Undo, adopt
+from swiotlb_top.allocator.alignment import align_by_stride
+from swiotlb_top.allocator.walk import NEVER_ENDS, candidates, walk_of
 from swiotlb_top.state import AreaState, PoolState
-from tests.unit.slot_by_slot import SEGSIZE, Slots
+from tests.unit.slot_by_slot import HANGS, SEGSIZE, Slots
+
+REVISION_OF = {"6.1": REVISIONS["6.1"], "6.6": REVISIONS["6.6"], "6.12": REVISIONS["6.10"]}
+"""Of each kernel whose C is there slot by slot."""
+kernels = st.sampled_from(sorted(REVISION_OF))
+MEDIUM = settings().max_examples
+"""A hundred, but for ``make mutants``."""
 
 masks = st.one_of(
     st.sampled_from([0, 511, 2047, 4095, 8191, 16383, 65535, (1 << 18) - 1, (1 << 20) - 1]),
@@ -75,13 +83,14 @@ def fill(slots: Slots, free_bits: int) -> None:
         slots.used[area] = sum(not free_bits >> slot & 1 for slot in range(begin, end))
 
 
-@settings(max_examples=600, deadline=None)
+@pytest.mark.parametrize("kernel", REVISION_OF)
+@settings(max_examples=3 * MEDIUM, deadline=None)
 @given(geometries, starts, st.data())
 def test_any_search_in_any_state_ends_where_the_kernels_loop_ends(
-    geometry: tuple[int, int], start: int, data: st.DataObject
+    kernel: str, geometry: tuple[int, int], start: int, data: st.DataObject
 ) -> None:
     nslabs, nareas = geometry
-    slots = Slots(start, nslabs, nareas)
+    slots = Slots(start, nslabs, nareas, kernel)
     seed = data.draw(st.integers(0, 1 << 60))
     blocks = data.draw(st.sampled_from([1, 3, 8, 32, 200]))
     sixteenths_free = data.draw(st.sampled_from([0, 1, 8, 15]))
@@ -94,7 +103,7 @@ def test_any_search_in_any_state_ends_where_the_kernels_loop_ends(
         bit += length
     fill(slots, free_bits & ((1 << nslabs) - 1))
     slots.index = [data.draw(st.integers(0, slots.area_nslabs - 1)) for _ in range(nareas)]
-    pool = adopt(kernel_state(slots)).pool
+    pool = adopt(kernel_state(slots), rule=REVISION_OF[kernel].rule).pool
     assert pool.free_list() == slots.list_
     for _ in range(6):
         area = data.draw(st.integers(0, nareas - 1))
@@ -103,15 +112,16 @@ def test_any_search_in_any_state_ends_where_the_kernels_loop_ends(
         assert pool.search(area, request) == slots.search(area, *request[:3], *limits[:2])
 
 
+@pytest.mark.parametrize("kernel", REVISION_OF)
 @pytest.mark.parametrize("align_mask", [0, 0xFFF, 0x3FFF, 0xFFFF, 0x2800])
 @pytest.mark.parametrize("min_align", [0, 0xFFF, 0x7FFF, 0xF000])
 @pytest.mark.parametrize(("area_nslabs", "orig_addr"), [(37, 0), (37, 0x5B800), (64, 0x5B800), (45, 0x12345)])
 def test_the_only_free_slot_is_found_from_wherever_the_kernel_finds_it(
-    align_mask: int, min_align: int, area_nslabs: int, orig_addr: int
+    kernel: str, align_mask: int, min_align: int, area_nslabs: int, orig_addr: int
 ) -> None:
     """Every start and every free slot: where the search comes round, and where a stride jumps over the end."""
-    slots = Slots(1 << 28, 2 * area_nslabs, 2)
-    pool = Pool(1, 1 << 28, 2 * area_nslabs, 2)
+    slots = Slots(1 << 28, 2 * area_nslabs, 2, kernel)
+    pool = Pool(1, 1 << 28, 2 * area_nslabs, 2, rule=REVISION_OF[kernel].rule)
     limits = Limits(min_align_mask=min_align)
     request = Request(orig_addr, 1000, align_mask, limits)
     found = 0
@@ -126,6 +136,35 @@ def test_the_only_free_slot_is_found_from_wherever_the_kernel_finds_it(
     assert found
 
 
+def test_up_to_62_a_search_that_creeps_to_the_buffers_half_page_and_finds_nothing_never_ends() -> None:
+    """min_align_mask 4095 as nvme has it, a buffer in the second half of its page, and no room: 7c3940bf81e5."""
+    slots = Slots(1 << 28, 128, 1, "6.1")
+    fill(slots, 0)
+    slots.used, slots.index = [0], [2]
+    pool = adopt(kernel_state(slots), rule=REVISION_OF["6.1"].rule).pool
+    limits = Limits(min_align_mask=0xFFF)
+    assert slots.search(0, 0x5800, 512, 0, limits.seg_boundary_mask, 0xFFF) == HANGS
+    assert pool.search(0, Request(0x5800, 512, 0, limits)) == HANGS
+    assert pool.search(0, Request(0x5000, 512, 0, limits)) == -1
+
+
+def test_such_a_search_looks_at_every_aligned_slot_before_it_is_known_never_to_end() -> None:
+    walk = walk_of(align_by_stride, 1 << 28, 16, (0, Limits(min_align_mask=0xFFF), False, False))
+    odd = [3, 5, 7, 9, 11, 13, 15]
+    assert list(candidates(walk, 0, 16, 2, 0x5800)) == [*odd, 1, *odd, NEVER_ENDS]
+    assert list(candidates(walk, 0, 16, 0, 0x5800)) == [1, *odd]
+
+
+def test_up_to_62_a_search_for_more_than_a_slot_set_never_ends_either() -> None:
+    slots = Slots(1 << 28, 256, 1, "6.1")
+    slots.index = [2]
+    pool = adopt(kernel_state(slots), rule=REVISION_OF["6.1"].rule).pool
+    limits = Limits(min_align_mask=0xFFF)
+    assert slots.search(0, 0x5800, 129 << 11, 0, limits.seg_boundary_mask, 0xFFF) == HANGS
+    assert pool.search(0, Request(0x5800, 129 << 11, 0, limits)) == HANGS
+    assert pool.search(0, Request(0x5000, 129 << 11, 0, limits)) == -1
+
+
 class PoolMachine(RuleBasedStateMachine):
     """Maps, unmaps and undone steps in any order, on both."""
 
@@ -134,10 +173,13 @@ class PoolMachine(RuleBasedStateMachine):
         self.live: list[tuple[int, int]] = []
         self.history: list[tuple[Slots, list[tuple[int, int]], Undo]] = []
 
-    @initialize(geometry=geometries, start=starts)
-    def begin(self, geometry: tuple[int, int], start: int) -> None:
-        self.slots = Slots(start, *geometry)
-        self.pool = Pool(1, start, *geometry)
+    @initialize(kernel=kernels, geometry=geometries, start=starts)
+    def begin(self, kernel: str, geometry: tuple[int, int], start: int) -> None:
+        self.revision = REVISION_OF[kernel]
+        if kernel != "6.12":
+            start &= ~2047  # where a pool begins inside a slot, they release another slot than they took
+        self.slots = Slots(start, *geometry, kernel)
+        self.pool = Pool(1, start, *geometry, rule=self.revision.rule)
 
     def remember(self, undo: Undo, slots: Slots, live: list[tuple[int, int]]) -> None:
         self.history.append((slots, live, undo))
@@ -155,7 +197,7 @@ class PoolMachine(RuleBasedStateMachine):
         self, area: int, orig_addr: int, size: int, align_mask: int, min_align: int, boundary: int, repeats: int
     ) -> None:
         limits = Limits(boundary, min_align)
-        request = Request(orig_addr, alloc_size_bytes(size, orig_addr, align_mask, limits), align_mask, limits)
+        request = self.revision.request(size, orig_addr, align_mask, limits)
         area %= self.slots.nareas
         for _ in range(repeats):
             slot = self.slots.search(area, *request[:3], boundary, min_align)
@@ -167,7 +209,7 @@ class PoolMachine(RuleBasedStateMachine):
             undo = self.pool.take(slot, request, 7)
             assert undo.mapping.dev == 7
             address = self.slots.map(slot, orig_addr, request.alloc_size_bytes, align_mask, min_align)
-            assert tlb_addr(self.pool.start, slot, request) == address
+            assert self.revision.tlb_addr(self.pool.start, slot, request) == address
             self.live.append((address, min_align))
             self.remember(undo, *before)
 
@@ -191,7 +233,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule()
     def read_anew(self) -> None:
         """A snapshot read from the kernel's slots goes on as if one had watched from the start."""
-        pool, problems = adopt(kernel_state(self.slots))
+        pool, problems = adopt(kernel_state(self.slots), rule=self.revision.rule)
         assert problems == ()
         taken = [(m.slot, m.nslots, m.pad_slots) for m in self.pool.mappings()]
         assert [(m.slot, m.nslots, m.pad_slots) for m in pool.mappings()] == taken
@@ -207,4 +249,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 TestPoolMachine = PoolMachine.TestCase
-TestPoolMachine.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
+TestPoolMachine.settings = settings(max_examples=MEDIUM, stateful_step_count=30, deadline=None)

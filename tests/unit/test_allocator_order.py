@@ -11,8 +11,8 @@ from swiotlb_top.allocator import REVISIONS, Allocator, Limits, Pool, Request, R
 from swiotlb_top.allocator.order import Pools
 
 NEWER, OLDER = 2, 1
-V6_12 = REVISIONS["6.12"]
-V6_6_ORDER = REVISIONS["6.12 in 6.6's order"]
+V6_10 = REVISIONS["6.10"]
+IN_66S_ORDER = REVISIONS["6.10 in 6.6's order"]
 
 
 def two_pools(revision: Revision) -> Allocator:
@@ -26,30 +26,30 @@ def asked(allocator: Allocator, cpu: int) -> list[tuple[int, int]]:
 
 
 def test_since_6_8_the_cpus_area_is_asked_in_every_pool_before_the_next_area() -> None:
-    assert asked(two_pools(V6_12), cpu=3) == [
+    assert asked(two_pools(V6_10), cpu=3) == [
         (NEWER, 1), (OLDER, 3), (NEWER, 0), (OLDER, 0), (OLDER, 1), (OLDER, 2),
     ]  # fmt: skip
 
 
 def test_until_6_7_every_area_of_a_pool_is_asked_before_the_next_pool() -> None:
-    assert asked(two_pools(V6_6_ORDER), cpu=3) == [
+    assert asked(two_pools(IN_66S_ORDER), cpu=3) == [
         (NEWER, 1), (NEWER, 0), (OLDER, 3), (OLDER, 0), (OLDER, 1), (OLDER, 2),
     ]  # fmt: skip
 
 
 def test_a_static_kernel_asks_each_area_of_its_pool_once_even_three_of_them() -> None:
-    static = Allocator(V6_12, [Pool(OLDER, 1 << 28, 384, 3)], 384, 3, can_grow=False, dynamic=False)
+    static = Allocator(V6_10, [Pool(OLDER, 1 << 28, 384, 3)], 384, 3, can_grow=False, dynamic=False)
     assert asked(static, cpu=1) == [(OLDER, 0), (OLDER, 1), (OLDER, 2)]
     assert asked(static, cpu=2) == [(OLDER, 2), (OLDER, 0), (OLDER, 1)]
 
 
 def test_a_dynamic_pool_of_three_areas_has_one_that_is_never_asked() -> None:
-    odd = Allocator(V6_12, [Pool(OLDER, 1 << 28, 384, 3)], 384, 3, can_grow=True, dynamic=True)
+    odd = Allocator(V6_10, [Pool(OLDER, 1 << 28, 384, 3)], 384, 3, can_grow=True, dynamic=True)
     assert {area for cpu in range(8) for _, area in odd.attempts(cpu)} == {0, 2}
 
 
 def test_a_pool_added_during_a_round_is_asked_from_the_next_round_on() -> None:
-    allocator = two_pools(V6_12)
+    allocator = two_pools(V6_10)
     attempts = allocator.attempts(0)
     first = next(attempts)
     allocator.add_pool(Pool(3, 3 << 28, 512, 4))
@@ -66,10 +66,10 @@ def areas_backwards(allocator: Pools, cpu: int) -> Iterator[tuple[Pool, int]]:
 
 
 def test_another_order_is_another_revision_and_finds_another_slot() -> None:
-    backwards = replace(V6_12, name="backwards", order=areas_backwards)
+    backwards = replace(V6_10, name="backwards", order=areas_backwards)
     request = Request(0x5000, 128 << 11, 0, Limits())
     found = {}
-    for revision in (V6_12, backwards):
+    for revision in (V6_10, backwards):
         allocator = Allocator(revision, [Pool(OLDER, 1 << 28, 512, 4)], 512, 4, can_grow=False, dynamic=True)
         allocator.map(1, 7, 0x5000, 128 << 11, 0, Limits())
         found[revision.name] = allocator.find_slots(1, request)

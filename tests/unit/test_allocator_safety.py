@@ -131,6 +131,79 @@ def test_a_pool_at_a_known_address_is_a_new_pool(ledger: Ledger) -> None:
     assert ledger.mapped(POOL, 0, slots(1)) == ()
 
 
+def test_a_kernel_that_pads_no_slots_loses_the_buffers_bits_above_a_slot() -> None:
+    """Up to 6.8, where alloc_align_mask and min_align_mask both ask."""
+    ledger = Ledger(pads_slots=False)
+    ledger.add_pool(POOL, START, 256)
+    request = Request(0x5800, 4096, 0xFFF, Limits(min_align_mask=0xFFF))
+    assert hazards(ledger.mapped(POOL, 0, request)) == [Hazard.MISALIGNED_ADDRESS]
+    assert ledger.released(POOL, START, 0xFFF) == ()
+
+
+# ---- whole pools -------------------------------------------------------------
+
+
+def test_the_kernels_free_list_is_what_live_mappings_leave(ledger: Ledger) -> None:
+    ledger.add_pool(2, START, 132)
+    ledger.mapped(2, 2, slots(3))
+    ledger.mapped(2, 129, slots(1))
+    runs = [2, 1, 0, 0, 0, *range(123, 0, -1), 1, 0, 2, 1]
+    assert ledger.check_free_list(2, runs) == ()
+    runs[4] = 124
+    assert ledger.check_free_list(2, runs) == (
+        Violation(Hazard.FREE_LIST, "slot 4 says 124 free slots from here, live mappings leave 0"),
+    )
+    assert hazards(ledger.check_free_list(2, runs[:-1])) == [Hazard.FREE_LIST]
+    assert hazards(ledger.check_free_list(3, runs)) == [Hazard.UNKNOWN_POOL]
+
+
+def test_a_free_list_that_runs_past_the_end_of_a_short_pool_is_named(ledger: Ledger) -> None:
+    """CVE-2023-52790: a transient pool of three slots whose list was that of a whole slot set."""
+    ledger.add_pool(2, START, 3, transient=True)
+    assert ledger.check_free_list(2, [128, 127, 126]) == (
+        Violation(Hazard.FREE_LIST, "slot 0 says 128 free slots from here, live mappings leave 3"),
+    )
+
+
+def test_a_transient_pool_is_there_for_one_mapping(ledger: Ledger) -> None:
+    ledger.add_pool(2, START, 8, transient=True)
+    assert ledger.mapped(2, 0, slots(2)) == ()
+    assert ledger.mapped(2, 4, slots(2)) == (
+        Violation(Hazard.TRANSIENT_POOL, "slots 4..5 are a second mapping in a transient pool"),
+    )
+    ledger.released(2, START, 0)
+    ledger.released(2, slot_addr(START, 4), 0)
+    assert hazards(ledger.mapped(2, 0, slots(2))) == [Hazard.TRANSIENT_POOL]
+
+
+def test_a_pool_is_not_freed_while_something_is_mapped_in_it(ledger: Ledger) -> None:
+    ledger.add_pool(2, START, 8, transient=True)
+    ledger.mapped(2, 0, slots(3))
+    assert ledger.freed(2) == (Violation(Hazard.TRANSIENT_POOL, "pool 0x2 was freed, 3 of its slots are in use"),)
+    assert hazards(ledger.freed(2)) == [Hazard.UNKNOWN_POOL]
+    assert hazards(ledger.mapped(2, 0, slots(3))) == [Hazard.UNKNOWN_POOL]
+
+
+def test_a_pool_is_freed_when_its_mapping_is_released(ledger: Ledger) -> None:
+    ledger.add_pool(2, START, 8, transient=True)
+    ledger.mapped(2, 0, slots(3))
+    ledger.released(2, START, 0)
+    assert ledger.freed(2) == ()
+
+
+def test_the_high_water_mark_is_at_least_what_was_in_use_at_once(ledger: Ledger) -> None:
+    ledger.add_pool(2, 2 * START, 8, transient=True)
+    ledger.mapped(POOL, 0, slots(4))
+    ledger.mapped(2, 0, slots(3))
+    ledger.remove_pool(2)
+    ledger.mapped(POOL, 4, slots(2))
+    assert ledger.most_used_slots == 7
+    assert ledger.check_hiwater(7) == ()
+    assert ledger.check_hiwater(6) == (
+        Violation(Hazard.HIGH_WATER, "the high water mark is 6 slots, 7 were in use at once"),
+    )
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
@@ -164,3 +237,4 @@ def test_what_the_reference_does_is_safe(asked: list[tuple[int, int, int, int, i
             pool.release(mapping)
             assert ledger.released(POOL, address, min_align) == ()
         assert ledger.check_used(POOL, pool.used_slots) == ()
+        assert ledger.check_free_list(POOL, pool.free_list()) == ()

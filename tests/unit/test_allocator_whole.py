@@ -10,15 +10,15 @@ from swiotlb_top.allocator.geometry import slot_addr
 START, NEW, SPARE = 1 << 28, 2 << 28, 3 << 28
 DEV, OTHER = 7, 8
 ANY = Limits()
-V6_12 = REVISIONS["6.12"]
+V6_10 = REVISIONS["6.10"]
 
 
 def dynamic(nslabs: int = 128, can_grow: bool = True) -> Allocator:
-    return Allocator(V6_12, [Pool(1, START, nslabs, 1)], nslabs, 1, can_grow=can_grow, dynamic=True)
+    return Allocator(V6_10, [Pool(1, START, nslabs, 1)], nslabs, 1, can_grow=can_grow, dynamic=True)
 
 
 def static(nslabs: int = 128) -> Allocator:
-    return Allocator(V6_12, [Pool(1, START, nslabs, 1)], nslabs, 1, can_grow=False, dynamic=False)
+    return Allocator(V6_10, [Pool(1, START, nslabs, 1)], nslabs, 1, can_grow=False, dynamic=False)
 
 
 def fill(allocator: Allocator) -> None:
@@ -48,7 +48,7 @@ def test_more_than_256_kib_is_refused_static_or_dynamic(allocator: Allocator) ->
 
 
 def test_an_allocator_without_a_pool_maps_nothing() -> None:
-    empty = Allocator(V6_12, [], 512, 1, can_grow=False, dynamic=False)
+    empty = Allocator(V6_10, [], 512, 1, can_grow=False, dynamic=False)
     assert empty.nslabs == 0
     assert empty.map(0, DEV, 0x5000, 1, 0, ANY) == DMA_MAPPING_ERROR
 
@@ -117,7 +117,7 @@ def test_a_search_takes_nothing() -> None:
 
 
 def test_another_cpu_searches_another_area() -> None:
-    swiotlb = Allocator(V6_12, [Pool(1, START, 512, 4)], 512, 4, can_grow=False, dynamic=False)
+    swiotlb = Allocator(V6_10, [Pool(1, START, 512, 4)], 512, 4, can_grow=False, dynamic=False)
     assert [swiotlb.map(cpu, DEV, 0x5000, 1, 0, ANY) for cpu in range(5)] == [
         slot_addr(START, slot) for slot in (0, 128, 256, 384, 1)
     ]
@@ -125,9 +125,9 @@ def test_another_cpu_searches_another_area() -> None:
 
 def test_a_static_allocator_has_one_pool_and_stays_so() -> None:
     with pytest.raises(ValueError, match="one pool"):
-        Allocator(V6_12, [Pool(1, START, 128, 1)], 128, 1, can_grow=True, dynamic=False)
+        Allocator(V6_10, [Pool(1, START, 128, 1)], 128, 1, can_grow=True, dynamic=False)
     with pytest.raises(ValueError, match="one pool"):
         static().add_pool(Pool(2, NEW, 128, 1))
-    late = Allocator(V6_12, [], 128, 1, can_grow=False, dynamic=False)
+    late = Allocator(V6_10, [], 128, 1, can_grow=False, dynamic=False)
     late.add_pool(Pool(1, START, 128, 1))
     assert late.nslabs == 128

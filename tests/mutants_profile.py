@@ -1,0 +1,10 @@
+"""Hypothesis as ``make mutants`` needs it: few examples, the same each time, and no time spent on shrinking them."""
+
+from __future__ import annotations
+
+from hypothesis import Phase, settings
+
+settings.register_profile(
+    "mutants", max_examples=20, derandomize=True, database=None, deadline=None, phases=(Phase.generate,)
+)
+settings.load_profile("mutants")

@@ -1,0 +1,89 @@
+"""Restricted pools: whole pages out of reserved memory, one area, and no growth."""
+
+from __future__ import annotations
+
+import pytest
+
+from swiotlb_top.allocator import REVISIONS, Allocator, Limits, Pool
+from swiotlb_top.allocator.revision import MAINLINE
+
+START = 1 << 28
+DEV = 7
+ANY = Limits()
+
+
+def restricted(revision: str = "6.10", nslabs: int = 512, start: int = START, dynamic: bool = True) -> Allocator:
+    pool = Pool(1, start, nslabs, 1, rule=REVISIONS[revision].rule)
+    return Allocator.restricted(REVISIONS[revision], pool, dynamic=dynamic)
+
+
+@pytest.mark.parametrize("revision", MAINLINE)
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_pages_are_handed_out_and_taken_back(revision: str, dynamic: bool) -> None:
+    swiotlb = restricted(revision, dynamic=dynamic and revision != "6.1")
+    assert swiotlb.alloc(0, DEV, 4096, ANY) == START
+    assert swiotlb.alloc(3, DEV, 4096, ANY) == START + 4096
+    mapping = swiotlb.free(DEV, START)
+    assert mapping is not None
+    assert (mapping.slot, mapping.nslots, mapping.orig_addr) == (0, 2, 0)
+    assert swiotlb.free(DEV, START) is None
+    assert swiotlb.total_used == 2
+
+
+@pytest.mark.parametrize("nslabs", [1, 3, 100, 300, 1000])
+def test_reserved_memory_may_have_any_size_and_its_last_slot_set_be_short(nslabs: int) -> None:
+    swiotlb = restricted(nslabs=nslabs)
+    mapped = 0
+    while swiotlb.map(5, DEV, 0x5000, 2048, 0, ANY) < 1 << 40:
+        mapped += 1
+    assert mapped == nslabs
+
+
+def test_a_restricted_pool_maps_as_well_and_does_not_grow() -> None:
+    swiotlb = restricted(nslabs=4)
+    assert swiotlb.map(0, DEV, 0x5000, 8192, 0, ANY) == START
+    assert swiotlb.alloc(0, DEV, 4096, ANY) is None
+    assert not swiotlb.growth_pending
+
+
+def test_it_has_one_area() -> None:
+    with pytest.raises(ValueError, match="one area"):
+        Allocator.restricted(REVISIONS["6.10"], Pool(1, START, 512, 2), dynamic=True)
+
+
+def test_no_pages_are_handed_out_by_what_can_grow() -> None:
+    default = Allocator(REVISIONS["6.10"], [Pool(1, START, 512, 1)], 512, 1, can_grow=True, dynamic=True)
+    with pytest.raises(ValueError, match="do not grow"):
+        default.alloc(0, DEV, 4096, ANY)
+
+
+def test_since_6_9_pages_are_aligned_to_their_number_rounded_up_to_a_power_of_two() -> None:
+    swiotlb = restricted()
+    assert swiotlb.alloc(0, DEV, 100, ANY) == START
+    assert swiotlb.alloc(0, DEV, 3 * 4096, ANY) == START + 4 * 4096
+    assert swiotlb.alloc(0, DEV, 4096, ANY) == START + 7 * 4096
+
+
+@pytest.mark.parametrize("revision", ["seed-v4", "6.6", "6.8"])
+def test_until_6_8_half_a_page_could_be_handed_out_twice(revision: str) -> None:
+    """CVE-2024-35814: the search begins at an odd slot, and nothing aligns where there is no buffer."""
+    swiotlb = restricted(revision)
+    small = swiotlb.map(0, DEV, 0x5000, 2048, 0, ANY)
+    page = swiotlb.alloc(0, DEV, 4096, ANY)
+    assert small == page == START
+    assert [(m.slot, m.nslots) for m in swiotlb.pools[0].mappings()] == [(0, 1), (1, 2)]
+
+
+@pytest.mark.parametrize("revision", ["6.1", "6.9", "6.10", "7.3"])
+def test_before_and_after_a_whole_page_is_found(revision: str) -> None:
+    swiotlb = restricted(revision)
+    swiotlb.map(0, DEV, 0x5000, 2048, 0, ANY)
+    assert swiotlb.alloc(0, DEV, 4096, ANY) == START + 4096
+
+
+def test_slots_that_do_not_begin_a_page_are_given_back() -> None:
+    """A boundary mask below a page hides that the pool begins in the middle of one."""
+    swiotlb = restricted(start=START + 2048)
+    assert swiotlb.alloc(0, DEV, 2048, Limits(seg_boundary_mask=0x7FF)) is None
+    assert (swiotlb.total_used, swiotlb.used_hiwater) == (0, 1)
+    assert swiotlb.pools[0].mappings() == ()

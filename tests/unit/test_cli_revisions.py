@@ -1,0 +1,149 @@
+"""The command that lists revisions: how it reads, and what it says of a kernel."""
+
+from __future__ import annotations
+
+import json
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from swiotlb_top.allocator import DIFFERENCES, REVISIONS
+from swiotlb_top.allocator.revision import ASPECTS
+from swiotlb_top.cli import main
+from swiotlb_top.errors import CannotError, Exit
+from swiotlb_top.kernel import layout
+from tests.kernels import layout_of
+
+DEBIAN_7_3 = layout_of("debian-7.3")
+
+KNOWN = """\
+order
+  6.0      20347fca71a3  all areas of a pool are searched, from the CPU's on, then those of the next pool
+  6.8      55c543865b76  the CPU's area is searched in every pool, then the next area in every pool
+alignment
+  6.0      20347fca71a3  the search starts at a multiple of its stride, steps by it, and ends only where it began
+  6.3      0eee5ae10256  all masks are one, in whose bits slot and buffer are equal; slots looked at are counted
+  6.9      04867a7a3332  alloc_align_mask binds the slot's address; to a page only where nobody asks for more
+pads slots
+  6.0      20347fca71a3  less than a slot precedes the buffer: bits above, up to alloc_align_mask, are lost
+  6.9      af133562d5af  whole slots may precede the buffer, so that its bits up to alloc_align_mask are kept
+rounds size
+  6.0      20347fca71a3  who maps says how much to allocate, and rounds it up to alloc_align_mask
+  6.10     327e2c97c46e  the size is rounded up to alloc_align_mask inside, padding before the buffer included
+refuses oversize
+  6.0      20347fca71a3  more than 256 KiB is searched for like any other size, in vain; pools may grow for it
+  6.8      3dc2f209208d  a dynamic kernel refuses more than 256 KiB at once and does not grow for it
+largest nslabs
+  seed-v4  1aaa736815eb  growth first asks for the default size, however large
+  6.6      d5090484b021  growth asks for no more than the page allocator's largest block (4 MiB)
+used
+  6.0      20347fca71a3  io_tlb_used sums over the areas of the pools on the list
+  6.6      8b0977ecc8b3  io_tlb_used is a counter, which transient pools are in
+  7.3      -             io_tlb_used sums over listed pools again, unless booted with swiotlb=...,track_hiwater
+hiwater
+  6.0      20347fca71a3  no high water mark
+  6.4      8b0977ecc8b3  io_tlb_used_hiwater is kept, transient pools in it
+  7.3      -             io_tlb_used_hiwater reads 0 unless booted with swiotlb=...,track_hiwater
+aligns alloc
+  6.0      20347fca71a3  swiotlb_alloc() asks for no alignment; by 6.3's rule it can get half a page (CVE-2024-35814)
+  6.9      cbf53074a528  swiotlb_alloc() asks for the alignment of the size, rounded up to a power of two of pages
+checks page
+  6.0      20347fca71a3  swiotlb_alloc() does not look at the address it got
+  6.9      823353b7cf0e  swiotlb_alloc() gives slots back that do not begin a page
+frees misfit at once
+  seed-v4  1aaa736815eb  a transient pool that does not align is freed at once (one that was used, by call_rcu)
+  7.3      -             every transient pool is freed by RCU work, also one that does not align
+
+known by name: 6.1, seed-v4, 6.6, 6.8, 6.9, 6.10, 7.3, 6.10 in 6.6's order
+"""
+
+OF_DEBIAN_6_1 = """\
+this kernel (6.1.0-42-amd64) has 6.1
+  order                 as of 6.0      by release
+  alignment             as of 6.0      by release
+  pads slots            as of 6.0      shown by no pad_slots
+  rounds size           as of 6.0      shown by alloc_size
+  refuses oversize      as of 6.0      by release
+  largest nslabs        as of seed-v4  by release
+  used                  as of 6.0      by release
+  hiwater               as of 6.0      by release
+  aligns alloc          as of 6.0      by release
+  checks page           as of 6.0      by release
+  frees misfit at once  as of seed-v4  by release
+"""
+
+
+@pytest.fixture
+def run_by(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Set which kernel runs the command."""
+    found = layout_of("debian-6.1")
+    monkeypatch.setattr(layout, "load", lambda: found)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release="6.1.0-42-amd64"))
+    return monkeypatch
+
+
+@pytest.mark.usefixtures("run_by")
+def test_all_that_is_known_is_listed_and_then_this_kernels_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["revisions"]) == Exit.OK
+    assert capsys.readouterr().out == f"{KNOWN}\n{OF_DEBIAN_6_1}"
+
+
+@pytest.mark.usefixtures("run_by")
+def test_as_json_it_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["revisions", "--json"]) == Exit.OK
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"differences", "revisions", "kernel"}
+    assert [row["what"] for row in told["differences"]] == [row.sentence for row in DIFFERENCES]
+    assert told["differences"][0] == {
+        "aspect": "order",
+        "value": "each_pool_every_area",
+        "since": "6.0",
+        "commit": "20347fca71a3",
+        "shown_by": ["pool_find_slots"],
+        "what": DIFFERENCES[0].sentence,
+    }
+    assert list(told["revisions"]) == list(REVISIONS)
+    assert set(told["revisions"]["7.3"]) == set(ASPECTS)
+    assert told["revisions"]["7.3"]["used"] == "pools on the list"
+    assert told["revisions"]["6.10"]["largest_nslabs"] == 2048
+    assert (told["kernel"]["release"], told["kernel"]["revision"]) == ("6.1.0-42-amd64", "6.1")
+    assert told["kernel"]["reasons"]["rounds_size"] == {"since": "6.0", "why": "shown by alloc_size"}
+
+
+def test_a_kernel_of_the_future_is_told_to_be_one(
+    run_by: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_by.setattr(os, "uname", lambda: SimpleNamespace(release="9.1.0"))
+    run_by.setattr(layout, "load", lambda: DEBIAN_7_3)
+    assert main(["revisions"]) == Exit.OK
+    assert (
+        "this kernel (9.1.0) has 7.3\n"
+        "  9.1.0 is newer than all that is known here: taken for 7.3 where no feature decides\n"
+    ) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_where_there_is_no_swiotlb_that_is_one_line_and_the_list_is_there_all_the_same(
+    run_by: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    def nothing() -> layout.Layout:
+        raise CannotError("this kernel has no swiotlb (CONFIG_SWIOTLB=n): there is nothing to watch")
+
+    run_by.setattr(layout, "load", nothing)
+    assert main(["revisions", *["--json"] * as_json]) == Exit.OK
+    out = capsys.readouterr().out
+    why = "this kernel has no swiotlb (CONFIG_SWIOTLB=n): there is nothing to watch"
+    if as_json:
+        assert json.loads(out)["kernel"] == {
+            "release": "6.1.0-42-amd64",
+            "revision": None,
+            "note": why,
+            "reasons": {},
+        }
+    else:
+        assert out == f"{KNOWN}\nthis kernel (6.1.0-42-amd64) cannot be told: {why}\n"
+
+
+def test_arguments_it_has_not_are_a_usage_error() -> None:
+    assert main(["revisions", "6.1"]) == Exit.USAGE
