@@ -6,6 +6,10 @@
  * BCC's word for fentry, kretfunc__SYMBOL for fexit) and find arguments and
  * result in ctx[]. kprobes remember the arguments at entry, under the stack
  * pointer, which names the call as the trampoline's frame does for fentry.
+ *
+ * Which argument is where differs between kernels: the loader says it with
+ * -DHOOK_parameter=PLACE, -1 where this kernel's function has no such parameter,
+ * and -DHOOK_RESULT for the result.
  */
 #ifndef SWIOTLB_TOP_ATTACH_H
 #define SWIOTLB_TOP_ATTACH_H
@@ -14,6 +18,15 @@
 #define PASTE(a, b)    PASTE_(a, b)
 #define FENTRY(symbol) int PASTE(kfunc__, symbol)(u64 * ctx)
 #define FEXIT(symbol)  int PASTE(kretfunc__, symbol)(u64 * ctx)
+
+#define ARGUMENT(args, place) ((place) < 0 ? 0 : (args)[(place) < 0 ? 0 : (place)])
+
+/* The bits of an address that padding before the buffer may have to keep. */
+#ifdef PAD_SLOTS
+#define OFFSET_BITS(align_mask) ((align_mask) | (IO_TLB_SIZE - 1))
+#else
+#define OFFSET_BITS(align_mask) (IO_TLB_SIZE - 1)
+#endif
 
 /* Attached while records are wanted, and only then: counting needs no entry. */
 #define FENTRY_REMEMBERS(hook)           \
@@ -35,6 +48,15 @@
 	bpf_get_func_arg(ctx, 0, &dev); \
 	if (c.mode == MODE_RECORD)      \
 	c.driver = *(u64 *)(ctx[0] + O_device_driver)
+/* Mirrors swiotlb_align_offset(). Most addresses have none of these bits, and need no look at the device. */
+#define FEXIT_ALIGN_OFFSET(orig_addr, align_mask)                                          \
+	if ((orig_addr)&OFFSET_BITS(align_mask)) {                                         \
+		u64 parms = *(u64 *)(ctx[0] + O_device_dma_parms);                         \
+		c.align_offset = (orig_addr)&OFFSET_BITS(align_mask) &                     \
+				 *(u32 *)(parms + O_device_dma_parameters_min_align_mask); \
+	}
+/* Where no function is told the pool, it is the allocator's only one. */
+#define FEXIT_STATIC_POOL() (*(u64 *)(ctx[0] + O_device_dma_io_tlb_mem) + O_mem_defpool)
 
 #ifdef ANY_KPROBE
 #define KPROBE(name)	int PASTE(name, _entered)(struct pt_regs * ctx)
@@ -49,9 +71,15 @@
 	struct context c = {.mode = mode(), .frame = (void *)RETURNED_FRAME(ctx)}; \
 	if (c.mode == MODE_STOP || !recall(ctx, &call))                            \
 	return 0
-#define KRETPROBE_DRIVER()         \
+#define KRETPROBE_DEVICE()         \
+	u64 dev = call.args[0];    \
 	if (c.mode == MODE_RECORD) \
-	c.driver = read_u64(call.args[0] + O_device_driver)
+	c.driver = read_u64(dev + O_device_driver)
+#define KRETPROBE_ALIGN_OFFSET(orig_addr, align_mask)          \
+	if ((orig_addr)&OFFSET_BITS(align_mask))               \
+	c.align_offset = (orig_addr)&OFFSET_BITS(align_mask) & \
+			 read_u32(read_u64(dev + O_device_dma_parms) + O_device_dma_parameters_min_align_mask)
+#define KRETPROBE_STATIC_POOL() (read_u64(dev + O_device_dma_io_tlb_mem) + O_mem_defpool)
 #endif
 
 #ifdef HOOK_FIND_SLOTS_FENTRY
@@ -64,15 +92,15 @@ static __always_inline u64 only_pool(u64 *ctx, u64 dev)
 {
 #ifdef DYNAMIC
 	u64 mem = *(u64 *)(ctx[0] + O_device_dma_io_tlb_mem);
-	u64 next = *(u64 *)(mem + O_io_tlb_mem_pools);
-	u64 prev = *(u64 *)(mem + O_io_tlb_mem_pools + sizeof(u64));
+	u64 next = *(u64 *)(mem + O_mem_pools);
+	u64 prev = *(u64 *)(mem + O_mem_pools + sizeof(u64));
 	u64 transient = *(u64 *)(ctx[0] + O_device_dma_io_tlb_pools);
 
 	if (next != prev || transient != dev + O_device_dma_io_tlb_pools)
 		return 0;
-	return next - O_io_tlb_pool_node;
+	return next - O_pool_node;
 #else
-	return *(u64 *)(ctx[0] + O_device_dma_io_tlb_mem) + O_io_tlb_mem_defpool;
+	return FEXIT_STATIC_POOL();
 #endif
 }
 
@@ -84,11 +112,16 @@ FEXIT(HOOK_FIND_SLOTS)
 
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
+	FEXIT_ALIGN_OFFSET(ctx[FIND_SLOTS_orig_addr], ctx[FIND_SLOTS_alloc_align_mask]);
 	if (c.mode == MODE_RECORD) {
-		bpf_get_func_arg(ctx, 4, &retpool);
 		c.only_pool = only_pool(ctx, dev);
+#if FIND_SLOTS_retpool >= 0
+		if (!c.only_pool)
+			bpf_get_func_arg(ctx, FIND_SLOTS_retpool, &retpool);
+#endif
 	}
-	return find_slots_returned(&c, dev, ctx[1], ctx[2], ctx[3], retpool, ctx[5]);
+	return find_slots_returned(&c, dev, ctx[FIND_SLOTS_orig_addr], ctx[FIND_SLOTS_alloc_size],
+				   ctx[FIND_SLOTS_alloc_align_mask], retpool, ctx[FIND_SLOTS_RESULT]);
 }
 #endif
 
@@ -98,7 +131,9 @@ FEXIT(HOOK_MAP)
 {
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
-	return map_returned(&c, dev, ctx[1], ctx[2], ctx[3], ctx[4], ctx[5], ctx[6]);
+	FEXIT_ALIGN_OFFSET(ctx[MAP_orig_addr], ARGUMENT(ctx, MAP_alloc_align_mask));
+	return map_returned(&c, dev, ctx[MAP_orig_addr], ctx[MAP_mapping_size], ARGUMENT(ctx, MAP_alloc_size),
+			    ARGUMENT(ctx, MAP_alloc_align_mask), ctx[MAP_dir], ctx[MAP_attrs], ctx[MAP_RESULT]);
 }
 #endif
 
@@ -106,17 +141,45 @@ FEXIT(HOOK_MAP)
 FENTRY_REMEMBERS(UNMAP)
 FEXIT(HOOK_UNMAP)
 {
+	u64 pool = 0;
+
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
-	return unmap_returned(&c, dev, ctx[1], ctx[2], ctx[3], ctx[4], ctx[5]);
+#if UNMAP_pool >= 0
+	pool = ctx[UNMAP_pool];
+#elif !defined(DYNAMIC)
+	pool = FEXIT_STATIC_POOL();
+#endif
+	return unmap_returned(&c, dev, ctx[UNMAP_tlb_addr], ctx[UNMAP_mapping_size], ctx[UNMAP_dir], ctx[UNMAP_attrs],
+			      pool);
+}
+#endif
+
+#ifdef HOOK_FREE_FENTRY
+FENTRY_REMEMBERS(FREE)
+FEXIT(HOOK_FREE)
+{
+	FEXIT_CONTEXT();
+	FEXIT_DEVICE();
+	/* It returns whether the page was swiotlb's at all. */
+	return (u8)ctx[FREE_RESULT] ? free_returned(&c, dev, 0, 0, ctx[FREE_size]) : 0;
+}
+#endif
+
+#ifdef HOOK_FREE_FROM_POOL_FENTRY
+FENTRY_REMEMBERS(FREE_FROM_POOL)
+FEXIT(HOOK_FREE_FROM_POOL)
+{
+	FEXIT_CONTEXT();
+	FEXIT_DEVICE();
+	return free_returned(&c, dev, ctx[FREE_FROM_POOL_pool], ctx[FREE_FROM_POOL_tlb_addr], 0);
 }
 #endif
 
 #ifdef HOOK_ALLOC_POOL_FENTRY
-/* struct io_tlb_pool *swiotlb_alloc_pool(dev, minslabs, nslabs, nareas, phys_limit, gfp) */
 FEXIT(HOOK_ALLOC_POOL)
 {
-	return pool_allocated(ctx[6]);
+	return pool_allocated(ctx[ALLOC_POOL_RESULT]);
 }
 #endif
 
@@ -125,7 +188,7 @@ FENTRY_REMEMBERS(ADD_POOL)
 FEXIT(HOOK_ADD_POOL)
 {
 	FEXIT_CONTEXT();
-	return pool_added(&c, ctx[0], ctx[1]);
+	return pool_added(&c, ctx[ADD_POOL_mem], ctx[ADD_POOL_pool]);
 }
 #endif
 
@@ -141,7 +204,7 @@ FENTRY_REMEMBERS(GROW)
 FEXIT(HOOK_GROW)
 {
 	FEXIT_CONTEXT();
-	return grow_returned(&c, ctx[0]);
+	return grow_returned(&c, ctx[GROW_work]);
 }
 #endif
 
@@ -160,8 +223,13 @@ KPROBE_REMEMBERS(find_slots)
 KRETPROBE(find_slots)
 {
 	KRETPROBE_CONTEXT();
-	KRETPROBE_DRIVER();
-	return find_slots_returned(&c, call.args[0], call.args[1], call.args[2], call.args[3], call.args[4],
+	KRETPROBE_DEVICE();
+	KRETPROBE_ALIGN_OFFSET(call.args[FIND_SLOTS_orig_addr], call.args[FIND_SLOTS_alloc_align_mask]);
+#if FIND_SLOTS_retpool < 0
+	c.only_pool = KRETPROBE_STATIC_POOL();
+#endif
+	return find_slots_returned(&c, dev, call.args[FIND_SLOTS_orig_addr], call.args[FIND_SLOTS_alloc_size],
+				   call.args[FIND_SLOTS_alloc_align_mask], ARGUMENT(call.args, FIND_SLOTS_retpool),
 				   PT_REGS_RC(ctx));
 }
 #endif
@@ -171,9 +239,11 @@ KPROBE_REMEMBERS(map)
 KRETPROBE(map)
 {
 	KRETPROBE_CONTEXT();
-	KRETPROBE_DRIVER();
-	return map_returned(&c, call.args[0], call.args[1], call.args[2], call.args[3], call.args[4], call.args[5],
-			    PT_REGS_RC(ctx));
+	KRETPROBE_DEVICE();
+	KRETPROBE_ALIGN_OFFSET(call.args[MAP_orig_addr], ARGUMENT(call.args, MAP_alloc_align_mask));
+	return map_returned(&c, dev, call.args[MAP_orig_addr], call.args[MAP_mapping_size],
+			    ARGUMENT(call.args, MAP_alloc_size), ARGUMENT(call.args, MAP_alloc_align_mask),
+			    call.args[MAP_dir], call.args[MAP_attrs], PT_REGS_RC(ctx));
 }
 #endif
 
@@ -181,9 +251,37 @@ KRETPROBE(map)
 KPROBE_REMEMBERS(unmap)
 KRETPROBE(unmap)
 {
+	u64 pool = 0;
+
 	KRETPROBE_CONTEXT();
-	KRETPROBE_DRIVER();
-	return unmap_returned(&c, call.args[0], call.args[1], call.args[2], call.args[3], call.args[4], call.args[5]);
+	KRETPROBE_DEVICE();
+#if UNMAP_pool >= 0
+	pool = call.args[UNMAP_pool];
+#elif !defined(DYNAMIC)
+	pool = KRETPROBE_STATIC_POOL();
+#endif
+	return unmap_returned(&c, dev, call.args[UNMAP_tlb_addr], call.args[UNMAP_mapping_size], call.args[UNMAP_dir],
+			      call.args[UNMAP_attrs], pool);
+}
+#endif
+
+#ifdef HOOK_FREE_KPROBE
+KPROBE_REMEMBERS(free)
+KRETPROBE(free)
+{
+	KRETPROBE_CONTEXT();
+	KRETPROBE_DEVICE();
+	return (u8)PT_REGS_RC(ctx) ? free_returned(&c, dev, 0, 0, call.args[FREE_size]) : 0;
+}
+#endif
+
+#ifdef HOOK_FREE_FROM_POOL_KPROBE
+KPROBE_REMEMBERS(free_from_pool)
+KRETPROBE(free_from_pool)
+{
+	KRETPROBE_CONTEXT();
+	KRETPROBE_DEVICE();
+	return free_returned(&c, dev, call.args[FREE_FROM_POOL_pool], call.args[FREE_FROM_POOL_tlb_addr], 0);
 }
 #endif
 
@@ -199,7 +297,7 @@ KPROBE_REMEMBERS(add_pool)
 KRETPROBE(add_pool)
 {
 	KRETPROBE_CONTEXT();
-	return pool_added(&c, call.args[0], call.args[1]);
+	return pool_added(&c, call.args[ADD_POOL_mem], call.args[ADD_POOL_pool]);
 }
 #endif
 
@@ -215,7 +313,7 @@ KPROBE_REMEMBERS(grow)
 KRETPROBE(grow)
 {
 	KRETPROBE_CONTEXT();
-	return grow_returned(&c, call.args[0]);
+	return grow_returned(&c, call.args[GROW_work]);
 }
 #endif
 

@@ -6,10 +6,10 @@
  * to the ring buffer. Events: one struct record a call, while control says
  * MODE_RECORD.
  *
- * The loader decides which hooks there are (swiotlb_top/probes/plan.py) and
+ * The loader decides which hooks there are (swiotlb_top/probes/) and
  * says so with -D: HOOK_x is the kernel symbol, HOOK_x_FENTRY or HOOK_x_KPROBE
  * how it is probed. Offsets into the kernel's structures, O_struct_member,
- * come from its BTF.
+ * come from its BTF (swiotlb_top/kernel/layout.py).
  *
  * One file, because BCC knows map accesses only in the main one; attach.h holds
  * what touches no map.
@@ -32,8 +32,15 @@ struct faults {
 	u64 lost_calls;
 };
 
+#define IO_TLB_SIZE 2048
+
+/* Requests of at most 1, 2, 4, ... 128 slots (IO_TLB_SEGSIZE), and of more. */
+#define LARGEST_REQUEST 8
+/* The last of enum dma_data_direction */
+#define DMA_NONE 3
+
 /*
- * A device's totals on one CPU: one cache line, so that CPUs do not share.
+ * A device's totals on one CPU: whole cache lines, so that CPUs do not share.
  * dev is 0 where the place is free.
  */
 struct totals {
@@ -43,8 +50,10 @@ struct totals {
 	u64 map_failures;
 	u64 unmaps;
 	u64 mapped_bytes;
-	u64 unmapped_bytes;
-	u64 unused;
+	/* By enum dma_data_direction; DMA_NONE where there is none, as in swiotlb_free(). */
+	u64 unmapped_bytes[4];
+	u64 requests[LARGEST_REQUEST + 1];
+	u64 unused[5];
 };
 
 BPF_ARRAY(control, u64, 1);
@@ -156,10 +165,8 @@ static __always_inline struct record *record_call(void *frame, u8 kind, u8 flags
 	if (!n || !r)
 		return r;
 	r->exit_ns = bpf_ktime_get_ns();
-	r->duration_ns = DURATION_UNKNOWN;
 	r->cpu = bpf_get_smp_processor_id();
 	r->kind = kind;
-	r->flags = flags | FLAG_MIGRATED;
 #pragma unroll
 	for (int depth = 1; depth <= NESTING; depth++) {
 		struct pending *p = &n->calls[(n->top - depth) & (NESTING - 1)];
@@ -170,11 +177,12 @@ static __always_inline struct record *record_call(void *frame, u8 kind, u8 flags
 			p->frame = 0;
 			n->top -= depth;
 			r->flags = flags;
-			if (duration_ns < DURATION_UNKNOWN)
-				r->duration_ns = duration_ns;
+			r->duration_ns = duration_ns < DURATION_UNKNOWN ? duration_ns : DURATION_UNKNOWN;
 			return r;
 		}
 	}
+	r->flags = flags | FLAG_MIGRATED;
+	r->duration_ns = DURATION_UNKNOWN;
 	return r;
 }
 
@@ -197,7 +205,7 @@ static __always_inline struct record *record_now(u8 kind)
 
 #ifdef ANY_KPROBE
 struct call {
-	u64 args[6];
+	u64 args[ARGUMENTS];
 };
 
 BPF_HASH(calls, u64, struct call, 4096);
@@ -209,14 +217,24 @@ static __always_inline int remember(struct pt_regs *ctx)
 			 PT_REGS_PARM5(ctx), PT_REGS_PARM6(ctx)},
 	};
 	u64 frame = PT_REGS_SP(ctx);
+	bool recording = mode() == MODE_RECORD;
 
+#if ARGUMENTS > 6
+	/* Only a record wants the seventh, which x86-64 leaves above the return address. */
+	if (recording)
+#ifdef PT_REGS_PARM7
+		c.args[6] = PT_REGS_PARM7(ctx);
+#else
+		c.args[6] = read_u64(frame + RETURN_ADDRESS_BYTES);
+#endif
+#endif
 	if (calls.update(&frame, &c)) {
 		struct faults *f = this_cpu_faults();
 
 		if (f)
 			f->lost_calls++;
 	}
-	if (mode() == MODE_RECORD)
+	if (recording)
 		call_enters((void *)frame);
 	return 0;
 }
@@ -280,6 +298,8 @@ struct context {
 	u64 driver;
 	/* The only pool that slots can come from; 0 where there are several. */
 	u64 only_pool;
+	/* Bytes of padding before the buffer; to count also. */
+	u64 align_offset;
 };
 
 static __always_inline struct totals *totals_elsewhere(u64 dev, u32 first)
@@ -328,10 +348,23 @@ static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 
 /* ---- map and unmap ---------------------------------------------------- */
 
-static __always_inline void count_map(struct totals *t, u64 bytes, bool failed)
+static __always_inline void count_request(struct totals *t, u64 alloc_size)
+{
+#pragma unroll
+	for (int i = 0; i < LARGEST_REQUEST; i++) {
+		if (alloc_size <= IO_TLB_SIZE << i) {
+			t->requests[i]++;
+			return;
+		}
+	}
+	t->requests[LARGEST_REQUEST]++;
+}
+
+static __always_inline void count_map(struct totals *t, u64 bytes, u64 alloc_size, bool failed)
 {
 	if (!t)
 		return;
+	count_request(t, alloc_size);
 	if (failed) {
 		t->map_failures++;
 	} else {
@@ -340,12 +373,19 @@ static __always_inline void count_map(struct totals *t, u64 bytes, bool failed)
 	}
 }
 
+static __always_inline void count_unmap(struct totals *t, u64 bytes, u32 dir)
+{
+	if (!t)
+		return;
+	t->unmaps++;
+	t->unmapped_bytes[dir & FLAG_DIRECTION_MASK] += bytes;
+}
+
 #ifdef HOOK_FIND_SLOTS
-/* int swiotlb_find_slots(dev, orig_addr, alloc_size, alloc_align_mask, **retpool) */
 static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 orig_addr, u64 alloc_size,
 					       u32 align_mask, u64 retpool, int index)
 {
-	count_map(totals_of(dev, c), alloc_size, index < 0);
+	count_map(totals_of(dev, c), alloc_size - c->align_offset, alloc_size, index < 0);
 	if (c->mode != MODE_RECORD)
 		return 0;
 
@@ -368,11 +408,17 @@ static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 o
 #endif
 
 #ifdef HOOK_MAP
-/* phys_addr_t swiotlb_tbl_map_single(dev, orig_addr, mapping_size, alloc_align_mask, dir, attrs) */
-static __always_inline int map_returned(struct context *c, u64 dev, u64 orig_addr, u64 mapping_size, u32 align_mask,
-					u32 dir, u64 attrs, u64 tlb_addr)
+static __always_inline int map_returned(struct context *c, u64 dev, u64 orig_addr, u64 mapping_size, u64 alloc_size,
+					u32 align_mask, u32 dir, u64 attrs, u64 tlb_addr)
 {
-	count_map(totals_of(dev, c), mapping_size, tlb_addr == ~0ULL);
+	/* What swiotlb_find_slots() is asked for: all that the slots must hold. */
+	u64 size = c->align_offset;
+
+	if (MAP_alloc_size >= 0)
+		size += alloc_size;
+	else
+		size = (size + mapping_size + align_mask) & ~(u64)align_mask;
+	count_map(totals_of(dev, c), mapping_size, size, tlb_addr == ~0ULL);
 	if (c->mode != MODE_RECORD)
 		return 0;
 
@@ -381,28 +427,26 @@ static __always_inline int map_returned(struct context *c, u64 dev, u64 orig_add
 	if (!r)
 		return 0;
 	r->object = dev;
-	r->pool = 0;
+	r->pool = alloc_size;
 	r->address = orig_addr;
 	r->size = mapping_size;
 	r->result = tlb_addr;
 	r->align_mask = align_mask;
+#ifdef MAP_attrs_POINTER
+	r->extra = read_u64(attrs);
+#else
 	r->extra = attrs;
+#endif
 	records.ringbuf_submit(r, NO_WAKEUP);
 	return 0;
 }
 #endif
 
 #ifdef HOOK_UNMAP
-/* void __swiotlb_tbl_unmap_single(dev, tlb_addr, mapping_size, dir, attrs, pool) */
 static __always_inline int unmap_returned(struct context *c, u64 dev, u64 tlb_addr, u64 mapping_size, u32 dir,
 					  u64 attrs, u64 pool)
 {
-	struct totals *t = totals_of(dev, c);
-
-	if (t) {
-		t->unmaps++;
-		t->unmapped_bytes += mapping_size;
-	}
+	count_unmap(totals_of(dev, c), mapping_size, dir);
 	if (c->mode != MODE_RECORD)
 		return 0;
 
@@ -422,6 +466,29 @@ static __always_inline int unmap_returned(struct context *c, u64 dev, u64 tlb_ad
 }
 #endif
 
+#if defined(HOOK_FREE) || defined(HOOK_FREE_FROM_POOL)
+static __always_inline int free_returned(struct context *c, u64 dev, u64 pool, u64 tlb_addr, u64 size)
+{
+	count_unmap(totals_of(dev, c), size, DMA_NONE);
+	if (c->mode != MODE_RECORD)
+		return 0;
+
+	struct record *r = record_call(c->frame, RECORD_FREE, 0);
+
+	if (!r)
+		return 0;
+	r->object = dev;
+	r->pool = pool;
+	r->address = tlb_addr;
+	r->size = size;
+	r->result = 0;
+	r->align_mask = 0;
+	r->extra = 0;
+	records.ringbuf_submit(r, NO_WAKEUP);
+	return 0;
+}
+#endif
+
 /* ---- pools ------------------------------------------------------------- */
 
 #ifdef DYNAMIC
@@ -431,11 +498,11 @@ static __always_inline int submit_pool(struct record *r, u64 mem, u64 pool)
 		return 0;
 	r->object = mem;
 	r->pool = pool;
-	r->address = pool ? read_u64(pool + O_io_tlb_pool_start) : 0;
-	r->size = pool ? read_u64(pool + O_io_tlb_pool_nslabs) : 0;
+	r->address = pool ? read_u64(pool + O_pool_start) : 0;
+	r->size = pool ? read_u64(pool + O_pool_nslabs) : 0;
 	r->result = 0;
-	r->align_mask = pool ? read_u32(pool + O_io_tlb_pool_nareas) : 0;
-	r->extra = pool ? read_u32(pool + O_io_tlb_pool_area_nslabs) : 0;
+	r->align_mask = pool ? read_u32(pool + O_pool_nareas) : 0;
+	r->extra = pool ? read_u32(pool + O_pool_area_nslabs) : 0;
 	records.ringbuf_submit(r, NO_WAKEUP);
 	return 0;
 }
@@ -459,19 +526,19 @@ static __always_inline int pool_added(struct context *c, u64 mem, u64 pool)
 #endif
 
 #ifdef HOOK_FREE_POOL
-static __always_inline int pool_freed(u64 rcu)
+static __always_inline int pool_freed(u64 head)
 {
 	if (mode() != MODE_RECORD)
 		return 0;
-	return submit_pool(record_now(RECORD_POOL_FREE), 0, rcu - O_io_tlb_pool_rcu);
+	return submit_pool(record_now(RECORD_POOL_FREE), 0, head - O_pool_free_head);
 }
 #endif
 
 #ifdef HOOK_GROW
 static __always_inline int grow_returned(struct context *c, u64 work)
 {
-	u64 mem = work - O_io_tlb_mem_dyn_alloc;
-	u64 head = read_u64(mem + O_io_tlb_mem_pools);
+	u64 mem = work - O_mem_dyn_alloc;
+	u64 head = read_u64(mem + O_mem_pools);
 	int zero = 0;
 	u64 *count = growths.lookup(&zero);
 
@@ -480,7 +547,7 @@ static __always_inline int grow_returned(struct context *c, u64 work)
 	if (c->mode != MODE_RECORD)
 		return 0;
 	return submit_pool(record_call(c->frame, RECORD_GROW, 0), mem,
-			   head == mem + O_io_tlb_mem_pools ? 0 : head - O_io_tlb_pool_node);
+			   head == mem + O_mem_pools ? 0 : head - O_pool_node);
 }
 #endif
 #endif /* DYNAMIC */

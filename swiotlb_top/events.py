@@ -41,6 +41,7 @@ class Kind(IntEnum):
     POOL_FREE = 6
     GROW = 7
     DEVICE = 8
+    FREE = 9
 
 
 class Direction(IntEnum):
@@ -88,6 +89,9 @@ class Map(NamedTuple):
     attrs: int
     tlb_addr: int
     """Physical address of the bounce buffer, or :data:`DMA_MAPPING_ERROR`."""
+    alloc_size_bytes: int = 0
+    """What the caller wants allocated, without padding, where it can say so (up to 6.9); 0: since then
+    ``mapping_size`` and ``alloc_align_mask`` decide it."""
 
     @property
     def failed(self) -> bool:
@@ -95,7 +99,24 @@ class Map(NamedTuple):
 
 
 class Unmap(NamedTuple):
-    """One ``__swiotlb_tbl_unmap_single()``."""
+    """One ``__swiotlb_tbl_unmap_single()``, or ``swiotlb_tbl_unmap_single()`` up to 6.10."""
+
+    entry_ns: int
+    exit_ns: int
+    cpu: int
+    dev: int
+    pool: int
+    """0 where nobody says which of several it is: it is the one around ``tlb_addr``."""
+    tlb_addr: int
+    mapping_size_bytes: int
+    direction: Direction
+    attrs: int
+
+
+class Free(NamedTuple):
+    """One ``swiotlb_free()`` or ``swiotlb_free_from_pool()``: gives back what ``swiotlb_alloc()``, a search
+    without a mapping, took from a restricted pool. The former tells the size, the latter pool and address;
+    what is not told is 0."""
 
     entry_ns: int
     exit_ns: int
@@ -103,9 +124,7 @@ class Unmap(NamedTuple):
     dev: int
     pool: int
     tlb_addr: int
-    mapping_size_bytes: int
-    direction: Direction
-    attrs: int
+    size_bytes: int
 
 
 class PoolAlloc(NamedTuple):
@@ -132,7 +151,7 @@ class PoolAdd(NamedTuple):
 
 
 class PoolFree(NamedTuple):
-    """``swiotlb_dyn_free()``: a pool's memory went back to the kernel."""
+    """``swiotlb_dyn_free()`` (``swiotlb_dyn_free_work()`` in 7.3): a pool's memory went back to the kernel."""
 
     exit_ns: int
     pool: int
@@ -156,6 +175,7 @@ class Device(NamedTuple):
     exit_ns: int
     dev: int
     mem: int
+    """The allocator it maps from: the default one, or its own, which is restricted to it."""
     dma_mask: int
     bus_dma_limit: int
     seg_boundary_mask: int
@@ -171,7 +191,7 @@ class Gap(NamedTuple):
     cause: str
 
 
-Event: TypeAlias = Find | Map | Unmap | PoolAlloc | PoolAdd | PoolFree | Grow | Device | Gap
+Event: TypeAlias = Find | Map | Unmap | Free | PoolAlloc | PoolAdd | PoolFree | Grow | Device | Gap
 
 _Fields: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 _DIRECTIONS: Final = tuple(Direction)
@@ -194,7 +214,7 @@ def _find(f: _Fields) -> Find:
 
 
 def _map(f: _Fields) -> Map:
-    end, took, cpu, _, flags, dev, _, orig, size, result, mask, attrs = f
+    end, took, cpu, _, flags, dev, alloc_size, orig, size, result, mask, attrs = f
     return Map(
         _entry(end, took),
         end,
@@ -207,12 +227,17 @@ def _map(f: _Fields) -> Map:
         _direction(flags),
         attrs,
         result,
+        alloc_size,
     )
 
 
 def _unmap(f: _Fields) -> Unmap:
     end, took, cpu, _, flags, dev, pool, tlb_addr, size, _, _, attrs = f
     return Unmap(_entry(end, took), end, cpu, dev, pool, tlb_addr, size, _direction(flags), attrs)
+
+
+def _free(f: _Fields) -> Free:
+    return Free(_entry(f[0], f[1]), f[0], f[2], f[5], f[6], f[7], f[8])
 
 
 def _pool_alloc(f: _Fields) -> PoolAlloc:
@@ -244,6 +269,7 @@ _DECODERS: Final[dict[int, Callable[[_Fields], Event]]] = {
     Kind.POOL_FREE: _pool_free,
     Kind.GROW: _grow,
     Kind.DEVICE: _device,
+    Kind.FREE: _free,
 }
 
 

@@ -24,8 +24,9 @@ class AreaState:
 class PoolState:
     """``struct io_tlb_pool`` with its slots, one list per member of ``struct io_tlb_slot``.
 
+    Before 6.6 an allocator was its only pool: ``address`` is then that of its ``struct io_tlb_mem``.
     ``begin_ns``..``end_ns`` is when it was copied. ``list_``, ``orig_addr``, ``alloc_size`` and
-    ``pad_slots`` have ``nslabs`` entries (``pad_slots`` is all zero on kernels before 6.10).
+    ``pad_slots`` have ``nslabs`` entries (``pad_slots`` is all zero on kernels that have none).
     """
 
     address: int
@@ -47,7 +48,8 @@ class PoolState:
 class MemState:
     """``struct io_tlb_mem``: one allocator and its pools in search order (newest first).
 
-    The last three are -1 where this kernel does not keep them (no CONFIG_DEBUG_FS, not dynamic).
+    The last three are -1 where this kernel does not keep them: no CONFIG_DEBUG_FS, not dynamic, from before
+    6.6, or 7.3 booted without ``track_hiwater``.
     """
 
     address: int

@@ -22,28 +22,32 @@ _HEADER: Final = struct.Struct("<HBBIIIII")
 _TYPE: Final = struct.Struct("<III")
 _MEMBER: Final = struct.Struct("<III")
 
-_ARRAY, _STRUCT, _UNION, _FUNC, _FUNC_PROTO = 3, 4, 5, 12, 13
+_PTR, _ARRAY, _STRUCT, _UNION, _FUNC, _FUNC_PROTO = 2, 3, 4, 5, 12, 13
+_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG = 8, 9, 10, 11, 18
+_REFERENCES: Final = frozenset({_PTR, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
+"""Kinds of types that only lead to another one."""
+_LONGEST_REFERENCE: Final = 64
 
 # Bytes that follow the 12-byte head of a type: (fixed, per element of vlen), by BTF_KIND_*.
 _TAIL: Final[Mapping[int, tuple[int, int]]] = {
     1: (4, 0),  # INT
-    2: (0, 0),  # PTR
+    _PTR: (0, 0),
     _ARRAY: (12, 0),
     _STRUCT: (0, 12),
     _UNION: (0, 12),
     6: (0, 8),  # ENUM
     7: (0, 0),  # FWD
-    8: (0, 0),  # TYPEDEF
-    9: (0, 0),  # VOLATILE
-    10: (0, 0),  # CONST
-    11: (0, 0),  # RESTRICT
+    _TYPEDEF: (0, 0),
+    _VOLATILE: (0, 0),
+    _CONST: (0, 0),
+    _RESTRICT: (0, 0),
     _FUNC: (0, 0),
     _FUNC_PROTO: (0, 8),
     14: (4, 0),  # VAR
     15: (0, 12),  # DATASEC
     16: (0, 0),  # FLOAT
     17: (4, 0),  # DECL_TAG
-    18: (0, 0),  # TYPE_TAG
+    _TYPE_TAG: (0, 0),
     19: (0, 12),  # ENUM64
 }
 
@@ -62,7 +66,8 @@ class Btf:
 
     structs: Mapping[str, Struct]
     functions: Mapping[str, tuple[str, ...]]
-    """Function -> its parameters' names, in order."""
+    """Function -> its parameters in order, as a C prototype has them without their types: ``*dev``,
+    ``orig_addr``, ``**retpool``."""
 
     def offset(self, struct_name: str, member: str) -> int | None:
         """Byte offset of a member, or None where this kernel has no such member."""
@@ -106,6 +111,7 @@ def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> B
     found: dict[str, Struct] = {}
     found_functions: dict[str, int] = {}
     protos: dict[int, tuple[int, int]] = {}
+    references: dict[int, tuple[int, int]] = {}
     type_id, at, unpack = 0, 0, _TYPE.unpack_from
     while at < type_len:
         type_id += 1
@@ -118,10 +124,14 @@ def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> B
             found_functions[called[name_off]] = size_or_type
         elif kind == _FUNC_PROTO:
             protos[type_id] = (at + 12, vlen)
+        elif kind in _REFERENCES:
+            references[type_id] = (kind, size_or_type)
         fixed, each = _TAIL[kind]
         at += 12 + fixed + each * vlen
     parameters = {
-        name: _parameters(types, strings, *protos[proto]) for name, proto in found_functions.items() if proto in protos
+        name: _parameters(types, strings, references, *protos[proto])
+        for name, proto in found_functions.items()
+        if proto in protos
     }
     return Btf(found, parameters)
 
@@ -148,6 +158,19 @@ def _members(types: memoryview, strings: bytes, at: int, vlen: int, bitfields: b
     return members
 
 
-def _parameters(types: memoryview, strings: bytes, at: int, vlen: int) -> tuple[str, ...]:
+def _parameters(
+    types: memoryview, strings: bytes, references: Mapping[int, tuple[int, int]], at: int, vlen: int
+) -> tuple[str, ...]:
     pairs = struct.iter_unpack("<II", types[at : at + 8 * vlen])
-    return tuple(_string(strings, name_off) for name_off, _ in pairs)
+    return tuple("*" * _pointers(references, type_id) + _string(strings, name_off) for name_off, type_id in pairs)
+
+
+def _pointers(references: Mapping[int, tuple[int, int]], type_id: int) -> int:
+    """How many pointers lead from a type to what is no pointer."""
+    pointers = 0
+    for _ in range(_LONGEST_REFERENCE):
+        if type_id not in references:
+            return pointers
+        kind, type_id = references[type_id]
+        pointers += kind == _PTR
+    raise ValueError("a type leads back to itself")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,39 +12,86 @@ from swiotlb_top.kernel import btf, symbols
 from swiotlb_top.kernel.btf import Btf
 from swiotlb_top.kernel.symbols import Symbols
 
+_HOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
+    # what the tool calls it: the struct that has it, newest first; a kernel has the first one it knows
+    "mem": ("io_tlb_mem",),
+    "pool": ("io_tlb_pool", "io_tlb_mem"),  # of its own since 158dbe9c9a3d (6.6); before, the allocator was its pool
+    "area": ("io_tlb_area",),
+    "slot": ("io_tlb_slot",),
+    "device": ("device",),
+    "device_dma_parameters": ("device_dma_parameters",),
+    "device_driver": ("device_driver",),
+    "kobject": ("kobject",),
+}
+_SPELLINGS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
+    # a member that had another name: the names, newest first
+    ("pool", "free_head"): ("dyn_free", "rcu"),  # struct rcu_work by 7.3; struct rcu_head since 1aaa736815eb (6.6)
+}
 _ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "io_tlb_mem": ("defpool", "nslabs"),
-    "io_tlb_pool": ("start", "nslabs", "nareas", "area_nslabs", "areas", "slots"),
-    "io_tlb_area": ("used", "index"),
-    "io_tlb_slot": ("orig_addr", "alloc_size", "list"),
+    "mem": ("nslabs",),
+    "pool": ("start", "nslabs", "nareas", "area_nslabs", "areas", "slots"),
+    "area": ("used", "index"),
+    "slot": ("orig_addr", "alloc_size", "list"),
     "device": ("kobj", "driver", "dma_mask", "bus_dma_limit", "dma_parms", "dma_io_tlb_mem"),
     "device_dma_parameters": ("min_align_mask", "segment_boundary_mask"),
     "device_driver": ("name",),
     "kobject": ("name",),
 }
 _DYNAMIC: Final[Mapping[str, tuple[str, ...]]] = {
-    "io_tlb_mem": ("pools", "dyn_alloc", "can_grow", "phys_limit"),
-    "io_tlb_pool": ("node", "rcu", "transient"),
+    "mem": ("pools", "dyn_alloc", "can_grow", "phys_limit"),
+    "pool": ("node", "free_head", "transient"),
     "device": ("dma_io_tlb_pools",),
 }
-STRUCTS: Final = tuple(sorted(set(_ALWAYS) | set(_DYNAMIC)))
-_FEATURES: Final = (
-    # feature word, struct, member that shows it
-    ("dynamic", "io_tlb_mem", "pools"),  # CONFIG_SWIOTLB_DYNAMIC, 1aaa736815eb (6.6)
-    ("total_used", "io_tlb_mem", "total_used"),  # CONFIG_DEBUG_FS, 8b0977ecc8b3 (6.6)
-    ("transient_nslabs", "io_tlb_mem", "transient_nslabs"),  # 02e765697038 (6.8)
-    ("pad_slots", "io_tlb_slot", "pad_slots"),  # 26e9bd1b5ad5 (6.10)
-)
+STRUCTS: Final = tuple(sorted({struct for holders in _HOLDERS.values() for struct in holders}))
 
 FUNCTIONS: Final = (
     "swiotlb_find_slots",
     "swiotlb_tbl_map_single",
+    "swiotlb_map",
     "__swiotlb_tbl_unmap_single",
+    "swiotlb_tbl_unmap_single",
+    "swiotlb_free",
+    "swiotlb_free_from_pool",
     "swiotlb_alloc_pool",
     "add_mem_pool",
     "swiotlb_dyn_alloc",
     "swiotlb_dyn_free",
+    "swiotlb_dyn_free_work",
     "swiotlb_dev_init",
+    "device_initialize",
+)
+
+_Shown = Callable[[Btf, Symbols], bool]
+
+
+def _member(struct: str, member: str) -> _Shown:
+    return lambda types, names: types.offset(struct, member) is not None
+
+
+def _parameter(function: str, parameter: str) -> _Shown:
+    return lambda types, names: parameter in types.functions.get(function, ())
+
+
+def _function(*functions: str) -> _Shown:
+    return lambda types, names: any(names.exact(name) or names.suffixed(name) for name in functions)
+
+
+_FEATURES: Final[tuple[tuple[str, _Shown], ...]] = (
+    # feature word, what shows it; the commit and the mainline release that brought it
+    ("areas", _member("io_tlb_area", "used")),  # 20347fca71a3 (6.0)
+    ("pools", _member("io_tlb_pool", "start")),  # 158dbe9c9a3d (6.6)
+    ("dynamic", _member("io_tlb_mem", "pools")),  # CONFIG_SWIOTLB_DYNAMIC, 1aaa736815eb (6.6)
+    ("total_used", _member("io_tlb_mem", "total_used")),  # CONFIG_DEBUG_FS, 8b0977ecc8b3 (6.4)
+    ("transient_nslabs", _member("io_tlb_mem", "transient_nslabs")),  # 02e765697038 (6.8)
+    ("pad_slots", _member("io_tlb_slot", "pad_slots")),  # af133562d5af (6.9, 6.6.y)
+    ("alloc_size", _parameter("swiotlb_tbl_map_single", "alloc_size")),  # until 327e2c97c46e (6.10)
+    # Not in 6.18, but in 7.3:
+    ("attrs_pointer", _parameter("swiotlb_tbl_map_single", "*attrs")),
+    ("dyn_free_work", _member("io_tlb_pool", "dyn_free")),
+    ("cc_shared", _member("io_tlb_mem", "cc_shared")),
+    # Of these the compiler may inline all; 1aaa736815eb (6.6) until 55c543865b76 (6.8), and since.
+    ("pool_find_slots", _function("swiotlb_pool_find_slots", "swiotlb_area_find_slots")),
+    ("search_area", _function("swiotlb_search_area", "swiotlb_search_pool_area")),
 )
 
 
@@ -61,15 +108,31 @@ class Layout:
         """CONFIG_SWIOTLB_DYNAMIC: pools on a list, growth, transient pools."""
         return "dynamic" in self.features
 
-    def at(self, struct: str, member: str) -> int:
+    def offset(self, owner: str, member: str) -> int | None:
+        """Byte offset of a member of "mem", "pool", "area", "slot" ..., or None where this kernel has none."""
+        names = _SPELLINGS.get((owner, member), (member,))
+        found = (self.btf.offset(self._holder(owner), name) for name in names)
+        return next((at for at in found if at is not None), None)
+
+    def at(self, owner: str, member: str) -> int:
         """Byte offset of a member this kernel is known to have.
 
         :raises CannotError: it has not.
         """
-        offset = self.btf.offset(struct, member)
+        offset = self.offset(owner, member)
         if offset is None:
-            raise CannotError(f"this kernel's struct {struct} has no member {member!r}: it is not a swiotlb known here")
+            raise CannotError(
+                f"this kernel's struct {self._holder(owner)} has no member {member!r}: it is not a swiotlb known here"
+            )
         return offset
+
+    def size_bytes(self, owner: str) -> int:
+        """Size of the struct that holds "mem", "pool", "area", "slot" ..."""
+        return self.btf.structs[self._holder(owner)].size_bytes
+
+    def default_pool(self) -> int:
+        """Offset of the first pool in its allocator."""
+        return self.at("mem", "defpool") if "pools" in self.features else 0
 
     def default_mem(self) -> int:
         """Address of ``io_tlb_default_mem``.
@@ -85,19 +148,28 @@ class Layout:
         return address
 
     def defines(self) -> dict[str, int]:
-        """The offsets bpf/swiotlb_top.c is compiled with, ``O_struct_member`` each."""
-        return {
-            f"O_{struct}_{member}": self.at(struct, member)
+        """The offsets bpf/swiotlb_top.c is compiled with, ``O_owner_member`` each.
+
+        :raises CannotError: one is not there.
+        """
+        offsets = {
+            f"O_{owner}_{member}": self.at(owner, member)
             for table in ((_ALWAYS, _DYNAMIC) if self.dynamic else (_ALWAYS,))
-            for struct, members in table.items()
+            for owner, members in table.items()
             for member in members
         }
+        padded = {"PAD_SLOTS": 1} if "pad_slots" in self.features else {}
+        return offsets | {"O_mem_defpool": self.default_pool()} | padded
+
+    def _holder(self, owner: str) -> str:
+        holders = _HOLDERS[owner]
+        return next((struct for struct in holders if struct in self.btf.structs), holders[0])
 
 
 def load(types: Path = btf.VMLINUX, names: Path = symbols.KALLSYMS) -> Layout:
     """Learn a kernel's swiotlb from its BTF and kallsyms; this kernel's, unless told otherwise.
 
-    :raises CannotError: no BTF, no kallsyms, or a swiotlb with other structures than Linux 6.6's.
+    :raises CannotError: no BTF, no kallsyms, or a swiotlb from before areas (6.0), or with other structures.
     """
     layout = from_btf(btf.load(STRUCTS, FUNCTIONS, types), symbols.load(names))
     layout.defines()
@@ -108,5 +180,4 @@ def from_btf(types: Btf, names: Symbols) -> Layout:
     """Pure part of :func:`load`."""
     if "io_tlb_mem" not in types.structs:
         raise CannotError("this kernel has no swiotlb (CONFIG_SWIOTLB=n): there is nothing to watch")
-    features = tuple(word for word, struct, member in _FEATURES if types.offset(struct, member) is not None)
-    return Layout(types, names, features)
+    return Layout(types, names, tuple(word for word, shown in _FEATURES if shown(types, names)))

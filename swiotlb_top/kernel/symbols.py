@@ -14,7 +14,7 @@ KALLSYMS: Final = Path("/proc/kallsyms")
 
 _WANTED: Final = re.compile(
     r"^([0-9a-f]+) \w ([\w.]*swiotlb[\w.]*|add_mem_pool[\w.]*|io_tlb_default_mem|io_tlb_swiotlb_mem"
-    r"|default_nslabs|default_nareas)$",
+    r"|default_nslabs|default_nareas|track_hiwater_enabled|device_initialize)$",
     re.MULTILINE,
 )
 # What gcc appends to a function it cloned or changed: .isra.0, .constprop.0, .part.0, .cold.

@@ -8,13 +8,14 @@ lose a pairing), kprobes next, and what neither can see is derived from another 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
+from swiotlb_top.probes.hooks import HOOKS, LONG_FENTRY, Hook, Prototype
 
 
 class How(Enum):
@@ -26,76 +27,15 @@ class How(Enum):
     ABSENT = "absent"
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
-    """A logical hook. ``parameters`` are those the BPF program reads by position."""
-
-    name: str
-    symbol: str
-    parameters: tuple[str, ...]
-    dynamic_only: bool = False
-    result_only: bool = False
-    """Only the return value is read, so that a clone (``.isra.0``) serves as well."""
-    entry_only: bool = False
-    derived_from: str = ""
-    """How its facts are had where it cannot be probed; empty: they are lost."""
-    without: str = ""
-    """What is lost where it is absent."""
-
-    @property
-    def macro(self) -> str:
-        return f"HOOK_{self.name.upper()}"
-
-
-HOOKS: Final = (
-    Hook(
-        "find_slots",
-        "swiotlb_find_slots",
-        ("dev", "orig_addr", "alloc_size", "alloc_align_mask", "retpool"),
-        derived_from="map",
-    ),
-    Hook(
-        "map",
-        "swiotlb_tbl_map_single",
-        ("dev", "orig_addr", "mapping_size", "alloc_align_mask", "dir", "attrs"),
-        derived_from="find_slots",
-    ),
-    Hook(
-        "unmap",
-        "__swiotlb_tbl_unmap_single",
-        ("dev", "tlb_addr", "mapping_size", "dir", "attrs", "pool"),
-    ),
-    Hook("grow", "swiotlb_dyn_alloc", ("work",), dynamic_only=True, without="growth is not seen"),
-    Hook(
-        "alloc_pool",
-        "swiotlb_alloc_pool",
-        ("dev", "minslabs", "nslabs", "nareas", "phys_limit", "gfp"),
-        dynamic_only=True,
-        result_only=True,
-        without="transient pools are not seen before their first mapping",
-    ),
-    Hook("add_pool", "add_mem_pool", ("mem", "pool"), dynamic_only=True, derived_from="grow"),
-    Hook(
-        "free_pool",
-        "swiotlb_dyn_free",
-        ("rcu",),
-        dynamic_only=True,
-        entry_only=True,
-        without="when a transient pool's memory goes back is not seen",
-    ),
-    Hook(
-        "device_init",
-        "swiotlb_dev_init",
-        ("dev",),
-        entry_only=True,
-        without="a device plugged in where another was may inherit its totals",
-    ),
-)
+_IN_REGISTERS: Final = 6
+"""Parameters that any kernel's trampolines pass on, and that any kprobe sees."""
 _NOTHING: Final[Mapping[tuple[str, How], str]] = MappingProxyType({})
 _COUNTING: Final = ("find_slots", "map", "unmap")
 # trace_call_bpf() runs no program where one of a kprobe runs already on this CPU.
 _LOSSY: Final = "by kprobes, of which the kernel skips some in interrupts; those are counted as lost events"
 _NECESSARY: Final = (("find_slots", "map"), ("unmap",))
+_PROBES: Final = (How.FENTRY, How.KPROBE)
+"""Best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +45,7 @@ class Attachment:
     hook: Hook
     how: How
     symbol: str = ""
+    prototype: Prototype | None = None
     refusal: str = ""
     """Why the kernel turned a better way down."""
 
@@ -112,6 +53,19 @@ class Attachment:
     def remembers_entry(self) -> bool:
         """Whether its entry is probed only to know when the call began."""
         return not self.hook.entry_only and not self.hook.result_only
+
+    def defines(self) -> dict[str, str]:
+        """The symbol, how it is probed, and where in its arguments lies what is read (-1: nowhere)."""
+        if self.prototype is None:
+            return {}
+        name, places = self.hook.name.upper(), self.prototype.places()
+        defined = {self.hook.macro: self.symbol, f"{self.hook.macro}_{self.how.name}": "1"}
+        defined |= {f"{name}_{word}": str(places.get(word, -1)) for word in self.hook.reads}
+        if "attrs" in self.prototype.pointers():
+            defined[f"{name}_attrs_POINTER"] = "1"
+        if self.how is How.FENTRY and not self.hook.entry_only:
+            defined[f"{name}_RESULT"] = str(len(self.prototype.parameters))
+        return defined
 
     def __str__(self) -> str:
         return f"{self._place()} (refused: {self.refusal})" if self.refusal else self._place()
@@ -136,7 +90,7 @@ class Plan:
 
     def probed(self) -> Iterator[Attachment]:
         """The hooks that get a program of their own."""
-        return (a for a in self.attachments if a.how in (How.FENTRY, How.KPROBE))
+        return (a for a in self.attachments if a.how in _PROBES)
 
     def how(self, name: str) -> How:
         return next(a.how for a in self.attachments if a.hook.name == name)
@@ -157,37 +111,48 @@ class Plan:
         """What bpf/attach.h is compiled with."""
         defined: dict[str, str] = {"DYNAMIC": "1"} if self.dynamic else {}
         for attached in self.probed():
-            defined[attached.hook.macro] = attached.symbol
-            defined[f"{attached.hook.macro}_{attached.how.name}"] = "1"
-            if attached.how is How.KPROBE:
-                defined["ANY_KPROBE"] = "1"
+            defined |= attached.defines()
+        by_kprobe = [attached for attached in self.probed() if attached.how is How.KPROBE]
+        if by_kprobe:
+            read = [len(a.prototype.parameters) for a in by_kprobe if a.prototype and a.hook.reads]
+            defined |= {"ANY_KPROBE": "1", "ARGUMENTS": str(max([_IN_REGISTERS, *read]))}
         return defined
 
 
 def make(
-    layout: Layout, *, kprobes: bool, refused: Mapping[tuple[str, How], str] = _NOTHING, prefer: How = How.FENTRY
+    layout: Layout,
+    *,
+    kprobes: bool,
+    refused: Mapping[tuple[str, How], str] = _NOTHING,
+    prefer: How = How.FENTRY,
+    direct_only: bool = True,
 ) -> Plan:
     """Plan for this kernel.
 
-    :param kprobes: whether CONFIG_KPROBES is there.
+    :param kprobes: whether there are kprobes, and what they miss is counted.
     :param refused: what was tried and turned down by the kernel: (hook, how) -> why.
     :param prefer: :attr:`How.KPROBE` to try kprobes before fentry, where one distrusts the other.
+    :param direct_only: whether all mappings come by ``swiotlb_map()``: no IOMMU's and no Xen's do.
     :raises CannotError: a necessary hook has no candidate; names it.
     """
     placed: dict[str, Attachment] = {}
-    for hook in HOOKS:
-        if hook.dynamic_only and not layout.dynamic:
-            continue
-        ways = {How.FENTRY: _fentry(hook, layout), How.KPROBE: _kprobe(hook, layout) if kprobes else None}
-        order = sorted(ways, key=lambda way: way is not prefer)
-        for way in order:
-            symbol = ways[way]
-            if symbol and (hook.name, way) not in refused:
-                placed[hook.name] = Attachment(hook, way, symbol, _refusal(hook.name, refused))
-                break
+    hooks = [hook for hook in HOOKS if layout.dynamic or not hook.dynamic_only]
+    for hook in hooks:
+        refusal = _refusal(hook.name, refused)
+        candidates = [
+            found
+            for how in sorted(_PROBES, key=lambda how: how is not prefer)
+            if (hook.name, how) not in refused
+            for found in _candidates(hook, how, layout, kprobes=kprobes, direct_only=direct_only)
+        ]
+        if candidates:
+            placed[hook.name] = replace(candidates[0], refusal=refusal)
     _need(placed, refused)
     _one_eye_on_mappings(placed)
-    hooks = (hook for hook in HOOKS if layout.dynamic or not hook.dynamic_only)
+    for hook in hooks:
+        if hook.beside and hook.beside not in placed:
+            placed.pop(hook.name, None)
+    hooks = [hook for hook in hooks if not hook.beside or hook.name in placed]
     return Plan(tuple(_or_derived(hook, placed, _refusal(hook.name, refused)) for hook in hooks), layout.dynamic)
 
 
@@ -195,34 +160,47 @@ def _refusal(hook: str, refused: Mapping[tuple[str, How], str]) -> str:
     return "; ".join(f"{how.value}: {why}" for (name, how), why in refused.items() if name == hook)
 
 
-def _fentry(hook: Hook, layout: Layout) -> str | None:
-    found = layout.symbols.exact(hook.symbol) and layout.btf.functions.get(hook.symbol) == hook.parameters
-    return hook.symbol if found else None
+def _candidates(hook: Hook, how: How, layout: Layout, *, kprobes: bool, direct_only: bool) -> Iterator[Attachment]:
+    """Where a hook can be probed in one way, best first."""
+    if how is How.KPROBE and not kprobes:
+        return
+    for prototype in hook.prototypes:
+        if prototype.stands_in_before and (not direct_only or prototype.stands_in_before in layout.features):
+            continue
+        symbol = _fentry(prototype, layout) if how is How.FENTRY else _kprobe(hook, prototype, layout)
+        if symbol:
+            yield Attachment(hook, how, symbol, prototype)
 
 
-def _kprobe(hook: Hook, layout: Layout) -> str | None:
-    if layout.symbols.exact(hook.symbol):
-        known = layout.btf.functions.get(hook.symbol)
-        return hook.symbol if known is None or known == hook.parameters else None
+def _fentry(prototype: Prototype, layout: Layout) -> str | None:
+    found = layout.symbols.exact(prototype.symbol)
+    same = layout.btf.functions.get(prototype.symbol) == prototype.parameters
+    reached = len(prototype.parameters) <= _IN_REGISTERS or LONG_FENTRY in layout.features
+    return prototype.symbol if found and same and reached else None
+
+
+def _kprobe(hook: Hook, prototype: Prototype, layout: Layout) -> str | None:
+    if layout.symbols.exact(prototype.symbol):
+        known = layout.btf.functions.get(prototype.symbol)
+        return prototype.symbol if known is None or known == prototype.parameters else None
     # A clone's arguments are not where the prototype says; its result is.
-    return layout.symbols.suffixed(hook.symbol) if hook.result_only else None
+    return layout.symbols.suffixed(prototype.symbol) if hook.result_only else None
 
 
 def _need(placed: Mapping[str, Attachment], refused: Mapping[tuple[str, How], str]) -> None:
     by_name = {hook.name: hook for hook in HOOKS}
     for alternatives in _NECESSARY:
         if not any(name in placed for name in alternatives):
-            names = " or ".join(by_name[name].symbol for name in alternatives)
+            names = " or ".join(by_name[name].symbols[0] for name in alternatives)
             tried = [f"{how.value}: {why}" for (hook, how), why in refused.items() if hook in alternatives]
-            reason = "; ".join(tried) or "inlined, of another shape, or without tracing"
+            reason = "; ".join(tried) or "inlined, of another shape, or without tracing that tells what it misses"
             raise CannotError(f"this kernel lets nothing attach to {names} ({reason}): mappings cannot be watched")
 
 
 def _one_eye_on_mappings(placed: dict[str, Attachment]) -> None:
     """find_slots says all that map says, nearer to the lock: with it, map would only cost."""
-    rank = {How.FENTRY: 0, How.KPROBE: 1}
     if "find_slots" in placed and "map" in placed:
-        better = rank[placed["map"].how] < rank[placed["find_slots"].how]
+        better = _PROBES.index(placed["map"].how) < _PROBES.index(placed["find_slots"].how)
         del placed["find_slots" if better else "map"]
 
 

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
-from swiotlb_top.probes.program import BODY_BYTES, HEAD_BYTES, Program, Window
+from swiotlb_top.probes.loader import BODY_BYTES, HEAD_BYTES
+from swiotlb_top.probes.program import Program, Window
 from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
 
 _LONGEST_NAME_BYTES: Final = 64
@@ -27,40 +28,40 @@ class Reader:
         :raises CannotError: memory there cannot be read, or it is no allocator.
         """
         layout = self._layout
-        raw = self._need(address, layout.btf.structs["io_tlb_mem"].size_bytes, "struct io_tlb_mem").head
-        pools = self._listed_pools(address, raw) if layout.dynamic else [address + layout.at("io_tlb_mem", "defpool")]
-        dynamic = layout.dynamic
+        raw = self._need(address, "mem")
+        pools = self._listed_pools(address, raw) if layout.dynamic else [address + layout.default_pool()]
+        dynamic, kept = layout.dynamic, self._keeps_total_used()
         return MemState(
             address=address,
-            nslabs=self._u64(raw, "io_tlb_mem", "nslabs", 0),
-            can_grow=bool(dynamic and raw[layout.at("io_tlb_mem", "can_grow")]),
+            nslabs=self._u64(raw, "mem", "nslabs", 0),
+            can_grow=bool(dynamic and raw[layout.at("mem", "can_grow")]),
             dynamic=dynamic,
             default_nslabs=self._variable("default_nslabs"),
             default_nareas=self._variable("default_nareas"),
-            phys_limit=self._u64(raw, "io_tlb_mem", "phys_limit", 0),
+            phys_limit=self._u64(raw, "mem", "phys_limit", 0),
             pools=tuple(self.pool(pool, slots=slots) for pool in pools),
-            total_used=self._u64(raw, "io_tlb_mem", "total_used", -1),
-            used_hiwater=self._u64(raw, "io_tlb_mem", "used_hiwater", -1),
-            transient_nslabs=self._u64(raw, "io_tlb_mem", "transient_nslabs", -1),
+            total_used=self._u64(raw, "mem", "total_used", -1) if kept else -1,
+            used_hiwater=self._u64(raw, "mem", "used_hiwater", -1) if kept else -1,
+            transient_nslabs=self._u64(raw, "mem", "transient_nslabs", -1),
         )
 
     def pool(self, address: int, *, slots: bool = True) -> PoolState:
         """Read one pool, its areas and (``slots``) its slots, copied together where they fit."""
         layout = self._layout
-        raw = self._need(address, layout.btf.structs["io_tlb_pool"].size_bytes, "struct io_tlb_pool").head
-        nslabs = self._u64(raw, "io_tlb_pool", "nslabs", 0)
+        raw = self._need(address, "pool")
+        nslabs = self._u64(raw, "pool", "nslabs", 0)
         nareas, area_nslabs = self._u32(raw, "nareas"), self._u32(raw, "area_nslabs")
-        areas_at = self._u64(raw, "io_tlb_pool", "areas", 0)
-        slots_at = self._u64(raw, "io_tlb_pool", "slots", 0)
+        areas_at = self._u64(raw, "pool", "areas", 0)
+        slots_at = self._u64(raw, "pool", "slots", 0)
         windows = self._areas_and_slots(areas_at, nareas, slots_at, nslabs if slots else 0)
         areas = b"".join(window.head for window in windows)
         return PoolState(
             address=address,
-            start=self._u64(raw, "io_tlb_pool", "start", 0),
+            start=self._u64(raw, "pool", "start", 0),
             nslabs=nslabs,
             nareas=nareas,
             area_nslabs=area_nslabs,
-            transient=bool(layout.dynamic and raw[layout.at("io_tlb_pool", "transient")]),
+            transient=bool(layout.dynamic and raw[layout.at("pool", "transient")]),
             begin_ns=windows[0].begin_ns,
             end_ns=windows[-1].end_ns,
             areas=self._areas(areas, nareas),
@@ -77,9 +78,9 @@ class Reader:
 
     def _listed_pools(self, mem: int, raw: bytes) -> list[int]:
         """``mem->pools``: newest first, as ``list_add_rcu()`` leaves them."""
-        head = mem + self._layout.at("io_tlb_mem", "pools")
-        node_at = self._layout.at("io_tlb_pool", "node")
-        node = self._u64(raw, "io_tlb_mem", "pools", 0)
+        head = mem + self._layout.at("mem", "pools")
+        node_at = self._layout.at("pool", "node")
+        node = self._u64(raw, "mem", "pools", 0)
         pools: list[int] = []
         while node not in (head, 0) and len(pools) < _MAX_POOLS:
             pools.append(node - node_at)
@@ -87,8 +88,8 @@ class Reader:
         return pools
 
     def _areas_and_slots(self, areas: int, nareas: int, slots: int, nslabs: int) -> list[Window]:
-        area_bytes = self._layout.btf.structs["io_tlb_area"].size_bytes * nareas
-        slot_bytes = self._layout.btf.structs["io_tlb_slot"].size_bytes * nslabs
+        area_bytes = self._layout.size_bytes("area") * nareas
+        slot_bytes = self._layout.size_bytes("slot") * nslabs
         windows: list[Window] = []
         done = 0
         while True:
@@ -103,8 +104,8 @@ class Reader:
             done += 1
 
     def _areas(self, raw: bytes, nareas: int) -> tuple[AreaState, ...]:
-        size = self._layout.btf.structs["io_tlb_area"].size_bytes
-        used, index = self._layout.at("io_tlb_area", "used"), self._layout.at("io_tlb_area", "index")
+        size = self._layout.size_bytes("area")
+        used, index = self._layout.at("area", "used"), self._layout.at("area", "index")
         return tuple(
             AreaState(
                 struct.unpack_from("<Q", raw, i * size + used)[0], struct.unpack_from("<I", raw, i * size + index)[0]
@@ -114,11 +115,11 @@ class Reader:
 
     def _slots(self, raw: bytes) -> dict[str, tuple[int, ...]]:
         """The slots' members as columns, sliced out of the array with one stride each."""
-        size = self._layout.btf.structs["io_tlb_slot"].size_bytes
+        size = self._layout.size_bytes("slot")
         whole = raw[: len(raw) - len(raw) % size]
 
         def column(member: str, code: Literal["H", "I", "Q"]) -> tuple[int, ...]:
-            at = self._layout.btf.offset("io_tlb_slot", member)
+            at = self._layout.offset("slot", member)
             width = struct.calcsize(code)
             if at is None:
                 return (0,) * (len(whole) // size)
@@ -133,14 +134,19 @@ class Reader:
 
     def _list_is_short(self) -> bool:
         """``list`` shrank from unsigned int to unsigned short to make room for ``pad_slots``
-        (26e9bd1b5ad5, 6.10); where there is no pad_slots it is an int."""
-        return self._layout.btf.offset("io_tlb_slot", "pad_slots") is not None
+        (af133562d5af, 6.9); where there is no pad_slots it is an int."""
+        return self._layout.offset("slot", "pad_slots") is not None
 
-    def _need(self, address: int, size_bytes: int, what: str) -> Window:
-        window = self._program.read(address, size_bytes)
+    def _keeps_total_used(self) -> bool:
+        """By 7.3 only with ``swiotlb=...,track_hiwater`` at boot; before, wherever it has the counters."""
+        address = self._layout.symbols.address("track_hiwater_enabled")
+        return not address or bool(self._pointer(address) & 0xFF)
+
+    def _need(self, address: int, owner: str) -> bytes:
+        window = self._program.read(address, self._layout.size_bytes(owner))
         if window is None:
-            raise CannotError(f"{what} at {address:#x} cannot be read")
-        return window
+            raise CannotError(f"the struct of a swiotlb {owner} at {address:#x} cannot be read")
+        return window.head
 
     def _pointer(self, address: int) -> int:
         window = self._program.read(address, 8)
@@ -157,9 +163,9 @@ class Reader:
         address = self._layout.symbols.address(name)
         return self._pointer(address) if address else 0
 
-    def _u64(self, raw: bytes, struct_name: str, member: str, missing: int) -> int:
-        at = self._layout.btf.offset(struct_name, member)
+    def _u64(self, raw: bytes, owner: str, member: str, missing: int) -> int:
+        at = self._layout.offset(owner, member)
         return missing if at is None else int(struct.unpack_from("<Q", raw, at)[0])
 
     def _u32(self, raw: bytes, member: str) -> int:
-        return int(struct.unpack_from("<I", raw, self._layout.at("io_tlb_pool", member))[0])
+        return int(struct.unpack_from("<I", raw, self._layout.at("pool", member))[0])

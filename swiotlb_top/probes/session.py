@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,13 +15,15 @@ from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel.privileges import missing_capabilities
+from swiotlb_top.probes.loader import RING_BYTES
 from swiotlb_top.probes.plan import How
-from swiotlb_top.probes.program import RING_BYTES, Mode, Program
+from swiotlb_top.probes.program import Mode, Program
 from swiotlb_top.probes.reader import Reader
 from swiotlb_top.state import DeviceName, KernelInfo, MemState, PoolState
 
+_DURATION_AT: Final = 8
 _KIND_AT: Final = 14
-_SETTLE_ROUNDS: Final = 20
+_SETTLE_ROUNDS: Final = 5
 _IN_FLIGHT_S: Final = 0.002
 """How long an operation that overlapped a copy may take to show up in the ring."""
 
@@ -72,26 +74,26 @@ class Session:
         return self.program.ring.drain()
 
     def settle(self) -> tuple[MemState, bytes, bytes]:
-        """Read the state so that each pool's copy overlaps no operation on it.
+        """Read the state so that each pool's copy overlaps no operation on it, if that can be had.
 
         Returns the state, the records from before it, and those from its beginning on (with all
-        that introduce a device).  Pools that an operation touched
-        while they were copied are copied again; where traffic leaves no quiet moment after
-        twenty tries, the state comes back with ``settled=False``.
+        that introduce a device).  Pools that an operation touched while they were copied are copied
+        again; where traffic leaves no quiet moment after a few tries, the state comes back with
+        ``settled=False``: what overlapped a copy is, or will be, among the records.
         """
         seen = self.drain()
         state = self._reader.mem(self._mem)
         for _ in range(_SETTLE_ROUNDS):
             time.sleep(_IN_FLIGHT_S)
-            seen += self.drain()
-            dirty = _touched(state.pools, seen)
-            if _grew(state, seen):
+            came = self.drain()
+            seen += came
+            if _grew(state, came):
                 state = self._reader.mem(self._mem)
-            elif dirty:
+            elif dirty := _touched(state.pools, came):
                 state = self._again(state, dirty)
             else:
-                return (state, *_split(seen, min(pool.begin_ns for pool in state.pools)))
-        return (replace(state, settled=False), *_split(seen, now_ns()))
+                return (state, *_split(seen, _begin_ns(state)))
+        return (replace(state, settled=False), *_split(seen, _begin_ns(state)))
 
     def device_name(self, dev: int) -> DeviceName:
         """Who a device is."""
@@ -99,12 +101,9 @@ class Session:
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         """Names of the devices that show themselves in these records."""
-        kinds = records[_KIND_AT :: events.RECORD.size]
-        at = kinds.find(events.Kind.DEVICE)
-        while at >= 0:
-            one = records[at * events.RECORD.size : (at + 1) * events.RECORD.size]
-            yield from (self._reader.device_name(e.dev) for e in events.decode(one) if isinstance(e, events.Device))
-            at = kinds.find(events.Kind.DEVICE, at + 1)
+        for event in events.decode(_these(records, _places_of(records, events.Kind.DEVICE))):
+            if isinstance(event, events.Device):
+                yield self._reader.device_name(event.dev)
 
     def _again(self, state: MemState, dirty: set[int]) -> MemState:
         pools = tuple(self._reader.pool(p.address) if p.address in dirty else p for p in state.pools)
@@ -116,13 +115,18 @@ def now_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
+def _begin_ns(state: MemState) -> int:
+    """When the first pool's copy began."""
+    return min((pool.begin_ns for pool in state.pools), default=0)
+
+
 def _touched(pools: tuple[PoolState, ...], records: bytes) -> set[int]:
     """Pools that an operation took slots of, or gave slots back to, while they were copied."""
     dirty = set()
-    for event in events.decode(records):
-        if isinstance(event, Find | Unmap):
+    for event in events.decode(_these(records, _under_way(records, pools))):
+        if isinstance(event, Find | Unmap) and event.pool:
             hit = [pool for pool in pools if pool.address == event.pool]
-        elif isinstance(event, Map):
+        elif isinstance(event, Map | Unmap):
             hit = [pool for pool in pools if pool.start <= event.tlb_addr < pool.start + pool.nslabs * 2048]
         else:
             continue
@@ -133,18 +137,48 @@ def _touched(pools: tuple[PoolState, ...], records: bytes) -> set[int]:
 def _grew(state: MemState, records: bytes) -> bool:
     """Whether the allocator's list of pools has changed since it was read."""
     known = {pool.address for pool in state.pools}
+    grown = (place for kind in (events.Kind.POOL_ADD, events.Kind.GROW) for place in _places_of(records, kind))
     return any(
         isinstance(event, events.PoolAdd | events.Grow) and event.pool and event.pool not in known
-        for event in events.decode(records)
+        for event in events.decode(_these(records, grown))
     )
 
 
 def _split(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
     """What was over before ``begin_ns``, and the rest with all that introduces a device."""
+    devices = set(_places_of(records, events.Kind.DEVICE))
+    earlier: list[int] = []
+    later: list[int] = []
+    for at, exit_ns in enumerate(_exits_ns(records)):
+        (later if exit_ns >= begin_ns or at in devices else earlier).append(at)
+    return _these(records, earlier), _these(records, later)
+
+
+# A busy kernel writes records faster than Python decodes them: those that matter are picked first.
+
+
+def _exits_ns(records: bytes) -> list[int]:
+    return memoryview(records).cast("Q")[:: events.RECORD.size // 8].tolist()
+
+
+def _places_of(records: bytes, kind: events.Kind) -> Iterator[int]:
+    kinds = records[_KIND_AT :: events.RECORD.size]
+    at = kinds.find(kind)
+    while at >= 0:
+        yield at
+        at = kinds.find(kind, at + 1)
+
+
+def _under_way(records: bytes, pools: tuple[PoolState, ...]) -> Iterator[int]:
+    """Places of the calls that may overlap a copy of a pool."""
+    begin_ns = min((pool.begin_ns for pool in pools), default=0)
+    end_ns = max((pool.end_ns for pool in pools), default=0)
+    durations_ns = memoryview(records).cast("I")[_DURATION_AT // 4 :: events.RECORD.size // 4].tolist()
+    for at, exit_ns in enumerate(_exits_ns(records)):
+        if exit_ns >= begin_ns and exit_ns - durations_ns[at] <= end_ns:
+            yield at
+
+
+def _these(records: bytes, places: Iterable[int]) -> bytes:
     size = events.RECORD.size
-    parts: tuple[list[bytes], list[bytes]] = ([], [])
-    for at in range(0, len(records), size):
-        one = records[at : at + size]
-        later = int.from_bytes(one[:8], "little") >= begin_ns or one[_KIND_AT] == events.Kind.DEVICE
-        parts[later].append(one)
-    return b"".join(parts[0]), b"".join(parts[1])
+    return b"".join([records[at * size : at * size + size] for at in places])

@@ -6,6 +6,11 @@ Each directory holds ``btf``, made by ``trim_btf.py``, and ``kallsyms``, the lin
     Linux 6.12 as the lab builds it: CONFIG_SWIOTLB_DYNAMIC, ``swiotlb_find_slots`` out of line.
 ``debian``
     Debian's 6.12: one static pool, ``swiotlb_find_slots`` inlined.
+``debian-6.1``
+    Debian's 6.1: from before ``struct io_tlb_pool``; ``swiotlb_tbl_map_single`` has seven parameters.
+``debian-7.3``
+    Debian's 7.3: as its 6.12, but ``attrs`` is a pointer. Not among the lab's kernels, for it is of a later
+    Debian's backports: its packages were unpacked, and booted with the modules that the lab loads of ``debian``.
 ``micro-vm``
     A cloud provider's 6.18: no kprobes, no debugfs.
 """
@@ -18,7 +23,7 @@ from typing import Final
 from swiotlb_top.kernel import layout
 from swiotlb_top.kernel.layout import Layout
 
-KERNELS: Final = ("dynamic", "debian", "micro-vm")
+KERNELS: Final = ("dynamic", "debian", "debian-6.1", "debian-7.3", "micro-vm")
 
 
 def btf_of(kernel: str) -> Path:

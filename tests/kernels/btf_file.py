@@ -8,7 +8,7 @@ from typing import Final
 
 MAGIC: Final = 0xEB9F
 HEADER: Final = struct.Struct("<HBBIIIII")
-INT, STRUCT, FUNC, FUNC_PROTO = 1, 4, 12, 13
+INT, PTR, STRUCT, FUNC, FUNC_PROTO = 1, 2, 4, 12, 13
 _HAS_BITFIELDS: Final = 1 << 31
 
 
@@ -33,10 +33,17 @@ class BtfFile:
         return self._add(info, name, size_bytes, tail)
 
     def function(self, name: str, parameters: Sequence[str]) -> int:
-        """Add a function and the prototype it points to."""
-        tail = b"".join(struct.pack("<II", self._string(parameter), self.stand_in) for parameter in parameters)
+        """Add a function and the prototype it points to; a parameter's leading stars are its pointers."""
+        types = [self._pointed(parameter.count("*")) for parameter in parameters]
+        names = [self._string(parameter.lstrip("*")) for parameter in parameters]
+        tail = b"".join(struct.pack("<II", *pair) for pair in zip(names, types, strict=True))
         prototype = self.add(FUNC_PROTO, vlen=len(parameters), tail=tail)
         return self.add(FUNC, name=name, size_or_type=prototype)
+
+    def _pointed(self, pointers: int) -> int:
+        if not pointers:
+            return self.stand_in
+        return self.add(PTR, size_or_type=self._pointed(pointers - 1))
 
     def to_bytes(self) -> bytes:
         """The whole file."""

@@ -4,11 +4,14 @@
 
 The symbols beside it come from the same kernel:
 
-    grep -E ' (__pfx_)?(_*swiotlb_[a-z_]*|add_mem_pool|io_tlb_default_mem|default_(nslabs|nareas))(\\.[a-z0-9.]+)?$' \\
-        /proc/kallsyms >tests/kernels/NAME/kallsyms
+    names='_*swiotlb_[a-z_]*|add_mem_pool|io_tlb_default_mem|default_n(slabs|areas)|track_hiwater_enabled'
+    grep -E " (__pfx_)?($names|device_initialize)(\\.[a-z0-9.]+)?$" /proc/kallsyms >tests/kernels/NAME/kallsyms
 
-Members keep their names and offsets, functions their parameters' names; every type becomes a one-byte
-integer. The input is read here without the tool's parser, so that the parser's errors are not recorded.
+A kernel that does not run here gives both in the lab; one that is only a package has its BTF in its bzImage:
+unpacked (scripts/extract-vmlinux of the kernel's sources), it is the section .BTF.
+
+Members keep their names and offsets, functions their parameters' names and pointers; every type becomes a
+one-byte integer. The input is read here without the tool's parser, so that the parser's errors are not recorded.
 """
 
 from __future__ import annotations
@@ -20,9 +23,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from swiotlb_top.kernel.layout import FUNCTIONS, STRUCTS
-from tests.kernels.btf_file import FUNC, FUNC_PROTO, HEADER, STRUCT, BtfFile
+from tests.kernels.btf_file import FUNC, FUNC_PROTO, HEADER, PTR, STRUCT, BtfFile
 
 _FIXED_TAIL_BYTES: Final = {1: 4, 3: 12, 14: 4, 17: 4}
+_LEADS_ON: Final = {PTR, 8, 9, 10, 11, 18}
 _ELEMENT_BYTES: Final = {STRUCT: 12, 5: 12, 6: 8, FUNC_PROTO: 8, 15: 12, 19: 12}
 
 
@@ -32,7 +36,7 @@ class _Type(NamedTuple):
     bitfields: bool
     size_or_type: int
     elements: tuple[tuple[str, int], ...]
-    """(member, offset in bits) of a struct, (parameter, 0) of a prototype; nothing for other kinds."""
+    """(member, offset in bits) of a struct, (parameter, type) of a prototype; nothing for other kinds."""
 
 
 def _types(raw: bytes) -> Iterator[_Type]:
@@ -54,7 +58,7 @@ def _types(raw: bytes) -> Iterator[_Type]:
         if kind == STRUCT:
             elements = [(string(member), bits) for member, _, bits in struct.iter_unpack("<III", raw[tail:at])]
         elif kind == FUNC_PROTO:
-            elements = [(string(parameter), 0) for parameter, _ in struct.iter_unpack("<II", raw[tail:at])]
+            elements = [(string(parameter), of) for parameter, of in struct.iter_unpack("<II", raw[tail:at])]
         yield _Type(string(name), kind, bool(info >> 31), size_or_type, tuple(elements))
 
 
@@ -66,8 +70,16 @@ def trim(raw: bytes) -> bytes:
         if one.kind == STRUCT and one.name in STRUCTS:
             kept.struct(one.name, one.size_or_type, one.elements, bitfields=one.bitfields)
         elif one.kind == FUNC and one.name in FUNCTIONS:
-            kept.function(one.name, [parameter for parameter, _ in types[one.size_or_type - 1].elements])
+            prototype = types[one.size_or_type - 1].elements
+            kept.function(one.name, ["*" * _pointers(types, of) + parameter for parameter, of in prototype])
     return kept.to_bytes()
+
+
+def _pointers(types: list[_Type], number: int) -> int:
+    if number == 0 or types[number - 1].kind not in _LEADS_ON:
+        return 0
+    one = types[number - 1]
+    return (one.kind == PTR) + _pointers(types, one.size_or_type)
 
 
 if __name__ == "__main__":

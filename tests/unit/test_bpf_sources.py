@@ -19,9 +19,10 @@ from swiotlb_top.kernel.btf import Btf
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import plan
-from swiotlb_top.probes.plan import HOOKS, How, Plan
-from swiotlb_top.probes.program import compiler_flags
-from tests.kernels import layout_of
+from swiotlb_top.probes.hooks import HOOKS
+from swiotlb_top.probes.loader import compiler_flags
+from swiotlb_top.probes.plan import How, Plan
+from tests.kernels import KERNELS, layout_of
 
 bcc: Any = pytest.importorskip("bcc", reason="bcc, the distribution's python3-bpfcc, is not installed")
 
@@ -38,10 +39,11 @@ class Unattached(bcc.BPF):  # type: ignore[misc]
         pass
 
 
-def everything_out_of_line() -> Layout:
-    """A dynamic kernel whose compiler inlined none of the functions, so that every hook has all its candidates."""
-    whole = layout_of("dynamic")
-    functions = {hook.symbol: hook.parameters for hook in HOOKS}
+def everything_out_of_line(whole: Layout, *, newest: bool) -> Layout:
+    """That kernel, had its compiler inlined nothing: each hook's newest function, or its oldest, but no stand-in."""
+    own = [[prototype for prototype in hook.prototypes if not prototype.stands_in_before] for hook in HOOKS]
+    chosen = [prototypes[0 if newest else -1] for prototypes in own]
+    functions = {prototype.symbol: prototype.parameters for prototype in chosen}
     return replace(whole, btf=Btf(whole.btf.structs, functions), symbols=Symbols(dict.fromkeys(functions, 1)))
 
 
@@ -76,7 +78,7 @@ def test_c_is_formatted(path: Path) -> None:
 
 
 @pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE], ids=lambda how: how.value)
-@pytest.mark.parametrize("kernel", ["dynamic", "debian", "micro-vm"])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_it_compiles_for_the_plan_of_every_recorded_kernel(
     kernel: str, prefer: How, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,20 +89,34 @@ def test_it_compiles_for_the_plan_of_every_recorded_kernel(
 
 @pytest.mark.parametrize("mappings_by", ["find_slots", "map"])
 @pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE], ids=lambda how: how.value)
-def test_it_compiles_with_every_hook_probed(prefer: How, mappings_by: str, capfd: pytest.CaptureFixture[str]) -> None:
-    layout = everything_out_of_line()
+@pytest.mark.parametrize("newest", [True, False], ids=["newest", "oldest"])
+def test_it_compiles_with_every_hook_probed(
+    prefer: How, mappings_by: str, newest: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    layout = everything_out_of_line(layout_of("dynamic"), newest=newest)
     refused = {("find_slots", how): "not this time" for how in How} if mappings_by == "map" else {}
     made = plan.make(layout, kprobes=True, prefer=prefer, refused=refused)
     probed = {attached.hook.name for attached in made.probed()}
-    assert probed == {hook.name for hook in HOOKS} - ({"find_slots", "map"} - {mappings_by})
+    beside_find_slots = {hook.name for hook in HOOKS if hook.beside}
+    unseen = {"map"} if mappings_by == "find_slots" else {"find_slots"} | beside_find_slots
+    assert probed == {hook.name for hook in HOOKS} - unseen
+    assert diagnostics(flags_of(layout, made), capfd) == []
+
+
+@pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE], ids=lambda how: how.value)
+def test_it_compiles_where_find_slots_is_not_told_the_pool(prefer: How, capfd: pytest.CaptureFixture[str]) -> None:
+    """6.1, had its compiler inlined nothing."""
+    layout = everything_out_of_line(layout_of("debian-6.1"), newest=False)
+    made = plan.make(layout, kprobes=True, prefer=prefer)
+    assert made.defines()["FIND_SLOTS_retpool"] == "-1"
     assert diagnostics(flags_of(layout, made), capfd) == []
 
 
 def test_an_offset_that_is_missing_is_seen_here(capfd: pytest.CaptureFixture[str]) -> None:
     layout = layout_of("dynamic")
     flags = flags_of(layout, plan.make(layout, kprobes=True))
-    lacking = [flag for flag in flags if not flag.startswith("-DO_io_tlb_pool_rcu=")]
-    assert any("O_io_tlb_pool_rcu" in said for said in diagnostics(lacking, capfd))
+    lacking = [flag for flag in flags if not flag.startswith("-DO_pool_free_head=")]
+    assert any("O_pool_free_head" in said for said in diagnostics(lacking, capfd))
 
 
 def test_every_file_names_its_licence_in_the_first_line() -> None:

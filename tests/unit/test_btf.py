@@ -16,7 +16,7 @@ from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import btf
 from swiotlb_top.kernel.layout import FUNCTIONS, STRUCTS
 from tests.kernels import KERNELS, btf_of
-from tests.kernels.btf_file import FUNC, FUNC_PROTO, HEADER, BtfFile
+from tests.kernels.btf_file import FUNC, FUNC_PROTO, HEADER, PTR, BtfFile
 
 TYPEDEF = 8
 DYNAMIC = btf_of("dynamic").read_bytes()
@@ -32,6 +32,14 @@ def ending_in_a_member_s_name() -> bytes:
     file = BtfFile()
     file.add(TYPEDEF, name="io_tlb_area")
     file.struct("io_tlb_area", 16, [("used", 0)])
+    return file.to_bytes()
+
+
+def pointing_at_itself() -> bytes:
+    file = BtfFile()
+    pointer = file.add(PTR, size_or_type=file.stand_in + 1)
+    file.add(FUNC, name=FUNCTIONS[0], size_or_type=pointer + 2)
+    file.add(FUNC_PROTO, vlen=1, tail=struct.pack("<II", 0, pointer))
     return file.to_bytes()
 
 
@@ -69,6 +77,23 @@ def test_a_function_has_its_parameters_names_in_order() -> None:
     file.function("swiotlb_dyn_alloc", [])
     functions = btf.parse(file.to_bytes(), [], ["add_mem_pool", "swiotlb_dyn_alloc"]).functions
     assert functions == {"add_mem_pool": ("mem", "pool"), "swiotlb_dyn_alloc": ()}
+
+
+def test_a_parameter_that_is_a_pointer_has_its_stars() -> None:
+    file = BtfFile()
+    file.function("swiotlb_find_slots", ["*dev", "orig_addr", "**retpool"])
+    functions = btf.parse(file.to_bytes(), [], ["swiotlb_find_slots"]).functions
+    assert functions == {"swiotlb_find_slots": ("*dev", "orig_addr", "**retpool")}
+
+
+@pytest.mark.parametrize("kind", [TYPEDEF, 9, 10, 11, 18], ids=["typedef", "volatile", "const", "restrict", "type_tag"])
+def test_what_only_qualifies_a_type_is_looked_through(kind: int) -> None:
+    file = BtfFile()
+    pointer = file.add(PTR, size_or_type=file.add(kind, size_or_type=file.stand_in))
+    outer = file.add(kind, size_or_type=pointer)
+    proto = file.add(FUNC_PROTO, vlen=1, tail=struct.pack("<II", 0, outer))
+    file.add(FUNC, name="swiotlb_dyn_alloc", size_or_type=proto)
+    assert btf.parse(file.to_bytes(), [], ["swiotlb_dyn_alloc"]).functions == {"swiotlb_dyn_alloc": ("*",)}
 
 
 def test_a_function_may_stand_before_its_prototype() -> None:
@@ -165,6 +190,7 @@ def test_a_kernel_without_types_is_refused_by_the_option_it_lacks(tmp_path: Path
         (b"\x7fELF" + bytes(60), "magic 0x457f is not BTF's"),
         (DYNAMIC[1::-1] + DYNAMIC[2:], "magic 0x9feb is not BTF's"),
         (ending_in_a_member_s_name()[:-1], "a name runs past the end"),
+        (pointing_at_itself(), "a type leads back to itself"),
         (BtfFile().to_bytes().replace(struct.pack("<I", 1 << 24), struct.pack("<I", 31 << 24)), "unknown kind 31"),
     ],
     ids=[
@@ -173,6 +199,7 @@ def test_a_kernel_without_types_is_refused_by_the_option_it_lacks(tmp_path: Path
         "an ELF file",
         "of the other byte order",
         "cut in a name",
+        "a pointer to itself",
         "a kind of the future",
     ],
 )

@@ -85,7 +85,19 @@ def test_a_find_that_failed_has_no_pool_and_no_slot(leftover: int) -> None:
     assert (event.slot, event.pool, event.failed) == (events.NOT_FOUND, 0, True)
 
 
-@given(times, any_u16, st.booleans(), any_u64, any_u64, any_u64, any_u32, st.sampled_from(range(4)), any_u32, any_u64)
+@given(
+    times,
+    any_u16,
+    st.booleans(),
+    any_u64,
+    any_u64,
+    any_u64,
+    any_u32,
+    st.sampled_from(range(4)),
+    any_u32,
+    any_u64,
+    any_u64,
+)
 def test_map(
     time: tuple[int, int],
     cpu: int,
@@ -97,6 +109,7 @@ def test_map(
     direction: int,
     attrs: int,
     tlb_addr: int,
+    alloc_size: int,
 ) -> None:
     record = packed(
         Kind.MAP,
@@ -105,6 +118,7 @@ def test_map(
         cpu=cpu,
         flags=HAS_DIRECTION | direction | MIGRATED * migrated,
         object_=dev,
+        pool=alloc_size,
         address=orig_addr,
         size=mapping_size,
         result=tlb_addr,
@@ -123,6 +137,7 @@ def test_map(
         Direction(direction),
         attrs,
         tlb_addr,
+        alloc_size,
     )
 
 
@@ -152,6 +167,21 @@ def test_unmap(
     assert decoded(record) == events.Unmap(
         time[0] - time[1], time[0], cpu, dev, pool, tlb_addr, size, Direction(direction), attrs
     )
+
+
+@given(times, any_u16, any_u64, any_u64, any_u64, any_u64)
+def test_free(time: tuple[int, int], cpu: int, dev: int, pool: int, tlb_addr: int, size: int) -> None:
+    record = packed(
+        Kind.FREE,
+        exit_ns=time[0],
+        duration_ns=time[1],
+        cpu=cpu,
+        object_=dev,
+        pool=pool,
+        address=tlb_addr,
+        size=size,
+    )
+    assert decoded(record) == events.Free(time[0] - time[1], time[0], cpu, dev, pool, tlb_addr, size)
 
 
 @pytest.mark.parametrize("bits", range(4))
@@ -201,7 +231,7 @@ def test_device(exit_ns: int, dev: int, mem: int, dma_mask: int, limit: int, bou
     assert decoded(record) == events.Device(exit_ns, dev, mem, dma_mask, limit, boundary, min_mask)
 
 
-@pytest.mark.parametrize("kind", [Kind.FIND, Kind.MAP, Kind.UNMAP, Kind.POOL_ADD, Kind.GROW])
+@pytest.mark.parametrize("kind", [Kind.FIND, Kind.MAP, Kind.UNMAP, Kind.FREE, Kind.POOL_ADD, Kind.GROW])
 def test_an_entry_that_was_not_seen_is_unknown(kind: Kind) -> None:
     event = decoded(packed(kind, exit_ns=10_000_000_000, duration_ns=events.DURATION_UNKNOWN))
     assert event[0] == events.ENTRY_UNKNOWN

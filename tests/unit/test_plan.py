@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.btf import Btf
-from swiotlb_top.kernel.layout import Layout
+from swiotlb_top.kernel.layout import FUNCTIONS, Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import plan
-from swiotlb_top.probes.plan import HOOKS, How, Plan
-from tests.kernels import layout_of
+from swiotlb_top.probes.hooks import HOOKS, Hook
+from swiotlb_top.probes.loader import plan_for
+from swiotlb_top.probes.plan import How, Plan
+from tests.kernels import KERNELS, layout_of
 
 DYNAMIC = layout_of("dynamic")
 DEBIAN = layout_of("debian")
+DEBIAN_6_1 = layout_of("debian-6.1")
+DEBIAN_7_3 = layout_of("debian-7.3")
 MICRO_VM = layout_of("micro-vm")
 
 STATIC_FENTRY = {
@@ -23,6 +29,12 @@ STATIC_FENTRY = {
     "map": "fentry+fexit swiotlb_tbl_map_single",
     "unmap": "fentry+fexit __swiotlb_tbl_unmap_single",
     "device_init": "fentry swiotlb_dev_init",
+}
+OLD_FENTRY = {
+    "find_slots": "derived from map",
+    "map": "fentry+fexit swiotlb_map",
+    "unmap": "fentry+fexit swiotlb_tbl_unmap_single",
+    "device_init": "fentry device_initialize",
 }
 DYNAMIC_FENTRY = {
     "find_slots": "fentry+fexit swiotlb_find_slots",
@@ -67,9 +79,21 @@ def renamed(whole: Layout, name: str, symbol: str | None) -> Layout:
         ),
         (DEBIAN, True, STATIC_FENTRY),
         (DEBIAN, False, STATIC_FENTRY),
+        (DEBIAN_6_1, True, OLD_FENTRY),
+        (DEBIAN_6_1, False, OLD_FENTRY),
+        (DEBIAN_7_3, True, STATIC_FENTRY),
         (MICRO_VM, False, STATIC_FENTRY),
     ],
-    ids=["dynamic", "dynamic without kprobes", "debian", "debian without kprobes", "micro-vm"],
+    ids=[
+        "dynamic",
+        "dynamic without kprobes",
+        "debian",
+        "debian without kprobes",
+        "debian 6.1",
+        "debian 6.1 without kprobes",
+        "debian 7.3",
+        "micro-vm",
+    ],
 )
 def test_golden_plans(kernel: Layout, kprobes: bool, expected: dict[str, str]) -> None:
     assert described(plan.make(kernel, kprobes=kprobes)) == expected
@@ -100,8 +124,17 @@ def test_golden_plans(kernel: Layout, kprobes: bool, expected: dict[str, str]) -
                 "device_init": "kprobe swiotlb_dev_init",
             },
         ),
+        (
+            DEBIAN_6_1,
+            {
+                "find_slots": "derived from map",
+                "map": "kprobe+kretprobe swiotlb_tbl_map_single",
+                "unmap": "kprobe+kretprobe swiotlb_tbl_unmap_single",
+                "device_init": "kprobe device_initialize",
+            },
+        ),
     ],
-    ids=["dynamic", "debian"],
+    ids=["dynamic", "debian", "debian 6.1"],
 )
 def test_kprobes_can_be_preferred(kernel: Layout, expected: dict[str, str]) -> None:
     assert described(plan.make(kernel, kprobes=True, prefer=How.KPROBE)) == expected
@@ -119,17 +152,26 @@ def test_hooks_of_growth_are_only_planned_where_pools_can_grow() -> None:
 
 
 def test_an_out_of_line_add_mem_pool_is_probed() -> None:
-    kernel = of_function(renamed(DYNAMIC, "", "add_mem_pool"), "add_mem_pool", ("mem", "pool"))
+    kernel = of_function(renamed(DYNAMIC, "", "add_mem_pool"), "add_mem_pool", ("*mem", "*pool"))
     assert described(plan.make(kernel, kprobes=True))["add_pool"] == "fentry+fexit add_mem_pool"
 
 
-def test_an_out_of_line_alloc_pool_is_probed_at_its_return() -> None:
+@pytest.mark.parametrize("before", [("*dev",), ("*dev", "*mem")], ids=["6.6", "7.3"])
+def test_an_out_of_line_alloc_pool_is_probed_at_its_return(before: tuple[str, ...]) -> None:
+    parameters = (*before, "minslabs", "nslabs", "nareas", "phys_limit", "gfp")
     whole = of_function(
-        renamed(DYNAMIC, "swiotlb_alloc_pool.isra.0", "swiotlb_alloc_pool"),
-        "swiotlb_alloc_pool",
-        ("dev", "minslabs", "nslabs", "nareas", "phys_limit", "gfp"),
+        renamed(DYNAMIC, "swiotlb_alloc_pool.isra.0", "swiotlb_alloc_pool"), "swiotlb_alloc_pool", parameters
     )
-    assert described(plan.make(whole, kprobes=True))["alloc_pool"] == "fentry+fexit swiotlb_alloc_pool"
+    made = plan.make(whole, kprobes=True)
+    assert described(made)["alloc_pool"] == "fentry+fexit swiotlb_alloc_pool"
+    assert made.defines()["ALLOC_POOL_RESULT"] == str(len(parameters))
+
+
+def test_growth_of_7_3_ends_in_a_work_function() -> None:
+    kernel = of_function(
+        renamed(DYNAMIC, "swiotlb_dyn_free", "swiotlb_dyn_free_work"), "swiotlb_dyn_free_work", ("*work",)
+    )
+    assert described(plan.make(kernel, kprobes=True))["free_pool"] == "fentry swiotlb_dyn_free_work"
 
 
 @pytest.mark.parametrize(
@@ -154,13 +196,24 @@ def test_a_clone_of_a_necessary_function_does_not_serve() -> None:
 
 @pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE])
 def test_a_function_of_another_shape_is_not_probed(prefer: How) -> None:
-    """Linux 7.3's swiotlb_find_slots, say, with one parameter more: its arguments are not where we read them."""
+    """One parameter more: its arguments are not where we read them."""
     other = of_function(
-        DYNAMIC, "swiotlb_find_slots", ("dev", "orig_addr", "alloc_size", "alloc_align_mask", "new", "x")
+        DYNAMIC, "swiotlb_find_slots", ("*dev", "orig_addr", "alloc_size", "alloc_align_mask", "new", "**retpool")
     )
     made = plan.make(other, kprobes=True, prefer=prefer)
     assert described(made)["find_slots"] == "derived from map"
     assert "swiotlb_tbl_map_single" in described(made)["map"]
+
+
+def test_a_parameter_that_became_a_pointer_is_another_shape() -> None:
+    pointed = ("*dev", "orig_addr", "*alloc_size", "alloc_align_mask", "**retpool")
+    made = plan.make(of_function(DYNAMIC, "swiotlb_find_slots", pointed), kprobes=True)
+    assert described(made)["find_slots"] == "derived from map"
+
+
+def test_attrs_behind_a_pointer_are_read_through_it() -> None:
+    assert plan.make(DEBIAN_7_3, kprobes=True).defines()["MAP_attrs_POINTER"] == "1"
+    assert "MAP_attrs_POINTER" not in plan.make(DEBIAN, kprobes=True).defines()
 
 
 def test_a_function_btf_does_not_know_gets_a_kprobe() -> None:
@@ -226,16 +279,93 @@ def test_where_nothing_was_tried_the_error_says_why_not() -> None:
         plan.make(kernel, kprobes=False)
 
 
+# ---- 6.1: seven parameters are more than fentry could take on x86 before 6.6
+
+
+def test_with_an_iommu_or_xen_mappings_are_seen_where_all_of_them_come_by() -> None:
+    made = plan.make(DEBIAN_6_1, kprobes=True, direct_only=False)
+    assert described(made) == OLD_FENTRY | {"map": "kprobe+kretprobe swiotlb_tbl_map_single"}
+    assert [note for note in made.notes() if note.startswith("map: by kprobes")]
+    with pytest.raises(CannotError, match="swiotlb_find_slots or swiotlb_tbl_map_single"):
+        plan.make(DEBIAN_6_1, kprobes=False, direct_only=False)
+
+
+def test_swiotlb_map_is_not_asked_where_fentry_takes_the_function_itself() -> None:
+    """Since 6.6; from there to 6.9 the function still has the seven parameters."""
+    seven = DEBIAN_6_1.btf.functions["swiotlb_tbl_map_single"]
+    made = plan.make(of_function(DEBIAN, "swiotlb_tbl_map_single", seven), kprobes=True)
+    assert described(made)["map"] == "fentry+fexit swiotlb_tbl_map_single"
+    assert made.defines()["MAP_alloc_size"] == "3"
+    foreign = of_function(DEBIAN, "swiotlb_tbl_map_single", ("*dev",))
+    with pytest.raises(CannotError, match="of another shape"):
+        plan.make(foreign, kprobes=True)
+
+
+def test_what_swiotlb_map_is_not_told_lies_nowhere() -> None:
+    defined = plan.make(DEBIAN_6_1, kprobes=True).defines()
+    places = {name: defined[f"MAP_{name}"] for name in ("orig_addr", "mapping_size", "alloc_size", "alloc_align_mask")}
+    assert places == {"orig_addr": "1", "mapping_size": "2", "alloc_size": "-1", "alloc_align_mask": "-1"}
+
+
+def test_a_kprobe_is_told_how_many_arguments_to_remember() -> None:
+    assert plan.make(DEBIAN_6_1, kprobes=True, prefer=How.KPROBE).defines()["ARGUMENTS"] == "7"
+    assert plan.make(DEBIAN, kprobes=True, prefer=How.KPROBE).defines()["ARGUMENTS"] == "6"
+
+
+# ---- restricted pools
+
+
+def with_functions(whole: Layout, functions: Mapping[str, tuple[str, ...]]) -> Layout:
+    """The same kernel, had it these functions too, out of line."""
+    return replace(
+        whole,
+        btf=Btf(whole.btf.structs, {**whole.btf.functions, **functions}),
+        symbols=Symbols({**whole.symbols.addresses, **dict.fromkeys(functions, 1)}),
+    )
+
+
+RESTRICTED = {"swiotlb_free": ("*dev", "*page", "size"), "swiotlb_free_from_pool": ("*dev", "tlb_addr", "*pool")}
+
+
+def test_what_searches_without_a_map_is_seen_to_give_back_without_an_unmap() -> None:
+    made = described(plan.make(with_functions(DYNAMIC, RESTRICTED), kprobes=True))
+    assert made["free"] == "fentry+fexit swiotlb_free"
+    assert made["free_from_pool"] == "fentry+fexit swiotlb_free_from_pool"
+
+
+def test_where_those_searches_are_not_seen_neither_is_what_they_give_back() -> None:
+    made = described(plan.make(with_functions(DEBIAN, RESTRICTED), kprobes=True))
+    assert "free" not in made
+    assert "free_from_pool" not in made
+
+
+# ---- what the compiler and BTF must know
+
+
 def test_a_plan_is_told_to_the_compiler_hook_by_hook() -> None:
     assert plan.make(DYNAMIC, kprobes=True).defines() == {
         "DYNAMIC": "1",
         "ANY_KPROBE": "1",
+        "ARGUMENTS": "6",
         "HOOK_FIND_SLOTS": "swiotlb_find_slots",
         "HOOK_FIND_SLOTS_FENTRY": "1",
+        "FIND_SLOTS_orig_addr": "1",
+        "FIND_SLOTS_alloc_size": "2",
+        "FIND_SLOTS_alloc_align_mask": "3",
+        "FIND_SLOTS_retpool": "4",
+        "FIND_SLOTS_RESULT": "5",
         "HOOK_UNMAP": "__swiotlb_tbl_unmap_single",
         "HOOK_UNMAP_FENTRY": "1",
+        "UNMAP_tlb_addr": "1",
+        "UNMAP_mapping_size": "2",
+        "UNMAP_dir": "3",
+        "UNMAP_attrs": "4",
+        "UNMAP_pool": "5",
+        "UNMAP_RESULT": "6",
         "HOOK_GROW": "swiotlb_dyn_alloc",
         "HOOK_GROW_FENTRY": "1",
+        "GROW_work": "0",
+        "GROW_RESULT": "1",
         "HOOK_ALLOC_POOL": "swiotlb_alloc_pool.isra.0",
         "HOOK_ALLOC_POOL_KPROBE": "1",
         "HOOK_FREE_POOL": "swiotlb_dyn_free",
@@ -246,3 +376,58 @@ def test_a_plan_is_told_to_the_compiler_hook_by_hook() -> None:
     assert not any(
         name in plan.make(DEBIAN, kprobes=True).defines() for name in ("DYNAMIC", "ANY_KPROBE", "HOOK_FIND_SLOTS")
     )
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.name)
+def test_every_function_of_a_hook_is_looked_up_and_has_what_is_read(hook: Hook) -> None:
+    assert set(hook.symbols) <= set(FUNCTIONS)
+    everywhere = [set(prototype.places()) for prototype in hook.prototypes]
+    assert set(hook.reads) <= set.union(*everywhere)
+    assert all(prototype.places().get("dev", 0) == 0 for prototype in hook.prototypes)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_recorded_function_has_a_shape_that_is_known(kernel: str) -> None:
+    shapes = {(prototype.symbol, prototype.parameters) for hook in HOOKS for prototype in hook.prototypes}
+    assert set(layout_of(kernel).btf.functions.items()) <= shapes
+
+
+# ---- what sysfs knows
+
+
+@pytest.fixture
+def sys(tmp_path: Path) -> Path:
+    """sysfs of a machine with kprobes and without an IOMMU."""
+    (tmp_path / "bus/event_source/devices/kprobe").mkdir(parents=True)
+    (tmp_path / "class/iommu").mkdir(parents=True)
+    return tmp_path
+
+
+def test_sysfs_says_whether_there_are_kprobes(sys: Path) -> None:
+    made = plan_for(DEBIAN, prefer=How.KPROBE, sys=sys, release="6.12.117+deb12-amd64")
+    assert made.how("map") is How.KPROBE
+    (sys / "bus/event_source/devices/kprobe").rmdir()
+    made = plan_for(DEBIAN, prefer=How.KPROBE, sys=sys, release="6.12.117+deb12-amd64")
+    assert made.how("map") is How.FENTRY
+
+
+@pytest.mark.parametrize(
+    ("release", "how"),
+    [("6.6.119", How.FENTRY), ("6.7.0-rc1", How.KPROBE), ("7.0", How.KPROBE), ("unheard of", How.FENTRY)],
+)
+def test_kprobes_of_a_kernel_that_does_not_count_what_they_miss_are_not_used(sys: Path, release: str, how: How) -> None:
+    assert plan_for(DEBIAN, prefer=How.KPROBE, sys=sys, release=release).how("map") is how
+
+
+def test_6_1_is_watched_only_where_all_mappings_are_direct(sys: Path) -> None:
+    assert described(plan_for(DEBIAN_6_1, sys=sys, release="6.1.0-56-amd64"))["map"] == "fentry+fexit swiotlb_map"
+    (sys / "class/iommu/dmar0").mkdir()
+    with pytest.raises(CannotError, match="tells what it misses"):
+        plan_for(DEBIAN_6_1, sys=sys, release="6.1.0-56-amd64")
+
+
+def test_xen_maps_by_itself(sys: Path) -> None:
+    (sys / "hypervisor").mkdir()
+    (sys / "hypervisor/type").write_text("xen\n")
+    with pytest.raises(CannotError, match="tells what it misses"):
+        plan_for(DEBIAN_6_1, sys=sys, release="6.1.0-56-amd64")

@@ -103,6 +103,10 @@ CASES: Final[dict[str, tuple[str, events.Event]]] = {
         ".object = 11, .address = 13, .size = 14, .result = 15, .align_mask = 16, .extra = 17",
         events.Map(800, 900, 3, False, 11, 13, 14, 16, Direction.FROM_DEVICE, 17, 15),
     ),
+    "map that is told what to allocate": (
+        ".exit_ns = 900, .duration_ns = 100, .kind = RECORD_MAP, .pool = 4096, .size = 14, .result = 15",
+        events.Map(800, 900, 0, False, 0, 0, 14, 0, Direction.UNKNOWN, 0, 15, 4096),
+    ),
     "unmap": (
         ".exit_ns = 900, .duration_ns = 100, .cpu = 3, .kind = RECORD_UNMAP, .flags = FLAG_HAS_DIRECTION | 1, "
         ".object = 11, .pool = 12, .address = 13, .size = 14, .extra = 17",
@@ -111,6 +115,11 @@ CASES: Final[dict[str, tuple[str, events.Event]]] = {
     "unmap, every direction bit": (
         ".kind = RECORD_UNMAP, .flags = FLAG_HAS_DIRECTION | FLAG_DIRECTION_MASK",
         events.Unmap(0, 0, 0, 0, 0, 0, 0, Direction.NONE, 0),
+    ),
+    "free": (
+        ".exit_ns = 900, .duration_ns = 100, .cpu = 3, .kind = RECORD_FREE, .object = 11, .pool = 12, .address = 13, "
+        ".size = 14",
+        events.Free(800, 900, 3, 11, 12, 13, 14),
     ),
     "pool_alloc": (
         ".exit_ns = 900, .cpu = 3, .kind = RECORD_POOL_ALLOC, .pool = 12, .address = 13, .size = 14, .align_mask = 16",

@@ -1,0 +1,59 @@
+"""How this kernel was built, how it was booted, and what is switched off in it."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path("/")
+_OPTION: Final = re.compile(r"^CONFIG_(\w+)=(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The configuration a kernel was built with."""
+
+    source: Path
+    options: Mapping[str, str]
+    """Without "CONFIG_": "SWIOTLB" -> "y". What is not set is not there."""
+
+
+def build(release: str, root: Path = ROOT) -> Build | None:
+    """The kernel's configuration, from itself or from what it was installed with; None where neither can be read."""
+    for path in (root / "proc/config.gz", root / "boot" / f"config-{release}"):
+        try:
+            raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        except (OSError, EOFError, zlib.error):
+            continue
+        options = dict(_OPTION.findall(raw.decode(errors="replace")))
+        if options:
+            return Build(path, options)
+    return None
+
+
+def text(path: str, root: Path = ROOT) -> str:
+    """What a file of one line says; empty where this kernel has none, or does not show it."""
+    try:
+        return (root / path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def boot_words(command_line: str) -> tuple[str, ...]:
+    """What was asked of swiotlb at boot: ("512", "4", "force"); mirrors ``setup_io_tlb_npages()``.
+
+    Words of several ``swiotlb=`` add up, and what follows ``--`` is not the kernel's.
+    """
+    words = command_line.partition(" -- ")[0].split()
+    given = (word.removeprefix("swiotlb=") for word in words if word.startswith("swiotlb="))
+    return tuple(part for value in given for part in value.split(",") if part)
+
+
+def lockdown_level(shown: str) -> str:
+    """The level in brackets of /sys/kernel/security/lockdown, "none [integrity] confidentiality"; empty: not there."""
+    return shown.partition("[")[2].partition("]")[0]

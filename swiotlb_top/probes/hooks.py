@@ -1,0 +1,172 @@
+"""The hooks: which of the kernel's functions tell of what the allocator does, release by release.
+
+Which of them this kernel has, and how it is probed, is the plan's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+LONG_FENTRY: Final = "pools"
+"""Feature word that shows that an x86 kernel's trampolines pass on what lies on the stack: that came in the
+same release as ``struct io_tlb_pool`` (6.6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prototype:
+    """A kernel function as some releases have it."""
+
+    symbol: str
+    parameters: tuple[str, ...]
+    """As :class:`~swiotlb_top.kernel.btf.Btf` spells them."""
+    named: tuple[str, ...] = ()
+    """What the hook calls them, where the function names them otherwise."""
+    stands_in_before: str = ""
+    """It only wraps the function that matters, and serves on kernels without this feature."""
+
+    def places(self) -> dict[str, int]:
+        """Each parameter's position, by the name the hook has for it."""
+        return {name: at for at, name in enumerate(self.named or (word.lstrip("*") for word in self.parameters))}
+
+    def pointers(self) -> frozenset[str]:
+        return frozenset(word.lstrip("*") for word in self.parameters if word.startswith("*"))
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A logical hook: the kernel's functions that tell of it, and what its BPF program reads of them."""
+
+    name: str
+    prototypes: tuple[Prototype, ...]
+    """The function of each release, newest first."""
+    reads: tuple[str, ...] = ()
+    """Parameters the program reads by position. Not every prototype has them all."""
+    dynamic_only: bool = False
+    result_only: bool = False
+    """Only the return value is read, so that a clone (``.isra.0``) serves as well."""
+    entry_only: bool = False
+    beside: str = ""
+    """Belongs to another hook, and is placed only where that one is."""
+    derived_from: str = ""
+    """How its facts are had where it cannot be probed; empty: they are lost."""
+    without: str = ""
+    """What is lost where it is absent."""
+
+    @property
+    def macro(self) -> str:
+        return f"HOOK_{self.name.upper()}"
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Names its functions ever had, newest first."""
+        return tuple(dict.fromkeys(prototype.symbol for prototype in self.prototypes))
+
+
+HOOKS: Final = (
+    Hook(
+        "find_slots",
+        (
+            # since 1aaa736815eb (6.6)
+            Prototype("swiotlb_find_slots", ("*dev", "orig_addr", "alloc_size", "alloc_align_mask", "**retpool")),
+            # since 20347fca71a3 (6.0)
+            Prototype("swiotlb_find_slots", ("*dev", "orig_addr", "alloc_size", "alloc_align_mask")),
+        ),
+        reads=("orig_addr", "alloc_size", "alloc_align_mask", "retpool"),
+        derived_from="map",
+    ),
+    Hook(
+        "map",
+        (
+            # not in 6.18, but in 7.3
+            Prototype(
+                "swiotlb_tbl_map_single", ("*dev", "orig_addr", "mapping_size", "alloc_align_mask", "dir", "*attrs")
+            ),
+            # since 327e2c97c46e (6.10)
+            Prototype(
+                "swiotlb_tbl_map_single", ("*dev", "orig_addr", "mapping_size", "alloc_align_mask", "dir", "attrs")
+            ),
+            Prototype(
+                "swiotlb_tbl_map_single",
+                ("*dev", "orig_addr", "mapping_size", "alloc_size", "alloc_align_mask", "dir", "attrs"),
+            ),
+            # Asks the one above for "size" twice and no alignment. Its result is a DMA address, which is the
+            # physical one wherever fentry cannot take the one above: that is on x86. A device that cannot reach
+            # the pool makes it unmap again at once: seen as a failed map, and an unmap of what was never mapped.
+            Prototype(
+                "swiotlb_map",
+                ("*dev", "paddr", "size", "dir", "attrs"),
+                named=("dev", "orig_addr", "mapping_size", "dir", "attrs"),
+                stands_in_before=LONG_FENTRY,
+            ),
+        ),
+        reads=("orig_addr", "mapping_size", "alloc_size", "alloc_align_mask", "dir", "attrs"),
+        derived_from="find_slots",
+    ),
+    Hook(
+        "unmap",
+        (
+            # since 6.11
+            Prototype("__swiotlb_tbl_unmap_single", ("*dev", "tlb_addr", "mapping_size", "dir", "attrs", "*pool")),
+            Prototype("swiotlb_tbl_unmap_single", ("*dev", "tlb_addr", "mapping_size", "dir", "attrs")),
+        ),
+        reads=("tlb_addr", "mapping_size", "dir", "attrs", "pool"),
+    ),
+    # CONFIG_DMA_RESTRICTED_POOL: swiotlb_alloc() searches as a map does, and no unmap gives back what it found.
+    Hook(
+        "free",
+        (Prototype("swiotlb_free", ("*dev", "*page", "size")),),
+        reads=("size",),
+        beside="find_slots",
+    ),
+    Hook(
+        "free_from_pool",
+        (Prototype("swiotlb_free_from_pool", ("*dev", "tlb_addr", "*pool")),),  # not in 6.18, but in 7.3
+        reads=("tlb_addr", "pool"),
+        beside="find_slots",
+    ),
+    Hook(
+        "grow",
+        (Prototype("swiotlb_dyn_alloc", ("*work",)),),
+        reads=("work",),
+        dynamic_only=True,
+        without="growth is not seen",
+    ),
+    Hook(
+        "alloc_pool",
+        (
+            # not in 6.18, but in 7.3
+            Prototype("swiotlb_alloc_pool", ("*dev", "*mem", "minslabs", "nslabs", "nareas", "phys_limit", "gfp")),
+            Prototype("swiotlb_alloc_pool", ("*dev", "minslabs", "nslabs", "nareas", "phys_limit", "gfp")),
+        ),
+        dynamic_only=True,
+        result_only=True,
+        without="transient pools are not seen before their first mapping",
+    ),
+    Hook(
+        "add_pool",
+        (Prototype("add_mem_pool", ("*mem", "*pool")),),
+        reads=("mem", "pool"),
+        dynamic_only=True,
+        derived_from="grow",
+    ),
+    Hook(
+        "free_pool",
+        (
+            Prototype("swiotlb_dyn_free_work", ("*work",)),  # not in 6.18, but in 7.3
+            Prototype("swiotlb_dyn_free", ("*rcu",)),
+        ),
+        dynamic_only=True,
+        entry_only=True,
+        without="when a transient pool's memory goes back is not seen",
+    ),
+    Hook(
+        "device_init",
+        (
+            Prototype("swiotlb_dev_init", ("*dev",)),  # since 6.6
+            Prototype("device_initialize", ("*dev",)),
+        ),
+        entry_only=True,
+        without="a device plugged in where another was may inherit its totals",
+    ),
+)
