@@ -3,29 +3,52 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Final, TypeAlias
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from swiotlb_exporter.metrics import METRICS, MetricSpec, Samples
+from swiotlb_exporter.devices import Devices, Presence
+from swiotlb_exporter.metrics import METRICS, MetricSpec, Sample, Seen
 from swiotlb_exporter.pools import PoolNames
+from swiotlb_exporter.watch import NotYetError
 from swiotlb_top import __version__
-from swiotlb_top.accounting.snapshot import PoolView, Snapshot
+from swiotlb_top.accounting.snapshot import Snapshot
 
-_FAMILIES: Final = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
+_Family: TypeAlias = GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily
+_FAMILIES: Final[dict[str, type[_Family]]] = {
+    "gauge": GaugeMetricFamily,
+    "counter": CounterMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+MOST_DEVICES: Final = 100
+MOST_POOLS: Final = 100
+"""The oldest have series of their own; all are in the totals."""
 
 
 class SnapshotCollector(Collector):
     """Gives the metrics of ``sample()`` at each scrape.
 
-    A ``sample`` that raises is counted in swiotlb_scrape_errors_total and leaves swiotlb_up at 0; the
-    scrape itself never fails. The snapshot's metrics are then absent: stale numbers would look well.
+    A ``sample`` that raises is counted in swiotlb_scrape_errors_total (while the source is being opened it is not) and
+    leaves swiotlb_up at 0; the scrape itself never fails. The snapshot's metrics are then absent: stale numbers would
+    look well.
+
+    :param devices: how many devices have series of their own.
+    :param is_there: whether a device of a name still exists; what is gone has no series.
     """
 
-    def __init__(self, sample: Callable[[], Snapshot]) -> None:
+    def __init__(
+        self,
+        sample: Callable[[], Snapshot],
+        *,
+        devices: int = MOST_DEVICES,
+        is_there: Callable[[str], bool] | None = None,
+    ) -> None:
         self._sample = sample
+        self._devices = Devices(devices, is_there or Presence())
         self._pool_names = PoolNames()
         self._errors = 0
         self._lock = threading.Lock()
@@ -34,45 +57,49 @@ class SnapshotCollector(Collector):
         """Every family without samples, so that registering reads no kernel."""
         for spec in METRICS:
             yield _family(spec, ())
-        yield from _pool_families(())
-        yield from self._own(up=False)
+        yield from self._own(0.0, up=False)
 
     def collect(self) -> Iterator[Metric]:
-        # Scrapes may come in parallel; sources answer one thread at a time.
+        # Scrapes may come in parallel; what is remembered between them is one.
         with self._lock:
             yield from self._collect()
 
     def _collect(self) -> list[Metric]:
+        began_s = time.perf_counter()
+        families: list[Metric] = []
         try:
-            snapshot = self._sample()
-            families = [_family(spec, spec.samples(snapshot)) for spec in METRICS]
-            families += _pool_families(tuple(self._pool_names.named(snapshot.pools)))
+            seen = self._see(self._sample())
+            families = [_family(spec, spec.samples(seen)) for spec in METRICS]
+        except NotYetError:
+            pass
         except Exception:
             self._errors += 1
-            return self._own(up=False)
-        return families + self._own(up=True)
+        return families + self._own(time.perf_counter() - began_s, up=bool(families))
 
-    def _own(self, *, up: bool) -> list[Metric]:
+    def _see(self, snapshot: Snapshot) -> Seen:
+        devices = self._devices.totals(snapshot)
+        return Seen(snapshot, devices, tuple(islice(self._pool_names.named(snapshot.pools), MOST_POOLS)))
+
+    def _own(self, took_s: float, *, up: bool) -> list[Metric]:
         build = GaugeMetricFamily("swiotlb_exporter_build_info", "The exporter's version.", labels=("version",))
         build.add_metric((__version__,), 1)
         return [
             GaugeMetricFamily("swiotlb_up", "Whether the source could be read.", value=int(up)),
             CounterMetricFamily("swiotlb_scrape_errors", "Scrapes that could not read the source.", value=self._errors),
+            GaugeMetricFamily(
+                "swiotlb_exporter_scrape_duration_seconds", "Time it took to gather these metrics.", value=took_s
+            ),
             build,
         ]
 
 
-def _family(spec: MetricSpec, samples: Samples) -> Metric:
-    family: GaugeMetricFamily | CounterMetricFamily = _FAMILIES[spec.kind](spec.name, spec.help, labels=spec.labels)
+def _family(spec: MetricSpec, samples: Iterable[Sample]) -> Metric:
+    family = _FAMILIES[spec.kind](spec.name, spec.help, labels=spec.labels)
     for labels, value in samples:
-        family.add_metric(labels, value)
+        if isinstance(family, HistogramMetricFamily):
+            assert isinstance(value, tuple)  # noqa: S101 (the table's)
+            family.add_metric(labels, *value)
+        else:
+            assert not isinstance(value, tuple)  # noqa: S101
+            family.add_metric(labels, value)
     return family
-
-
-def _pool_families(named: Sequence[tuple[str, PoolView]]) -> list[Metric]:
-    slots = GaugeMetricFamily("swiotlb_pool_slots", "Slots of the pool.", labels=("pool",))
-    used = GaugeMetricFamily("swiotlb_pool_used_slots", "Slots in use in the pool.", labels=("pool",))
-    for name, pool in named:
-        slots.add_metric((name,), pool.nslabs)
-        used.add_metric((name,), pool.used_slots)
-    return [slots, used]

@@ -1,20 +1,35 @@
-"""The metrics: name, help, type, labels, and where in a snapshot their samples are.
+"""The metrics: name, type, labels, help, and where in a snapshot their samples are.
 
-A sample that is not known (-1) is left out rather than shown as a number. Counters of the
-source restart when it does, as Prometheus expects of counters.
+What is also on the screen has its help from the screen's table of fields, so that a number means the same in both. A
+sample that is not known (-1) is left out rather than shown as a number. Counters begin at 0 with the exporter.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from itertools import accumulate
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from swiotlb_top.accounting.snapshot import DeviceView, Snapshot
+from swiotlb_exporter.devices import Totals, Who
+from swiotlb_top.accounting.fields import DEVICES, POOLS, TOTALS, Field, pool_kind
+from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLOTS, UNKNOWN, PoolView, Snapshot
+from swiotlb_top.allocator.explain import Cause
+from swiotlb_top.allocator.geometry import IO_TLB_SIZE
 
-Samples = Iterable[tuple[tuple[str, ...], float]]
+Buckets: TypeAlias = tuple[list[tuple[str, float]], float | None]
+"""A histogram's cumulative buckets, the last +Inf, and the sum of what was observed, where that is known."""
+Value: TypeAlias = float | Buckets
+Sample: TypeAlias = tuple[tuple[str, ...], Value]
 """Label values, in the order of the labels, and the value."""
+
+
+class Seen(NamedTuple):
+    """A snapshot, with its devices and pools as they are labelled."""
+
+    snapshot: Snapshot
+    devices: Mapping[Who, Totals]
+    pools: Sequence[tuple[str, PoolView]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,107 +37,220 @@ class MetricSpec:
     """One metric family; a counter's ``name`` is without the ``_total`` that is added on the wire."""
 
     name: str
-    help: str
-    kind: Literal["gauge", "counter"]
+    kind: Literal["gauge", "counter", "histogram"]
     labels: tuple[str, ...]
-    samples: Callable[[Snapshot], Samples]
+    help: str
+    samples: Callable[[Seen], Iterable[Sample]]
 
 
-def _known(value: Callable[[Snapshot], int]) -> Callable[[Snapshot], Samples]:
-    def samples(snapshot: Snapshot) -> Iterator[tuple[tuple[str, ...], float]]:
-        if value(snapshot) >= 0:
-            yield (), value(snapshot)
-
-    return samples
+def _help(table: tuple[Field[Any], ...], name: str) -> str:
+    return next(field.help for field in table if field.name == name)
 
 
-def _per_device(value: Callable[[DeviceView], int]) -> Callable[[Snapshot], Samples]:
-    def samples(snapshot: Snapshot) -> Samples:
-        # Two struct devices may share a name (unplugged and plugged again): one series, their sum.
-        sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
-        for device in snapshot.devices:
-            sums[_device_labels(device)] += value(device)
-        return sums.items()
+def _known(value: Callable[[Snapshot], int], factor: int = 1) -> Callable[[Seen], Iterator[Sample]]:
+    def samples(seen: Seen) -> Iterator[Sample]:
+        if value(seen.snapshot) != UNKNOWN:
+            yield (), value(seen.snapshot) * factor
 
     return samples
 
 
-def _device_labels(device: DeviceView) -> tuple[str, str]:
-    return device.name or "unknown", device.driver
+def _per_device(value: Callable[[Totals], int]) -> Callable[[Seen], Iterator[Sample]]:
+    def samples(seen: Seen) -> Iterator[Sample]:
+        for who, totals in seen.devices.items():
+            if value(totals) != UNKNOWN:
+                yield who, value(totals)
+
+    return samples
 
 
-def _causes(snapshot: Snapshot) -> Samples:
-    sums: defaultdict[tuple[str, ...], float] = defaultdict(float)
-    for device in snapshot.devices:
-        for cause, failures in device.causes:
-            sums[(*_device_labels(device), cause)] += failures
-    return sums.items()
+def _per_pool(value: Callable[[PoolView], float]) -> Callable[[Seen], Iterator[Sample]]:
+    def samples(seen: Seen) -> Iterator[Sample]:
+        for name, pool in seen.pools:
+            if value(pool) != UNKNOWN:
+                yield (name,), value(pool)
+
+    return samples
 
 
-def _verdicts(snapshot: Snapshot) -> Samples:
-    found = snapshot.verdict
-    yield ("agree",), found.agree if found else 0
-    yield ("disagree",), found.disagree if found else 0
-    yield ("inconclusive",), found.inconclusive if found else 0
+def _histogram(
+    counts: Callable[[Totals], tuple[int, ...]],
+    bounds: Sequence[float],
+    total: Callable[[Totals], float] | None = None,
+) -> Callable[[Seen], Iterator[Sample]]:
+    names = (*(f"{bound:.10g}" for bound in bounds), "+Inf")
+
+    def samples(seen: Seen) -> Iterator[Sample]:
+        for who, totals in seen.devices.items():
+            if counts(totals):
+                cumulative = accumulate(counts(totals))
+                yield who, (list(zip(names, cumulative, strict=True)), total(totals) if total else None)
+
+    return samples
 
 
-def _pool_count(snapshot: Snapshot) -> Samples:
+def _causes(seen: Seen) -> Iterator[Sample]:
+    for who, totals in seen.devices.items():
+        words = dict.fromkeys((cause.value for cause in Cause), 0) | totals.causes
+        yield from (((*who, word), failures) for word, failures in words.items())
+
+
+def _bounced(seen: Seen) -> Iterator[Sample]:
+    for who, totals in seen.devices.items():
+        for direction, size_bytes in (("to_device", totals.to_device_bytes), ("from_device", totals.from_device_bytes)):
+            if size_bytes != UNKNOWN:
+                yield (*who, direction), size_bytes
+
+
+def _verdicts(seen: Seen) -> Iterator[Sample]:
+    found = seen.snapshot.verdict
+    for word in ("agree", "disagree", "inconclusive"):
+        yield (word,), getattr(found, word) if found else 0
+
+
+def _pool_count(seen: Seen) -> Iterator[Sample]:
     # A source that sees no pool at all (debugfs) cannot count them; where swiotlb is on there is one.
-    return [((), len(snapshot.pools))] if snapshot.pools else []
+    kinds = [pool_kind(pool) for pool in seen.snapshot.pools]
+    yield from (((kind,), kinds.count(kind)) for kind in ("default", "grown", "transient") if kinds)
 
 
-def _source(snapshot: Snapshot) -> Samples:
-    yield (snapshot.source, snapshot.kernel_release, snapshot.verdict.revision if snapshot.verdict else ""), 1
+def _source(seen: Seen) -> Iterator[Sample]:
+    now = seen.snapshot
+    yield (now.source, now.kernel_release, now.verdict.revision if now.verdict else ""), 1
+
+
+def _hooks(seen: Seen) -> Iterator[Sample]:
+    yield from (((hook, how), not how.startswith("absent")) for hook, how in seen.snapshot.hooks)
+
+
+def _fragmentation(pool: PoolView) -> float:
+    return pool.slots.fragmentation_percent / 100 if pool.slots else UNKNOWN
+
+
+def _free_runs(pool: PoolView) -> int:
+    return pool.slots.free_runs if pool.slots else UNKNOWN
 
 
 _DEVICE: Final = ("device", "driver")
-_SOURCE: Final = ("source", "kernel", "revision")
+_POOL: Final = ("pool",)
+_SECONDS: Final = tuple(bound / 1e9 for bound in LATENCY_BUCKETS_NS)
+
+_TOTAL_SLOTS: Final[tuple[tuple[str, str, Callable[[Snapshot], int]], ...]] = (
+    ("", "nslabs", lambda s: s.nslabs),
+    ("used_", "used_slots", lambda s: s.used_slots),
+    ("used_hiwater_", "used_hiwater_slots", lambda s: s.used_hiwater_slots),
+    ("transient_", "transient_slots", lambda s: s.transient_slots),
+)
+
+
+def _of_all() -> Iterator[MetricSpec]:
+    for name, field, value in _TOTAL_SLOTS:
+        yield MetricSpec(f"swiotlb_{name}slots", "gauge", (), _help(TOTALS, field), _known(value))
+    for name, field, value in _TOTAL_SLOTS:
+        said = f"{_help(TOTALS, field).rstrip('.')}, in bytes."
+        yield MetricSpec(f"swiotlb_{name or 'memory_'}bytes", "gauge", (), said, _known(value, IO_TLB_SIZE))
+
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
-    MetricSpec("swiotlb_slots", "Slots of 2 KiB in all pools.", "gauge", (), _known(lambda s: s.nslabs)),
-    MetricSpec("swiotlb_used_slots", "Slots in use.", "gauge", (), _known(lambda s: s.used_slots)),
+    *_of_all(),
+    MetricSpec("swiotlb_pools", "gauge", ("kind",), f"Pools by kind. {_help(POOLS, 'kind')}", _pool_count),
+    MetricSpec("swiotlb_pool_slots", "gauge", _POOL, _help(POOLS, "nslabs"), _per_pool(lambda p: p.nslabs)),
     MetricSpec(
-        "swiotlb_used_hiwater_slots",
-        "Most slots ever in use at once.",
+        "swiotlb_pool_used_slots", "gauge", _POOL, _help(POOLS, "used_slots"), _per_pool(lambda p: p.used_slots)
+    ),
+    MetricSpec("swiotlb_pool_areas", "gauge", _POOL, _help(POOLS, "nareas"), _per_pool(lambda p: p.nareas)),
+    MetricSpec(
+        "swiotlb_pool_longest_free_slots",
         "gauge",
+        _POOL,
+        _help(POOLS, "longest_free_slots"),
+        _per_pool(lambda p: p.longest_free_slots),
+    ),
+    MetricSpec(
+        "swiotlb_pool_fragmentation_ratio",
+        "gauge",
+        _POOL,
+        f"{_help(POOLS, 'fragmentation_percent')} 1: nothing could be had in one piece.",
+        _per_pool(_fragmentation),
+    ),
+    MetricSpec("swiotlb_pool_free_runs", "gauge", _POOL, _help(POOLS, "free_runs"), _per_pool(_free_runs)),
+    MetricSpec("swiotlb_growths", "counter", (), _help(TOTALS, "growths_per_second"), _known(lambda s: s.growths)),
+    MetricSpec(
+        "swiotlb_pools_added",
+        "counter",
         (),
-        _known(lambda s: s.used_hiwater_slots),
+        "Pools that growth added, those from before the exporter began among them.",
+        _known(lambda s: s.pools_added),
     ),
+    MetricSpec("swiotlb_maps", "counter", _DEVICE, _help(DEVICES, "maps_per_second"), _per_device(lambda t: t.maps)),
     MetricSpec(
-        "swiotlb_transient_slots", "Slots in transient pools.", "gauge", (), _known(lambda s: s.transient_slots)
-    ),
-    MetricSpec("swiotlb_pools", "Memory pools, transient ones among them.", "gauge", (), _pool_count),
-    MetricSpec("swiotlb_source_info", "What the numbers come from.", "gauge", _SOURCE, _source),
-    MetricSpec("swiotlb_maps", "Mappings made.", "counter", _DEVICE, _per_device(lambda d: d.maps)),
-    MetricSpec(
-        "swiotlb_map_failures", "Mappings that failed.", "counter", _DEVICE, _per_device(lambda d: d.map_failures)
-    ),
-    MetricSpec("swiotlb_unmaps", "Mappings released.", "counter", _DEVICE, _per_device(lambda d: d.unmaps)),
-    MetricSpec(
-        "swiotlb_mapped_bytes", "Bytes of mappings made.", "counter", _DEVICE, _per_device(lambda d: d.mapped_bytes)
+        "swiotlb_map_failures",
+        "counter",
+        _DEVICE,
+        _help(TOTALS, "map_failures_per_second"),
+        _per_device(lambda t: t.map_failures),
     ),
     MetricSpec(
         "swiotlb_map_failures_explained",
-        "Mappings that failed, by the cause the reference found; at most swiotlb_map_failures_total.",
         "counter",
         (*_DEVICE, "cause"),
+        "Mappings refused, by the cause the reference found; live only those of bursts are asked about.",
         _causes,
     ),
-    MetricSpec("swiotlb_growths", "Runs of swiotlb_dyn_alloc().", "counter", (), _known(lambda s: s.growths)),
-    MetricSpec("swiotlb_pools_added", "Pools added by growth.", "counter", (), _known(lambda s: s.pools_added)),
-    MetricSpec("swiotlb_events_lost", "Events lost before they were read.", "counter", (), _known(lambda s: s.lost)),
+    MetricSpec(
+        "swiotlb_unmaps", "counter", _DEVICE, _help(DEVICES, "unmaps_per_second"), _per_device(lambda t: t.unmaps)
+    ),
+    MetricSpec(
+        "swiotlb_mapped_bytes",
+        "counter",
+        _DEVICE,
+        _help(DEVICES, "mapped_bytes_per_second"),
+        _per_device(lambda t: t.mapped_bytes),
+    ),
+    MetricSpec(
+        "swiotlb_bounced_bytes",
+        "counter",
+        (*_DEVICE, "direction"),
+        "Bytes of mappings released, by the direction they were for; what goes both ways is in both.",
+        _bounced,
+    ),
+    MetricSpec(
+        "swiotlb_request_slots",
+        "histogram",
+        _DEVICE,
+        "Mappings asked for, refused ones too, by the slots they need in one run.",
+        _histogram(lambda t: t.sizes, SIZE_BUCKETS_SLOTS),
+    ),
+    MetricSpec(
+        "swiotlb_map_duration_seconds",
+        "histogram",
+        _DEVICE,
+        "Time that maps took in the kernel; live only those of bursts are timed.",
+        _histogram(lambda t: t.latencies, _SECONDS, lambda t: t.latency_sum_ns / 1e9),
+    ),
     MetricSpec(
         "swiotlb_verified_operations",
-        "Operations compared with the reference allocator, by verdict.",
         "counter",
         ("verdict",),
+        "Operations compared with the reference allocator, by verdict.",
         _verdicts,
     ),
     MetricSpec(
         "swiotlb_safety_violations",
-        "Operations that broke an invariant on any revision (overlap, alignment, bounds).",
         "counter",
         (),
+        "Operations that broke an invariant on any revision (overlap, alignment, bounds).",
         _known(lambda s: s.verdict.safety_violations if s.verdict else 0),
+    ),
+    MetricSpec("swiotlb_events_lost", "counter", (), "Events lost before they were read.", _known(lambda s: s.lost)),
+    MetricSpec(
+        "swiotlb_hook_attached", "gauge", ("hook", "how"), "Whether a hook of the probe plan is there, and how.", _hooks
+    ),
+    MetricSpec(
+        "swiotlb_source_info",
+        "gauge",
+        ("source", "kernel", "revision"),
+        "What the numbers come from: live, debugfs or replay; the kernel; the reference's revision.",
+        _source,
     ),
 )

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from functools import partial
+from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
-from swiotlb_top.cli.options import examples
+from swiotlb_top.cli.options import examples, seconds_from
 from swiotlb_top.errors import Exit, UsageError
 
 EPILOG = examples(
     "swiotlb-top export",
     "curl -s http://127.0.0.1:9788/metrics",
     "swiotlb-top export --web.listen-address :9788      on every address: mind who can reach it",
+    "swiotlb-top export --textfile /var/lib/node_exporter",
 )
 
 PORT_MAX = 65_535
+_OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
 
 
 @click.command(epilog=EPILOG)
@@ -27,23 +31,78 @@ PORT_MAX = 65_535
     help="Address to serve on; no host: every address; port 0: a free one. Default: 127.0.0.1:9788.",
 )
 @click.option(
+    "--web.config.file",
+    "config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="TLS and basic authentication, in the form of Prometheus's own exporters. Default: neither.",
+)
+@click.option(
+    "--textfile",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Serve nothing; write DIR/swiotlb.prom once an interval, for node_exporter. Default: none.",
+)
+@click.option(
     "--source",
     type=click.Choice(["auto", "live", "debugfs"]),
     default="auto",
     help="Probes, debugfs counters, or auto: the first that can be had. Default: auto.",
 )
-def export(listen: str, source: str) -> Exit:
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Export a recording, over and over: to try dashboards and alerts. Default: none.",
+)
+@click.option(
+    "--interval",
+    "interval_s",
+    type=seconds_from(0.1),
+    default=5.0,
+    metavar="SECONDS",
+    help="How often swiotlb is read, scraped or not. Default: 5.",
+)
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=100,
+    metavar="N",
+    help='Devices with series of their own; the others are summed up as "other". Default: 100.',
+)
+@click.pass_context
+def export(
+    context: click.Context,
+    listen: str,
+    config: Path | None,
+    textfile: Path | None,
+    source: str,
+    trace: Path | None,
+    interval_s: float,
+    devices: int,
+) -> Exit:
     """Serve this machine's swiotlb to Prometheus, until told to stop.
 
-    Never serves a recording: a node's metrics are about that node.
+    Once the probes are attached, all capabilities are given up.
     """
+    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if trace is not None and "source" in given:
+        raise click.UsageError("--trace and --source exclude each other")
+    for name in sorted(given & _OF_HTTP.keys()) if textfile is not None else ():
+        raise click.UsageError(f"--textfile and {_OF_HTTP[name]} exclude each other")
     host, port = listen_address(listen)
-    from swiotlb_exporter.server import serve
+    from swiotlb_exporter import serve
     from swiotlb_top.sources import select
 
-    openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
-    with closing(select.first_that_opens(openers)) as opened:
-        serve(opened, host, port)
+    if trace is not None:
+        open_source = partial(select.open_trace, trace)
+    else:
+        openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
+        open_source = partial(select.first_that_opens, openers)
+    if textfile is not None:
+        serve.into_directory(open_source, textfile, interval_s=interval_s, devices=devices)
+    else:
+        serve.over_http(open_source, host, port, config=config, interval_s=interval_s, devices=devices)
     return Exit.OK
 
 

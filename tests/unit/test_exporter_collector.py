@@ -9,10 +9,13 @@ from dataclasses import replace
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from swiotlb_exporter.collector import SnapshotCollector
+from swiotlb_exporter.collector import MOST_POOLS, SnapshotCollector
+from swiotlb_exporter.metrics import METRICS
+from swiotlb_exporter.watch import NotYetError
 from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.errors import CannotError
-from tests.unit.snapshots import DEBUGFS, DISK, GROWN_POOL, QUIET, STALLED, ScriptedSource
+from tests.unit.snapshots import DEBUGFS, DISK, GROWN_POOL, NVME, QUIET, STALLED, ScriptedSource
 
 DISK_LABELS = {"device": "0000:00:04.0", "driver": "virtio-pci"}
 NVME_LABELS = {"device": "0000:00:05.0", "driver": "nvme"}
@@ -20,7 +23,7 @@ NVME_LABELS = {"device": "0000:00:05.0", "driver": "nvme"}
 
 def registry_of(*script: Snapshot | Exception) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(SnapshotCollector(ScriptedSource(script).snapshot))
+    registry.register(SnapshotCollector(ScriptedSource(script).snapshot, is_there=lambda name: True))
     return registry
 
 
@@ -30,7 +33,8 @@ def test_slots_are_gauges() -> None:
     assert value("swiotlb_used_slots") == 415
     assert value("swiotlb_used_hiwater_slots") == 2560
     assert value("swiotlb_transient_slots") == 40
-    assert value("swiotlb_pools") == 3
+    assert value("swiotlb_used_bytes") == 415 * 2048
+    assert [value("swiotlb_pools", {"kind": kind}) for kind in ("default", "grown", "transient")] == [1, 1, 1]
 
 
 def test_devices_are_labels_of_counters_that_exist_at_zero() -> None:
@@ -41,6 +45,36 @@ def test_devices_are_labels_of_counters_that_exist_at_zero() -> None:
     assert value("swiotlb_unmaps_total", DISK_LABELS) == 13_996
     assert value("swiotlb_mapped_bytes_total", NVME_LABELS) == 2_621_440
     assert value("swiotlb_map_failures_explained_total", {**DISK_LABELS, "cause": "too_large"}) == 2
+    for cause in Cause:
+        labels = {**NVME_LABELS, "cause": cause.value}
+        assert value("swiotlb_map_failures_explained_total", labels) == 0
+
+
+def test_what_is_bounced_counts_by_direction_and_what_is_not_known_is_absent() -> None:
+    value = registry_of(replace(STALLED, devices=(replace(DISK, to_device_bytes=7, from_device_bytes=0), NVME)))
+    assert value.get_sample_value("swiotlb_bounced_bytes_total", {**DISK_LABELS, "direction": "to_device"}) == 7
+    assert value.get_sample_value("swiotlb_bounced_bytes_total", {**DISK_LABELS, "direction": "from_device"}) == 0
+    assert value.get_sample_value("swiotlb_bounced_bytes_total", {**NVME_LABELS, "direction": "to_device"}) is None
+
+
+def test_sizes_and_latencies_are_cumulative_histograms() -> None:
+    timed = replace(DISK, sizes=(5, 0, 0, 1, 0, 0, 0, 2, 1), latencies=(0, 3, *[0] * 7, 1), latency_sum_ns=20_000_000)
+    value = registry_of(replace(STALLED, devices=(timed,))).get_sample_value
+    requests = [value("swiotlb_request_slots_bucket", {**DISK_LABELS, "le": le}) for le in ("1", "8", "128", "+Inf")]
+    assert requests == [5, 6, 8, 9]
+    times = [
+        value("swiotlb_map_duration_seconds_bucket", {**DISK_LABELS, "le": le}) for le in ("2.56e-07", "1.024e-06")
+    ]
+    assert times == [0, 3]
+    assert value("swiotlb_map_duration_seconds_count", DISK_LABELS) == 4
+    assert value("swiotlb_map_duration_seconds_sum", DISK_LABELS) == 0.02
+
+
+def test_hooks_say_whether_they_are_attached_and_how() -> None:
+    hooks = (("unmap", "fentry+fexit __swiotlb_tbl_unmap_single"), ("grow", "absent: no such function"))
+    value = registry_of(replace(STALLED, hooks=hooks)).get_sample_value
+    assert value("swiotlb_hook_attached", dict(zip(("hook", "how"), hooks[0], strict=True))) == 1
+    assert value("swiotlb_hook_attached", dict(zip(("hook", "how"), hooks[1], strict=True))) == 0
 
 
 def test_counters_without_labels_are_there_before_anything_happens() -> None:
@@ -55,7 +89,7 @@ def test_what_a_source_cannot_know_is_absent_rather_than_a_number() -> None:
     value = registry_of(DEBUGFS).get_sample_value
     assert value("swiotlb_used_slots") == 3
     assert value("swiotlb_growths_total") is None
-    assert value("swiotlb_pools") is None
+    assert value("swiotlb_pools", {"kind": "default"}) is None
     assert value("swiotlb_source_info", {"source": "debugfs", "kernel": "6.12.117", "revision": ""}) == 1
 
 
@@ -75,6 +109,14 @@ def test_pools_keep_their_names_and_transient_ones_have_none() -> None:
     assert b"grown-3" not in generate_latest(registry)
 
 
+def test_hundreds_of_pools_make_a_bounded_number_of_series() -> None:
+    grown = tuple(replace(GROWN_POOL, address=number) for number in range(400))
+    pools = registry_of(replace(STALLED, pools=(*grown, *STALLED.pools[1:])))
+    text = generate_latest(pools).decode()
+    assert text.count("swiotlb_pool_slots{") == MOST_POOLS
+    assert pools.get_sample_value("swiotlb_pools", {"kind": "grown"}) == 400
+
+
 def test_no_address_is_given_away() -> None:
     text = generate_latest(registry_of(STALLED)).decode()
     for pool in STALLED.pools:
@@ -91,12 +133,21 @@ def test_a_failing_source_is_counted_and_the_scrape_succeeds() -> None:
     assert "swiotlb_up 1.0" in text
 
 
+def test_while_the_source_is_being_opened_it_is_down_and_no_error() -> None:
+    registry = registry_of(NotYetError("attaching"))
+    text = generate_latest(registry).decode()
+    assert "swiotlb_up 0.0" in text
+    assert "swiotlb_scrape_errors_total 0.0" in text
+    assert "swiotlb_slots" not in [line.split()[0] for line in text.splitlines()]
+
+
 def test_registering_reads_nothing_and_describes_everything() -> None:
     def never() -> Snapshot:
         raise AssertionError("read")
 
     described = {family.name for family in SnapshotCollector(never).describe()}
     collected = {family.name for family in SnapshotCollector(lambda: STALLED).collect()}
+    assert {spec.name for spec in METRICS} < described
     assert described == collected
 
 
@@ -109,6 +160,10 @@ def test_the_text_can_be_parsed_and_names_follow_the_rules() -> None:
         assert family.documentation.endswith(".")
         if family.type == "counter":
             assert all(sample.name.endswith("_total") for sample in family.samples)
+        if "bytes" in family.name.split("_"):
+            assert family.name.endswith("bytes")
+        if "ratio" in family.name.split("_"):
+            assert family.name.endswith("_ratio")
 
 
 def test_importing_the_exporter_registers_nothing() -> None:

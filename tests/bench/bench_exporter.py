@@ -1,0 +1,128 @@
+"""What the exporter costs: milliseconds a scrape, resident memory, CPU while nothing happens.
+
+Run: .venv/bin/python -m tests.bench.bench_exporter
+Scrapes are of 50 devices with all their series, over a socket, text and OpenMetrics. Memory is set against a process
+that serves an empty prometheus_client registry, here over a recording; and in the lab, attached, where CPU is measured
+too: under -icount, guest seconds are 10^9 instructions each, an upper bound for a machine that does more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from swiotlb_exporter.collector import SnapshotCollector
+from swiotlb_exporter.guard import Guard
+from swiotlb_exporter.server import listen, make_app, url_of
+from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLOTS
+from tests.lab import cache
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.tool import guest_shell
+from tests.prometheus import answers, eventually, free_port
+from tests.unit.snapshots import DISK, STALLED, ScriptedSource
+
+ROOT: Final = Path(__file__).parents[2]
+DEVICES: Final = 50
+SCRAPES: Final = 200
+IDLE_S: Final = 120
+_AS_PROMETHEUS: Final = {"Accept-Encoding": "gzip"}
+BARE: Final = (
+    "import prometheus_client, time; prometheus_client.start_http_server({port}, '127.0.0.1'); time.sleep(1e6)"
+)
+
+# Ticks are hundredths of a second.
+IDLE: Final = f"""
+    $tool export --source live 2>/dev/null &
+    exporter=$!
+    $python $workloads/scrape.py http://127.0.0.1:9788/metrics --metric swiotlb_up >/dev/null
+    sleep 10
+    ticks() {{ awk '{{ print $14 + $15 }}' /proc/$exporter/stat; }}
+    before=$(ticks)
+    sleep {IDLE_S}
+    echo "ticks $(($(ticks) - before))"
+    grep -E 'VmRSS|RssAnon|RssFile' /proc/$exporter/status
+"""
+
+
+def resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+
+
+def scrape_ms(accept: str) -> tuple[float, float, int]:
+    """Of a scrape of 50 devices the median time, the mean time on a CPU (asking included), and the bytes of a page."""
+    sizes, latencies = (tuple(range(len(bounds) + 1)) for bounds in (SIZE_BUCKETS_SLOTS, LATENCY_BUCKETS_NS))
+    busy = replace(DISK, to_device_bytes=1, from_device_bytes=1, sizes=sizes, latencies=latencies)
+    devices = tuple(replace(busy, dev=number, name=f"0000:{number:02x}:00.0") for number in range(DEVICES))
+    registry = CollectorRegistry()
+    registry.register(SnapshotCollector(ScriptedSource([replace(STALLED, devices=devices)]).snapshot))
+    guard = Guard(None)
+    with listen("127.0.0.1", 0, guard) as server:
+        server.set_app(make_app(registry, lambda: "", guard))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        asked = urllib.request.Request(f"{url_of(server, 'http')}/metrics", headers=_AS_PROMETHEUS | {"Accept": accept})  # noqa: S310
+        took_s, page = [], b""
+        before_s = time.process_time()
+        for _ in range(SCRAPES):
+            began_s = time.perf_counter()
+            with urllib.request.urlopen(asked) as answer:  # noqa: S310
+                page = answer.read()
+            took_s.append(time.perf_counter() - began_s)
+        on_cpu_s = time.process_time() - before_s
+        server.shutdown()
+    return statistics.median(took_s) * 1e3, on_cpu_s / SCRAPES * 1e3, len(page)
+
+
+def serving_mb(*words: str, port: int) -> float:
+    """Resident memory of a process that serves /metrics, after a few scrapes."""
+    variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'exporters'}"}
+    process = subprocess.Popen([sys.executable, *words], env=variables, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(5):
+            eventually(lambda: answers(f"http://127.0.0.1:{port}/metrics"))
+        return resident_mb(process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def main() -> None:
+    """Measure and print."""
+    for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
+        took_ms, on_cpu_ms, page_bytes = scrape_ms(accept)
+        kind = accept.split(";")[0]
+        print(
+            f"scrape of {DEVICES} devices as {kind}: {took_ms:.1f} ms, {on_cpu_ms:.1f} ms on a CPU, {page_bytes} bytes"
+        )
+    bare_port, port = free_port(), free_port()
+    bare_mb = serving_mb("-c", BARE.format(port=bare_port), port=bare_port)
+    stall = ROOT / "tests" / "traces" / "stall.swtrace"
+    address = f"127.0.0.1:{port}"
+    replay = ("-m", "swiotlb_top", "export", "--trace", str(stall), "--web.listen-address", address)
+    ours_mb = serving_mb(*replay, port=port)
+    print(f"resident: {ours_mb:.0f} MiB over a recording, {bare_mb:.0f} MiB prometheus_client alone")
+    with tempfile.TemporaryDirectory() as scratch:
+        lab = Lab(cache.default_root(), Path(scratch), may_build=True)
+        ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force", icount=True), guest_shell(IDLE))
+    if ran.status:
+        raise SystemExit(ran.stderr)
+    said = dict(re.findall(r"^(\w+):?\s+(\d+)", ran.stdout, re.MULTILINE))
+    parts = ", ".join(f"{name} {int(said[name]) / 1024:.0f} MiB" for name in ("VmRSS", "RssAnon", "RssFile"))
+    print(f"attached, idle: {int(said['ticks']) / IDLE_S:.2f} % of a CPU of 10^9 instructions a second; {parts}")
+
+
+if __name__ == "__main__":
+    main()

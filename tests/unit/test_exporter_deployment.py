@@ -1,0 +1,238 @@
+"""What one deploys: valid to the tools that read it, each alert firing when it should and only then, all documented."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+
+from swiotlb_exporter import dashboards, metrics_page
+from swiotlb_exporter.collector import SnapshotCollector
+from swiotlb_exporter.metrics import METRICS
+from swiotlb_top.sources.replay import ReplaySource
+from tests.prometheus import DEPLOYED, MISSING, ROOT, RULES, WHY_MISSING, promtool
+from tests.unit.snapshots import STALLED, ScriptedSource
+
+RECORDINGS = {"stall": ROOT / "tests/traces/stall.swtrace", "growing": ROOT / "swiotlb_top/recordings/growing.swtrace"}
+STEP_S = 15
+STEPS = 20
+SLOWLY = 1 / 64
+"""A recording of some seconds then lasts longer than the rules look back."""
+
+needs_prometheus = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
+
+
+def registry_of(source: Any) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(SnapshotCollector(source.snapshot, is_there=lambda name: True))
+    return registry
+
+
+@needs_prometheus
+def test_prometheus_finds_nothing_to_lint_in_the_metrics() -> None:
+    checked = promtool("check", "metrics", given=generate_latest(registry_of(ScriptedSource([STALLED]))).decode())
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@needs_prometheus
+def test_rules_and_scrape_configuration_are_valid() -> None:
+    for kind, files in (("rules", RULES), ("config", (DEPLOYED / "prometheus" / "scrape.yml",))):
+        checked = promtool("check", kind, *files)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    rules = yaml.safe_load(RULES[1].read_text())["groups"][0]["rules"]
+    return {rule["alert"]: rule for rule in rules}
+
+
+SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+    # alert: series on which it fires within half an hour, and series like them on which it does not; a value a minute
+    "SwiotlbMapsFailing": (
+        {'swiotlb_map_failures_total{device="d",driver="v"}': "0+10x30"},
+        {'swiotlb_map_failures_total{device="d",driver="v"}': "0 5 9 9+0x30"},
+    ),
+    "SwiotlbNearlyFull": (
+        {"swiotlb_slots": "512+0x30", "swiotlb_used_slots": "470+0x30", "swiotlb_used_hiwater_slots": "470+0x30"},
+        {"swiotlb_slots": "512+0x30", "swiotlb_used_slots": "0+0x30", "swiotlb_used_hiwater_slots": "470+0x30"},
+    ),
+    "SwiotlbGrowthFailing": (
+        {"swiotlb_growths_total": "0 0 1+1x30", "swiotlb_pools_added_total": "0+0x30"},
+        {"swiotlb_growths_total": "0 0 1+1x30", "swiotlb_pools_added_total": "3 3 4+1x30"},
+    ),
+    "SwiotlbFragmented": (
+        {
+            "swiotlb_slots": "512+0x30",
+            "swiotlb_used_slots": "384+0x30",
+            'swiotlb_pool_longest_free_slots{pool="a"}': "31+0x30",
+            'swiotlb_pool_longest_free_slots{pool="b"}': "3+0x30",
+        },
+        {
+            "swiotlb_slots": "512+0x30",
+            "swiotlb_used_slots": "384+0x30",
+            'swiotlb_pool_longest_free_slots{pool="a"}': "32+0x30",
+            'swiotlb_pool_longest_free_slots{pool="b"}': "3+0x30",
+        },
+    ),
+    "SwiotlbReferenceDisagrees": (
+        {'swiotlb_verified_operations_total{verdict="disagree"}': "0+0x25 1+0x5"},
+        {
+            'swiotlb_verified_operations_total{verdict="agree"}': "0+100x30",
+            'swiotlb_verified_operations_total{verdict="disagree"}': "7+0x30",
+            "swiotlb_safety_violations_total": "0+0x30",
+        },
+    ),
+    "SwiotlbExporterBlind": (
+        {"swiotlb_up": "1 1 0+0x30"},
+        {"swiotlb_up": "1 0 1 0 1+0x30", 'up{job="swiotlb"}': "1+0x30"},
+    ),
+}
+MORE_THAT_FIRE: list[tuple[str, dict[str, str]]] = [
+    (
+        "SwiotlbNearlyFull",
+        {"swiotlb_slots": "256+0x30", "swiotlb_used_slots": "0+0x30", "swiotlb_used_hiwater_slots": "9+0x22 250+0x8"},
+    ),
+    ("SwiotlbReferenceDisagrees", {"swiotlb_safety_violations_total": "0+0x25 2+0x5"}),
+    ("SwiotlbExporterBlind", {'up{job="swiotlb"}': "1 1 0+0x30"}),
+    ("SwiotlbExporterBlind", {'node_textfile_mtime_seconds{file="/d/swiotlb.prom"}': "1+0x30"}),
+]
+
+
+def fired(series: dict[str, str], directory: Path, *, step_s: int = 60, at_s: int = 1800) -> set[str]:
+    """Which alerts fire at a time: promtool is told that none does, and what it says instead is read."""
+    given = [{"series": labelled(name), "values": values} for name, values in series.items()]
+    expected = [{"eval_time": f"{at_s}s", "alertname": name, "exp_alerts": []} for name in alerts()]
+    tests = {
+        "rule_files": [str(path) for path in RULES],
+        "evaluation_interval": f"{step_s}s",
+        "tests": [{"interval": f"{step_s}s", "input_series": given, "alert_rule_test": expected}],
+    }
+    path = directory / "test.yml"
+    path.write_text(json.dumps(tests))
+    tested = promtool("test", "rules", path)
+    said = tested.stdout + tested.stderr
+    names = set(re.findall(r"alertname:\s*(\w+)", said))
+    assert (tested.returncode != 0) == bool(names), said
+    return names
+
+
+def labelled(series: str) -> str:
+    """With the labels that every series of a target has, unless it has them."""
+    name, _, labels = series.partition("{")
+    known = labels.rstrip("}").split(",") if labels else []
+    more = [label for label in ('instance="node"', 'job="swiotlb"') if label.split("=")[0] not in labels]
+    return f"{name}{{{','.join((*known, *more))}}}"
+
+
+@needs_prometheus
+@pytest.mark.parametrize(
+    ("alert", "series"),
+    [*((alert, fires) for alert, (fires, _) in SERIES.items()), *MORE_THAT_FIRE],
+)
+def test_an_alert_fires_on_what_it_is_for_and_no_other_does(alert: str, series: dict[str, str], tmp_path: Path) -> None:
+    assert fired(series, tmp_path) == {alert}
+
+
+@needs_prometheus
+@pytest.mark.parametrize("alert", SERIES)
+def test_it_stays_silent_on_what_only_looks_like_it(alert: str, tmp_path: Path) -> None:
+    assert fired(SERIES[alert][1], tmp_path) == set()
+
+
+def test_every_alert_is_tested() -> None:
+    assert set(SERIES) == set(alerts())
+
+
+def replayed(path: Path) -> dict[str, str]:
+    """Every series of the exporter while it shows a recording in slow motion, a value a step."""
+    now_ns = 0
+    registry = registry_of(ReplaySource(path, clock=lambda: now_ns, speed=SLOWLY))
+    seen: dict[str, list[str]] = {}
+    for step in range(STEPS):
+        now_ns = step * STEP_S * 1_000_000_000
+        for line in generate_latest(registry).decode().splitlines():
+            if not line.startswith("#"):
+                name, value = line.rsplit(" ", 1)
+                seen.setdefault(name, ["_"] * step).append(value)
+    return {name: " ".join(values) for name, values in seen.items()}
+
+
+@needs_prometheus
+@pytest.mark.parametrize(("recording", "firing"), [("stall", {"SwiotlbMapsFailing"}), ("growing", set())])
+def test_of_the_recordings_the_stall_fires_and_the_growth_does_not(
+    recording: str, firing: set[str], tmp_path: Path
+) -> None:
+    series = replayed(RECORDINGS[recording])
+    assert fired(series, tmp_path, step_s=STEP_S, at_s=STEP_S * (STEPS - 1)) == firing
+
+
+def test_every_alert_has_a_section_that_its_runbook_points_to() -> None:
+    page = (ROOT / "docs" / "alerts.md").read_text()
+    sections = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+    assert sections == list(alerts())
+    for name, alert in alerts().items():
+        assert alert["annotations"]["runbook_url"] == f"docs/alerts.md#{name.lower()}"
+
+
+def test_the_page_of_metrics_is_what_the_table_says() -> None:
+    assert (ROOT / "docs" / "metrics.md").read_text() == metrics_page.page()
+    for spec in METRICS:
+        assert f"`{spec.name}" in metrics_page.page()
+
+
+@pytest.mark.parametrize("dashboard", dashboards.DASHBOARDS, ids=lambda dashboard: dashboard.uid)
+def test_the_dashboards_are_what_the_tables_say(dashboard: dashboards.Dashboard) -> None:
+    assert (DEPLOYED / "grafana" / f"{dashboard.uid}.json").read_text() == dashboards.render(dashboard)
+
+
+def metrics_in(text: str) -> Iterator[str]:
+    """Names of our metrics in PromQL, without what histograms and counters add."""
+    for name in re.findall(r"(?<![\w:])swiotlb_\w+", text):
+        yield re.sub(r"_(total|bucket|sum|count)$", "", name)
+
+
+def test_dashboards_and_rules_ask_for_metrics_that_there_are() -> None:
+    there = {family.name for family in registry_of(ScriptedSource([STALLED])).collect()}
+    there |= {f"swiotlb_exporter_process_{rest}" for rest in ("cpu_seconds", "resident_memory_bytes")}
+    rules = [rule for path in RULES for rule in yaml.safe_load(path.read_text())["groups"][0]["rules"]]
+    queries = [query for board in dashboards.DASHBOARDS for panel in board.panels for query, _ in panel.queries]
+    asked = set(chain.from_iterable(metrics_in(text) for text in [*queries, *(rule["expr"] for rule in rules)]))
+    assert asked <= there | {"swiotlb_up"}
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    assert set(chain.from_iterable(re.findall(r"\w+:\w+:\w+", text) for text in queries)) <= recorded
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_the_unit_is_well_hardened() -> None:
+    unit = DEPLOYED / "systemd" / "swiotlb-exporter.service"
+    analysed = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", unit],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert analysed.returncode == 0, analysed.stdout + analysed.stderr
+    assert "Unknown" not in analysed.stderr
+
+
+def test_unit_and_daemonset_have_the_same_capabilities_and_no_more() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOYED / "systemd" / "swiotlb-exporter.service")
+    of_unit = {name.removeprefix("CAP_") for name in unit["Service"]["CapabilityBoundingSet"].split()}
+    daemonset = yaml.safe_load((DEPLOYED / "kubernetes" / "daemonset.yaml").read_text())
+    (container,) = daemonset["spec"]["template"]["spec"]["containers"]
+    capabilities = container["securityContext"]["capabilities"]
+    assert capabilities == {"drop": ["ALL"], "add": sorted(of_unit)}
+    assert of_unit == {"BPF", "PERFMON", "SYSLOG"}
+    assert container["command"][1:3] == ["export", "--source"]
