@@ -9,12 +9,11 @@ from collections.abc import Sequence
 
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
-from swiotlb_top.allocator import Revision
-from swiotlb_top.allocator.revision import REVISIONS, revision_for
+from swiotlb_top.allocator import REVISIONS, Revision, choose
 from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
-from swiotlb_top.verify import Divergence, Findings, Judge
+from swiotlb_top.verify import NEVER_NS, Divergence, Findings, Judge
 
 
 class Pipeline:
@@ -28,12 +27,16 @@ class Pipeline:
     def __init__(self, kernel: KernelInfo, revision: str | None = None) -> None:
         self.kernel = kernel
         self.account = Account()
+        self.begin_ns = 0
+        """When the first state was read; 0 before that."""
         hooks = dict(kernel.hooks)
         announced = not hooks.get("alloc_pool", "").startswith("absent")
-        self.judge = Judge(_revision(kernel, revision), pools_announced=announced)
+        self.judge = Judge(_revision(kernel, revision), pools_announced=announced, cpus=kernel.cpus)
 
     def state(self, mem: MemState) -> None:
         """The allocator's state, at the beginning or read again."""
+        if not self.begin_ns:
+            self.begin_ns = min((pool.begin_ns for pool in mem.pools), default=0)
         self.judge.state(mem)
         self.account.state(mem)
 
@@ -58,7 +61,7 @@ class Pipeline:
         self.judge.advance(now_ns)
         self._take_failures()
 
-    def finish(self, until_ns: int | None = None) -> Findings:
+    def finish(self, until_ns: int = NEVER_NS) -> Findings:
         """Judge what is waiting: all of it, or what was over by ``until_ns`` (and drop the rest)."""
         findings = self.judge.finish(until_ns)
         self._take_failures()
@@ -66,10 +69,9 @@ class Pipeline:
 
     def snapshot(self, time_ns: int, source: str, reason: str) -> Snapshot:
         """What there is to show now."""
-        account, world = self.account, self.judge.world
+        account, world, first = self.account, self.judge.world, self.judge.findings.first
         reference = {pool.address: pool for pool in world.pools} if world else {}
-        longest = {address: pool.longest_free_slots() for address, pool in reference.items()}
-        listed = [pool.view(longest.get(pool.address, -1)) for pool in reversed(account.pools.values())]
+        listed = [pool.view(reference.get(pool.address)) for pool in reversed(account.pools.values())]
         return Snapshot(
             time_ns=time_ns,
             source=source,
@@ -88,11 +90,13 @@ class Pipeline:
             pools=(*listed, *(pool.view() for pool in account.transient.values())),
             devices=tuple(device.view() for device in account.devices.values()),
             verdict=verdict_view(self.judge.revision.name, self.judge.findings),
+            failures=account.failures(disputed=first.event if first else None),
+            hooks=self.kernel.hooks,
         )
 
     def _take_failures(self) -> None:
         for failure in self.judge.findings.take_failures():
-            self.account.failed(failure.dev, failure.explanation)
+            self.account.failed(failure.dev, failure.explanation, failure.event)
 
 
 def verdict_view(revision: str, findings: Findings) -> VerdictView:
@@ -122,10 +126,7 @@ def _revision(kernel: KernelInfo, name: str | None) -> Revision:
         if name not in REVISIONS:
             raise UsageError(f"there is no revision {name!r}; known are: {', '.join(REVISIONS)}")
         return REVISIONS[name]
-    found = revision_for(kernel.features)
-    if found is None:
-        raise CannotError(
-            f"no reference is known for the swiotlb of {kernel.release}; "
-            f"--revision forces one of: {', '.join(REVISIONS)}"
-        )
-    return found
+    try:
+        return choose(kernel.features, kernel.release).revision
+    except CannotError as error:
+        raise CannotError(f"{error}; --revision forces one of: {', '.join(REVISIONS)}") from None

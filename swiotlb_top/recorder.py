@@ -16,14 +16,17 @@ from typing import Final
 
 from swiotlb_top import __version__
 from swiotlb_top.errors import CannotError, Exit, UsageError
-from swiotlb_top.events import RECORD, Find, Gap, Map, Unmap, decode
+from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind
+from swiotlb_top.probes.loader import RING_BYTES
 from swiotlb_top.probes.plan import How
-from swiotlb_top.probes.program import RING_BYTES, Mode
+from swiotlb_top.probes.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Header, TraceWriter
 
 _DRAIN_INTERVAL_S: Final = 0.05
+_KIND_AT: Final = 14
+_RESULT_AT: Final = 48
 _COUNTED: Final = ("maps", "map_failures", "unmaps")
 _FIRST_STATE_TRIES: Final = 25
 _UNDER_WAY_S: Final = 0.1
@@ -94,6 +97,7 @@ class _Recording:
         self._records = 0
         self._lost = 0
         self._blind = True
+        self._settled = False
         self._left_out: Counter[str] = Counter()
         self._checked_ns = now_ns()
 
@@ -123,9 +127,8 @@ class _Recording:
         for _ in range(_FIRST_STATE_TRIES):
             state, earlier, later = self._session.settle()
             self._left_out += _tally(earlier)
-            if not self._note_losses() and state.settled:
-                self._trace.state(state)
-                self._blind = False
+            if not self._note_losses():
+                self._begin_from(state)
             self._write(later)
             if not self._blind:
                 return
@@ -139,16 +142,23 @@ class _Recording:
         if self._blind:
             self._read_state()
 
-    def _read_state(self) -> tuple[MemState, bytes]:
-        """A state in its place in the stream, and the records after it."""
+    def _read_state(self) -> tuple[MemState, bool]:
+        """A state, put in its place in the stream, and whether nothing went on while it was read."""
+        asked_ns = now_ns()
         state, earlier, later = self._session.settle()
         lost = self._note_losses()
         self._write(earlier)
-        if state.settled and not lost:
-            self._trace.state(state)
-            self._blind = False
+        if not lost:
+            self._begin_from(state)
         self._write(later)
-        return state, later
+        return state, state.settled and not _ended_since(asked_ns, earlier + later)
+
+    def _begin_from(self, state: MemState) -> None:
+        """Give the stream a state, from which it can be judged if it could not."""
+        self._trace.state(state)
+        if self._blind:
+            self._blind = False
+            self._settled = state.settled
 
     def _note_losses(self) -> bool:
         """Say what the kernel side lost, before the records among which it is missing."""
@@ -164,7 +174,7 @@ class _Recording:
 
         Counters and records are stopped together: where nothing was lost, they must be equal.
         """
-        state, later = self._read_state()
+        state, quiet = self._read_state()
         self._session.program.set_mode(Mode.STOP)
         time.sleep(_UNDER_WAY_S)
         last = self._session.drain()
@@ -177,7 +187,7 @@ class _Recording:
             "total_used": state.total_used,
             "used_hiwater": state.used_hiwater,
             "transient_nslabs": state.transient_nslabs,
-            "quiet": int(state.settled and not later and not last),
+            "quiet": int(self._settled and quiet and not last),
         }
         self._trace.end(counters, duration_ns, self._lost)
         return counters
@@ -191,15 +201,21 @@ class _Recording:
         self._records += len(records) // RECORD.size
 
 
+def _ended_since(time_ns: int, records: bytes) -> bool:
+    return any(exit_ns >= time_ns for exit_ns in memoryview(records).cast("Q")[:: RECORD.size // 8].tolist())
+
+
 def _tally(records: bytes) -> Counter[str]:
     """How many maps, failed maps and unmaps there are among records."""
-    tally: Counter[str] = Counter()
-    for event in decode(records):
-        if isinstance(event, Find | Map):
-            tally["map_failures" if event.failed else "maps"] += 1
-        elif isinstance(event, Unmap):
-            tally["unmaps"] += 1
-    return tally
+    kinds = records[_KIND_AT :: RECORD.size]
+    results = memoryview(records).cast("Q")[_RESULT_AT // 8 :: RECORD.size // 8].tolist()
+    failed = sum(
+        result == DMA_MAPPING_ERROR or (kind == Kind.FIND and result >> 31 > 0)
+        for kind, result in zip(kinds, results, strict=True)
+        if kind in (Kind.FIND, Kind.MAP)
+    )
+    maps = kinds.count(Kind.FIND) + kinds.count(Kind.MAP) - failed
+    return Counter(maps=maps, map_failures=failed, unmaps=kinds.count(Kind.UNMAP) + kinds.count(Kind.FREE))
 
 
 def _refuse_to_overwrite(output: Path) -> None:

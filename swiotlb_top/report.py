@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from swiotlb_top.context import Call, around
 from swiotlb_top.errors import Exit, UnreadableError
-from swiotlb_top.events import Event, Gap, decode
+from swiotlb_top.events import Event, Find, Gap, Map, decode
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import End, Records, TraceReader
-from swiotlb_top.verify import Divergence, Findings, Verdict
+from swiotlb_top.verify import Divergence, Failure, Findings, Verdict
 
-_EXITS = {Verdict.AGREE: Exit.OK, Verdict.DISAGREE: Exit.DISAGREE, Verdict.INCONCLUSIVE: Exit.INCONCLUSIVE}
+CONTEXT: Final = 3
+"""Operations told of before the first disagreement, and as many after it."""
+_WIDTH: Final = 80
+_EXITS: Final = {
+    Verdict.AGREE: Exit.OK,
+    Verdict.DISAGREE: Exit.DISAGREE,
+    Verdict.INCONCLUSIVE: Exit.INCONCLUSIVE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +39,8 @@ class ReplayReport:
     """Where the account of the events and the kernel's own counters differ at the end."""
     damage: str = ""
     """Why the recording could not be read to its end; what is before that is reported."""
+    context: tuple[Call, ...] = ()
+    """What went on around the first disagreement."""
 
     @property
     def exit_code(self) -> Exit:
@@ -36,6 +49,13 @@ class ReplayReport:
         if self.miscounts and self.findings.verdict is Verdict.AGREE:
             return Exit.DISAGREE
         return _EXITS[self.findings.verdict]
+
+    @property
+    def verified_percent(self) -> float:
+        """Of the operations that took place, lost ones among them, those that were answered."""
+        findings = self.findings
+        took_place = findings.compared + findings.inconclusive + self.lost
+        return 100 * findings.compared / took_place if took_place else 0.0
 
     def as_json(self) -> dict[str, object]:
         """Flat, for machines; counts since the recording began."""
@@ -47,6 +67,7 @@ class ReplayReport:
             "unmaps": account.unmaps,
             "map_failures": account.map_failures,
             "map_failures_by_cause": dict(causes),
+            "first_failure_by_cause": {cause.value: self._failure_json(one) for cause, one in findings.causes.items()},
             "pools_added": account.pools_added,
             "pools_freed": account.pools_freed,
             "transient_pools": account.transient_pools,
@@ -59,10 +80,12 @@ class ReplayReport:
             "disagree": findings.disagree,
             "inconclusive": findings.inconclusive,
             "inconclusive_because": dict(findings.doubts),
+            "verified_percent": round(self.verified_percent, 3),
+            "in_other_allocators": findings.elsewhere,
             "safety_violations": findings.safety_violations,
             "states_audited": findings.audits,
             "miscounts": list(self.miscounts),
-            "first_disagreement": _divergence_json(findings.first),
+            "first_disagreement": _divergence_json(findings.first, self.context),
             "kernel_release": self.pipeline.kernel.release,
             "revision": self.pipeline.judge.revision.name,
             "duration_seconds": round(self.duration_ns / 1e9, 3),
@@ -70,44 +93,90 @@ class ReplayReport:
             "damage": self.damage,
         }
 
-    def as_text(self) -> str:
-        """A page for people."""
-        return "\n".join(self._lines())
+    def as_text(self, *, explain: bool = False) -> str:
+        """A page for people, 80 columns wide.
 
-    def _lines(self) -> list[str]:
+        :param explain: with a table of why maps failed.
+        """
+        return "\n".join([*self._lines(), *(self._causes() if explain else ())])
+
+    def _lines(self) -> Iterator[str]:
         account, findings, kernel = self.pipeline.account, self.findings, self.pipeline.kernel
-        lines = [
+        yield from _wrapped(
             f"kernel {kernel.release} ({kernel.machine}, {kernel.cpus} CPU), "
-            f"judged as revision {self.pipeline.judge.revision.name}",
+            f"judged as revision {self.pipeline.judge.revision.name}"
+        )
+        yield from _wrapped(
             f"{account.events} events in {self.duration_ns / 1e9:.1f} s: {account.maps} maps, {account.unmaps} unmaps, "
-            f"{account.map_failures} failed maps, {self.lost} lost",
+            f"{account.map_failures} failed maps, {self.lost} lost"
+        )
+        yield from _wrapped(
             f"pools: {account.pools_added} added, {account.transient_pools} transient, {account.pools_freed} freed; "
-            f"{account.used_slots} of {account.nslabs} slots used at the end",
-        ]
+            f"{account.used_slots} of {account.nslabs} slots used at the end"
+        )
         for device in account.devices.values():
             view = device.view()
             causes = ", ".join(f"{cause} {count}" for cause, count in view.causes)
             failed = f", {view.map_failures} failed ({causes or 'not explained'})" if view.map_failures else ""
-            lines.append(f"  {view.driver or '?'} {view.name}: {view.maps} maps, {view.unmaps} unmaps{failed}")
+            yield from _wrapped(f"  {view.driver or '?'} {view.name}: {view.maps} maps, {view.unmaps} unmaps{failed}")
             if view.last_failure:
-                lines.append(f"    last failure: {view.last_failure}")
-        lines.append(
+                yield from _wrapped(f"    last failure: {view.last_failure}")
+        yield from _wrapped(
             f"verdict: {findings.verdict.value.upper()} - {findings.compared} operations compared, "
             f"{findings.agree} agree, {findings.disagree} disagree, {findings.inconclusive} inconclusive, "
-            f"{findings.safety_violations} safety violations, {findings.audits} states audited"
+            f"{findings.safety_violations} safety violations, {findings.audits} areas audited; "
+            f"{self.verified_percent:.2f}% verified"
         )
-        lines += [f"  inconclusive {why}: {count}" for why, count in findings.doubts.items()]
-        lines += [f"  miscount: {miscount}" for miscount in self.miscounts]
+        for why, count in findings.doubts.items():
+            yield f"  inconclusive {why}: {count}"
+        if findings.elsewhere:
+            yield f"  not judged, in other allocators: {findings.elsewhere}"
+        for miscount in self.miscounts:
+            yield from _wrapped(f"  miscount: {miscount}")
         if findings.first:
-            lines += ["", *_divergence_lines(findings.first)]
-        return lines
+            yield ""
+            yield from _divergence_lines(findings.first, self.context)
+
+    def _causes(self) -> Iterator[str]:
+        """Why maps failed: how often for each cause, and the first of each."""
+        account = self.pipeline.account
+        counts = sum((device.causes for device in account.devices.values()), Counter[str]())
+        yield ""
+        if not account.map_failures:
+            yield "no map failed"
+            return
+        yield "why maps failed:"
+        for cause, failure in self.findings.causes.items():
+            yield f"  {cause.value:16} {counts[cause.value]:>9}"
+            yield from _wrapped(f"    first: {self._first(failure)}")
+        if unexplained := account.map_failures - counts.total():
+            yield f"  {'not explained':16} {unexplained:>9}"
+
+    def _first(self, failure: Failure) -> str:
+        told = self._failure_json(failure)
+        return (
+            f"{told['device']}, {told['size_bytes']} bytes, {told['after_seconds']} s into the recording: "
+            f"{told['sentence']}"
+        )
+
+    def _failure_json(self, failure: Failure) -> dict[str, object]:
+        account, event = self.pipeline.account, failure.event
+        asked = event.alloc_size_bytes if isinstance(event, Find) else 0
+        return {
+            "device": account.devices[failure.dev].view().name if failure.dev in account.devices else "?",
+            "size_bytes": event.mapping_size_bytes if isinstance(event, Map) else asked,
+            "time_ns": event.exit_ns,
+            "after_seconds": round((event.exit_ns - self.pipeline.begin_ns) / 1e9, 3),
+            "sentence": failure.explanation.sentence,
+        }
 
 
-def replay(path: Path, revision: str | None = None) -> ReplayReport:
+def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> ReplayReport:
     """Replay a recording.
 
     A damaged or truncated recording is replayed as far as it can be read, and the report says so.
 
+    :param context: how many operations to tell of before and after the first disagreement.
     :raises UnreadableError: it is no recording at all, or holds nothing before its damage.
     :raises UsageError: there is no such revision.
     :raises CannotError: no revision is known for its kernel.
@@ -122,14 +191,15 @@ def replay(path: Path, revision: str | None = None) -> ReplayReport:
     except UnreadableError as error:
         damage = str(error)
     findings = pipeline.finish()
-    account = pipeline.account
+    account, first = pipeline.account, findings.first
     return ReplayReport(
         pipeline,
         findings,
         end.duration_ns if end else account.last_ns - account.first_ns,
-        end.lost if end else account.lost,
+        max(end.lost if end else 0, account.lost),
         _miscounts(pipeline, end) if end else (),
         damage,
+        around(path, first.event, first.time_ns, context) if first else (),
     )
 
 
@@ -166,32 +236,62 @@ def _miscounts(pipeline: Pipeline, end: End) -> tuple[str, ...]:
     )
 
 
-def _divergence_json(divergence: Divergence | None) -> dict[str, object] | None:
+def _divergence_json(divergence: Divergence | None, context: tuple[Call, ...]) -> dict[str, object] | None:
     if divergence is None:
         return None
     return {
         "operation": divergence.operation,
+        "agreeing_before": divergence.agreeing,
         "time_ns": divergence.time_ns,
         "event": repr(divergence.event),
         "observed": divergence.observed,
         "expected": divergence.expected,
         "violations": [f"{violation.hazard.value}: {violation.sentence}" for violation in divergence.violations],
-        "overlapping": divergence.overlapping,
+        "picture": divergence.picture.splitlines(),
+        "ordered_with": [repr(event) for event in divergence.ordered_with],
         "orders_tried": divergence.orders_tried,
+        "furthest_order": [repr(event) for event in divergence.furthest],
+        "context": [
+            {
+                "relation": call.relation,
+                "entry_ns": call.entry_ns,
+                "exit_ns": call.exit_ns,
+                "cpu": call.cpu,
+                "what": call.what,
+            }
+            for call in context
+        ],
     }
 
 
-def _divergence_lines(divergence: Divergence) -> list[str]:
-    lines = [
-        f"first disagreement: operation {divergence.operation}",
-        f"  kernel:    {divergence.observed}",
-        f"  reference: {divergence.expected}",
-    ]
-    lines += [f"  harm:      {violation.hazard.value}: {violation.sentence}" for violation in divergence.violations]
-    if divergence.overlapping:
-        lines.append(f"  overlaps {divergence.overlapping} others; {divergence.orders_tried} steps tried")
-    lines.append(f"  event:     {divergence.event!r}")
+def _divergence_lines(divergence: Divergence, context: tuple[Call, ...]) -> Iterator[str]:
+    yield f"first disagreement: operation {divergence.operation}, after {divergence.agreeing} that agree"
+    yield from _wrapped(f"  kernel:    {divergence.observed}")
+    yield from _wrapped(f"  reference: {divergence.expected}")
+    for violation in divergence.violations:
+        yield from _wrapped(f"  harm:      {violation.hazard.value}: {violation.sentence}")
+    yield from _wrapped(f"  orders:    {_orders(divergence)}")
+    yield from _wrapped(f"  event:     {divergence.event!r}")
     if divergence.picture:
-        lines.append("  the reference's slots there ('.' free, '[' first of a mapping, '>' next search):")
-        lines += [f"    {line}" for line in divergence.picture.splitlines()]
-    return lines
+        yield "  the reference's slots there ('.' free, '[' begins a mapping, '>' next search):"
+        yield from (f"    {line}" for line in divergence.picture.splitlines())
+    if context:
+        yield "  around it ('*' overlaps it; entry and exit in microseconds from its exit):"
+        yield from (f"    {call.line(divergence.time_ns)}" for call in context)
+
+
+def _orders(divergence: Divergence) -> str:
+    """What of the order is open where operations overlap."""
+    with_ = len(divergence.ordered_with)
+    if not with_:
+        return "nothing in its area overlaps it: there is but one"
+    return (
+        f"{divergence.orders_tried} tried, with {with_} others around that time, and none does; "
+        f"the furthest explains {len(divergence.furthest)} of {with_ + 1}"
+    )
+
+
+def _wrapped(line: str) -> list[str]:
+    """At most 80 columns; what goes on stands further in."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True)

@@ -27,8 +27,12 @@ STALL: Final = _ROOT / "tests" / "traces" / "stall.swtrace"
 """A distribution's static kernel whose disk stalls: one map in three fails."""
 FOUR_AREAS: Final = _ROOT / "tests" / "traces" / "four-areas.swtrace"
 """A dynamic kernel with four areas in each pool."""
+FOUR_CPUS: Final = _ROOT / "tests" / "traces" / "four-cpus.swtrace"
+"""The first moments of a dynamic kernel that grows while four CPUs read two disks: many calls overlap."""
 
 SLOT_BYTES: Final = 2048
+FLAG_MIGRATED: Final = 0x08
+"""Of bpf/record.h."""
 
 
 class Record(NamedTuple):
@@ -223,6 +227,11 @@ def overlap(entries: list[Entry], one: int, other: int) -> list[Entry]:
     earlier, later = sorted((record_at(entries, one), record_at(entries, other)))
     at = other if record_at(entries, other) is later else one
     return change(entries, at, duration_ns=later.exit_ns - earlier.entry_ns)
+
+
+def unseen_entry(entries: list[Entry], at: int, **fields: int) -> list[Entry]:
+    """A call that ended on another CPU than it began on: nobody saw it begin."""
+    return change(entries, at, flags=record_at(entries, at).flags | FLAG_MIGRATED, duration_ns=0xFFFF_FFFF, **fields)
 
 
 def change_state(entries: list[Entry], at: int, doctored: Callable[[PoolState], PoolState]) -> list[Entry]:

@@ -13,6 +13,7 @@ from swiotlb_top.errors import Exit
 EPILOG = examples(
     "swiotlb-top replay disk.swtrace",
     "swiotlb-top replay disk.swtrace --json | jq .disagree",
+    "swiotlb-top replay disk.swtrace --explain            why did maps fail?",
     "swiotlb-top replay disk.swtrace --revision 6.6      what would 6.6 have done?",
 )
 
@@ -25,15 +26,24 @@ EPILOG = examples(
     metavar="NAME",
     help="The swiotlb revision to replay through. Default: the one the recording's kernel has.",
 )
-def replay(file: Path, as_json: bool, revision: str | None) -> Exit:
+@click.option(
+    "--context",
+    metavar="N",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="Operations to tell of before the first disagreement, and as many after it.",
+)
+@click.option("--explain", is_flag=True, help="Say why maps failed: how often for each cause, and the first of each.")
+def replay(file: Path, as_json: bool, revision: str | None, context: int, explain: bool) -> Exit:
     """Replay a recording through the reference allocator and judge it.
 
     Exit status: 0 the kernel and the reference agree, 1 they do not, 5 inconclusive.
     """
     from swiotlb_top.report import replay as run
 
-    report = run(file, revision)
-    click.echo(json.dumps(report.as_json()) if as_json else report.as_text())
+    report = run(file, revision, context)
+    click.echo(json.dumps(report.as_json()) if as_json else report.as_text(explain=explain))
     if report.damage:
         click.echo(f"swiotlb-top: {report.damage}", err=True)
     return report.exit_code

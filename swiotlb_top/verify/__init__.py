@@ -2,5 +2,6 @@
 
 from swiotlb_top.verify.findings import Divergence, Failure, Findings, Verdict
 from swiotlb_top.verify.judge import NOT_SAMPLED, Judge
+from swiotlb_top.verify.locality import NEVER_NS
 
-__all__ = ["NOT_SAMPLED", "Divergence", "Failure", "Findings", "Judge", "Verdict"]
+__all__ = ["NEVER_NS", "NOT_SAMPLED", "Divergence", "Failure", "Findings", "Judge", "Verdict"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from swiotlb_top.allocator import Explanation, Violation
+from swiotlb_top.allocator import Cause, Explanation, Violation
 from swiotlb_top.events import Event
 
 
@@ -23,6 +23,8 @@ class Divergence:
 
     operation: int
     """Which operation of the stream, counted from 1."""
+    agreeing: int
+    """How many agreed before it."""
     time_ns: int
     event: Event | None
     observed: str
@@ -30,9 +32,12 @@ class Divergence:
     violations: tuple[Violation, ...]
     picture: str
     """The reference's slots around the place, before the operation."""
-    overlapping: int
-    """Operations it overlapped with."""
+    ordered_with: tuple[Event, ...]
+    """What it may have come before or after: operations at the same time, in the same area."""
     orders_tried: int
+    """Orders of these, none of which the reference could follow to the end."""
+    furthest: tuple[Event, ...]
+    """How far it could at best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,15 @@ class Findings:
     disagree: int = 0
     inconclusive: int = 0
     safety_violations: int = 0
+    elsewhere: int = 0
+    """Operations on another allocator (a restricted device's), which are not judged."""
     audits: int = 0
+    """Areas that were read in the middle of the stream, and found as the reference's."""
     first: Divergence | None = None
     failures: list[Failure] = field(default_factory=list)
     """Explained failures not yet taken by :meth:`take_failures`."""
+    causes: dict[Cause, Failure] = field(default_factory=dict)
+    """Of each cause, the first failure."""
     doubts: dict[str, int] = field(default_factory=dict)
     """Why operations stayed inconclusive -> how many."""
 
@@ -77,6 +87,11 @@ class Findings:
         """Count operations nobody can judge."""
         self.inconclusive += operations
         self.doubts[why] = self.doubts.get(why, 0) + operations
+
+    def explained(self, failure: Failure) -> None:
+        """A failed mapping is understood."""
+        self.failures.append(failure)
+        self.causes.setdefault(failure.explanation.cause, failure)
 
     def take_failures(self) -> list[Failure]:
         """The failures explained since the last call."""

@@ -7,21 +7,33 @@ state, after a gap and where an event refers to what it never saw, it says incon
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import islice, product
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Revision, Violation, adopt, explain, picture
-from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Gap, Grow, Map, PoolAdd, Unmap
+from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.state import MemState, PoolState
+from swiotlb_top.verify.arrival import Arrival, Copy
+from swiotlb_top.verify.audits import Audit, ListAudit
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
-from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Audit, Operation, Release, Take
-from swiotlb_top.verify.ordering import Item, Outcome, Span, arrange, clusters
-from swiotlb_top.verify.resolving import OLDER_POOL, Resolver, UnresolvedError
+from swiotlb_top.verify.locality import NEVER_NS, apart, clusters
+from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, Operation, Take
+from swiotlb_top.verify.ordering import (
+    DEFAULT_BUDGET,
+    Outcome,
+    Uncertain,
+    arrange,
+    in_likely_order,
+    uncertain_after,
+)
+from swiotlb_top.verify.resolving import OLDER_POOL, ElsewhereError, Resolver, UnresolvedError
 
-_CALLS: Final = frozenset({Find, Map, Unmap, PoolAdd, Grow})
+_CALLS: Final = frozenset({Find, Map, Unmap, Free, PoolAdd, Grow})
 """Events with an entry and an exit; the others are of one moment."""
-_MAPPINGS: Final = frozenset({Find, Map, Unmap})
+_MAPPINGS: Final = frozenset({Find, Map, Unmap, Free})
 """Events that are compared."""
 _HORIZON_NS: Final = 1_000_000_000
 """An operation that takes longer than this may come too late to be put in its place."""
@@ -33,8 +45,18 @@ _DURING_STATE: Final = "while the state was read"
 NOT_SAMPLED: Final = frozenset({_BEFORE_STATE, _AFTER_GAP, _DURING_STATE, OLDER_POOL})
 """Why operations around the beginning of a stream cannot be judged: for who looks in at times
 only, they are not doubtful but not looked at."""
+_MOST_CHOICES: Final = 64
+"""Of places from which areas may be searched next, tried together."""
+_MOST_IN_VAIN: Final = 200_000
+"""Steps, after which disagreements have cost enough: more of them are not looked into as deeply."""
+_SCANT_BUDGET: Final = 800
+_MOST_SUSPECTS: Final = 8
+_BUDGET_OF_A_SUSPECT: Final = 500
 _BUDGET: Final = "too many orders to try"
-_MIGRATED: Final = "may have searched on another CPU"
+
+_Item: TypeAlias = Event | PoolState | Copy | ListAudit
+_Span: TypeAlias = tuple[int, int, _Item]
+"""(exit_ns, entry_ns, item)"""
 
 
 class Judge:
@@ -43,18 +65,21 @@ class Judge:
     :param revision: which swiotlb the kernel is supposed to have.
     :param pools_announced: whether every new pool shows itself in the stream (the alloc_pool hook
         is there), so that an unknown one is a fault and not a blind spot.
+    :param cpus: how many CPUs the kernel has.
     """
 
-    def __init__(self, revision: Revision, *, pools_announced: bool = True) -> None:
+    def __init__(self, revision: Revision, *, pools_announced: bool = True, cpus: int = 1) -> None:
         self.findings = Findings()
         self.revision = revision
         self.world: Allocator | None = None
-        self._resolver = Resolver(revision, pools_announced=pools_announced)
-        self._ledger = Ledger()
-        self._copied: dict[int, int] = {}
+        self._resolver = Resolver(revision, pools_announced=pools_announced, cpus=cpus)
+        self._ledger = Ledger(pads_slots=revision.pads_slots)
+        self._arrival: Arrival | None = None
+        self._uncertain: Uncertain = {}
+        self._in_vain = 0
         self._begin_ns = 0
-        self._settled_ns = 0
-        self._waiting: list[Span] = []
+        self._waiting: list[_Span] = []
+        self._open: list[Operation] = []
         self._blind = _BEFORE_STATE
         self._operations = 0
         self._next_run = _BATCH_EVENTS
@@ -63,12 +88,15 @@ class Judge:
 
     def state(self, mem: MemState) -> None:
         """The allocator's state was read: begin from it, or hold it against the reference's."""
-        if not mem.settled:
-            return
         if self._blind or self.world is None:
             self._run()
             self._begin_from(mem)
             return
+        begin_ns = min((state.begin_ns for state in mem.pools), default=0)
+        end_ns = max((state.end_ns for state in mem.pools), default=0)
+        # The list was read some time before its first pool.
+        read = ListAudit(begin_ns - LONGEST_UNSEEN_NS, end_ns, tuple(state.address for state in mem.pools))
+        self._waiting.append((end_ns, read.entry_ns, read))
         self._waiting += [(state.end_ns, state.begin_ns, state) for state in mem.pools]
 
     def feed(self, events: Iterable[Event]) -> None:
@@ -101,10 +129,11 @@ class Judge:
         """Judge what was over long enough before ``now_ns`` that nothing still to come can overlap it."""
         self._run(now_ns - _HORIZON_NS)
 
-    def finish(self, until_ns: int | None = None) -> Findings:
+    def finish(self, until_ns: int = NEVER_NS) -> Findings:
         """Judge what is waiting: all of it, or what was over by ``until_ns``, dropping the rest."""
         self._run(until_ns)
         self._waiting.clear()
+        self._open.clear()
         return self.findings
 
     @property
@@ -112,54 +141,67 @@ class Judge:
         """Whether the next state is one to begin from."""
         return bool(self._blind)
 
-    # ---- from events to clusters of operations ---------------------------
+    # ---- from events to groups of operations -----------------------------
 
-    def _run(self, until_ns: int | None = None) -> None:
-        """Judge the clusters that are over by ``until_ns``, or all."""
+    def _run(self, until_ns: int = NEVER_NS) -> None:
+        """Judge the clusters that are over by ``until_ns``."""
         waiting = self._waiting
-        if not waiting:
-            return
         waiting.sort(key=itemgetter(0))
+        ready = bisect_left(waiting, until_ns, key=itemgetter(0))
+        to_come_ns = min((span[1] for span in waiting[ready:]), default=until_ns)
+        operations = self._open
+        operations += self._operations_of(waiting[:ready])
+        del waiting[:ready]
         judged = 0
-        for cluster in clusters(waiting, waiting[-1][0] + 1 if until_ns is None else until_ns):
+        for cluster in clusters(operations, min(until_ns, to_come_ns)):
             judged += len(cluster)
-            operations = [op for op in map(self._operation, cluster) if op is not None]
-            if operations:
-                self._judge(operations)
-        del waiting[:judged]
+            if len(cluster) == 1 and self._arrival is None:
+                self._judge_one(cluster[0])
+            else:
+                self._judge_cluster(cluster)
+        self._open = operations[judged:]
 
-    def _operation(self, item: Item) -> Operation | None:
-        """Resolve an item, in the order of exits; None where there is nothing to judge."""
-        if isinstance(item, PoolState):
-            return self._audit(item)
-        mapping = type(item) in _MAPPINGS
-        if mapping and item.exit_ns < self._begin_ns:
-            return None
-        try:
-            operation = self._resolver.operation(item)
-        except UnresolvedError as unresolved:
-            self.findings.doubt(self._blind or str(unresolved))
-            return None
-        if operation is None:
-            return None
-        if self._blind or self.world is None:
-            if mapping:
-                self.findings.doubt(self._blind or _BEFORE_STATE)
-            return None
-        if operation.entry_ns < self._settled_ns:
-            self._catch_up(operation)
-            return None
-        return operation
+    def _operations_of(self, spans: list[_Span]) -> Iterator[Operation]:
+        """Resolve items, in the order of exits, and leave out where there is nothing to judge."""
+        resolve, findings, begin_ns, blind = self._resolver.resolve, self.findings, self._begin_ns, self._blind
+        for exit_ns, _, item in spans:
+            kind = type(item)
+            mapping = kind in _MAPPINGS
+            if mapping and exit_ns < begin_ns:
+                continue
+            stands_for = resolve.get(kind)
+            if stands_for is None:
+                yield from self._reading(item)
+                continue
+            try:
+                operation = stands_for(item)
+            except UnresolvedError as unresolved:
+                findings.doubt(blind or str(unresolved))
+                continue
+            except ElsewhereError:
+                findings.elsewhere += 1
+                continue
+            if operation is None:
+                continue
+            if not blind:
+                yield operation
+            elif mapping:
+                findings.doubt(blind)
 
-    def _audit(self, state: PoolState) -> Operation | None:
-        pool = self._resolver.pools.get(state.address)
-        if pool is None or (state.start, state.nslabs, state.nareas) != (pool.start, pool.nslabs, pool.nareas):
-            return None
-        return Audit(None, state.begin_ns, state.end_ns, state, pool)
+    def _reading(self, item: _Item) -> Iterator[Operation]:
+        """What was read of the kernel's state, an area at a time."""
+        if isinstance(item, Copy | ListAudit):
+            yield item
+        elif isinstance(item, PoolState):
+            pool = self._resolver.pools.get(item.address)
+            if pool is None or (item.start, item.nslabs, item.nareas) != (pool.start, pool.nslabs, pool.nareas):
+                return
+            for area in range(pool.nareas):
+                yield Audit(item.begin_ns, item.end_ns, item, pool, area)
 
     def _begin_from(self, mem: MemState) -> None:
-        """Take over the kernel's state, pool by pool as each was copied."""
-        pools = [adopt(state, rule=self.revision.rule).pool for state in mem.pools]
+        """Take over the kernel's state, as far as it is known."""
+        pools = tuple(adopt(state, rule=self.revision.rule).pool for state in mem.pools)
         self.world = Allocator(
             self.revision,
             pools,
@@ -168,79 +210,114 @@ class Judge:
             can_grow=mem.can_grow,
             dynamic=mem.dynamic,
         )
-        self._resolver.begin_from(pools)
-        self._ledger = Ledger()
-        for pool in pools:
-            self._enter_state(pool)
-        self._copied = {state.address: state.end_ns for state in mem.pools}
-        self._begin_ns = min((state.begin_ns for state in mem.pools), default=0)
-        self._settled_ns = max((state.end_ns for state in mem.pools), default=0)
+        self._resolver.begin_from(mem.address, pools)
+        self._ledger = Ledger(pads_slots=self.revision.pads_slots)
+        self._arrival = Arrival(mem, pools, self._ledger)
+        self._waiting += [(copy.exit_ns, copy.entry_ns, copy) for copy in self._arrival.copies()]
+        self._begin_ns = self._arrival.begin_ns
+        self._uncertain.clear()
         self._blind = ""
-
-    def _enter_state(self, pool: Pool) -> None:
-        """Begin a pool's ledger anew, from the mappings it has."""
-        self._ledger.add_pool(pool.address, pool.start, pool.nslabs)
-        for mapping in pool.mappings():
-            self._ledger.adopt(pool.address, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
-
-    def _catch_up(self, operation: Operation) -> None:
-        """An operation from while the pools were copied: done if it came after its pool's copy."""
-        assert self.world is not None  # noqa: S101 (_begin_from made it)
-        pool = operation.pool if isinstance(operation, Take | Release | AddPool) else None
-        if pool is not None and operation.entry_ns > self._copied.get(pool.address, 0):
-            operation.adopt(self.world)
-            operation.enter(self._ledger)
-        if not isinstance(operation, AddPool):
-            self.findings.doubt(_DURING_STATE)
 
     # ---- judging ---------------------------------------------------------
 
-    def _judge(self, cluster: list[Operation]) -> None:
+    def _judge_one(self, operation: Operation) -> None:
         world = self.world
         assert world is not None  # noqa: S101 (operations come only after a state)
-        if len(cluster) == 1:
-            if cluster[0].attempt(world) is not None:
-                self._agree(cluster[0])
-            else:
-                self._one_by_one(cluster, Outcome())
-            return
-        outcome = arrange(world, cluster)
-        if not outcome.order:
-            self._one_by_one(cluster, outcome)
-            return
-        for operation in outcome.order:
+        if operation.attempt(world) is not None:
             self._agree(operation)
+        elif not self._from_elsewhere([operation]):
+            self._blame([operation], Outcome(dead_ends=1))
 
-    def _one_by_one(self, cluster: list[Operation], outcome: Outcome) -> None:
-        """Judge operations as they ended. After a disagreement the kernel's state is taken over,
-        so that one fault is one report."""
+    def _judge_cluster(self, cluster: list[Operation]) -> None:
+        world, arrival = self.world, self._arrival
+        assert world is not None  # noqa: S101
+        for group in apart(cluster, world):
+            if arrival is not None and arrival.concerns(group, world):
+                during = arrival.go_through(group, world)
+                self._uncertain |= arrival.uncertain
+                arrival.uncertain.clear()
+                if during:
+                    self.findings.doubt(_DURING_STATE, during)
+            else:
+                for part in _what_proves(group):
+                    self._judge_group(part)
+        if arrival is not None and arrival.over:
+            self._arrival = None
+
+    def _judge_group(self, group: list[Operation]) -> None:
         world = self.world
         assert world is not None  # noqa: S101
-        for operation in cluster:
-            if operation.attempt(world) is not None:
+        if len(group) == 1:
+            self._judge_one(group[0])
+            return
+        outcome = arrange(world, group, DEFAULT_BUDGET if self._in_vain < _MOST_IN_VAIN else _SCANT_BUDGET)
+        if outcome.order:
+            self._carried_out(outcome)
+        elif not self._from_elsewhere(group):
+            self._in_vain += outcome.steps
+            self._blame(group, outcome)
+
+    def _carried_out(self, outcome: Outcome) -> None:
+        for operation in outcome.order:
+            self._agree(operation)
+        self._uncertain |= outcome.uncertain
+
+    def _from_elsewhere(self, group: list[Operation]) -> bool:
+        """Where orders before left it uncertain from where an area is searched next: whether one of the
+        other places explains the group."""
+        world = self.world
+        assert world is not None  # noqa: S101
+        if not self._uncertain:
+            return False
+        asked = {area for operation in group for area in operation.areas(world)}
+        areas = [area for area in self._uncertain if area in asked]
+        before = [pool.area_index[area] for pool, area in areas]
+        choices = product(*([now, *self._uncertain[area]] for now, area in zip(before, areas, strict=True)))
+        for indices in islice(choices, 1, _MOST_CHOICES):
+            _search_next_from(areas, indices)
+            outcome = arrange(world, group)
+            if outcome.order:
+                for area in areas:
+                    self._uncertain.pop(area, None)
+                self._carried_out(outcome)
+                return True
+        _search_next_from(areas, before)
+        return False
+
+    def _blame(self, group: list[Operation], outcome: Outcome) -> None:
+        """Where no order does: find the operation without which one would, and go on from what the kernel
+        did, so that one fault is one report."""
+        world = self.world
+        assert world is not None  # noqa: S101
+        order = group
+        culprit = None
+        if not outcome.exhausted and len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
+            order, culprit = _all_but_one(world, group, outcome.furthest)
+        for operation in in_likely_order(group) if outcome.exhausted else order:
+            if operation is not culprit and operation.attempt(world) is not None:
                 self._agree(operation)
-                continue
-            doubt = _BUDGET if outcome.exhausted else _MIGRATED if _cpu_unknown(operation, world) else ""
-            if doubt:
+            elif outcome.exhausted:
                 operation.adopt(world)
                 operation.enter(self._ledger)
-                self.findings.doubt(doubt)
-                continue
-            self._operations += 1
-            self._disagree(operation, operation.expected(world), outcome)
-            if isinstance(operation, Take):
-                operation.hold_passed_over(world)
-            operation.adopt(world)
-            if isinstance(operation, Audit):
-                self._enter_state(operation.pool)
+                if operation.compared:
+                    self.findings.doubt(_BUDGET)
+            elif culprit is not None and operation is not culprit:
+                # In place among the others, only its way there is more than one step.
+                operation.adopt(world)
+                self._agree(operation)
+            else:
+                self._disagree(operation, group, outcome, last=operation is order[-1])
+        self._uncertain |= uncertain_after(operation for operation in group if isinstance(operation, Take))
 
     def _agree(self, operation: Operation) -> None:
         findings = self.findings
         violations = operation.enter(self._ledger)
         if operation.compared:
             self._operations += 1
+        if self._uncertain and isinstance(operation, Take) and operation.pool:
+            self._uncertain.pop((operation.pool, operation.area), None)
         if violations:
-            self._record(operation, "no harm", violations, Outcome())
+            self._record(operation, "no harm", violations, [operation], Outcome(dead_ends=1))
         elif operation.compared:
             findings.agree += 1
             if isinstance(operation, Take) and operation.slot < 0:
@@ -248,36 +325,82 @@ class Judge:
         else:
             findings.audits += isinstance(operation, Audit)
 
-    def _disagree(self, operation: Operation, expected: str, outcome: Outcome) -> None:
-        self._record(operation, expected, operation.enter(self._ledger), outcome)
+    def _disagree(self, operation: Operation, group: list[Operation], outcome: Outcome, *, last: bool) -> None:
+        world = self.world
+        assert world is not None  # noqa: S101
+        self._operations += 1
+        expected = operation.expected(world)
+        self._record(operation, expected, operation.enter(self._ledger), group, outcome)
+        if last and isinstance(operation, Take):
+            operation.hold_passed_over(world)
+        if isinstance(operation, Take) and operation.pool:
+            self._uncertain.pop((operation.pool, operation.area), None)
+        operation.adopt(world)
+        if isinstance(operation, Audit):
+            pool = operation.pool
+            self._ledger.add_pool(pool.address, pool.start, pool.nslabs)
+            for mapping in pool.mappings():
+                self._ledger.adopt(pool.address, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
 
-    def _record(self, operation: Operation, expected: str, violations: tuple[Violation, ...], outcome: Outcome) -> None:
+    def _record(
+        self,
+        operation: Operation,
+        expected: str,
+        violations: tuple[Violation, ...],
+        group: list[Operation],
+        outcome: Outcome,
+    ) -> None:
         findings = self.findings
         findings.disagree += 1
         findings.safety_violations += len(violations)
         if findings.first is not None:
             return
         place = operation.where()
+        others = (other for other in group if other is not operation)
         findings.first = Divergence(
             operation=self._operations,
+            agreeing=findings.agree,
             time_ns=operation.exit_ns,
             event=operation.event,
             observed=operation.observed(),
             expected=expected,
             violations=violations,
             picture=picture(*place) if place else "",
-            overlapping=outcome.overlapping,
-            orders_tried=outcome.steps,
+            ordered_with=tuple(other.event for other in others if other.event is not None),
+            orders_tried=outcome.dead_ends,
+            furthest=tuple(done.event for done in outcome.furthest if done.event is not None),
         )
 
     def _explain(self, take: Take) -> None:
         assert self.world is not None  # noqa: S101
         explanation = explain(self.world, take.cpu, take.request)
-        if explanation is not None and take.event is not None:
-            self.findings.failures.append(Failure(take.event, take.dev, explanation))
+        if explanation is not None:
+            self.findings.explained(Failure(take.event, take.dev, explanation))
 
 
-def _cpu_unknown(operation: Operation, world: Allocator) -> bool:
-    """Whether a search began where the probe did not see it, and where it began matters."""
-    event = operation.event
-    return world.default_nareas > 1 and isinstance(event, Find | Map) and event.migrated
+def _search_next_from(areas: Iterable[tuple[Pool, int]], indices: Iterable[int]) -> None:
+    for (pool, area), index in zip(areas, indices, strict=True):
+        pool.area_index[area] = index
+
+
+def _what_proves(group: list[Operation]) -> list[list[Operation]]:
+    """A group without the audits in it, which may be torn; where it has nothing but audits, each by itself."""
+    others = [operation for operation in group if not isinstance(operation, Audit | ListAudit)]
+    return [others] if others else [[audit] for audit in group]
+
+
+def _all_but_one(
+    world: Allocator, group: list[Operation], furthest: list[Operation]
+) -> tuple[list[Operation], Operation | None]:
+    """An order in which all but one operation are as the reference's, and that one.
+
+    Where there is none, None, and an order that goes as far as any, with the rest behind it.
+
+    :param furthest: the longest order that could be followed: what stopped it is not in it.
+    """
+    suspects = [operation for operation in group if operation not in furthest]
+    for culprit in suspects[:_MOST_SUSPECTS]:
+        outcome = arrange(world, group, _BUDGET_OF_A_SUSPECT, excused=culprit)
+        if outcome.order:
+            return outcome.order, culprit
+    return [*furthest, *suspects], None

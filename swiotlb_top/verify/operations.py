@@ -1,30 +1,37 @@
 """What the judge puts in order: events, turned into operations on the reference.
 
 An operation has a closed interval and an effect. ``attempt`` does it if the reference, in the
-state it is in, would have done the same as the kernel, and returns how to take it back; ``adopt``
-does what the kernel did, whatever the reference thinks of it.
+state it is in, would have done the same as the kernel, and returns how to take it back; ``impose``
+and ``adopt`` do what the kernel did, whatever the reference thinks of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
-from swiotlb_top.allocator import Allocator, Ledger, Pool, Request, Violation, adopt, grow_sizes, tlb_addr
-from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES, nr_slots
-from swiotlb_top.allocator.pool import Mapping
+from swiotlb_top.allocator import Allocator, Hazard, Ledger, Pool, Request, Revision, Violation
+from swiotlb_top.allocator.geometry import (
+    IO_TLB_SHIFT,
+    IO_TLB_SIZE,
+    PAGE_SIZE,
+    nr_slots,
+    slot_addr,
+)
+from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping
 from swiotlb_top.events import NOT_FOUND, Event, Grow, PoolAdd
-from swiotlb_top.state import PoolState
 
 ADDRESS_UNSEEN: Final = -1
 LONGEST_UNSEEN_NS: Final = 10_000_000
 """How long an operation whose entry was not seen is supposed to have taken at most."""
+_LARGEST_PADDING_BYTES: Final = (1 << 16) - 1
+"""Of a mapping's end, for an IOMMU: its pages are of 64 KiB at most."""
 
 Undo = Callable[[], None]
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Undo of what changed nothing."""
 
 
@@ -44,8 +51,14 @@ class Operation(Protocol):
     def attempt(self, world: Allocator) -> Undo | None:
         """Do it as the kernel did if the reference agrees; None, and nothing changed, if not."""
 
+    def impose(self, world: Allocator) -> Undo | None:
+        """Do as the kernel did, as far as that can be taken back; None, and nothing changed, if it cannot be."""
+
     def adopt(self, world: Allocator) -> None:
         """Do as the kernel did."""
+
+    def areas(self, world: Allocator) -> Iterable[tuple[Pool, int]]:
+        """The areas it may have read or changed."""
 
     def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
         """Keep the books that know nothing of policy; what is wrong by them."""
@@ -76,11 +89,30 @@ class Take:
     slot: int
     tlb_addr: int = ADDRESS_UNSEEN
     """What the map returned, where the probe sees that."""
+    elsewhere: tuple[int, ...] = ()
+    """Other CPUs it may have begun on."""
     compared: ClassVar[bool] = True
 
     @property
     def area(self) -> int:
         return self.slot // self.pool.area_nslabs if self.pool else NOT_FOUND
+
+    @property
+    def nslots(self) -> int:
+        return nr_slots(self.request.alloc_size_bytes)
+
+    @property
+    def next_index(self) -> int:
+        """Where the next search of its area begins, if nothing follows it: from the area's first slot."""
+        pool = self.pool
+        if pool is None:
+            return 0
+        index = self.slot % pool.area_nslabs + self.nslots
+        return index if index < pool.area_nslabs else 0
+
+    def refused(self, world: Allocator) -> bool:
+        """Whether it is turned down without a look at any area."""
+        return world.dynamic and world.revision.refuses(self.request)
 
     def listed(self, world: Allocator) -> bool:
         """Whether the slots came from a pool on the allocator's list."""
@@ -88,29 +120,52 @@ class Take:
 
     def attempt(self, world: Allocator) -> Undo | None:
         found = world.find_slots(self.cpu, self.request)
+        for cpu in self.elsewhere:
+            if found is None or (found.pool is self.pool and found.slot == self.slot):
+                break
+            found = world.find_slots(cpu, self.request)
         if found is None:
             return self.attempt_beyond_pools(world)
         pool, slot = found
-        if pool is not self.pool or slot != self.slot:
-            return None
-        if self.tlb_addr not in (ADDRESS_UNSEEN, tlb_addr(pool.start, slot, self.request)):
+        if pool is not self.pool or slot != self.slot or not self._address_is_right(pool, world.revision):
             return None
         undo = pool.take(slot, self.request, self.dev)
         return lambda: pool.undo(undo)
 
+    def _address_is_right(self, pool: Pool, revision: Revision) -> bool:
+        known = self.tlb_addr != ADDRESS_UNSEEN
+        return not known or self.tlb_addr == revision.tlb_addr(pool.start, self.slot, self.request)
+
+    def attempt_in_its_area(self, world: Allocator) -> Undo | None:
+        """Its area is asked now, all before it were in vain."""
+        pool = self.pool
+        if (
+            pool is None
+            or pool.search(self.area, self.request) != self.slot
+            or not self._address_is_right(pool, world.revision)
+        ):
+            return None
+        undo = pool.take(self.slot, self.request, self.dev)
+        return lambda: pool.undo(undo)
+
     def attempt_beyond_pools(self, world: Allocator) -> Undo | None:
         """The listed pools have no room: a transient pool, or failure (``swiotlb_find_slots()``)."""
-        grows = world.can_grow and self.request.alloc_size_bytes <= MAX_ALLOC_BYTES
         pool = self.pool
         if pool is None:
-            return _nothing if self.slot < 0 else None
-        if not grows or pool in world.pools or pool.nslabs != nr_slots(self.request.alloc_size_bytes):
+            return nothing if self.slot < 0 else None
+        if not world.grows_for(self.request) or pool in world.pools:
+            return None
+        if pool.nslabs != nr_slots(self.request.alloc_size_bytes):
             return None
         if pool.nareas != 1 or pool.search(0, self.request) != self.slot:
             return None
-        if self.slot < 0:
-            return _nothing
+        return nothing if self.slot < 0 else self._take_in(pool, world)
+
+    def _take_in(self, pool: Pool, world: Allocator) -> Undo:
+        """Take the slots, which are free, in a pool that is on the list or becomes a transient one."""
         undo = pool.take(self.slot, self.request, self.dev)
+        if pool in world.pools:
+            return lambda: pool.undo(undo)
         world.add_transient(self.dev, pool)
 
         def back() -> None:
@@ -118,6 +173,25 @@ class Take:
             pool.undo(undo)
 
         return back
+
+    def impose(self, world: Allocator) -> Undo | None:
+        if self.pool is None or self.slot < 0:
+            return nothing
+        fits = self._could_be(nr_slots(self.request.alloc_size_bytes)) and self.area < self.pool.nareas
+        known = self.pool in world.pools or self.pool not in world.transient.get(self.dev, ())
+        return self._take_in(self.pool, world) if fits and known else None
+
+    def areas(self, world: Allocator) -> Iterator[tuple[Pool, int]]:
+        own = (self.pool, self.area)
+        if self.pool is not None and self.slot >= 0:
+            yield self.pool, self.area
+        if self.refused(world):
+            return
+        for cpu in (self.cpu, *self.elsewhere):
+            for area in world.attempts(cpu):
+                if area == own:
+                    break
+                yield area
 
     def adopt(self, world: Allocator) -> None:
         if self.pool is None or self.slot < 0:
@@ -156,7 +230,7 @@ class Take:
         found = world.find_slots(self.cpu, self.request)
         if found:
             return f"slot {found.slot} of pool {found.pool.start:#x} (area {found.slot // found.pool.area_nslabs})"
-        grows = world.can_grow and self.request.alloc_size_bytes <= MAX_ALLOC_BYTES
+        grows = world.grows_for(self.request)
         return "no pool has room: a transient pool, or failure" if grows else "no pool has room: failure"
 
     def observed(self) -> str:
@@ -173,6 +247,13 @@ class Take:
         return (self.pool, self.slot) if self.pool and 0 <= self.slot < self.pool.nslabs else None
 
 
+def may_be_last(takes: Iterable[Take]) -> list[Take]:
+    """Those that nothing was certain to follow: where one of them ended, the next search goes on."""
+    takes = list(takes)
+    last_entry_ns = max((take.entry_ns for take in takes), default=0)
+    return [take for take in takes if take.exit_ns >= last_entry_ns]
+
+
 @dataclass(slots=True, eq=False)
 class Release:
     """A mapping's end (``swiotlb_release_slots()``, or a transient pool's with it)."""
@@ -184,11 +265,14 @@ class Release:
     pool: Pool
     tlb_addr: int
     min_align_mask: int
+    size_bytes: int
+    mapping: Mapping | None = None
+    """What was released, once it is."""
     compared: ClassVar[bool] = True
 
     def attempt(self, world: Allocator) -> Undo | None:
         pool = self.pool
-        mapping = pool.find_mapping(self.tlb_addr, self.min_align_mask)
+        mapping = self.mapping = pool.find_mapping(self.tlb_addr, self.min_align_mask)
         if mapping is None:
             return None
         if pool in world.pools:
@@ -199,19 +283,53 @@ class Release:
         world.delete_transient(self.dev, pool)
         return lambda: world.add_transient(self.dev, pool)
 
+    def impose(self, world: Allocator) -> Undo | None:
+        return nothing if self._around() is None else self.attempt(world)
+
     def adopt(self, world: Allocator) -> None:
-        mapping = self._around()
-        if mapping and self.pool in world.pools:
-            self.pool.release(mapping)
+        self.mapping = self._around()
+        if self.mapping and self.pool in world.pools:
+            self.pool.release(self.mapping)
         elif self.pool in world.transient.get(self.dev, ()):
             world.delete_transient(self.dev, self.pool)
 
+    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
+        place = self.where()
+        return ((self.pool, place[1] // self.pool.area_nslabs),) if place else ()
+
     def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
-        pool = self.pool
+        pool, mapping = self.pool, self.mapping
+        if mapping and mapping[3] == self.size_bytes and not (self.min_align_mask or pool.transient):
+            return ledger.released(pool.address, self.tlb_addr, 0)  # as it nearly always is
+        if mapping is not None and self._begins_anywhere_in(mapping):
+            # The ledger knows it by its first slot.
+            return ledger.released(pool.address, slot_addr(pool.start, mapping.slot), 0)
         violations = ledger.released(pool.address, self.tlb_addr, self.min_align_mask)
         if pool.transient:
             ledger.remove_pool(pool.address)
+        if mapping is not None and not violations:
+            return self._of_another_size(mapping)
         return violations
+
+    def _begins_anywhere_in(self, mapping: Mapping) -> bool:
+        """Whether a snapshot caught the mapping before it was to be seen where its buffer begins."""
+        return mapping.slot + mapping.pad_slots != (self.tlb_addr - self.pool.start) >> IO_TLB_SHIFT
+
+    def _of_another_size(self, mapping: Mapping) -> tuple[Violation, ...]:
+        """As many bytes must be unmapped as were mapped. What was asked for may have been more: padding
+        at the end, to a multiple of some page size."""
+        offset = self.tlb_addr & self.min_align_mask & (IO_TLB_SIZE - 1)
+        mapped_bytes = mapping.alloc_size_bytes
+        if mapping.dev != UNKNOWN_DEVICE:
+            mapped_bytes -= offset
+        if mapped_bytes == self.size_bytes:
+            return ()
+        mapped_bytes -= mapping.pad_slots << IO_TLB_SHIFT
+        padded = not (mapped_bytes % PAGE_SIZE and (mapped_bytes + offset) % PAGE_SIZE)
+        if 0 <= mapped_bytes - self.size_bytes <= (_LARGEST_PADDING_BYTES if padded else 0):
+            return ()
+        what = f"release of {self.size_bytes} bytes at {self.tlb_addr:#x}, mapped were {mapped_bytes}"
+        return (Violation(Hazard.NOT_MAPPED, what),)
 
     def expected(self, world: Allocator) -> str:
         return f"a mapping at {self.tlb_addr:#x}: the reference has none that begins there"
@@ -220,8 +338,12 @@ class Release:
         return f"release of {self.tlb_addr:#x} in pool {self.pool.start:#x}"
 
     def where(self) -> tuple[Pool, int] | None:
-        slot = (self.tlb_addr - self.pool.start) >> 11
+        slot = (self.tlb_addr - self.pool.start) >> IO_TLB_SHIFT
         return (self.pool, slot) if 0 <= slot < self.pool.nslabs else None
+
+    def finds_nothing(self) -> bool:
+        """Whether no mapping begins there."""
+        return self.pool.find_mapping(self.tlb_addr, self.min_align_mask) is None
 
     def _around(self) -> Mapping | None:
         place = self.where()
@@ -248,6 +370,9 @@ class AddPool:
             return None
         if not world.can_grow or (pool.nslabs, pool.nareas) not in self._sizes(world):
             return None
+        return self.impose(world)
+
+    def impose(self, world: Allocator) -> Undo:
         before = world.pools
         world.add_pool(self.pool)
 
@@ -258,6 +383,9 @@ class AddPool:
 
     def adopt(self, world: Allocator) -> None:
         world.pools = (self.pool, *world.pools)
+
+    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
+        return tuple((self.pool, area) for area in range(self.pool.nareas))
 
     def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
         ledger.add_pool(self.pool.address, self.pool.start, self.pool.nslabs)
@@ -279,52 +407,4 @@ class AddPool:
 
     @staticmethod
     def _sizes(world: Allocator) -> list[tuple[int, int]]:
-        return list(grow_sizes(world.default_nslabs, world.default_nareas))
-
-
-@dataclass(slots=True, eq=False)
-class Audit:
-    """The kernel's slots, read while nothing touched them: they must be as the reference's."""
-
-    event: Event | None
-    entry_ns: int
-    exit_ns: int
-    state: PoolState
-    pool: Pool
-    difference: str = ""
-    compared: ClassVar[bool] = False
-
-    def attempt(self, world: Allocator) -> Undo | None:
-        self.difference = self._differs()
-        return None if self.difference else _nothing
-
-    def adopt(self, world: Allocator) -> None:
-        # The same object: events that are waiting have been resolved to it.
-        self.pool.become(adopt(self.state, rule=world.revision.rule).pool)
-
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
-        return ()
-
-    def expected(self, world: Allocator) -> str:
-        return self.difference or self._differs()
-
-    def observed(self) -> str:
-        return f"the slots of pool {self.state.start:#x} were read"
-
-    def where(self) -> tuple[Pool, int] | None:
-        own = self.pool.free_list()
-        slot = next((i for i, run in enumerate(self.state.list_) if i < len(own) and run != own[i]), 0)
-        return (self.pool, slot)
-
-    def _differs(self) -> str:
-        state, pool = self.state, self.pool
-        for area, kernel in enumerate(state.areas):
-            if kernel.used != pool.area_used[area]:
-                return f"area {area} with {pool.area_used[area]} used slots, the kernel has {kernel.used}"
-            if kernel.index != pool.area_index[area]:
-                return f"area {area} to search next from {pool.area_index[area]}, the kernel from {kernel.index}"
-        own = pool.free_list()
-        for slot, run in enumerate(state.list_):
-            if run != own[slot]:
-                return f"{own[slot]} free slots from slot {slot} on, the kernel has {run}"
-        return ""
+        return list(world.revision.grow_sizes(world.default_nslabs, world.default_nareas))

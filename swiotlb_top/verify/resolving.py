@@ -9,14 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from swiotlb_top.allocator import Limits, Pool, Request, Revision, pad_slots, request_for
+from swiotlb_top.allocator import Limits, Pool, Request, Revision
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
-from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Grow, Map, PoolAdd, PoolAlloc, Unmap
-from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, AddPool, Operation, Release, Take
+from swiotlb_top.events import (
+    ENTRY_UNKNOWN,
+    NOT_FOUND,
+    Device,
+    Find,
+    Free,
+    Grow,
+    Map,
+    PoolAdd,
+    PoolAlloc,
+    PoolFree,
+    Unmap,
+)
+from swiotlb_top.verify.operations import ADDRESS_UNSEEN, LONGEST_UNSEEN_NS, AddPool, Operation, Release, Take
 
 _MOST_SLOTS: Final = 1 << 22
 """Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""
 OLDER_POOL: Final = "pool from before the recording"
+_LONG_ENOUGH_TO_MOVE_NS: Final = 1_000_000
+"""A call that took as long may have been put off its CPU, and back on: that is not to be seen."""
+_NO_RESTRICTED: Final = "page given back to a pool that hands out none"
 _NO_SIZE: Final = "request for no bytes"
 
 
@@ -24,46 +39,57 @@ class UnresolvedError(Exception):
     """An event refers to what was never seen, and need not have been."""
 
 
-class Resolver:
-    """Knows devices and pools by address."""
+class ElsewhereError(Exception):
+    """An event is of another allocator than the one that is judged."""
 
-    def __init__(self, revision: Revision, *, pools_announced: bool) -> None:
+
+class Resolver:
+    """Knows devices and pools by address.
+
+    :param cpus: how many CPUs there are, on any of which a search may have begun that was not seen to begin.
+    """
+
+    def __init__(self, revision: Revision, *, pools_announced: bool, cpus: int) -> None:
         self.pools: dict[int, Pool] = {}
+        self._cpus = tuple(range(cpus))
         self._revision = revision
         self._pools_announced = pools_announced
-        self._limits: dict[int, Limits] = {}
+        self._mem = 0
+        self._devices: dict[int, tuple[int, Limits]] = {}
+        self._judged: dict[int, Limits] = {}
         self._listed: set[int] = set()
         self._allocated_ns: dict[int, int] = {}
         self._last_alloc: dict[int, PoolAlloc] = {}
         self._last_hit: Pool | None = None
-        self._resolve: dict[type, Callable[[Any], Operation | None]] = {
+        self.resolve: dict[type, Callable[[Any], Operation | None]] = {
+            PoolFree: lambda _: None,
             Find: self._find,
             Map: self._map,
             Unmap: self._unmap,
+            Free: self._freed,
             Device: self._introduced,
             PoolAlloc: self._allocated,
             PoolAdd: self._added,
             Grow: self._added,
         }
+        """By kind of event, the operation it stands for; None where it only tells something. Raises
+        :class:`UnresolvedError` where it refers to a device or pool never seen, :class:`ElsewhereError` where
+        its device has an allocator of its own."""
 
-    def begin_from(self, pools: Iterable[Pool]) -> None:
-        """Forget all pools but these, which are on the allocator's list."""
+    def begin_from(self, mem: int, pools: Iterable[Pool]) -> None:
+        """Forget all pools but these, which are on the list of the allocator at ``mem``."""
+        self._mem = mem
+        self._judged = {dev: limits for dev, (of, limits) in self._devices.items() if of == mem}
         self.pools = {pool.address: pool for pool in pools}
         self._listed = set(self.pools)
         self._last_hit = None
 
-    def operation(self, event: Event) -> Operation | None:
-        """The operation an event stands for; None where it only tells something.
-
-        :raises UnresolvedError: it refers to a device or pool never seen.
-        """
-        resolve = self._resolve.get(type(event))
-        return resolve(event) if resolve else None
-
     def _introduced(self, event: Device) -> None:
-        self._limits[event.dev] = Limits(
-            event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit
-        )
+        limits = Limits(event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit)
+        self._devices[event.dev] = event.mem, limits
+        self._judged.pop(event.dev, None)
+        if event.mem == self._mem:
+            self._judged[event.dev] = limits
 
     def _find(self, event: Find) -> Take:
         limits = self._limits_of(event.dev)
@@ -71,27 +97,54 @@ class Resolver:
             raise UnresolvedError(_NO_SIZE)
         request = Request(event.orig_addr, event.alloc_size_bytes, event.alloc_align_mask, limits)
         pool = self._had_in_vain(event, request) if event.slot < 0 else self._known(self.pools.get(event.pool))
-        return Take(event, _entry(event), event.exit_ns, event.cpu, event.dev, request, pool, event.slot)
+        entry_ns, exit_ns, cpu, moved = event[:4]
+        elsewhere: tuple[int, ...] = ()
+        if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
+            entry_ns, elsewhere = _entry(event), self._elsewhere(cpu)
+        return Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, elsewhere)
 
     def _map(self, event: Map) -> Take:
         limits = self._limits_of(event.dev)
-        request = request_for(event.mapping_size_bytes, event.orig_addr, event.alloc_align_mask, limits)
+        sizes = event.mapping_size_bytes, event.orig_addr, event.alloc_align_mask
+        request = self._revision.request(*sizes, limits, event.alloc_size_bytes or None)
         if not request.alloc_size_bytes:
             raise UnresolvedError(_NO_SIZE)
-        entry_ns = _entry(event)
+        entry_ns, exit_ns, cpu, moved = event[:4]
+        elsewhere: tuple[int, ...] = ()
+        tlb_addr = event.tlb_addr
+        if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
+            entry_ns, elsewhere = _entry(event), self._elsewhere(cpu)
         if event.failed:
-            pool = self._had_in_vain(event, request)
-            return Take(event, entry_ns, event.exit_ns, event.cpu, event.dev, request, pool, -1)
-        pool = self._known(self._pool_at(event.tlb_addr))
-        slot = ((event.tlb_addr - pool.start) >> IO_TLB_SHIFT) - pad_slots(request) if pool else 0
-        return Take(event, entry_ns, event.exit_ns, event.cpu, event.dev, request, pool, slot, event.tlb_addr)
+            pool, slot, tlb_addr = self._had_in_vain(event, request), NOT_FOUND, ADDRESS_UNSEEN
+        else:
+            pool = self._known(self._pool_at(tlb_addr))
+            slot = ((tlb_addr - pool.start) >> IO_TLB_SHIFT) - self._revision.pad_slots(request) if pool else 0
+        return Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, slot, tlb_addr, elsewhere)
+
+    def _elsewhere(self, cpu: int) -> tuple[int, ...]:
+        """CPUs other than the one it ended on, on which a search may have begun: the kernel looks at its
+        CPU's number inside, the probe at the end."""
+        return tuple(other for other in self._cpus if other != cpu)
 
     def _unmap(self, event: Unmap) -> Release:
-        pool = self.pools.get(event.pool)
+        limits = self._limits_of(event.dev)
+        pool = self.pools.get(event.pool) if event.pool else self._pool_at(event.tlb_addr)
         if pool is None:
             raise UnresolvedError(OLDER_POOL)
-        limits = self._limits_of(event.dev)
-        return Release(event, _entry(event), event.exit_ns, event.dev, pool, event.tlb_addr, limits.min_align_mask)
+        return Release(
+            event,
+            _entry(event),
+            event.exit_ns,
+            event.dev,
+            pool,
+            event.tlb_addr,
+            limits.min_align_mask,
+            event.mapping_size_bytes,
+        )
+
+    def _freed(self, event: Free) -> None:
+        self._limits_of(event.dev)
+        raise UnresolvedError(_NO_RESTRICTED)
 
     def _allocated(self, event: PoolAlloc) -> None:
         self._last_alloc[event.cpu] = event
@@ -109,7 +162,7 @@ class Resolver:
         return pool
 
     def _added(self, event: PoolAdd | Grow) -> AddPool | None:
-        if not event.pool or event.pool in self._listed:
+        if not event.pool or event.pool in self._listed or event.mem != self._mem:
             return None
         pool = self.pools.get(event.pool)
         if pool is None:
@@ -136,10 +189,12 @@ class Resolver:
         return self._last_hit
 
     def _limits_of(self, dev: int) -> Limits:
-        limits = self._limits.get(dev)
-        if limits is None:
-            raise UnresolvedError("device never introduced")
-        return limits
+        limits = self._judged.get(dev)
+        if limits is not None:
+            return limits
+        if dev in self._devices and self._mem:
+            raise ElsewhereError
+        raise UnresolvedError("device never introduced")
 
     def _known(self, pool: Pool | None) -> Pool | None:
         """Nothing stands for a pool nobody announced: a fault where every new pool announces itself."""

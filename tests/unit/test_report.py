@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from swiotlb_top.errors import CannotError, Exit, UnreadableError, UsageError
 from swiotlb_top.events import Gap, Kind
 from swiotlb_top.report import replay
 from swiotlb_top.trace import End, Header
+from tests.corpus import DIRECTORY, HISTORIES
 from tests.doctoring import (
     FOUR_AREAS,
+    FOUR_CPUS,
     GROWING,
     STALL,
     Record,
@@ -58,7 +61,7 @@ def test_json_is_flat_and_has_what_is_documented() -> None:
     report = replay(FOUR_AREAS).as_json()
     assert [key for key in KEYS if key not in report] == []
     assert {key: type(report[key]) for key in KEYS[:13]} == dict.fromkeys(KEYS[:13], int)
-    assert (report["kernel_release"], report["revision"], report["verdict"]) == ("6.12.117", "6.12", "agree")
+    assert (report["kernel_release"], report["revision"], report["verdict"]) == ("6.12.117", "6.10", "agree")
     assert isinstance(report["duration_seconds"], float)
     assert json.loads(json.dumps(report)) == report
 
@@ -85,7 +88,7 @@ def test_text_says_the_verdict_and_why_maps_failed() -> None:
     text = replay(STALL).as_text()
     assert "verdict: AGREE - " in text
     assert "last failure: needs 128 slots, 127 of 256 are free" in text
-    assert "judged as revision 6.12" in text
+    assert "judged as revision 6.10" in text
     assert "disagreement" not in text
 
 
@@ -105,6 +108,63 @@ def test_a_disagreement_is_told_with_both_sides_and_a_picture(tmp_path: Path) ->
     assert told["time_ns"] == record_at(entries, at).exit_ns
     assert told["event"].startswith("Find(")
     json.dumps(told)
+
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def disagreement(tmp_path: Path) -> Path:
+    """Four CPUs, and one search that ended a slot further than it did."""
+    return save(HISTORIES["one-slot-further"].entries(), tmp_path / "doctored.swtrace")
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "context", "explain"),
+    [("agrees", FOUR_CPUS, 3, False), ("explains", STALL, 3, True), ("disagrees", None, 2, True)],
+)
+def test_a_page_is_as_it_was_approved_and_80_columns_wide(
+    name: str, path: Path | None, context: int, explain: bool, disagreement: Path
+) -> None:
+    page = replay(path or disagreement, context=context).as_text(explain=explain)
+    assert max(map(len, page.splitlines())) <= 80
+    assert page + "\n" == (GOLDEN / f"report-{name}.txt").read_text()
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_as_many_operations_are_told_of_on_either_side_as_were_asked_for(count: int, disagreement: Path) -> None:
+    report = replay(disagreement, context=count)
+    relations = Counter(call.relation for call in report.context)
+    assert (relations["before"], relations["it"], relations["after"]) == (count, 1, count)
+    assert [call.exit_ns for call in report.context] == sorted(call.exit_ns for call in report.context)
+
+
+def test_json_tells_of_a_disagreement_all_that_the_page_does(disagreement: Path) -> None:
+    report = replay(disagreement)
+    told = report.as_json()["first_disagreement"]
+    assert isinstance(told, dict)
+    assert told["agreeing_before"] == told["operation"] - 1
+    assert told["picture"]
+    assert [call["relation"] for call in told["context"]] == [call.relation for call in report.context]
+    json.dumps(told)
+
+
+def test_the_share_of_operations_that_were_verified_counts_the_lost_ones_too() -> None:
+    told = replay(DIRECTORY / "lost-and-told.swtrace")
+    findings = told.findings
+    assert told.lost == 4
+    took_place = findings.compared + findings.inconclusive + 4
+    assert told.as_json()["verified_percent"] == round(100 * findings.compared / took_place, 3)
+    assert replay(FOUR_CPUS).verified_percent == 100
+
+
+def test_causes_are_counted_with_the_first_of_each() -> None:
+    report = replay(STALL)
+    first = report.as_json()["first_failure_by_cause"]
+    assert isinstance(first, dict)
+    assert first["exhausted"]["sentence"] == "needs 128 slots, 127 of 256 are free"
+    assert f"  exhausted {report.pipeline.account.map_failures:>16}" in report.as_text(explain=True)
+    assert replay(FOUR_AREAS).as_text(explain=True).endswith("\nno map failed")
 
 
 def test_where_nothing_was_recorded_the_answer_is_inconclusive(tmp_path: Path) -> None:
@@ -185,11 +245,11 @@ def test_an_unknown_revision_is_a_usage_error() -> None:
 def test_a_recording_of_a_kernel_nobody_knows_cannot_be_judged(tmp_path: Path) -> None:
     header, *rest = load(FOUR_AREAS)
     assert isinstance(header, Header)
-    path = save([without_features(header), *rest], tmp_path / "older.swtrace")
+    path = save([of_an_old_kernel(header), *rest], tmp_path / "older.swtrace")
     with pytest.raises(CannotError, match="no reference is known"):
         replay(path)
-    assert replay(path, "6.12").exit_code is Exit.OK
+    assert replay(path, "6.10").exit_code is Exit.OK
 
 
-def without_features(header: Header) -> Header:
-    return replace(header, kernel=replace(header.kernel, features=()))
+def of_an_old_kernel(header: Header) -> Header:
+    return replace(header, kernel=replace(header.kernel, release="5.15.0", features=()))

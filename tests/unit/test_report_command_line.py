@@ -53,7 +53,7 @@ def test_an_unknown_revision_exits_2() -> None:
     done = replay(FOUR_AREAS, "--revision", "2.4")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
-    assert "there is no revision '2.4'; known are: 6.12" in done.stderr
+    assert "there is no revision '2.4'; known are: 6.1, seed-v4, 6.6, 6.8, 6.9, 6.10, 7.3" in done.stderr
 
 
 def missing(path: Path) -> None:

@@ -37,10 +37,10 @@ def test_every_operation_is_compared_and_agrees(report: ReplayReport) -> None:
     assert report.exit_code is Exit.OK
 
 
-def test_every_pool_of_the_last_state_is_as_the_references(report: ReplayReport) -> None:
+def test_every_area_of_the_last_state_is_as_the_references(report: ReplayReport) -> None:
     world = report.pipeline.judge.world
     assert world is not None
-    assert report.findings.audits == len(world.pools)
+    assert report.findings.audits == sum(pool.nareas for pool in world.pools)
 
 
 def test_the_events_add_up_to_the_kernels_own_counters(report: ReplayReport) -> None:
@@ -80,7 +80,7 @@ def test_the_growing_kernel_added_pools_and_used_transient_ones() -> None:
 
 def judged(path: Path, order: SearchOrder) -> Findings:
     """The findings where the reference asks its areas in another order."""
-    judge = Judge(replace(REVISIONS["6.12"], order=order, static_order=order))
+    judge = Judge(replace(REVISIONS["6.10"], order=order, static_order=order))
     for item in TraceReader(path):
         if isinstance(item, MemState):
             judge.state(item)
@@ -126,4 +126,4 @@ def test_the_same_order_spelled_out_agrees() -> None:
 
 def test_four_areas_are_not_searched_in_66s_order() -> None:
     """6.6 asked every area of a pool, then those of the next; this kernel asks one area of every pool first."""
-    assert replay(FOUR_AREAS, "6.12 in 6.6's order").exit_code is Exit.DISAGREE
+    assert replay(FOUR_AREAS, "6.10 in 6.6's order").exit_code is Exit.DISAGREE

@@ -1,0 +1,139 @@
+"""The kernel's state, read in the middle of a stream: it must be as the reference's.
+
+A copy is made without any lock. What an operation overlapped may be torn, and proves nothing; so
+each area is compared for itself, and only where nothing touched it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Violation, adopt
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
+from swiotlb_top.state import PoolState
+from swiotlb_top.verify.operations import Undo, nothing
+
+
+@dataclass(slots=True, eq=False)
+class Audit:
+    """One area of a pool, as it was read."""
+
+    entry_ns: int
+    exit_ns: int
+    state: PoolState
+    pool: Pool
+    area: int
+    event: ClassVar[None] = None
+    compared: ClassVar[bool] = False
+
+    def attempt(self, world: Allocator) -> Undo | None:
+        return None if self._difference() else nothing
+
+    impose = attempt
+
+    def adopt(self, world: Allocator) -> None:
+        take_over(self.pool, adopt(self.state, rule=world.revision.rule).pool, self.area)
+
+    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
+        return ((self.pool, self.area),)
+
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        return ()
+
+    def expected(self, world: Allocator) -> str:
+        return self._difference()
+
+    def observed(self) -> str:
+        return f"the slots of pool {self.state.start:#x} were read"
+
+    def where(self) -> tuple[Pool, int] | None:
+        slots = slots_of(self.pool, self.area)
+        return self.pool, next((s for s in slots if self.state.list_[s] != self.pool.free_run(s)), slots[0])
+
+    def _difference(self) -> str:
+        state, pool, area = self.state, self.pool, self.area
+        kernel = state.areas[area]
+        if kernel.used != pool.area_used[area]:
+            return f"area {area} with {pool.area_used[area]} used slots, the kernel has {kernel.used}"
+        if kernel.index != pool.area_index[area]:
+            return f"area {area} to search next from {pool.area_index[area]}, the kernel from {kernel.index}"
+        for slot in slots_of(pool, area):
+            own, run = pool.free_run(slot), state.list_[slot]
+            if run != own:
+                return f"{own} free slots from slot {slot} on, the kernel has {run}"
+        return ""
+
+
+@dataclass(slots=True, eq=False)
+class ListAudit:
+    """The list of pools, as it was read: their addresses, newest first."""
+
+    entry_ns: int
+    exit_ns: int
+    addresses: tuple[int, ...]
+    event: ClassVar[None] = None
+    compared: ClassVar[bool] = False
+
+    def attempt(self, world: Allocator) -> Undo | None:
+        return nothing if self.addresses == _addresses(world.pools) else None
+
+    impose = attempt
+
+    def adopt(self, world: Allocator) -> None:
+        known = {pool.address: pool for pool in world.pools}
+        world.pools = tuple(known[address] for address in self.addresses if address in known)
+
+    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
+        return ()
+
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        return ()
+
+    def expected(self, world: Allocator) -> str:
+        return f"the list {_in_words(_addresses(world.pools))}"
+
+    def observed(self) -> str:
+        return f"the list of pools was read: {_in_words(self.addresses)}"
+
+    def where(self) -> tuple[Pool, int] | None:
+        return None
+
+
+def slots_of(pool: Pool, area: int) -> range:
+    """The slots of an area; the last one's go on to the pool's end."""
+    begin = area * pool.area_nslabs
+    return range(begin, pool.nslabs if area == pool.nareas - 1 else begin + pool.area_nslabs)
+
+
+def take_over(pool: Pool, other: Pool, area: int) -> None:
+    """Make one area of ``pool`` what it is in ``other``, which is a pool of the same slots and areas."""
+    slots = slots_of(pool, area)
+    used, index = list(pool.area_used), list(pool.area_index)
+    used[area], index[area] = other.area_used[area], other.area_index[area]
+    free = [(other if slot in slots else pool).free_run(slot) > 0 for slot in range(pool.nslabs)]
+    masks = [
+        sum(1 << offset for offset, is_free in enumerate(free[first : first + IO_TLB_SEGSIZE]) if is_free)
+        for first in range(0, pool.nslabs, IO_TLB_SEGSIZE)
+    ]
+    kept = [(mapping, _settled(pool, mapping)) for mapping in pool.mappings() if mapping.slot not in slots]
+    taken = [(mapping, _settled(other, mapping)) for mapping in other.mappings() if mapping.slot in slots]
+    pool.restore(masks, used, index, kept + taken)
+
+
+def _settled(pool: Pool, mapping: Mapping) -> bool:
+    """Whether it is known where its buffer begins: an unsettled mapping can be found by each of its slots."""
+    found = sum(
+        pool.find_mapping(pool.start + (slot << 11), 0) is mapping
+        for slot in range(mapping.slot, mapping.slot + mapping.nslots)
+    )
+    return found == 1
+
+
+def _addresses(pools: Iterable[Pool]) -> tuple[int, ...]:
+    return tuple(pool.address for pool in pools)
+
+
+def _in_words(addresses: tuple[int, ...]) -> str:
+    return ", ".join(f"{address:#x}" for address in addresses) or "empty"

@@ -1,0 +1,229 @@
+"""Arriving late: a state that was copied while it changed begins a stream, and is no part of a false alarm.
+
+The histories are of a small kernel that runs here: it does operations at moments of its own, while somebody
+copies its slots, each at another moment. The judge sees the copy and the operations' intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swiotlb_top.allocator import REVISIONS, Allocator, Pool, Request
+from swiotlb_top.events import Event, Find, Unmap
+from swiotlb_top.state import PoolState
+from swiotlb_top.verify import Findings, Judge
+from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
+
+NAREAS: Final = 2
+NSLABS: Final = NAREAS * 128
+STEP_NS: Final = 100
+
+
+@dataclass(repr=False)
+class Kernel:
+    """One pool of two areas, and what was done to it."""
+
+    pool: Pool = field(default_factory=lambda: Pool(POOL, START, NSLABS, NAREAS))
+    events: list[Find | Unmap] = field(default_factory=list)
+    states: list[tuple[int, PoolState]] = field(default_factory=list)
+    """As it was from a moment on."""
+
+    def __post_init__(self) -> None:
+        self.swiotlb = Allocator(REVISIONS["6.10"], [self.pool], NSLABS, NAREAS, can_grow=False, dynamic=True)
+        self.mapped: dict[int, tuple[int, int]] = {}
+        self.note(0)
+
+    def note(self, moment_ns: int) -> None:
+        self.states.append((moment_ns, state_of(self.pool)))
+
+    def map(self, moment_ns: int, entry_ns: int, exit_ns: int, cpu: int, nslots: int) -> None:
+        request = Request(0x20_0000, nslots * SLOT_BYTES, 0, LIMITS)
+        place = self.swiotlb.find_slots(cpu, request)
+        slot = place.slot if place else -1
+        if place:
+            self.pool.take(slot, request, DEV)
+            self.mapped[slot] = nslots, exit_ns
+        self.events.append(found(entry_ns, exit_ns, slot, nslots, cpu=cpu))
+        self.note(moment_ns)
+
+    def unmap(self, moment_ns: int, entry_ns: int, exit_ns: int, slot: int) -> None:
+        nslots, _ = self.mapped.pop(slot)
+        self.swiotlb.unmap(DEV, START + slot * SLOT_BYTES, 0)
+        self.events.append(released(entry_ns, exit_ns, slot, nslots))
+        self.note(moment_ns)
+
+    def at(self, moment_ns: int) -> PoolState:
+        return next(state for since_ns, state in reversed(self.states) if since_ns <= moment_ns)
+
+    def copied(self, moments_ns: Sequence[int]) -> PoolState:
+        """A copy, the areas first and then one slot after the other."""
+        begin = self.at(moments_ns[0])
+        slots = [self.at(moments_ns[1 + slot]) for slot in range(NSLABS)]
+        return replace(
+            begin,
+            begin_ns=moments_ns[0],
+            end_ns=moments_ns[-1],
+            list_=tuple(of.list_[slot] for slot, of in enumerate(slots)),
+            orig_addr=tuple(of.orig_addr[slot] for slot, of in enumerate(slots)),
+            alloc_size=tuple(of.alloc_size[slot] for slot, of in enumerate(slots)),
+        )
+
+
+@st.composite
+def kernels(draw: st.DrawFn, steps: int = 24) -> Kernel:
+    """Some twenty operations, a step apart, each known only to have happened in an interval around its moment."""
+    kernel = Kernel()
+    long = st.integers(0, 2 * STEP_NS)
+    for moment_ns in range(1000, 1000 + steps * STEP_NS, STEP_NS):
+        entry_ns, exit_ns = moment_ns - draw(long), moment_ns + draw(long)
+        over = [slot for slot, (_, mapped_ns) in kernel.mapped.items() if mapped_ns < entry_ns]
+        unmaps = draw(st.booleans())
+        if over and unmaps:
+            kernel.unmap(moment_ns, entry_ns, exit_ns, draw(st.sampled_from(over)))
+        else:
+            kernel.map(moment_ns, entry_ns, exit_ns, draw(st.integers(0, 1)), draw(st.sampled_from([1, 2, 5, 40, 100])))
+    return kernel
+
+
+@dataclass(repr=False)
+class Arrived:
+    """Such a kernel, and a copy of its pool that was under way for up to eight steps."""
+
+    kernel: Kernel
+    copy: PoolState
+
+    def __repr__(self) -> str:
+        """All that is needed to do it again, and not the slots."""
+        return f"{self.kernel.events} copied in {self.copy.begin_ns}..{self.copy.end_ns}"
+
+
+@st.composite
+def arrivals(draw: st.DrawFn) -> Arrived:
+    kernel = draw(kernels())
+    begin_ns = draw(st.integers(900, 2600))
+    moments = sorted(draw(st.lists(st.integers(0, 8 * STEP_NS), min_size=4, max_size=4)))
+    turns = draw(st.lists(st.integers(0, NSLABS), min_size=3, max_size=3))
+    delays = [moments[sum(slot > turn for turn in turns)] for slot in range(NSLABS)]
+    return Arrived(kernel, kernel.copied([begin_ns, *(begin_ns + delay for delay in delays)]))
+
+
+def judged(state: PoolState, events: Sequence[Event], *later: PoolState) -> Findings:
+    """What the recorder writes: a state, then what was over after it began, by its end."""
+    judge = Judge(REVISIONS["6.10"])
+    judge.state(machine(state))
+    judge.feed([device(), *sorted((e for e in events if e.exit_ns >= state.begin_ns), key=lambda e: e.exit_ns)])
+    for read in later:
+        judge.state(machine(read))
+    return judge.finish()
+
+
+def last_state(kernel: Kernel) -> PoolState:
+    return replace(kernel.states[-1][1], begin_ns=10_000, end_ns=10_010)
+
+
+@settings(max_examples=150, deadline=None)
+@given(arrivals())
+def test_a_copy_of_slots_in_use_is_never_part_of_a_false_alarm(arrived: Arrived) -> None:
+    kernel, copy = arrived.kernel, arrived.copy
+    findings = judged(copy, kernel.events, last_state(kernel))
+    assert findings.first is None
+    assert findings.disagree == findings.safety_violations == 0
+    assert findings.doubts.keys() <= {"while the state was read"}
+    assert findings.compared + findings.inconclusive == sum(event.exit_ns >= copy.begin_ns for event in kernel.events)
+
+
+@settings(max_examples=150, deadline=None)
+@given(arrivals())
+def test_once_nothing_overlaps_any_more_all_is_known(arrived: Arrived) -> None:
+    kernel, copy = arrived.kernel, arrived.copy
+    before = judged(copy, kernel.events)
+    for cpu in (0, 1):
+        at = 9000 + 100 * cpu
+        kernel.map(at, at, at, cpu, 1)
+    assert judged(copy, kernel.events).agree == before.agree + 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrivals())
+def test_what_is_wrong_after_it_is_found_as_ever(arrived: Arrived) -> None:
+    kernel, copy = arrived.kernel, arrived.copy
+    for cpu in (0, 1):
+        at = 8000 + 100 * cpu
+        kernel.map(at, at, at, cpu, 1)
+    wrong = found(9000, 9010, kernel.pool.area_index[0] + 1 if kernel.pool.area_index[0] < 127 else 5, cpu=0)
+    findings = judged(copy, [*kernel.events, wrong])
+    assert findings.first is not None
+    assert findings.first.event == wrong
+
+
+@given(kernels(steps=6))
+def test_a_state_read_in_the_middle_is_compared_where_nothing_touched_it(kernel: Kernel) -> None:
+    first = replace(kernel.states[0][1], begin_ns=0, end_ns=10)
+    in_the_middle = kernel.copied([1150, *range(1200, 1200 + NSLABS)])
+    findings = judged(first, kernel.events, in_the_middle, last_state(kernel))
+    assert (findings.disagree, findings.inconclusive) == (0, 0)
+    assert NAREAS <= findings.audits <= 2 * NAREAS
+
+
+# ---- by hand ----------------------------------------------------------------
+
+
+def pool_with(*slots: int) -> Pool:
+    pool = Pool(POOL, START, NSLABS, NAREAS)
+    for slot in slots:
+        pool.take(slot, Request(0x20_0000, SLOT_BYTES, 0, LIMITS), DEV)
+    return pool
+
+
+def test_only_the_area_that_was_touched_has_to_be_waited_for() -> None:
+    findings = judged(
+        state_of(pool_with(0), 1000, 1100),
+        [released(1050, 1060, 0), found(1200, 1210, 1), found(1020, 1030, 128, cpu=1), found(1200, 1210, 129, cpu=1)],
+    )
+    assert findings.doubts == {"while the state was read": 2}
+    assert (findings.agree, findings.disagree) == (2, 0)
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_where_the_next_search_goes_on_is_uncertain_while_two_may_have_been_the_last(last: int) -> None:
+    copy = state_of(pool_with(0, 1), 1000, 1100)
+    overlapping = [found(1010, 1050, 0), found(1020, 1060, 1)]
+    findings = judged(
+        copy, [*overlapping, released(1150, 1160, 1), found(1200, 1210, last), found(1300, 1310, last + 1)]
+    )
+    assert findings.doubts == {"while the state was read": 2}
+    assert (findings.agree, findings.disagree) == (3, 0)
+
+
+def test_it_is_not_so_uncertain_that_anything_would_do() -> None:
+    copy = state_of(pool_with(0, 1), 1000, 1100)
+    overlapping = [found(1010, 1050, 0), found(1020, 1060, 1)]
+    assert judged(copy, [*overlapping, found(1200, 1210, 3)]).disagree == 1
+
+
+def test_what_was_over_before_the_copy_is_in_it() -> None:
+    findings = judged(state_of(pool_with(0), 1000, 1100), [found(800, 900, 0), released(1200, 1210, 0)])
+    assert (findings.agree, findings.inconclusive, findings.disagree) == (1, 0, 0)
+
+
+def test_a_mapping_that_was_caught_before_its_padding_was_to_be_seen_is_released_without_harm() -> None:
+    """The buffer begins two slots on; the slots say nothing of it until the map is over."""
+    pool = Pool(POOL, START, NSLABS, NAREAS)
+    limits = LIMITS._replace(min_align_mask=0x1FFF)
+    request = Request(0x20_1000, 4 * SLOT_BYTES, 0x1FFF, limits)
+    mapping = pool.take(0, request, DEV).mapping
+    assert mapping.pad_slots == 2
+    state = state_of(pool, 1000, 1010)
+    unseen = replace(state, orig_addr=(0xFFFF_FFFF_FFFF_FFFF,) * NSLABS, pad_slots=(0,) * NSLABS)
+    judge = Judge(REVISIONS["6.10"])
+    judge.state(machine(unseen))
+    judge.feed([device()._replace(min_align_mask=0x1FFF), released(1200, 1210, 2, 2), found(1300, 1310, 4)])
+    findings = judge.finish()
+    assert (findings.first, findings.safety_violations) == (None, 0)
+    assert findings.agree == 2
