@@ -9,15 +9,50 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SIZE
+
 UNKNOWN: Final = -1
 """A count that this source cannot know."""
 
 VerdictWord: TypeAlias = Literal["agree", "disagree", "inconclusive"]
+Answer: TypeAlias = Literal["agrees", "disagrees", "not asked"]
+
+SIZE_BUCKETS_SLOTS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+"""Upper bounds of the buckets of a sizes histogram; one more bucket holds what is larger."""
+LATENCY_BUCKETS_NS: Final = tuple(4**n for n in range(4, 13))
+"""The same of a latencies histogram: 256 ns to 17 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsView:
+    """Where a pool's slots were free when they were last looked at, one entry an area or a slot set."""
+
+    area_used_slots: tuple[int, ...]
+    set_nslabs: tuple[int, ...]
+    """128, but for the last set of a pool that is no whole number of them."""
+    set_free_slots: tuple[int, ...]
+    set_longest_free_slots: tuple[int, ...]
+    free_runs: int
+    """Runs of free slots, none across two slot sets."""
+
+    @property
+    def longest_free_slots(self) -> int:
+        return max(self.set_longest_free_slots, default=0)
+
+    @property
+    def free_slots(self) -> int:
+        return sum(self.set_free_slots)
+
+    @property
+    def fragmentation_percent(self) -> float:
+        """How much smaller the longest free run is than the largest mapping the free slots could hold: 0..100."""
+        could_be = min(self.free_slots, IO_TLB_SEGSIZE)
+        return 100.0 * (1 - self.longest_free_slots / could_be) if could_be else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """One memory pool. ``longest_free_slots`` is -1 where slots are not watched."""
+    """One memory pool. ``longest_free_slots`` is -1, and ``slots`` None, where slots are not watched."""
 
     address: int
     start: int
@@ -26,7 +61,10 @@ class PoolView:
     used_slots: int
     transient: bool
     default: bool
-    longest_free_slots: int = -1
+    longest_free_slots: int = UNKNOWN
+    slots: SlotsView | None = None
+    since_ns: int = UNKNOWN
+    """When it was added, on the snapshots' clock; -1 where that was before anyone looked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +86,46 @@ class DeviceView:
     causes: tuple[tuple[str, int], ...] = ()
     last_failure: str = ""
     """One sentence about the latest failure, e.g. "needs 128 contiguous slots, longest free run 126"."""
+    held_slots: int = UNKNOWN
+    """Slots of its live mappings, of those made since the source began."""
+    map_p50_ns: int = UNKNOWN
+    map_p99_ns: int = UNKNOWN
+    """Time in the kernel of its latest maps that were recorded."""
+    sizes: tuple[int, ...] = ()
+    """Maps, failed ones too, by the slots they asked for (:data:`SIZE_BUCKETS_SLOTS`); empty where not seen."""
+    to_device_bytes: int = UNKNOWN
+    from_device_bytes: int = UNKNOWN
+    """Bytes unmapped, by direction; what goes both ways is in both."""
+    latencies: tuple[int, ...] = ()
+    """Recorded maps by their time in the kernel (:data:`LATENCY_BUCKETS_NS`); empty where none is timed."""
+    latency_sum_ns: int = 0
 
     @property
     def held_maps(self) -> int:
         """Maps not yet unmapped; at least 0, since some unmaps are of maps older than the source."""
         return max(0, self.maps - self.unmaps)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    """Mappings that the kernel refused alike, one after another, where calls are recorded; the latest one's time."""
+
+    time_ns: int
+    dev: int
+    device: str
+    driver: str
+    size_bytes: int
+    """As asked of ``swiotlb_find_slots()`` where that is probed, else of the mapping."""
+    cpu: int
+    cause: str = ""
+    sentence: str = ""
+    reference: Answer = "not asked"
+    times: int = 1
+    """How often in a row: a driver that tries again fails again, in the same way."""
+
+    @property
+    def needed_slots(self) -> int:
+        return -(-self.size_bytes // IO_TLB_SIZE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +146,17 @@ class VerdictView:
         if self.disagree or self.safety_violations:
             return "disagree"
         return "agree" if self.agree and not self.inconclusive else "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """Where a recording is being played: ``position_ns`` from its first event on."""
+
+    position_ns: int
+    length_ns: int
+    """-1 until its end was seen."""
+    speed: float
+    stopped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +184,15 @@ class Snapshot:
     verdict: VerdictView | None = None
     notes: tuple[str, ...] = field(default=())
     """What is degraded and why, a line each."""
+    failures: tuple[FailureView, ...] = ()
+    """The latest that were recorded, newest first."""
+    sampled: bool = False
+    """Failures, latencies, slots and verdict come from short bursts of recording; counts never do."""
+    unseen: str = ""
+    """Why there are no pools, devices, failures and rates here at all; empty where there are."""
+    playback: Playback | None = None
+    hooks: tuple[tuple[str, str], ...] = ()
+    """Each hook of the probe plan, and how it was attached or why not (``Plan.describe()``)."""
 
 
 def per_second(now: int, before: int, elapsed_ns: int) -> float:

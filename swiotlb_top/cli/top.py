@@ -3,49 +3,72 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from swiotlb_top.errors import Exit
-from swiotlb_top.sources import Source
-from swiotlb_top.sources.sampler import frames
+
+if TYPE_CHECKING:
+    from swiotlb_top.sources import Source
+
+Opener: TypeAlias = "Callable[[], Source]"
 
 
-def show(*, count: int | None, interval_s: float, as_json: bool, source: str, trace: Path | None) -> Exit:
+def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool, ascii_only: bool) -> Exit:
     """Show ``count`` frames ``interval_s`` apart.
 
+    :param source: how to open what is shown.
+    :param ascii_only: where the output's encoding would have more.
     :raises SwiotlbTopError: no source can be had.
     """
-    with closing(_open(source, trace)) as opened:
+    from swiotlb_top.sources.sampler import frames
+
+    with closing(source()) as opened:
         if as_json:
             from swiotlb_top.tui.json_frames import write_frames
 
             write_frames(frames(opened, interval_s, count), sys.stdout)
         else:
-            _draw(opened, interval_s, count)
+            _draw(opened, interval_s, count, ascii_only)
     return Exit.OK
 
 
-def _open(source: str, trace: Path | None) -> Source:
-    from swiotlb_top.sources import select
+def source_named(name: str) -> Opener:
+    """How to open "live", "debugfs", or "auto": the first that can be had, else a recording."""
 
-    if trace is not None:
-        return select.open_trace(trace)
-    if source == "auto":
-        return select.first_that_opens(select.ALL_SOURCES)
-    return select.KERNEL_SOURCES[source]()
+    def opener() -> Source:
+        from swiotlb_top.sources import select
+
+        return select.first_that_opens(select.ALL_SOURCES) if name == "auto" else select.KERNEL_SOURCES[name]()
+
+    return opener
 
 
-def _draw(source: Source, interval_s: float, count: int | None) -> None:
-    from swiotlb_top.tui.console import open_console
+def recording(path: Path, speed: float, start_s: float) -> Opener:
+    """How to open a recording, to be shown from ``start_s`` on."""
 
-    console = open_console()
+    def opener() -> Source:
+        from swiotlb_top.sources import select
+
+        return select.open_trace(path, speed, start_s)
+
+    return opener
+
+
+def _draw(source: Source, interval_s: float, count: int | None, ascii_only: bool) -> None:
+    from swiotlb_top.sources.sampler import frames
+    from swiotlb_top.tui import glyphs
+    from swiotlb_top.tui.console import is_interactive, open_console
+
+    characters = glyphs.ASCII if ascii_only else glyphs.for_encoding(sys.stdout.encoding)
     # Counted frames stay in the scrollback; on the alternate screen they would be gone when they are done.
-    if console.is_terminal and count is None:
-        from swiotlb_top.tui.live import run
+    if count is None and is_interactive():
+        from swiotlb_top.tui.app import run
 
-        run(source, interval_s, console)
+        run(source, interval_s, characters)
     else:
         from swiotlb_top.tui.plain import print_frames
 
-        print_frames(frames(source, interval_s, count), console)
+        print_frames(frames(source, interval_s, count), open_console(), characters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from swiotlb_top.accounting.snapshot import Snapshot
 
@@ -19,4 +19,23 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Detach from the kernel or the file; no snapshot can be had after."""
+        ...
+
+
+class PlayOrder(NamedTuple):
+    """What to change about the playing of a recording."""
+
+    seek_ns: int = 0
+    """Forwards, or back where negative; not before the beginning."""
+    faster: float = 1.0
+    """Factor of the speed."""
+    stop_or_go: bool = False
+
+
+@runtime_checkable
+class Player(Protocol):
+    """A source whose time can be moved about in."""
+
+    def play(self, order: PlayOrder) -> None:
+        """Change where, how fast and whether it plays, from the next snapshot on."""
         ...

@@ -11,7 +11,7 @@ from typing import Final
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
 from swiotlb_top.kernel import debugfs
 
-TOTALS_ONLY: Final = "debugfs has no devices, pools, rates or failures: those need the live source"
+TOTALS_ONLY: Final = "debugfs has no devices, pools, rates or failures: those need the live source, and root"
 HIWATER_UNTRACKED: Final = "this kernel keeps no high water: boot with swiotlb=...,track_hiwater (7.3 and later)"
 
 
@@ -52,13 +52,14 @@ class DebugfsSource:
             pools_added=UNKNOWN,
             lost=0,
             notes=self._notes(counters),
+            unseen=TOTALS_ONLY,
         )
 
     def close(self) -> None:
         """Nothing is held open between snapshots."""
 
     def _notes(self, counters: debugfs.Counters) -> tuple[str, ...]:
-        notes = [TOTALS_ONLY]
+        notes = []
         if counters.used_hiwater_slots == UNKNOWN:
             notes.append(HIWATER_UNTRACKED)
         notes += [

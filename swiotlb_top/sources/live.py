@@ -13,10 +13,13 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
+from swiotlb_top.accounting.device import Latencies, took_ns
+from swiotlb_top.accounting.failures import FailureLog
+from swiotlb_top.accounting.slots import slots_view
+from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView, SlotsView, Snapshot, VerdictView
 from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError
-from swiotlb_top.events import Gap, decode
+from swiotlb_top.events import Direction, Event, Find, Gap, Map, decode
 from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
@@ -27,6 +30,8 @@ _SHARE_OF_TIME: Final = 0.1
 """Of one CPU, at most this much goes into judging."""
 _BURST_S: Final = (0.01, 0.2)
 _BURST_EVENTS: Final = 4000
+_RING_BYTES: Final = 4 << 20
+"""A burst's worth several times over; all of it counts as this process's memory, twice, since it is mapped twice."""
 _UNDER_WAY_S: Final = 0.02
 """How long an operation may go on after a burst and still be recorded."""
 
@@ -38,6 +43,11 @@ class _Known:
     name: DeviceName
     causes: Counter[str] = field(default_factory=Counter)
     last_failure: str = ""
+    latencies: Latencies = field(default_factory=Latencies)
+
+    @property
+    def shown_name(self) -> str:
+        return self.name.name or f"device {self.name.dev & 0xFFFF:04x}"
 
 
 class LiveSource:
@@ -56,7 +66,9 @@ class LiveSource:
         except CannotError as unknown:
             self._notes = (*self._notes, str(unknown))
         self._known: dict[int, _Known] = {}
-        self._longest: dict[int, int] = {}
+        self._slots: dict[int, SlotsView] = {}
+        self._failures = FailureLog()
+        self._seen_ns: dict[int, int] = {}
         self._next_burst_ns = 0
         self._operations_before = 0
         self._asked_ns = now_ns()
@@ -73,6 +85,7 @@ class LiveSource:
         self._burst(totals, time_ns)
         for dev in totals:
             self._know(dev)
+        self._note_new_pools(sizes, time_ns)
         everyone = totals.values()
         return Snapshot(
             time_ns=time_ns,
@@ -93,6 +106,9 @@ class LiveSource:
             devices=tuple(self._device(dev, device) for dev, device in totals.items()),
             verdict=self._verdict(),
             notes=self._notes,
+            failures=self._failures.views(self._who, disputed=self._disputed()),
+            sampled=self._pipeline is not None,
+            hooks=self._session.kernel.hooks,
         )
 
     def close(self) -> None:
@@ -100,20 +116,22 @@ class LiveSource:
         self._session.program.close()
 
     def _burst(self, totals: dict[int, Totals], time_ns: int) -> None:
-        """Record and judge for a moment, if the last one has been paid off."""
+        """Record and judge for a moment, if anything happened and the last one has been paid off."""
         if self._pipeline is None or time_ns < self._next_burst_ns:
             return
+        operations = sum(device.maps + device.map_failures + device.unmaps for device in totals.values())
+        if self._slots and operations == self._operations_before:
+            self._asked_ns = time_ns
+            return
         began = time.perf_counter()
-        state, records, until_ns = self._record(self._burst_length(totals, time_ns))
-        if state.settled:
-            self._longest = {pool.address: adopt(pool).pool.longest_free_slots() for pool in state.pools}
-            self._judge(state, records, until_ns)
+        state, records, until_ns = self._record(self._burst_length(operations, time_ns))
+        self._slots = {pool.address: slots_view(adopt(pool).pool) for pool in state.pools}
+        self._judge(state, records, until_ns)
         cost_s = time.perf_counter() - began
         self._next_burst_ns = time_ns + int(cost_s / _SHARE_OF_TIME * 1e9)
 
-    def _burst_length(self, totals: dict[int, Totals], time_ns: int) -> float:
+    def _burst_length(self, operations: int, time_ns: int) -> float:
         """Seconds in which no more than a judgeable number of events come, at the present rate."""
-        operations = sum(device.maps + device.map_failures + device.unmaps for device in totals.values())
         rate = (operations - self._operations_before) / max((time_ns - self._asked_ns) / 1e9, 1e-3)
         self._operations_before, self._asked_ns = operations, time_ns
         return min(max(_BURST_EVENTS / max(rate, 1.0), _BURST_S[0]), _BURST_S[1])
@@ -142,18 +160,45 @@ class LiveSource:
             self._know(name.dev).name = name
         pipeline.judge.gap(Gap(0, state.pools[0].begin_ns if state.pools else 0, 0, "between bursts"))
         pipeline.judge.state(state)
-        pipeline.judge.feed(list(decode(records)))
+        events = list(decode(records))
+        self._look_at(events)
+        pipeline.judge.feed(events)
         findings = pipeline.judge.finish(until_ns)
         for failure in findings.take_failures():
             known = self._know(failure.dev)
             known.causes[failure.explanation.cause.value] += 1
             known.last_failure = failure.explanation.sentence
+            self._failures.explained(failure.event, failure.explanation)
+
+    def _look_at(self, events: list[Event]) -> None:
+        """How long the burst's maps took, and which failed."""
+        for event in events:
+            if isinstance(event, Find | Map):
+                took = took_ns(event)
+                if took is not None:
+                    self._know(event.dev).latencies.add(took)
+                if event.failed:
+                    self._failures.happened(event)
 
     def _know(self, dev: int) -> _Known:
         known = self._known.get(dev)
         if known is None:
             known = self._known[dev] = _Known(self._session.device_name(dev))
         return known
+
+    def _note_new_pools(self, sizes: MemState, time_ns: int) -> None:
+        """When each pool was first seen; those there from the start may be of any age."""
+        known = self._seen_ns
+        since_ns = time_ns if known else UNKNOWN
+        self._seen_ns = {pool.address: known.get(pool.address, since_ns) for pool in sizes.pools}
+
+    def _who(self, dev: int) -> tuple[str, str]:
+        known = self._know(dev)
+        return known.shown_name, known.name.driver
+
+    def _disputed(self) -> Event | None:
+        first = self._pipeline.judge.findings.first if self._pipeline else None
+        return first.event if first else None
 
     def _verdict(self) -> VerdictView | None:
         """The bursts' verdict; what a burst only caught the end of is not in doubt, but not in it."""
@@ -165,14 +210,27 @@ class LiveSource:
 
     def _pool(self, pool: PoolState, default: bool) -> PoolView:
         used = sum(area.used for area in pool.areas)
-        longest = self._longest.get(pool.address, -1)
-        return PoolView(pool.address, pool.start, pool.nslabs, pool.nareas, used, pool.transient, default, longest)
+        slots = self._slots.get(pool.address)
+        return PoolView(
+            address=pool.address,
+            start=pool.start,
+            nslabs=pool.nslabs,
+            nareas=pool.nareas,
+            used_slots=used,
+            transient=pool.transient,
+            default=default,
+            longest_free_slots=slots.longest_free_slots if slots else UNKNOWN,
+            slots=slots,
+            since_ns=0 if default else self._seen_ns.get(pool.address, UNKNOWN),
+        )
 
     def _device(self, dev: int, totals: Totals) -> DeviceView:
         known = self._known[dev]
+        by_direction = totals.unmapped_bytes_by_direction
+        both_ways = by_direction[Direction.BIDIRECTIONAL]
         return DeviceView(
             dev=dev,
-            name=known.name.name or f"device {dev & 0xFFFF:04x}",
+            name=known.shown_name,
             driver=known.name.driver,
             maps=totals.maps,
             map_failures=totals.map_failures,
@@ -181,6 +239,13 @@ class LiveSource:
             unmapped_bytes=totals.unmapped_bytes,
             causes=tuple(known.causes.most_common()),
             last_failure=known.last_failure,
+            map_p50_ns=known.latencies.percentile(50),
+            map_p99_ns=known.latencies.percentile(99),
+            sizes=totals.requests,
+            to_device_bytes=both_ways + by_direction[Direction.TO_DEVICE],
+            from_device_bytes=both_ways + by_direction[Direction.FROM_DEVICE],
+            latencies=tuple(known.latencies.counts),
+            latency_sum_ns=known.latencies.sum_ns,
         )
 
 
@@ -193,4 +258,4 @@ def _used(mem: MemState) -> int:
 
 def open_live() -> LiveSource:
     """Attach to this kernel. :raises CannotError: it does not let us, or swiotlb is off."""
-    return LiveSource(Session(mode=Mode.COUNT))
+    return LiveSource(Session(mode=Mode.COUNT, ring_bytes=_RING_BYTES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -9,9 +10,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
+from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.errors import SwiotlbTopError
-from swiotlb_top.sources import Source
-from swiotlb_top.sources.frame import Frame
+from swiotlb_top.sources import Player, PlayOrder, Source
 
 JOIN_S: Final = 2.0
 """How long the end waits for a snapshot under way."""
@@ -24,18 +25,18 @@ def frames(source: Source, interval_s: float, count: int | None) -> Iterator[Fra
 
     With ``interval_s`` 0 nothing waits and the first frame has no rates.
     """
-    before = source.snapshot() if interval_s > 0 else None
+    last = Frame(source.snapshot()) if interval_s > 0 else None
     due_s = time.monotonic()
-    sequence = 0
-    while count is None or sequence < count:
+    given = 0
+    while count is None or given < count:
         due_s += interval_s
         time.sleep(max(0.0, due_s - time.monotonic()))
         # After a long stop (SIGSTOP, suspend) do not catch up with a burst of empty intervals.
         due_s = max(due_s, time.monotonic() - interval_s)
-        sequence += 1
-        frame = Frame(source.snapshot(), before, sequence)
-        before = frame.now
-        yield frame
+        now = source.snapshot()
+        last = last.then(now) if last else Frame(now, sequence=1)
+        given += 1
+        yield last
 
 
 class Sampler:
@@ -50,7 +51,7 @@ class Sampler:
         self._source = source
         self._interval_s = interval_s
         self._patience_s = patience_s
-        self._stop = threading.Event()
+        self._orders: queue.SimpleQueue[PlayOrder | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._bug: Exception | None = None
         self._frame = Frame(source.snapshot())
@@ -65,6 +66,10 @@ class Sampler:
             return replace(self._frame, failure=f"no answer for {late_s + self._interval_s:.0f} s")
         return self._frame
 
+    def play(self, order: PlayOrder) -> None:
+        """Hand an order to a source that plays a recording; it is obeyed at once, in the sampler's thread."""
+        self._orders.put(order)
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -72,19 +77,33 @@ class Sampler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stop.set()
+        self._orders.put(None)
         self._thread.join(JOIN_S)
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(self._interval_s):
+            while self._obey_until(time.monotonic() + self._interval_s):
                 self._frame = self._next(self._frame)
                 self._published_s = time.monotonic()
         except Exception as bug:
             self._bug = bug
 
+    def _obey_until(self, due_s: float) -> bool:
+        """Wait for the next sample's time, or less where an order changes what is to be seen. False: the end."""
+        obeyed = False
+        while True:
+            try:
+                order = self._orders.get(timeout=0 if obeyed else max(0.0, due_s - time.monotonic()))
+            except queue.Empty:
+                return True
+            if order is None:
+                return False
+            if isinstance(self._source, Player):
+                self._source.play(order)
+            obeyed = True
+
     def _next(self, last: Frame) -> Frame:
         try:
-            return Frame(self._source.snapshot(), last.now, last.sequence + 1)
+            return last.then(self._source.snapshot())
         except (SwiotlbTopError, OSError) as error:
             return replace(last, sequence=last.sequence + 1, failure=str(error))

@@ -10,7 +10,7 @@ from typing import Final
 
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError, SwiotlbTopError
-from swiotlb_top.sources import Source
+from swiotlb_top.sources import Player, PlayOrder, Source
 
 Opener = Callable[[], Source]
 
@@ -29,6 +29,11 @@ class ExplainedSource:
     def close(self) -> None:
         self._source.close()
 
+    def play(self, order: PlayOrder) -> None:
+        """For the recording that is shown where nothing better can be."""
+        if isinstance(self._source, Player):
+            self._source.play(order)
+
 
 def open_live() -> Source:
     """The probes; :raises CannotError: no privilege, no probes on this kernel, or swiotlb is off."""
@@ -44,11 +49,13 @@ def open_debugfs() -> Source:
     return DebugfsSource()
 
 
-def open_trace(path: Path) -> Source:
-    """A recording, over and over; :raises UnreadableError: where it is none."""
-    from swiotlb_top.sources.replay import open_replay
+def open_trace(path: Path, speed: float = 1.0, start_s: float = 0.0) -> Source:
+    """A recording, over and over, first from ``start_s`` on; :raises UnreadableError: where it is none."""
+    from swiotlb_top.sources.replay import ReplaySource
 
-    return open_replay(path)
+    source = ReplaySource(path, speed=speed)
+    source.play(PlayOrder(seek_ns=int(start_s * 1e9)))
+    return source
 
 
 def open_bundled() -> Source:

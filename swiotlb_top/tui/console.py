@@ -1,4 +1,4 @@
-"""The console frames are drawn on, and whether it is one to move about on."""
+"""The console frames are printed on, and whether there is a terminal to move about on."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ PLAIN_WIDTH: Final = 1000
 """Columns where nobody looks at a terminal: no line is wrapped or cut, so that grep finds all of it."""
 
 
-def is_interactive(output: IO[str]) -> bool:
-    """Whether ``output`` is a terminal that can address its cursor."""
-    return output.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+def is_interactive() -> bool:
+    """Whether a screen can be drawn and keys be read.
+
+    That takes a terminal that can address its cursor, and all three streams on it: keys are read from standard
+    input, and Textual draws on standard error.
+    """
+    capable = os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+    return capable and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 def open_console(output: IO[str] | None = None) -> Console:
-    """A console on ``output`` (None: standard output): escape codes on capable terminals only.
+    """A console on ``output`` (None: standard output) for plain text, without escape codes.
 
-    NO_COLOR takes the colours away, COLUMNS sets the width.
+    COLUMNS sets the width; without it a terminal has its own, and anything else a very large one.
     """
     output = sys.stdout if output is None else output
-    interactive = is_interactive(output)
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdecimal() and int(columns) > 0 else None
     return Console(
         file=output,
-        force_terminal=interactive,
         # FORCE_COLOR and its like would put escape codes where they cannot be read.
-        color_system="auto" if interactive else None,
-        width=width if interactive or output.isatty() else width or PLAIN_WIDTH,
+        force_terminal=False,
+        color_system=None,
+        width=width if output.isatty() else width or PLAIN_WIDTH,
         highlight=False,
         markup=False,
         emoji=False,

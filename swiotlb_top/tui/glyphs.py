@@ -9,18 +9,33 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """One character set: ``full`` and ``empty`` of a gauge are one column wide each."""
+    """One character set; each is one column wide."""
 
     full: str
+    peak: str
     empty: str
+    """Of a gauge: in use, in use at some time, never in use."""
+    border: str
+    """Between two pools, and between two areas."""
+    heat: str
+    """Shades of a slot set, from free to full."""
+    spark: str
+    """Heights of a sparkline, from nothing to the most there was."""
     dot: str
     ellipsis: str
+    rule: str
+    pointer: str
+    falling: str
+    rising: str
+    playing: str
+    arrows: str
+    sideways: str
     ascii_only: bool
 
     def text(self, foreign: str) -> str:
         """Text from outside (device names, recordings) without control characters or escape codes."""
-        safe = "".join(char if char.isprintable() else "?" for char in foreign)
-        return safe.encode("ascii", "replace").decode("ascii") if self.ascii_only else safe
+        safe = foreign if foreign.isprintable() else "".join(char if char.isprintable() else "?" for char in foreign)
+        return safe.encode("ascii", "replace").decode("ascii") if self.ascii_only and not safe.isascii() else safe
 
     def shortened(self, foreign: str, width: int) -> str:
         """The same cut to ``width`` characters, an ellipsis showing the cut."""
@@ -28,8 +43,42 @@ class Glyphs:
         return safe if len(safe) <= width else safe[: max(0, width - len(self.ellipsis))] + self.ellipsis
 
 
-UNICODE: Final = Glyphs("█", "░", "·", "…", ascii_only=False)
-ASCII: Final = Glyphs("#", ".", "|", "~", ascii_only=True)
+UNICODE: Final = Glyphs(
+    full="█",
+    peak="▒",
+    empty="░",
+    border="│",
+    heat="·▁▂▃▄▅▆▇█",
+    spark=" ▁▂▃▄▅▆▇█",
+    dot="·",
+    ellipsis="…",
+    rule="─",
+    pointer="▶",
+    falling="▼",
+    rising="▲",
+    playing="▶",
+    arrows="↑↓",
+    sideways="←→",
+    ascii_only=False,
+)
+ASCII: Final = Glyphs(
+    full="#",
+    peak="+",
+    empty=".",
+    border="|",
+    heat=".12345678#",
+    spark=" .:-=+*#@",
+    dot="|",
+    ellipsis="~",
+    rule="-",
+    pointer=">",
+    falling="v",
+    rising="^",
+    playing=">",
+    arrows="up/down",
+    sideways="left/right",
+    ascii_only=True,
+)
 
 
 def for_encoding(encoding: str | None) -> Glyphs:

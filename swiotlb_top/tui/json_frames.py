@@ -4,40 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import IO, Final
 
-from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
-from swiotlb_top.sources.frame import Frame
+from swiotlb_top.accounting import fields
+from swiotlb_top.accounting.fields import Field, Row
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import (
+    UNKNOWN,
+    DeviceView,
+    FailureView,
+    Playback,
+    PoolView,
+    Snapshot,
+    VerdictView,
+)
 
-SNAPSHOT_RATES: Final[dict[str, Callable[[Snapshot], int]]] = {
-    "maps_per_second": lambda snapshot: snapshot.maps,
-    "map_failures_per_second": lambda snapshot: snapshot.map_failures,
-    "unmaps_per_second": lambda snapshot: snapshot.unmaps,
-    "growths_per_second": lambda snapshot: snapshot.growths,
-}
-
-DEVICE_RATES: Final[dict[str, Callable[[DeviceView], int]]] = {
-    "maps_per_second": lambda device: device.maps,
-    "map_failures_per_second": lambda device: device.map_failures,
-    "unmaps_per_second": lambda device: device.unmaps,
-    "mapped_bytes_per_second": lambda device: device.mapped_bytes,
-}
+_KERNEL_ADDRESSES: Final = ("address", "dev")
+"""They tell where the kernel lies, and serve no reader."""
 
 
 def frame_as_json(frame: Frame) -> dict[str, object]:
-    """The snapshot's fields and the rates; null for what is not known, a pool's ``start`` in hexadecimal.
-
-    Addresses of kernel objects are left out: they tell where the kernel lies and serve no reader.
-    """
+    """The snapshot's members and the fields made of them; null for what is not known, addresses in hexadecimal."""
     now = frame.now
-    found: dict[str, object] = _fields(now, ("pools", "devices", "verdict", "notes"))
-    found |= {name: frame.rate(total) for name, total in SNAPSHOT_RATES.items()}
+    found = _members(now) | _fields(fields.TOTALS, frame, now)
     found["interval_seconds"] = frame.elapsed_ns / 1e9
     found["source_failure"] = frame.failure or None
-    found["pools"] = [_pool(pool) for pool in now.pools]
-    found["devices"] = [_device(frame, device) for device in now.devices]
-    found["verdict"] = {"word": now.verdict.word, **_fields(now.verdict)} if now.verdict else None
+    found["pools"] = [_members(pool) | _fields(fields.POOLS, frame, pool) | _areas(pool) for pool in now.pools]
+    found["devices"] = [
+        _members(device) | _fields(fields.DEVICES, frame, device) | {"causes": dict(device.causes)}
+        for device in now.devices
+    ]
+    found["failures"] = [_members(failure) | _fields(fields.FAILURES, frame, failure) for failure in now.failures]
+    found["verdict"] = {"word": now.verdict.word, **_members(now.verdict)} if now.verdict else None
+    found["playback"] = _members(now.playback) if now.playback else None
     found["notes"] = list(now.notes)
     return found
 
@@ -49,15 +49,24 @@ def write_frames(frames: Iterable[Frame], output: IO[str]) -> None:
         output.flush()
 
 
-def _pool(pool: PoolView) -> dict[str, object]:
-    return _fields(pool, ("address",)) | {"start": f"{pool.start:#x}"}
+def _members(view: Snapshot | PoolView | DeviceView | FailureView | VerdictView | Playback) -> dict[str, object]:
+    """What is a plain value in it."""
+    named = ((member.name, getattr(view, member.name)) for member in dataclasses.fields(view))
+    return {
+        name: None if value == UNKNOWN and not isinstance(value, bool) else value
+        for name, value in named
+        if isinstance(value, str | int | float) and name not in _KERNEL_ADDRESSES
+    }
 
 
-def _device(frame: Frame, device: DeviceView) -> dict[str, object]:
-    found = _fields(device, ("dev", "causes")) | {"held_maps": device.held_maps, "causes": dict(device.causes)}
-    return found | {name: frame.device_rate(device, total) for name, total in DEVICE_RATES.items()}
+def _fields(table: tuple[Field[Row], ...], frame: Frame, row: Row) -> dict[str, object]:
+    found: dict[str, object] = {field.name: field.value(frame, row) for field in table}
+    for field in table:
+        value = found[field.name]
+        if field.unit is fields.Unit.ADDRESS and isinstance(value, int):
+            found[field.name] = f"{value:#x}"
+    return found
 
 
-def _fields(view: Snapshot | PoolView | DeviceView | VerdictView, without: tuple[str, ...] = ()) -> dict[str, object]:
-    names = (field.name for field in dataclasses.fields(view) if field.name not in without)
-    return {name: None if getattr(view, name) == -1 else getattr(view, name) for name in names}
+def _areas(pool: PoolView) -> dict[str, object]:
+    return {"area_used_slots": list(pool.slots.area_used_slots) if pool.slots else None}

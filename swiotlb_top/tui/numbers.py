@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
+
+from swiotlb_top.accounting.fields import Unit, Value
 
 SLOT_BYTES: Final = 2048
 """``IO_TLB_SIZE``."""
 
 UNKNOWN_MARK: Final = "-"
 _DECIMAL: Final = ("", "k", "M", "G", "T", "P", "E")
+_TIMES: Final = (("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000), ("ns", 1))
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -58,3 +62,45 @@ def size_of_slots(slots: int) -> str:
         value /= 1024
         power += 1
     return f"{value:.0f} {_BINARY[power]}" if value == int(value) else f"{value:.1f} {_BINARY[power]}"
+
+
+def duration(nanoseconds: float) -> str:
+    """A time a call takes: 840ns, 3.2us, 14ms, 1.5s."""
+    for unit, size in _TIMES:
+        if nanoseconds >= size:
+            value = nanoseconds / size
+            return f"{value:.1f}{unit}" if value < 9.95 and size > 1 else f"{value:.0f}{unit}"
+    return "0ns"
+
+
+def age(nanoseconds: float) -> str:
+    """A time since something: 0.4s, 12s, 3m05s, 2h10m, 4d03h."""
+    seconds = nanoseconds / 1e9
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    for size, big, small, unit in ((86_400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{whole // size}{big}{whole % size // small:02d}{unit}"
+    return f"{whole}s"
+
+
+_FORMATS: Final[dict[Unit, Callable[[float], str]]] = {
+    Unit.ADDRESS: lambda value: f"{int(value):#x}",
+    Unit.COUNT: short,
+    Unit.SLOTS: lambda value: f"{int(value)}",
+    Unit.PERCENT: lambda value: percent(int(value * 10), 1000),
+    Unit.BYTES: lambda value: f"{int(value)}",
+    Unit.PER_SECOND: rate,
+    Unit.BYTES_PER_SECOND: megabytes,
+    Unit.DURATION: duration,
+    Unit.AGE: age,
+    Unit.CLOCK: age,
+}
+
+
+def shown(value: Value, unit: Unit) -> str:
+    """A field's value as a cell of a table."""
+    if value is None or isinstance(value, tuple):
+        return UNKNOWN_MARK
+    return value if isinstance(value, str) else _FORMATS[unit](value)

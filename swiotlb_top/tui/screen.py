@@ -2,91 +2,147 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from swiotlb_top.sources.frame import Frame
-from swiotlb_top.tui import lines
-from swiotlb_top.tui.columns import DEVICES, POOLS, Column, Row, devices_in_order, pools_in_order
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import Playback
+from swiotlb_top.tui import numbers, overview, styles
 from swiotlb_top.tui.glyphs import Glyphs
+from swiotlb_top.tui.hanging import hanging
+from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
+from swiotlb_top.tui.pages import device_page, help_page
+from swiotlb_top.tui.panels import PANELS, Panel
+from swiotlb_top.tui.view import PLAIN, Page, View
 
-POOLS_SHARE: Final = 3
-"""Pools get at most one in this many rows while devices want the others."""
-FIXED_ROWS: Final = 7
-"""Title, footer, two table heads and the three empty lines before them and the notes."""
+TWO_COLUMNS_FROM: Final = 150
+_LEFT: Final = ("devices", "failures")
+_GAP: Final = "  "
+_LEAST: Final = 3
+"""Lines of a panel that is worth opening: title, head, a row."""
 
 
-def render(frame: Frame, glyphs: Glyphs, width: int, height: int | None = None, footer: str = "") -> Group:
-    """Lay out ``frame`` in ``width`` columns; ``height`` lines (None: as many as it takes).
+def plain(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
+    """The frame as text to read once: no panel is cut, and those with nothing in them are left out."""
+    frame = replace(frame, history=())
+    lines = [_title(frame, glyphs), *hanging(overview.overview(frame, glyphs, width), width)]
+    for panel in PANELS.values():
+        if panel.has_content(frame):
+            lines += [Text(), *panel.draw(frame, PLAIN, glyphs, width, None)]
+    below = hanging(overview.notes(frame, glyphs), width)
+    return [*lines, *([Text(), *below] if below else [])]
+
+
+def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) -> list[Text]:
+    """Lay out ``frame`` in at most ``height`` lines of at most ``width`` columns, the last one the footer.
 
     The lines that say what is wrong come first: what a small screen cuts off is the least of it.
     """
-    above = [
-        *lines.header(frame, glyphs),
-        *lines.headline(frame, glyphs),
-        *lines.slots(frame, glyphs, width),
-        lines.rates(frame, glyphs),
-        *lines.verdict(frame, glyphs),
-    ]
-    notes = lines.notes(frame, glyphs)
-    pools, devices = pools_in_order(frame), devices_in_order(frame)
-    for_pools = for_devices = None
-    if height is not None:
-        taken = FIXED_ROWS + sum(_rows(line, width) for line in (*above, *notes))
-        for_pools, for_devices = split_rows(height - taken, len(pools), len(devices))
-    return Group(
-        lines.title(frame, glyphs),
-        _hanging(above),
-        *_table(POOLS, pools, for_pools, frame, glyphs, width),
-        *_table(DEVICES, devices, for_devices, frame, glyphs, width),
-        *_below(notes),
-        *([Text(footer, style=lines.DIM)] if footer else []),
-    )
+    above = hanging([*overview.overview(frame, glyphs, width), *overview.notes(frame, glyphs)], width)
+    room = height - 2
+    if view.page is Page.HELP:
+        above, below = [], _scrolled(help_page(frame, glyphs, width), view, room)
+    elif view.page is Page.DEVICE:
+        above = hanging(overview.headline(frame, glyphs), width)[: max(room // 3, 1)]
+        below = _scrolled(device_page(frame, view, glyphs, width), view, room - len(above))
+    else:
+        above = above[: max(room - _LEAST, room // 2)]
+        below = _panels(frame, view, glyphs, width, room - len(above))
+    body = [*above, *below][: max(room, 0)]
+    body += [Text() for _ in range(room - len(body))]
+    title = _bar(_title(frame, glyphs, _state(frame, view, glyphs)), width)
+    lines = [title, *body, _footer(frame, view, glyphs, width)]
+    for line in lines:
+        line.truncate(width)
+    return lines[-max(height, 1) :]
 
 
-def split_rows(free: int, pools: int, devices: int) -> tuple[int, int]:
-    """Share ``free`` rows: a table that has fewer rows than its share leaves the rest to the other."""
-    free = max(free, 2)
-    for_pools = min(pools, max(free // POOLS_SHARE, free - devices, 1))
-    return for_pools, max(free - for_pools, 1)
+def _title(frame: Frame, glyphs: Glyphs, state: str = "") -> Text:
+    """Whose picture this is."""
+    release = glyphs.text(frame.now.kernel_release) or numbers.UNKNOWN_MARK
+    return Text.assemble(("swiotlb-top", "bold"), f" {glyphs.dot} kernel {release}{state}")
 
 
-def _hanging(labelled: Sequence[lines.Line]) -> Table:
-    grid = Table.grid()
-    grid.add_column(width=lines.LABEL_WIDTH, style=lines.LABEL)
-    grid.add_column(overflow="fold")
-    for line in labelled:
-        grid.add_row(*line)
-    return grid
+def _state(frame: Frame, view: View, glyphs: Glyphs) -> str:
+    """Whether the picture stands still, and where a recording is."""
+    paused = f" {glyphs.dot} PAUSED, p goes on" if view.paused else ""
+    return paused + (f" {glyphs.dot} {_playing(frame.now.playback, glyphs)}" if frame.now.playback else "")
 
 
-def _below(notes: Sequence[lines.Line]) -> list[RenderableType]:
-    return [Text(), _hanging(notes)] if notes else []
+def _playing(playback: Playback, glyphs: Glyphs) -> str:
+    at = f"{playback.position_ns / 1e9:.1f}s"
+    if playback.length_ns >= 0:
+        at += f" of {playback.length_ns / 1e9:.1f}s"
+    return f"stopped at {at}" if playback.stopped else f"{glyphs.playing} {playback.speed:g}x at {at}"
 
 
-def _rows(line: lines.Line, width: int) -> int:
-    return max(1, len(textwrap.wrap(line.text.plain, max(1, width - lines.LABEL_WIDTH))))
+def _bar(text: Text, width: int) -> Text:
+    text.pad_right(max(0, width - len(text.plain)))
+    text.stylize(styles.BAR)
+    return text
 
 
-def _table(
-    columns: Sequence[Column[Row]], rows: Sequence[Row], limit: int | None, frame: Frame, glyphs: Glyphs, width: int
-) -> list[RenderableType]:
-    """A table under an empty line; nothing at all where the source knows no such rows."""
-    if not rows:
-        return []
-    shown = [column for column in columns if width >= column.from_width]
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style=lines.LABEL)
-    for column in shown:
-        table.add_column(column.title, justify="left" if column.text else "right", no_wrap=True, overflow="crop")
-    # A cut table says so in its last row, which therefore counts among those that fit.
-    count = len(rows) if limit is None or len(rows) <= limit else max(limit - 1, 1)
-    for row in rows[:count]:
-        table.add_row(*(Text(column.shown(frame, row, glyphs, width)) for column in shown))
-    if count == len(rows):
-        return [Text(), table]
-    return [Text(), table, Text(f"{glyphs.ellipsis} {len(rows) - count} more", style=lines.DIM)]
+def _footer(frame: Frame, view: View, glyphs: Glyphs, width: int) -> Text:
+    if view.typing:
+        return Text(f"filter: {glyphs.text(view.filter)}_   Enter keeps it, Esc clears it")
+    footer = Text()
+    for key in (*KEYS[:2], *(PLAY_KEYS if frame.now.playback else ()), *KEYS[2:]):
+        if key.word and (not footer or len(footer) + len(key.shown) + len(key.word) + 3 <= width):
+            footer.append("  " if footer else "").append(key.shown, styles.LABEL).append(f" {key.word}")
+    return footer
+
+
+def _scrolled(page: list[Text], view: View, room: int) -> list[Text]:
+    first = min(view.scroll, max(len(page) - room, 0))
+    return page[first : first + max(room, 0)]
+
+
+def _panels(frame: Frame, view: View, glyphs: Glyphs, width: int, room: int) -> list[Text]:
+    if width < TWO_COLUMNS_FROM:
+        return _stacked(list(PANELS.values()), frame, view, glyphs, width, room)
+    half = (width - len(_GAP)) // 2
+    left = _stacked([PANELS[name] for name in _LEFT], frame, view, glyphs, half, room)
+    others = [panel for name, panel in PANELS.items() if name not in _LEFT]
+    right = _stacked(others, frame, view, glyphs, width - half - len(_GAP), room)
+    lines = []
+    for number in range(max(len(left), len(right))):
+        line = left[number] if number < len(left) else Text()
+        line.truncate(half)
+        line.pad_right(half - len(line.plain) + len(_GAP))
+        lines.append(Text.assemble(line, right[number] if number < len(right) else ""))
+    return lines
+
+
+def _stacked(panels: Sequence[Panel], frame: Frame, view: View, glyphs: Glyphs, width: int, room: int) -> list[Text]:
+    wanted = [panel.wanted(frame, view, glyphs, width) for panel in panels]
+    focus = next((number for number, panel in enumerate(panels) if panel.name == view.focus), 0)
+    lines: list[Text] = []
+    for panel, height in zip(panels, share(room, wanted, focus), strict=True):
+        if height:
+            lines += panel.draw(frame, view, glyphs, width, height)[:height]
+    return lines
+
+
+def share(room: int, wanted: Sequence[int], focus: int) -> list[int]:
+    """Lines for each of some panels that want so many.
+
+    Each gets its title as far as that goes, the one in focus half of the rest and more if it wants
+    it and the others do not; then they are opened in order, each as far as it wants.
+    """
+    given = [0] * len(wanted)
+    order = [focus, *(number for number in range(len(wanted)) if number != focus)]
+    for number in order:
+        given[number] = min(1, wanted[number], max(room - sum(given), 0))
+    opened = [(number, _LEAST) for number in order]
+    favoured = (focus, (room - len(wanted)) // 2)
+    filled = [(number, wanted[number]) for number in order]
+    for number, most in (*opened, favoured, *filled):
+        left = max(room - sum(given), 0)
+        more = max(min(wanted[number], most) - given[number], 0)
+        # A panel that cannot have a row stays shut.
+        if more <= left or given[number] > 1:
+            given[number] += min(more, left)
+    return given

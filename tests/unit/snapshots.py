@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
-from swiotlb_top.sources.frame import Frame
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.journal import Entry
+from swiotlb_top.accounting.snapshot import (
+    DeviceView,
+    FailureView,
+    Playback,
+    PoolView,
+    SlotsView,
+    Snapshot,
+    VerdictView,
+)
+from swiotlb_top.sources import PlayOrder
 
 SECOND_NS = 1_000_000_000
 
@@ -21,11 +31,39 @@ DISK = DeviceView(
     unmapped_bytes=57_327_616,
     causes=(("too_fragmented", 228), ("too_large", 2)),
     last_failure="needs 128 contiguous slots, longest free run 126",
+    held_slots=412,
+    map_p50_ns=3_200,
+    map_p99_ns=21_000,
+    sizes=(9_000, 0, 0, 4_000, 0, 0, 0, 1_230, 0),
+    to_device_bytes=7_000_000,
+    from_device_bytes=50_327_616,
 )
 NVME = DeviceView(0xFFFF_8880_0456_7000, "0000:00:05.0", "nvme", 40, 0, 40, 2_621_440, 2_621_440)
 
-DEFAULT_POOL = PoolView(0xFFFF_FFFF_8300_0000, 0x7BF0_0000, 512, 4, 412, False, True, 126)
-GROWN_POOL = PoolView(0xFFFF_8880_0789_0000, 0x1_0000_0000, 2048, 4, 3, False, False, 2000)
+DEFAULT_POOL = PoolView(
+    0xFFFF_FFFF_8300_0000,
+    0x7BF0_0000,
+    512,
+    4,
+    412,
+    False,
+    True,
+    50,
+    SlotsView((128, 128, 78, 78), (128,) * 4, (0, 0, 50, 50), (0, 0, 50, 20), 4),
+    since_ns=0,
+)
+GROWN_POOL = PoolView(
+    0xFFFF_8880_0789_0000,
+    0x1_0000_0000,
+    2048,
+    4,
+    3,
+    False,
+    False,
+    128,
+    SlotsView((3, 0, 0, 0), (128,) * 16, (125, *(128,) * 15), (125, *(128,) * 15), 16),
+    since_ns=2 * SECOND_NS,
+)
 TRANSIENT_POOL = PoolView(0xFFFF_8880_0789_8000, 0x2_0000_0000, 40, 1, 40, True, False)
 
 QUIET = Snapshot(
@@ -59,8 +97,24 @@ STALLED = replace(
     pools_added=4,
     pools=(GROWN_POOL, DEFAULT_POOL, TRANSIENT_POOL),
     devices=(NVME, DISK),
-    verdict=VerdictView("6.8-6.12", 14_400, 14_400, 0, 0, 0),
+    verdict=VerdictView("6.10", 14_400, 14_400, 0, 0, 0),
     notes=("find_slots is inlined: pools are told by address",),
+    failures=(
+        FailureView(
+            5_900_000_000,
+            DISK.dev,
+            DISK.name,
+            DISK.driver,
+            262_144,
+            3,
+            "too_fragmented",
+            "needs 128 contiguous slots, longest free run 126",
+            "agrees",
+            228,
+        ),
+        FailureView(5_100_000_000, DISK.dev, DISK.name, DISK.driver, 524_288, 1, times=2),
+    ),
+    sampled=True,
 )
 
 DEBUGFS = replace(
@@ -74,9 +128,21 @@ DEBUGFS = replace(
     growths=-1,
     pools_added=-1,
     verdict=None,
+    unseen="debugfs has no devices, pools, rates or failures: those need the live source, and root",
 )
 
-STALLING = Frame(STALLED, QUIET, 1)
+PLAYED = replace(STALLED, source="replay", sampled=False, playback=Playback(1_500_000_000, 8_000_000_000, 2.0, False))
+
+STALLING = Frame(
+    STALLED,
+    QUIET,
+    1,
+    history=(replace(QUIET, time_ns=4 * SECOND_NS), QUIET),
+    journal=(
+        Entry(6 * SECOND_NS, "bad", "failing", "0000:00:04.0 (virtio-pci)"),
+        Entry(2 * SECOND_NS, "plain", "pool added", "0x100000000: 2048 slots in 4 areas"),
+    ),
+)
 """A second in which 230 maps of a disk failed."""
 
 
@@ -87,6 +153,7 @@ class ScriptedSource:
         self._script: Iterator[Snapshot | Exception] = iter(script)
         self._last: Snapshot | Exception = QUIET
         self.closed = False
+        self.orders: list[PlayOrder] = []
 
     def snapshot(self) -> Snapshot:
         self._last = next(self._script, self._last)
@@ -96,3 +163,6 @@ class ScriptedSource:
 
     def close(self) -> None:
         self.closed = True
+
+    def play(self, order: PlayOrder) -> None:
+        self.orders.append(order)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.accounting.account import Account
+from swiotlb_top.accounting.device import LATEST_MAPS, size_bucket
+from swiotlb_top.accounting.snapshot import UNKNOWN
 from swiotlb_top.allocator import Cause, Explanation, Limits, Pool, Request
-from swiotlb_top.events import RECORD, Event, PoolFree, decode
+from swiotlb_top.events import ENTRY_UNKNOWN, RECORD, Direction, Event, Gap, PoolFree, decode
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import Item, Records, TraceReader
@@ -59,6 +61,115 @@ def test_a_search_that_got_slots_is_a_map_and_holds_them_until_their_release() -
     account.feed([released(1200, 1300, 8, 3)])
     assert (account.unmaps, account.used_slots, account.pools[POOL].used_slots) == (1, 0, 0)
     assert account.used_hiwater_slots == 3
+
+
+def test_a_slot_may_have_its_next_mapping_before_the_end_of_its_release_is_seen() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(1000, 1100, 8, 3), found(1200, 1300, 8, 1, cpu=1), released(1150, 1400, 8)])
+    assert (account.used_slots, account.pools[POOL].used_slots) == (1, 1)
+    account.feed([released(1500, 1600, 8)])
+    assert (account.used_slots, account.pools[POOL].used_slots) == (0, 0)
+
+
+def test_a_release_that_does_not_name_its_pool_is_found_by_its_address() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(1000, 1100, 8, 3), released(1200, 1300, 8, 3)._replace(pool=0)])
+    assert (account.unmaps, account.used_slots, account.devices[DEV].held_slots) == (1, 0, 0)
+
+
+def test_a_device_holds_the_slots_it_took_and_not_those_from_before() -> None:
+    pool = empty_pool()
+    pool.take(0, Request(0x20_0000, 4 * SLOT_BYTES, 0, Limits()), DEV)
+    account = account_of(pool)
+    account.feed([found(1000, 1100, 8, 3), found(1000, 1100, 16, 5), released(1200, 1300, 0, 4)])
+    assert (account.devices[DEV].held_slots, account.used_slots) == (8, 8)
+    account.feed([released(1200, 1300, 8, 3)])
+    assert account.devices[DEV].held_slots == 5
+
+
+def test_after_a_loss_nobody_knows_whose_the_slots_are() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(1000, 1100, 8, 3)])
+    account.gap(Gap(1200, 1300, 5, "ring buffer full"))
+    account.state(machine(state_of(padded(8))))
+    assert (account.used_slots, account.devices[DEV].held_slots) == (4, 0)
+
+
+def test_a_device_with_an_allocator_of_its_own_takes_no_slots_of_these_pools() -> None:
+    account = account_of(empty_pool())
+    own = POOL + 0x800
+    account.feed([device()._replace(mem=own), found(1000, 1100, 8, 3, pool=own), mapped(1000, 1100, 16, 2)])
+    assert (account.maps, account.used_slots, account.transient_pools) == (2, 0, 0)
+    assert account.pools[POOL].used_slots == 0
+
+
+def test_a_device_is_known_to_have_its_own_allocator_even_if_it_came_before_the_state() -> None:
+    account = Account()
+    account.feed([device()._replace(mem=POOL + 0x800)])
+    account.state(machine(state_of(empty_pool())))
+    account.feed([found(1000, 1100, 8, 3)])
+    assert (account.maps, account.used_slots) == (1, 0)
+
+
+def test_sizes_are_counted_by_the_slots_asked_for_whether_they_were_had_or_not() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(1000, 1100, 0, 1), found(1000, 1100, 8, 3), searched_in_vain(1400, 1500, 128)])
+    assert account.devices[DEV].view().sizes == (1, 0, 1, 0, 0, 0, 0, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("nslots", "bucket"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (64, 6), (65, 7), (128, 7), (129, 8), (10**6, 8)]
+)
+def test_a_bucket_holds_sizes_up_to_its_bound(nslots: int, bucket: int) -> None:
+    assert size_bucket(nslots) == bucket
+
+
+def test_the_percentiles_are_of_the_latest_maps() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(0, 50_000, 8)] * LATEST_MAPS)
+    assert account.devices[DEV].view().map_p50_ns == 50_000
+    account.feed([found(0, took_ns, 8) for took_ns in (100, 300) for _ in range(LATEST_MAPS // 2)])
+    view = account.devices[DEV].view()
+    assert (view.map_p50_ns, view.map_p99_ns) == (100, 300)
+
+
+def test_where_no_entry_was_seen_there_are_no_percentiles() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(ENTRY_UNKNOWN, 1100, 8)])
+    view = account.devices[DEV].view()
+    assert (view.map_p50_ns, view.map_p99_ns) == (UNKNOWN, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("direction", "to_device", "from_device"),
+    [
+        (Direction.TO_DEVICE, 4096, 0),
+        (Direction.FROM_DEVICE, 0, 4096),
+        (Direction.BIDIRECTIONAL, 4096, 4096),
+        (Direction.UNKNOWN, UNKNOWN, UNKNOWN),
+    ],
+)
+def test_bytes_are_counted_by_direction_where_it_is_seen(
+    direction: Direction, to_device: int, from_device: int
+) -> None:
+    account = account_of(empty_pool())
+    account.feed([released(1200, 1300, 8, 2)._replace(direction=direction)])
+    view = account.devices[DEV].view()
+    assert (view.unmapped_bytes, view.to_device_bytes, view.from_device_bytes) == (4096, to_device, from_device)
+
+
+def test_failures_alike_in_a_row_are_one_and_a_failure_nobody_judged_says_so() -> None:
+    account = account_of(empty_pool())
+    account.name(DeviceName(DEV, "0000:00:04.0", "virtio-pci"))
+    vain = [searched_in_vain(exit_ns - 50, exit_ns, 128) for exit_ns in (1100, 1200, 1300)]
+    account.feed(vain)
+    for event in vain[:2]:
+        account.failed(DEV, Explanation(Cause.EXHAUSTED, Cause.EXHAUSTED, "full", 128, 1), event)
+    latest, earlier = account.failures()
+    assert (latest.time_ns, latest.times, latest.reference, latest.cause) == (1300, 1, "not asked", "")
+    assert (earlier.time_ns, earlier.times, earlier.reference, earlier.cause) == (1200, 2, "agrees", "exhausted")
+    assert (earlier.device, earlier.needed_slots) == ("0000:00:04.0", 128)
+    assert account.failures(disputed=vain[2])[0].reference == "disagrees"
 
 
 def test_where_the_search_is_not_seen_the_map_says_the_same() -> None:

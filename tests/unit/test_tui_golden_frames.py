@@ -1,114 +1,92 @@
-"""The whole screen, character by character, at the widths it is made for."""
+"""The whole screen and every panel, character by character, at the widths they are made for."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from rich.console import Console
 
-from swiotlb_top.sources.frame import Frame
-from swiotlb_top.tui.glyphs import ASCII, UNICODE, Glyphs
-from swiotlb_top.tui.screen import render
-from tests.unit.snapshots import DEBUGFS, STALLING
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.tui.glyphs import ASCII, UNICODE
+from swiotlb_top.tui.pages import device_page, help_page
+from swiotlb_top.tui.panels import PANELS
+from swiotlb_top.tui.screen import plain, render
+from swiotlb_top.tui.view import Order, Page, View
+from tests.unit.drawn import assert_golden, plain_text
+from tests.unit.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, STALLED, STALLING
 
-AT_120 = """\
-swiotlb-top · kernel 6.12.117
-source   live: fexit on swiotlb_tbl_map_single
-FAILING  0000:00:04.0 (virtio-pci): 230 failed maps/s
-why      needs 128 contiguous slots, longest free run 126
-causes   too_fragmented 228, too_large 2
-slots    ██████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 415 of 2,560 used (16.2%)
-         high water 2,560 · transient 40 · memory 5 MiB
-rates    maps 14.0k/s · unmaps 14.0k/s · failed 230/s · growths 5
-verdict  agree · 14,400 compared with 6.8-6.12: 0 disagree, 0 inconclusive, 0 events lost
-
-POOL START   KIND       SLOTS  AREAS  USED  USED%  LONGEST FREE
-0x7bf00000   default      512      4   412   80.4           126
-0x100000000  grown       2048      4     3    0.1          2000
-0x200000000  transient     40      1    40  100.0             -
-
-DEVICE        DRIVER      MAPS/s  FAILED/s  MB/s  HELD
-0000:00:04.0  virtio-pci   14.0k       230    57     4
-0000:00:05.0  nvme            40         0   2.6     0
-
-note     find_slots is inlined: pools are told by address
-"""
-
-AT_80 = """\
-swiotlb-top · kernel 6.12.117
-source   live: fexit on swiotlb_tbl_map_single
-FAILING  0000:00:04.0 (virtio-pci): 230 failed maps/s
-why      needs 128 contiguous slots, longest free run 126
-causes   too_fragmented 228, too_large 2
-slots    ██████░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░ 415 of 2,560 used (16.2%)
-         high water 2,560 · transient 40 · memory 5 MiB
-rates    maps 14.0k/s · unmaps 14.0k/s · failed 230/s · growths 5
-verdict  agree · 14,400 compared with 6.8-6.12: 0 disagree, 0 inconclusive, 0
-         events lost
-
-POOL START   KIND       SLOTS  AREAS  USED  USED%  LONGEST FREE
-0x7bf00000   default      512      4   412   80.4           126
-0x100000000  grown       2048      4     3    0.1          2000
-0x200000000  transient     40      1    40  100.0             -
-
-DEVICE        DRIVER      MAPS/s  FAILED/s  MB/s  HELD
-0000:00:04.0  virtio-pci   14.0k       230    57     4
-0000:00:05.0  nvme            40         0   2.6     0
-
-note     find_slots is inlined: pools are told by address
-"""
-
-AT_40 = """\
-swiotlb-top · kernel 6.12.117
-source   live: fexit on
-         swiotlb_tbl_map_single
-FAILING  0000:00:04.0 (virtio-pci): 230
-         failed maps/s
-why      needs 128 contiguous slots,
-         longest free run 126
-causes   too_fragmented 228, too_large 2
-slots    █░░░ 415 of 2,560 used (16.2%)
-         high water 2,560 · transient 40
-         · memory 5 MiB
-rates    maps 14.0k/s · unmaps 14.0k/s ·
-         failed 230/s · growths 5
-verdict  agree · 14,400 compared with
-         6.8-6.12: 0 disagree, 0
-         inconclusive, 0 events lost
-
-POOL START   SLOTS  USED%
-0x7bf00000     512   80.4
-0x100000000   2048    0.1
-0x200000000     40  100.0
-
-DEVICE        MAPS/s  FAILED/s
-0000:00:04.0   14.0k       230
-0000:00:05.0      40         0
-
-note     find_slots is inlined: pools
-         are told by address
-"""
-
-DEBUGFS_IN_ASCII_AT_80 = """\
-swiotlb-top | kernel 6.12.117
-source   debugfs: live: needs root; so: swiotlb's own counters
-slots    #....................................... 3 of 512 used (0.5%)
-         high water 0 | transient 0 | memory 1 MiB
-rates    maps -/s | unmaps -/s | failed -/s | growths -
-verdict  unchecked | this source compares nothing
-"""
+EMPTY = Frame(QUIET)
+CHOSEN = View(selected={"devices": DISK.dev})
 
 
-def drawn(frame: Frame, width: int, glyphs: Glyphs = UNICODE) -> str:
-    console = Console(width=width, force_terminal=False, color_system=None, highlight=False, markup=False)
-    with console.capture() as capture:
-        console.print(render(frame, glyphs, width))
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 50), (300, 60)])
+def test_a_stalling_disk_on_the_screen(width: int, height: int) -> None:
+    assert_golden(f"screen-{width}", plain_text(render(STALLING, View(), UNICODE, width, height)))
 
 
-@pytest.mark.parametrize(("width", "golden"), [(120, AT_120), (80, AT_80), (40, AT_40)])
-def test_a_stalling_disk_as_it_is_drawn(width: int, golden: str) -> None:
-    assert drawn(STALLING, width) == golden
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_stalling_disk_as_plain_text(width: int) -> None:
+    assert_golden(f"plain-{width}", plain_text(plain(STALLING, UNICODE, width)))
 
 
-def test_debugfs_alone_as_it_is_drawn_where_only_ascii_can_be_shown() -> None:
-    assert drawn(Frame(DEBUGFS), 80, ASCII) == DEBUGFS_IN_ASCII_AT_80
+def test_a_recording_on_the_screen() -> None:
+    assert_golden("recording-80", plain_text(render(Frame(PLAYED, QUIET), View(), UNICODE, 80, 24)))
+
+
+def test_debugfs_alone_where_only_ascii_can_be_shown() -> None:
+    assert_golden("debugfs-80-ascii", plain_text(render(Frame(DEBUGFS), View(), ASCII, 80, 24)))
+
+
+def test_debugfs_alone_as_plain_text() -> None:
+    assert_golden("debugfs-plain", plain_text(plain(Frame(DEBUGFS), UNICODE, 200)))
+
+
+def test_a_machine_on_which_nothing_happened() -> None:
+    assert_golden("quiet-80", plain_text(render(EMPTY, View(), UNICODE, 80, 24)))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("name", PANELS)
+def test_each_panel(name: str, width: int) -> None:
+    drawn = PANELS[name].draw(STALLING, View(focus=name), UNICODE, width, 12)
+    assert_golden(f"panel-{name}-{width}", plain_text(drawn))
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_each_panel_with_nothing_in_it(name: str) -> None:
+    assert_golden(f"panel-{name}-empty", plain_text(PANELS[name].draw(EMPTY, View(), UNICODE, 80, 12)))
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_each_panel_with_its_reason_where_the_source_cannot_see_it(name: str) -> None:
+    drawn = PANELS[name].draw(Frame(DEBUGFS), View(), UNICODE, 120, 12)
+    assert plain_text(drawn).splitlines()[1] == DEBUGFS.unseen
+    assert drawn[1].style == "dim"
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_thousand_devices_sorted_by_what_they_hold(width: int) -> None:
+    many = tuple(replace(NVME, dev=number, name=f"device-{number:03}", held_slots=number) for number in range(1000))
+    view = View(orders={"devices": Order("held_slots")}, selected={"devices": 900})
+    drawn = PANELS["devices"].draw(Frame(replace(STALLED, devices=many), QUIET), view, UNICODE, width, 12)
+    assert_golden(f"panel-devices-thousand-{width}", plain_text(drawn))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_all_that_is_known_of_one_device(width: int) -> None:
+    assert_golden(f"device-{width}", plain_text(device_page(STALLING, CHOSEN, UNICODE, width)))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_help(width: int) -> None:
+    assert_golden(f"help-{width}", plain_text(help_page(Frame(PLAYED), UNICODE, width)))
+
+
+def test_help_and_device_take_the_panels_place() -> None:
+    helped = plain_text(render(STALLING, View(page=Page.HELP), UNICODE, 80, 24))
+    assert "KEYS" in helped
+    assert "POOLS" not in helped
+    device = plain_text(render(STALLING, replace(CHOSEN, page=Page.DEVICE), UNICODE, 80, 24))
+    assert "FAILING" in device
+    assert "DEVICE 0000:00:04.0 (virtio-pci)" in device
+    assert "POOLS" not in device

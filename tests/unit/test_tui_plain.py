@@ -8,8 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from swiotlb_top.sources.frame import Frame
+from swiotlb_top.accounting import fields
+from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.tui.console import open_console
+from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.json_frames import write_frames
 from swiotlb_top.tui.plain import print_frames
 from tests.unit.snapshots import DEBUGFS, DISK, QUIET, STALLED, STALLING
@@ -17,7 +19,7 @@ from tests.unit.snapshots import DEBUGFS, DISK, QUIET, STALLED, STALLING
 
 def printed(*frames: Frame) -> str:
     output = io.StringIO()
-    print_frames(frames, open_console(output))
+    print_frames(frames, open_console(output), UNICODE)
     return output.getvalue()
 
 
@@ -42,7 +44,8 @@ def test_a_sentence_is_one_line_however_long() -> None:
 
 def test_lines_are_wrapped_only_where_columns_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    assert max(len(line) for line in printed(STALLING).splitlines()) <= 40
+    above_the_tables = printed(STALLING).split("DEVICES")[0]
+    assert max(len(line) for line in above_the_tables.splitlines()) <= 40
 
 
 def test_no_trailing_blanks_and_an_empty_line_between_frames() -> None:
@@ -65,7 +68,7 @@ def test_a_frame_is_one_json_object_a_line() -> None:
     assert first["map_failures_per_second"] == 230.0
     assert first["verdict"] == {
         "word": "agree",
-        "revision": "6.8-6.12",
+        "revision": "6.10",
         "compared": 14_400,
         "agree": 14_400,
         "disagree": 0,
@@ -80,8 +83,27 @@ def test_json_devices_have_rates_and_causes() -> None:
     devices = frame["devices"]
     assert isinstance(devices, list)
     disk = devices[1]
-    assert (disk["maps_per_second"], disk["held_maps"]) == (14_000.0, 4)
+    assert (disk["maps_per_second"], disk["held_maps"], disk["held_slots"]) == (14_000.0, 4, 412)
+    assert (disk["map_p99_ns"], disk["sizes"][7]) == (21_000, 1_230)
     assert disk["causes"] == {"too_fragmented": 228, "too_large": 2}
+
+
+def test_json_failures_say_why_and_what_the_reference_says() -> None:
+    (frame,) = as_json(STALLING)
+    failures = frame["failures"]
+    assert isinstance(failures, list)
+    assert [(f["times"], f["needed_slots"], f["cause"], f["reference"]) for f in failures] == [
+        (228, 128, "too_fragmented", "agrees"),
+        (2, 256, None, "not asked"),
+    ]
+
+
+def test_json_pools_have_every_field_of_the_table() -> None:
+    (frame,) = as_json(STALLING)
+    pools = frame["pools"]
+    assert isinstance(pools, list)
+    assert {field.name for field in fields.POOLS} <= pools[1].keys()
+    assert (pools[1]["fragmentation_percent"], pools[1]["area_used_slots"]) == (50.0, [128, 128, 78, 78])
 
 
 def test_json_says_null_for_what_is_not_known() -> None:

@@ -9,9 +9,10 @@ from itertools import islice
 
 import pytest
 
+from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError
-from swiotlb_top.sources.frame import Frame
+from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.sampler import Sampler, frames
 from tests.unit.snapshots import DEBUGFS, DISK, QUIET, SECOND_NS, STALLED, ScriptedSource
 
@@ -65,6 +66,41 @@ def test_a_failing_source_keeps_its_last_numbers_and_says_so() -> None:
     with Sampler(ScriptedSource([STALLED, CannotError("gone"), STALLED]), 0.01) as sampler:
         assert wait_for_frame(sampler, 1).now is STALLED
         assert wait_for_frame(sampler, 3).failure == ""
+
+
+def test_an_order_reaches_the_player_at_once_and_the_next_frame_is_after_it() -> None:
+    source = ScriptedSource([QUIET, STALLED])
+    with Sampler(source, 3600.0) as sampler:
+        sampler.play(PlayOrder(stop_or_go=True))
+        assert wait_for_frame(sampler, 1).now is STALLED
+    assert source.orders == [PlayOrder(stop_or_go=True)]
+
+
+def test_an_order_to_a_source_that_plays_nothing_is_no_mistake() -> None:
+    class Kernel:
+        def snapshot(self) -> Snapshot:
+            return STALLED
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    with Sampler(Kernel(), 3600.0) as sampler:
+        sampler.play(PlayOrder(seek_ns=1))
+        assert wait_for_frame(sampler, 1).now is STALLED
+
+
+def test_a_frame_knows_those_before_it_and_no_more_than_two_minutes_of_them() -> None:
+    frame = Frame(QUIET)
+    for second in range(1, HISTORY + 50):
+        frame = frame.then(replace(QUIET, time_ns=QUIET.time_ns + second * SECOND_NS, maps=second * 10))
+    assert len(frame.history) == HISTORY
+    assert frame.history[-1] is frame.before
+    assert set(frame.past(lambda snapshot: snapshot.maps)) == {10.0}
+
+
+def test_a_recording_that_begins_anew_leaves_no_past() -> None:
+    frame = Frame(QUIET).then(STALLED).then(QUIET)
+    assert (frame.history, frame.journal, frame.past(lambda snapshot: snapshot.maps)) == ((), (), ())
 
 
 def test_the_reason_of_a_failure_is_kept_while_it_lasts() -> None:

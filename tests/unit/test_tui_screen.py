@@ -6,60 +6,64 @@ import re
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from hypothesis import given
+from hypothesis import strategies as st
 
-from swiotlb_top.accounting.snapshot import VerdictView
-from swiotlb_top.sources.frame import Frame
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import Playback, VerdictView
+from swiotlb_top.tui import styles
 from swiotlb_top.tui.glyphs import ASCII, UNICODE, Glyphs, for_encoding
-from swiotlb_top.tui.screen import render, split_rows
-from tests.unit.snapshots import DISK, NVME, QUIET, SECOND_NS, STALLED, STALLING
+from swiotlb_top.tui.panels import PANELS
+from swiotlb_top.tui.screen import plain, render, share
+from swiotlb_top.tui.view import PLAIN, Page, View
+from tests.unit.drawn import plain_text
+from tests.unit.snapshots import DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING
 
 
-def drawn(
-    frame: Frame, width: int = 80, height: int | None = None, glyphs: Glyphs = UNICODE, colours: bool = False
-) -> str:
-    console = Console(
-        width=width,
-        force_terminal=colours,
-        color_system="standard" if colours else None,
-        highlight=False,
-        markup=False,
-    )
-    with console.capture() as capture:
-        console.print(render(frame, glyphs, width, height, "q quits"))
-    return capture.get()
+def drawn(frame: Frame, width: int = 80, height: int = 40, glyphs: Glyphs = UNICODE, view: View = PLAIN) -> str:
+    return plain_text(render(frame, view, glyphs, width, height))
+
+
+def printed(frame: Frame, width: int = 200, glyphs: Glyphs = UNICODE) -> str:
+    return plain_text(plain(frame, glyphs, width))
 
 
 def test_nothing_known_is_still_a_screen() -> None:
     empty = replace(QUIET, nslabs=0, kernel_release="", reason="")
-    text = drawn(Frame(empty))
-    assert "0 of 0 used (-%)" in text
+    assert "0 of 0 used (-%)" in drawn(Frame(empty))
+    text = printed(Frame(empty))
     assert "POOL" not in text
     assert "DEVICE" not in text
 
 
-@pytest.mark.parametrize("width", [1, 8, 9, 10, 20, 39])
-def test_no_width_is_too_narrow(width: int) -> None:
-    assert "q" in drawn(STALLING, width)
+@pytest.mark.parametrize("width", [1, 8, 9, 10, 20, 39, 149, 150, 300])
+@pytest.mark.parametrize("height", [1, 2, 3, 10, 24, 100])
+@pytest.mark.parametrize("page", Page)
+def test_every_size_is_filled_and_none_exceeded(width: int, height: int, page: Page) -> None:
+    view = View(page=page, selected={"devices": DISK.dev})
+    lines = render(STALLING, view, UNICODE, width, height)
+    assert len(lines) == height
+    assert max(len(line.plain) for line in lines) <= width
+    assert lines[-1].plain.startswith("q")
 
 
-@pytest.mark.parametrize("width", [40, 60, 80, 120])
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_no_line_is_wider_than_the_screen_whatever_the_names_and_numbers(width: int) -> None:
     huge = replace(
         DISK, name="wireless-" * 9, driver="driver-" * 9, maps=10**13, mapped_bytes=10**18, map_failures=10**9
     )
     pools = tuple(replace(pool, start=(1 << 52) - 1, nslabs=1 << 20, used_slots=1 << 20) for pool in STALLED.pools)
     frame = Frame(replace(STALLED, devices=(huge,), pools=pools), QUIET)
-    table = drawn(frame, width).split("POOL START")[1]
-    assert max(len(line.rstrip()) for line in table.splitlines()) <= width
-    assert "100" in table
+    for panel in ("pools", "devices", "failures"):
+        lines = PANELS[panel].draw(frame, PLAIN, UNICODE, width, 20)
+        assert max(len(line.plain.rstrip()) for line in lines) <= width
 
 
 def test_a_thousand_devices_fit_the_height_and_the_failing_one_is_first() -> None:
     many = tuple(replace(NVME, dev=number, name=f"device-{number}") for number in range(999))
     text = drawn(Frame(replace(STALLED, devices=(*many, DISK)), QUIET), height=40)
     lines = text.splitlines()
-    assert len(lines) <= 40
+    assert len(lines) == 40
     assert lines[next(i for i, line in enumerate(lines) if line.startswith("DEVICE")) + 1].startswith("0000:00:04.0")
     hidden = re.search(r"… (\d+) more", text)
     assert hidden is not None
@@ -68,23 +72,33 @@ def test_a_thousand_devices_fit_the_height_and_the_failing_one_is_first() -> Non
 
 def test_plain_frames_hide_no_device() -> None:
     many = tuple(replace(NVME, dev=number, name=f"device-{number:03}") for number in range(1000))
-    assert drawn(Frame(replace(STALLED, devices=many), QUIET)).count("device-") == 1000
+    assert printed(Frame(replace(STALLED, devices=many), QUIET)).count("device-") == 1000
 
 
 @pytest.mark.parametrize(
-    ("free", "pools", "devices", "shares"),
+    ("room", "wanted", "focus", "shares"),
     [
-        (30, 3, 5, (3, 27)),  # both fit
-        (12, 100, 100, (4, 8)),  # a third for the pools
-        (12, 100, 2, (10, 2)),  # devices need little
-        (-5, 3, 3, (1, 1)),  # no room at all: a row each
-        (10, 0, 50, (0, 10)),
+        (40, [5, 4, 3], 0, [5, 4, 3]),  # all fit
+        (20, [50, 50, 50], 0, [14, 3, 3]),  # the focused has what the others' first rows leave
+        (20, [50, 50, 50], 2, [3, 3, 14]),
+        (20, [4, 50, 50], 0, [4, 13, 3]),  # what it does not want is the next one's
+        (8, [50, 50, 50, 50, 50], 0, [4, 1, 1, 1, 1]),  # shut but for their titles
+        (3, [50, 50, 50, 50, 50], 4, [1, 1, 0, 0, 1]),  # not even titles for all
+        (0, [5, 5], 0, [0, 0]),
+        (-3, [5, 5], 0, [0, 0]),
     ],
 )
-def test_rows_that_one_table_does_not_need_go_to_the_other(
-    free: int, pools: int, devices: int, shares: tuple[int, int]
+def test_lines_are_shared_among_panels(room: int, wanted: list[int], focus: int, shares: list[int]) -> None:
+    assert share(room, wanted, focus) == shares
+
+
+@given(st.integers(-5, 100), st.lists(st.integers(1, 200), min_size=1, max_size=6), st.data())
+def test_no_panel_gets_more_than_it_wants_and_all_together_no_more_than_there_is(
+    room: int, wanted: list[int], data: st.DataObject
 ) -> None:
-    assert split_rows(free, pools, devices) == shares
+    given_out = share(room, wanted, data.draw(st.integers(0, len(wanted) - 1)))
+    assert sum(given_out) <= max(room, 0)
+    assert all(0 <= lines <= most for lines, most in zip(given_out, wanted, strict=True))
 
 
 def test_a_failing_device_is_named_with_rate_and_cause_in_words() -> None:
@@ -136,22 +150,23 @@ def test_the_verdict_is_a_word_before_it_is_a_colour(verdict: VerdictView, words
         assert word in line
 
 
-def test_colours_add_nothing_that_words_do_not_say() -> None:
-    coloured = re.sub(r"\x1b\[[0-9;]*m", "", drawn(STALLING, colours=True))
-    assert "\x1b[1;31m" in drawn(STALLING, colours=True)
-    assert coloured == drawn(STALLING)
+def test_what_is_wrong_is_loud_and_says_so_without_its_colour() -> None:
+    lines = render(STALLING, PLAIN, UNICODE, 80, 24)
+    loud = [line.plain[span.start : span.end] for line in lines for span in line.spans if span.style == styles.BAD]
+    assert loud == ["0000:00:04.0 (virtio-pci): 230 failed maps/s", "failed 230/s", "230"]
 
 
 def test_names_cannot_reach_the_terminal_with_escape_codes_or_markup() -> None:
     evil = replace(DISK, name="\x1b]0;x\x07[red]n", driver="\udcff\n\x9b", last_failure="\x1b[2J")
-    text = drawn(Frame(replace(STALLED, devices=(evil,), kernel_release="6\r\n"), QUIET))
+    text = printed(Frame(replace(STALLED, devices=(evil,), kernel_release="6\r\n"), QUIET))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", text)
     assert "[red]n" in text
 
 
 def test_an_encoding_without_the_characters_gets_ascii() -> None:
     name = replace(DISK, name="gerät-" * 20)
-    text = drawn(Frame(replace(STALLED, devices=(name,)), QUIET), height=20, glyphs=ASCII)
+    frame = Frame(replace(STALLED, devices=(name,)), QUIET, history=STALLING.history, journal=STALLING.journal)
+    text = drawn(frame, glyphs=ASCII) + printed(frame, glyphs=ASCII)
     assert text.isascii()
     assert "#" in text
 
@@ -164,6 +179,15 @@ def test_the_encoding_decides_the_characters(encoding: str | None, glyphs: Glyph
     assert for_encoding(encoding) is glyphs
 
 
-def test_a_little_use_is_never_drawn_as_none() -> None:
-    assert "█" in drawn(Frame(replace(QUIET, used_slots=1)))
-    assert "█" not in drawn(Frame(QUIET))
+def test_a_paused_screen_says_so_and_how_to_go_on() -> None:
+    assert "PAUSED, p goes on" in drawn(STALLING, view=View(paused=STALLING)).splitlines()[0]
+
+
+def test_a_recording_says_where_it_is_and_how_fast() -> None:
+    assert "▶ 2x at 1.5s of 8.0s" in drawn(Frame(PLAYED)).splitlines()[0]
+    stopped = replace(PLAYED, playback=Playback(1_500_000_000, -1, 1.0, stopped=True))
+    assert "stopped at 1.5s" in drawn(Frame(stopped)).splitlines()[0]
+
+
+def test_a_filter_that_leaves_nothing_says_what_it_was() -> None:
+    assert "none match 'nothing'" in drawn(STALLING, view=View(filter="nothing"))

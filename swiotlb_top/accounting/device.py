@@ -1,0 +1,133 @@
+"""One device's totals, kept from its events."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLOTS, UNKNOWN, DeviceView
+from swiotlb_top.allocator import Explanation, Limits
+from swiotlb_top.events import Direction, Find, Map
+
+LATEST_MAPS: Final = 512
+"""Of so many maps the percentiles are: enough for a p99, few enough to follow what goes on now."""
+_LAST_BUCKET: Final = len(SIZE_BUCKETS_SLOTS)
+
+
+class Latencies:
+    """How long the latest maps took, in nanoseconds."""
+
+    __slots__ = ("_latest", "_sorted", "counts", "sum_ns")
+
+    def __init__(self) -> None:
+        self._latest: deque[int] = deque(maxlen=LATEST_MAPS)
+        self._sorted: list[int] | None = []
+        self.counts = [0] * (len(LATENCY_BUCKETS_NS) + 1)
+        self.sum_ns = 0
+
+    def add(self, took_ns: int) -> None:
+        self._latest.append(took_ns)
+        self.counts[bisect_left(LATENCY_BUCKETS_NS, took_ns)] += 1
+        self.sum_ns += took_ns
+        self._sorted = None
+
+    def percentile(self, percent: int) -> int:
+        """The shortest time that ``percent`` % of the maps did not exceed; -1 where there was none."""
+        if self._sorted is None:
+            self._sorted = sorted(self._latest)
+        ordered = self._sorted
+        return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else UNKNOWN
+
+
+def took_ns(call: Find | Map) -> int | None:
+    """How long a call took; None where its entry was not seen."""
+    return call.exit_ns - call.entry_ns if call.entry_ns >= 0 else None
+
+
+_BUCKETS: Final = tuple(max(nslots - 1, 0).bit_length() for nslots in range(SIZE_BUCKETS_SLOTS[-1] + 1))
+
+
+def size_bucket(nslots: int) -> int:
+    """Which bucket of a sizes histogram a mapping of so many slots falls in."""
+    return _BUCKETS[nslots] if nslots < len(_BUCKETS) else _LAST_BUCKET
+
+
+@dataclass(slots=True)
+class DeviceAccount:
+    """One device's totals."""
+
+    dev: int
+    name: str = ""
+    driver: str = ""
+    limits: Limits = field(default_factory=Limits)
+    mem: int = 0
+    """The allocator it maps from; 0 until it was introduced."""
+    restricted: bool = False
+    """That is one of its own, whose slots are not the pools' seen here."""
+    maps: int = 0
+    map_failures: int = 0
+    unmaps: int = 0
+    mapped_bytes: int = 0
+    unmapped_bytes: int = 0
+    by_direction_bytes: list[int] = field(default_factory=lambda: [0] * len(Direction))
+    """Of what was unmapped."""
+    held_slots: int = 0
+    causes: Counter[str] = field(default_factory=Counter)
+    last_failure: str = ""
+    latencies: Latencies = field(default_factory=Latencies)
+    sizes: list[int] = field(default_factory=lambda: [0] * (_LAST_BUCKET + 1))
+
+    @property
+    def shown_name(self) -> str:
+        """Its name, or the end of its address where it was gone before it could be asked."""
+        return self.name or f"device {self.dev & 0xFFFF:04x}"
+
+    def asked(self, nslots: int, took_ns: int | None) -> None:
+        """It asked for ``nslots`` slots, padding included; ``took_ns`` is None where the entry was not seen."""
+        self.sizes[size_bucket(nslots)] += 1
+        if took_ns is not None:
+            self.latencies.add(took_ns)
+
+    def mapped(self, size_bytes: int, nslots: int) -> None:
+        """It got ``nslots`` slots for a mapping of ``size_bytes``."""
+        self.maps += 1
+        self.mapped_bytes += size_bytes
+        self.held_slots += nslots
+
+    def unmapped(self, size_bytes: int, direction: Direction) -> None:
+        """It gave a mapping of ``size_bytes`` back."""
+        self.unmaps += 1
+        self.unmapped_bytes += size_bytes
+        self.by_direction_bytes[direction] += size_bytes
+
+    def failed(self, explanation: Explanation) -> None:
+        """Why one of its mappings failed, as the reference explains it."""
+        self.causes[explanation.cause.value] += 1
+        self.last_failure = explanation.sentence
+
+    def view(self) -> DeviceView:
+        """An immutable copy."""
+        both_ways_bytes, to_bytes, from_bytes, *_ = self.by_direction_bytes
+        direction_seen = self.by_direction_bytes[Direction.UNKNOWN] < self.unmapped_bytes or not self.unmaps
+        return DeviceView(
+            dev=self.dev,
+            name=self.shown_name,
+            driver=self.driver,
+            maps=self.maps,
+            map_failures=self.map_failures,
+            unmaps=self.unmaps,
+            mapped_bytes=self.mapped_bytes,
+            unmapped_bytes=self.unmapped_bytes,
+            causes=tuple(self.causes.most_common()),
+            last_failure=self.last_failure,
+            held_slots=self.held_slots,
+            map_p50_ns=self.latencies.percentile(50),
+            map_p99_ns=self.latencies.percentile(99),
+            sizes=tuple(self.sizes),
+            to_device_bytes=both_ways_bytes + to_bytes if direction_seen else UNKNOWN,
+            from_device_bytes=both_ways_bytes + from_bytes if direction_seen else UNKNOWN,
+            latencies=tuple(self.latencies.counts),
+            latency_sum_ns=self.latencies.sum_ns,
+        )

@@ -1,0 +1,64 @@
+"""The latest mappings that the kernel refused, each with what the reference says of it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import groupby
+from typing import Final, TypeAlias
+
+from swiotlb_top.accounting.snapshot import Answer, FailureView
+from swiotlb_top.allocator import Explanation
+from swiotlb_top.events import Event, Find, Map
+
+KEPT: Final = 500
+_AHEAD: Final = 8192
+"""The judge may be ahead of the account: so many explanations wait for their event."""
+
+_Call: TypeAlias = Find | Map
+_Key: TypeAlias = tuple[int, int, int]
+
+
+class FailureLog:
+    """The last few hundred failed maps of a stream."""
+
+    def __init__(self) -> None:
+        self._latest: deque[_Call] = deque(maxlen=KEPT)
+        self._explained: dict[_Key, Explanation] = {}
+
+    def happened(self, call: _Call) -> None:
+        """A map failed."""
+        self._latest.appendleft(call)
+
+    def explained(self, event: Event, explanation: Explanation) -> None:
+        """The reference fails it too, and why; the event may come before or after this."""
+        if isinstance(event, Find | Map):
+            self._explained[_key(event)] = explanation
+            if len(self._explained) > _AHEAD:
+                del self._explained[next(iter(self._explained))]
+
+    def views(self, who: Callable[[int], tuple[str, str]], disputed: Event | None = None) -> tuple[FailureView, ...]:
+        """Newest first, those alike in a row as one.
+
+        :param who: name and driver of a ``struct device *``.
+        :param disputed: the first event of which kernel and reference disagree.
+        """
+        views = (self._view(call, who(call.dev), disputed) for call in self._latest)
+        rows = ([*row] for _, row in groupby(views, key=_alike))
+        return tuple(replace(row[0], times=len(row)) for row in rows)
+
+    def _view(self, call: _Call, who: tuple[str, str], disputed: Event | None) -> FailureView:
+        why = self._explained.get(_key(call))
+        size_bytes = call.alloc_size_bytes if isinstance(call, Find) else call.mapping_size_bytes
+        reference: Answer = "agrees" if why else "disagrees" if call == disputed else "not asked"
+        cause, sentence = (why.cause.value, why.sentence) if why else ("", "")
+        return FailureView(call.exit_ns, call.dev, *who, size_bytes, call.cpu, cause, sentence, reference)
+
+
+def _alike(view: FailureView) -> tuple[object, ...]:
+    return view.dev, view.size_bytes, view.cause, view.sentence, view.reference
+
+
+def _key(call: _Call) -> _Key:
+    return call.exit_ns, call.cpu, call.dev

@@ -1,0 +1,81 @@
+"""A snapshot and those before it: what happens a second, and how that went of late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Final
+
+from swiotlb_top.accounting.journal import KEPT, Entry, entries
+from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, per_second
+
+HISTORY: Final = 120
+"""Snapshots kept: two minutes at one a second."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is drawn at once: ``now``, and the snapshot ``before`` it that rates are against.
+
+    ``failure`` says why the source could not be read since; ``now`` is then the last good one.
+    """
+
+    now: Snapshot
+    before: Snapshot | None = None
+    sequence: int = 0
+    failure: str = ""
+    history: tuple[Snapshot, ...] = ()
+    """Snapshots up to ``before``, the oldest first."""
+    journal: tuple[Entry, ...] = ()
+    """What changed, the newest first."""
+
+    def then(self, now: Snapshot) -> Frame:
+        """The frame after this one; a recording that began anew leaves nothing behind."""
+        sequence = self.sequence + 1
+        if now.time_ns < self.now.time_ns:
+            return Frame(now, self.now, sequence)
+        history = (*self.history, self.now)[-HISTORY:]
+        journal = (*entries((*history, now)), *self.journal)[:KEPT]
+        return Frame(now, self.now, sequence, history=history, journal=journal)
+
+    @property
+    def elapsed_ns(self) -> int:
+        """Time between the snapshots by their own clock; 0 for the first, or where a recording began anew."""
+        return _elapsed_ns(self.before, self.now)
+
+    def rate(self, total: Callable[[Snapshot], int]) -> float | None:
+        """Rate of one of the snapshot's totals, per second; None where it cannot be known."""
+        return _rate(self.before, self.now, total)
+
+    def device_rate(self, device: DeviceView, total: Callable[[DeviceView], int]) -> float | None:
+        """Rate of a device's total, per second; a device not there before started from 0."""
+        if not self.elapsed_ns or total(device) < 0:
+            return None
+        earlier = self._devices_before.get(device.dev)
+        return per_second(total(device), max(total(earlier), 0) if earlier else 0, self.elapsed_ns)
+
+    def past(self, total: Callable[[Snapshot], int]) -> tuple[float, ...]:
+        """Rates between each two snapshots there are, the latest last; what was not known counts as 0."""
+        return tuple(_rate(before, now, total) or 0.0 for before, now in pairwise((*self.history, self.now)))
+
+    @cached_property
+    def _devices_before(self) -> dict[int, DeviceView]:
+        return {device.dev: device for device in self.before.devices} if self.before else {}
+
+
+def _elapsed_ns(before: Snapshot | None, now: Snapshot) -> int:
+    return 0 if before is None else max(0, now.time_ns - before.time_ns)
+
+
+def _rate(before: Snapshot | None, now: Snapshot, total: Callable[[Snapshot], int]) -> float | None:
+    elapsed_ns = _elapsed_ns(before, now)
+    if before is None or not elapsed_ns or total(now) < 0 or total(before) < 0:
+        return None
+    return per_second(total(now), total(before), elapsed_ns)
+
+
+def mapped_bytes(snapshot: Snapshot) -> int:
+    """Bytes mapped by all devices; -1 where devices are not seen."""
+    return -1 if snapshot.unseen else sum(device.mapped_bytes for device in snapshot.devices)

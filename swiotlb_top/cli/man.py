@@ -1,0 +1,132 @@
+"""``swiotlb-top man``: the manual page, made of what the commands, keys and fields say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+
+from swiotlb_top import __version__
+from swiotlb_top.errors import Exit
+
+_ENDINGS = (
+    (Exit.OK, "Fine, or kernel and reference agree."),
+    (Exit.DISAGREE, "They disagree."),
+    (Exit.USAGE, "The command line asks for what is not there."),
+    (Exit.CANNOT, "This machine, kernel or privilege cannot do it."),
+    (Exit.UNREADABLE, "An input file cannot be read or believed."),
+    (Exit.INCONCLUSIVE, "Nobody can tell, and why is said."),
+)
+
+
+@click.command(hidden=True)
+@click.pass_context
+def man(context: click.Context) -> Exit:
+    """Print the manual page, swiotlb-top(1), as roff."""
+    root = context.find_root()
+    assert isinstance(root.command, click.Group)  # noqa: S101 (this is one of its commands)
+    click.echo("\n".join(page(root.command, root)))
+    return Exit.OK
+
+
+def page(group: click.Group, context: click.Context) -> Iterator[str]:
+    """swiotlb-top(1), line by line."""
+    yield f'.TH SWIOTLB-TOP 1 "" "swiotlb-top {__version__}" "User Commands"'
+    yield from _section("NAME")
+    yield _text("swiotlb-top - see the kernel's bounce-buffer allocator at work, checked by a reference allocator")
+    yield from _section("SYNOPSIS")
+    commands = [group.commands[name] for name in group.list_commands(context) if not group.commands[name].hidden]
+    for command in (group, *commands):
+        yield from _synopsis(command, group, context)
+    yield from _section("DESCRIPTION")
+    yield from _description(group)
+    yield from _section("OPTIONS")
+    yield from _options(group, context)
+    yield from _section("COMMANDS")
+    for command in commands:
+        yield f".SS {command.name}"
+        yield from _description(command)
+        yield from _options(command, click.Context(command, info_name=command.name, parent=context))
+    yield from _keys()
+    yield from _fields()
+    yield from _section("EXIT STATUS")
+    for status, meaning in _ENDINGS:
+        yield from _item(str(int(status)), meaning)
+    yield from _section("EXAMPLES")
+    for command in (group, *commands):
+        yield from _examples(command)
+
+
+def _synopsis(command: click.Command, group: click.Group, context: click.Context) -> Iterator[str]:
+    own = command is not group
+    words = click.Context(command, info_name=command.name, parent=context if own else None)
+    pieces = command.collect_usage_pieces(words)
+    yield f"\\fBswiotlb\\-top{f' {_text(command.name or str())}' if own else ''}\\fR {_text(' '.join(pieces))}"
+    yield ".br"
+
+
+def _description(command: click.Command) -> Iterator[str]:
+    for number, paragraph in enumerate((command.help or "").split("\n\n")):
+        if number:
+            yield ".PP"
+        yield _text(" ".join(paragraph.split()))
+
+
+def _options(command: click.Command, context: click.Context) -> Iterator[str]:
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record:
+            yield from _item(*record)
+
+
+def _keys() -> Iterator[str]:
+    from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
+
+    yield from _section("KEYS")
+    for key in KEYS:
+        yield from _item(key.shown, key.help)
+    yield ".PP"
+    yield "Where a recording is shown:"
+    for key in PLAY_KEYS:
+        yield from _item(key.shown, key.help)
+
+
+def _fields() -> Iterator[str]:
+    from swiotlb_top.accounting import fields
+
+    yield from _section("FIELDS")
+    tables: tuple[tuple[str, Sequence[fields.Field[Any]]], ...] = (
+        ("Above the tables", fields.TOTALS),
+        ("Devices", fields.DEVICES),
+        ("Pools", fields.POOLS),
+        ("Failures", fields.FAILURES),
+    )
+    for title, table in tables:
+        yield f".SS {title}"
+        for field in table:
+            meaning = f"{field.help} In {field.unit.value}; {field.origin.value}. In JSON: {field.name}."
+            yield from _item(field.title, meaning)
+
+
+def _examples(command: click.Command) -> Iterator[str]:
+    lines = (command.epilog or "").partition("Examples:\n")[2].splitlines()
+    yield ".nf"
+    yield from (_text(line.strip()) for line in lines)
+    yield ".fi"
+
+
+def _section(name: str) -> Iterator[str]:
+    yield f".SH {name}"
+
+
+def _item(term: str, meaning: str) -> Iterator[str]:
+    yield ".TP"
+    yield f"\\fB{_text(term)}\\fR"
+    yield _text(meaning)
+
+
+def _text(words: str) -> str:
+    """Words with what roff would take for its own made harmless."""
+    escaped = words.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped

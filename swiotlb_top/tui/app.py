@@ -1,0 +1,159 @@
+"""The live screen: keys and frames go in, lines come out.
+
+Textual moves the terminal: keys, sizes, the alternate screen, Ctrl-Z, and all of it back again. It
+was weighed against two smaller libraries (start to first frame and CPU on one core of a 2-core
+machine, 50 devices and 200 pools, 160 columns by 50 lines):
+
+==================  =====================================================================
+Textual, by lines   first frame of a recording after 0.5 s; 12 ms a frame. Taken.
+Textual, widgets    a rich renderable in a Static: laid out twice, 44 ms a frame.
+blessed             asks the terminal who it is, and waits 10 s where nothing answers, as on
+                    a serial console.
+prompt_toolkit      looks at every cell in Python; no help with testing or pictures.
+==================  =====================================================================
+
+So one widget draws :func:`swiotlb_top.tui.screen.render`'s lines, and only Textual's line interface
+is used. Drawing reads the sampler's latest frame: no I/O, no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Final
+
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult
+from textual.strip import Strip
+from textual.widget import Widget
+
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.sources import Source
+from swiotlb_top.sources.sampler import Sampler
+from swiotlb_top.tui.glyphs import Glyphs
+from swiotlb_top.tui.keys import key_of, press
+from swiotlb_top.tui.screen import render
+from swiotlb_top.tui.terminal import ending_on_sigterm
+from swiotlb_top.tui.view import PLAIN, View
+
+LOOK_S: Final = 0.1
+"""How soon a new frame is seen."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Canvas(Widget, can_focus=True, inherit_bindings=False):
+    """Lines of text, drawn one by one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[Text] = []
+
+    def show(self, lines: list[Text]) -> None:
+        """Draw these from now on."""
+        self._lines = lines
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        if y >= len(self._lines):
+            return Strip.blank(width)
+        segments = self._lines[y].render(self.app.console, end="")
+        return Strip(segments).adjust_cell_length(width)
+
+
+class LiveScreen(App[None], inherit_bindings=False):
+    """One canvas, and a view that keys change.
+
+    :param sampler: started; its latest frame is drawn.
+    """
+
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Screen, Canvas { background: ansi_default; color: ansi_default; }
+    Canvas { width: 100%; height: 100%; }
+    """
+
+    def __init__(self, sampler: Sampler, glyphs: Glyphs) -> None:
+        # The terminal's own colours: they suit its background, light or dark.
+        super().__init__(ansi_color=True)
+        self._sampler = sampler
+        self._glyphs = glyphs
+        self._canvas = Canvas()
+        self._drawn: tuple[Frame, View, int, int] | None = None
+        self.view = PLAIN
+        self.status = 0
+        self.bug: Exception | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._canvas
+
+    def on_mount(self) -> None:
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, self._end, 128 + number)
+        self._canvas.focus()
+        self.set_interval(LOOK_S, self.look)
+
+    def on_resize(self) -> None:
+        self.look()
+
+    def on_key(self, event: events.Key) -> None:
+        event.stop()
+        self._guarded(lambda: self._press(event.key, event.character))
+
+    def look(self) -> None:
+        """Draw if there is a new frame, a new view or a new size."""
+        self._guarded(self._draw)
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """A bug ends the screen, and is raised when the terminal is as it was."""
+        try:
+            action()
+        except Exception as bug:
+            self.bug = bug
+            self._end(1)
+
+    def _draw(self) -> None:
+        shown = self.view.paused or self._sampler.frame
+        width, height = self.size
+        if (shown, self.view, width, height) != self._drawn:
+            self._drawn = shown, self.view, width, height
+            self._canvas.show(render(shown, self.view, self._glyphs, width, height))
+
+    def _press(self, name: str, character: str | None = None) -> None:
+        if name == "ctrl+c":
+            self._end(128 + signal.SIGINT)
+            return
+        if name == "ctrl+z":
+            self.action_suspend_process()
+            return
+        shown = self.view.paused or self._sampler.frame
+        key = None if self.view.typing else key_of(name, playing=shown.now.playback is not None)
+        if key and key.word == "quit":
+            self._end(0)
+            return
+        if key and key.order:
+            self._sampler.play(key.order)
+        self.view = press(self.view, shown, name, character)
+        self._draw()
+
+    def _end(self, status: int) -> None:
+        self.status = status
+        self.exit()
+
+
+def run(source: Source, interval_s: float, glyphs: Glyphs) -> None:
+    """Draw a frame each ``interval_s`` on the alternate screen until q.
+
+    :raises SwiotlbTopError: the first snapshot cannot be had; a later failure is drawn instead.
+    :raises SystemExit: a signal ended it; with the status that says so.
+    """
+    with ending_on_sigterm(), Sampler(source, interval_s) as sampler:
+        screen = LiveScreen(sampler, glyphs)
+        # The mouse stays the terminal's: to select text with.
+        screen.run(mouse=False)
+    if screen.bug is not None:
+        raise screen.bug
+    if status := screen.status or screen.return_code:
+        raise SystemExit(status)

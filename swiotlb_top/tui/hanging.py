@@ -1,0 +1,46 @@
+"""Lines that begin with a label, and hang beside it where they are wrapped."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from rich.text import Text
+
+from swiotlb_top.tui import styles
+
+LABEL_WIDTH: Final = 9
+
+
+class Line(NamedTuple):
+    """A label and what is said under it."""
+
+    label: str
+    text: Text
+
+
+def labelled(label: str, *parts: str | Text | tuple[str, str]) -> Line:
+    return Line(label, Text.assemble(*parts))
+
+
+def hanging(lines: Sequence[Line], width: int, label_width: int = LABEL_WIDTH) -> list[Text]:
+    """The lines wrapped to ``width``; at least a column of each is kept beside its label."""
+    return [
+        Text.assemble((("" if number else label).ljust(label_width), styles.LABEL), piece)
+        for label, text in lines
+        for number, piece in enumerate(_wrapped(text, max(1, width - label_width)))
+    ]
+
+
+def _wrapped(text: Text, width: int) -> list[Text]:
+    """``text`` in pieces of at most ``width``, broken at blanks where there are any."""
+    if len(text.plain) <= width:
+        return [text]
+    pieces, at = [], 0
+    for line in textwrap.wrap(text.plain, width, drop_whitespace=False, replace_whitespace=False):
+        piece = text[at + len(line) - len(line.lstrip()) : at + len(line)]
+        at += len(line)
+        piece.rstrip()
+        pieces.append(piece)
+    return pieces

@@ -1,0 +1,169 @@
+"""The keys: one table of what each does, which moves the view, fills the footer and the help page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.sources import PlayOrder
+from swiotlb_top.tui.panels import ORDER, PANELS
+from swiotlb_top.tui.view import Change, Order, Page, View
+
+_LEAP_NS: Final = 5_000_000_000
+_STEP_NS: Final = 100_000_000
+_LEAPS: Final = 10
+"""Rows that PgUp and PgDn go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One line of the key table. ``names`` are the terminal layer's, ``shown`` stands on the screen."""
+
+    names: tuple[str, ...]
+    shown: str
+    word: str
+    help: str
+    change: Change | None = None
+    """What it does to the view."""
+    order: PlayOrder | None = None
+    """What it tells a recording."""
+
+
+def _rows(view: View, frame: Frame, step: Callable[[int, int], int]) -> View:
+    """Select another row; ``step`` gets its index (-1: none) and how many there are."""
+    if view.page is not Page.PANELS:
+        return replace(view, scroll=max(0, step(view.scroll, 1 << 16)))
+    keys = PANELS[view.focus].keys(frame, view)
+    if not keys:
+        return view
+    selected = view.selected.get(view.focus)
+    at = keys.index(selected) if selected in keys else -1
+    return view.select(keys[min(max(step(at, len(keys)), 0), len(keys) - 1)])
+
+
+def _focus(step: int) -> Change:
+    def change(view: View, _: Frame) -> View:
+        return replace(view, focus=ORDER[(ORDER.index(view.focus) + step) % len(ORDER)])
+
+    return change
+
+
+def _next_order(view: View, _: Frame) -> View:
+    """The table's own order, then by each field in turn: words from A on, numbers from the largest."""
+    table = PANELS[view.focus].table
+    if table is None:
+        return view
+    names = [None, *(field.name for field in table.fields)]
+    order = view.orders.get(view.focus)
+    name = names[(names.index(order.field if order else None) + 1) % len(names)]
+    return view.order(None if name is None else Order(name, table.field(name).unit.name in ("WORDS", "ADDRESS")))
+
+
+def _reverse(view: View, _: Frame) -> View:
+    order = view.orders.get(view.focus)
+    return view.order(replace(order, ascending=not order.ascending)) if order else view
+
+
+def _pause(view: View, frame: Frame) -> View:
+    return replace(view, paused=None if view.paused else frame)
+
+
+def _help(view: View, _: Frame) -> View:
+    return replace(view, page=Page.PANELS if view.page is Page.HELP else Page.HELP, scroll=0)
+
+
+def _detail(view: View, frame: Frame) -> View:
+    if view.page is not Page.PANELS or view.focus != "devices":
+        return view
+    keys = PANELS["devices"].keys(frame, view)
+    if not keys:
+        return view
+    chosen = view if view.selected.get("devices") in keys else view.select(keys[0])
+    return replace(chosen, page=Page.DEVICE, scroll=0)
+
+
+def _back(view: View, _: Frame) -> View:
+    """One step: from a page to the panels, then without a filter, then without a selection."""
+    if view.page is not Page.PANELS:
+        return replace(view, page=Page.PANELS, scroll=0)
+    if view.filter:
+        return replace(view, filter="")
+    return replace(view, selected={})
+
+
+def _type(view: View, _: Frame) -> View:
+    return replace(view, page=Page.PANELS, typing=True)
+
+
+KEYS: Final[tuple[Key, ...]] = (
+    Key(("q", "Q"), "q", "quit", "Quit."),
+    Key(("question_mark", "h", "f1"), "?", "help", "What the keys do and the numbers mean.", _help),
+    Key(("p", "P"), "p", "pause", "Hold the picture still; collecting goes on.", _pause),
+    Key(("slash",), "/", "filter", "Show only rows with these words; Enter keeps, Esc clears.", _type),
+    Key(("tab",), "Tab", "panel", "Go to the next panel, which gets most of the room.", _focus(1)),
+    Key(("shift+tab",), "Shift-Tab", "", "Go to the panel before.", _focus(-1)),
+    Key(("s",), "s", "sort", "Sort by the next field; at last in the panel's own order, trouble first.", _next_order),
+    Key(("r",), "r", "reverse", "Turn the order round.", _reverse),
+    Key(("up", "k"), "Up", "", "Select the row above.", lambda v, f: _rows(v, f, lambda at, n: at - 1)),
+    Key(("down", "j"), "Down", "", "Select the row below.", lambda v, f: _rows(v, f, lambda at, n: at + 1)),
+    Key(("pageup",), "PgUp", "", "Ten rows up.", lambda v, f: _rows(v, f, lambda at, n: at - _LEAPS)),
+    Key(("pagedown",), "PgDn", "", "Ten rows down.", lambda v, f: _rows(v, f, lambda at, n: at + _LEAPS)),
+    Key(("home", "g"), "Home", "", "The first row.", lambda v, f: _rows(v, f, lambda at, n: 0)),
+    Key(("end", "G"), "End", "", "The last row.", lambda v, f: _rows(v, f, lambda at, n: n - 1)),
+    Key(("enter",), "Enter", "device", "All that is known of the selected device.", _detail),
+    Key(("escape",), "Esc", "back", "Back: from a page, then drop the filter, then the selection.", _back),
+    Key(("ctrl+z",), "Ctrl-Z", "", "Give the terminal back to the shell; fg returns."),
+)
+"""On every screen. Those without a change are the application's own."""
+
+PLAY_KEYS: Final[tuple[Key, ...]] = (
+    Key(("space",), "Space", "stop/go", "Stop the recording, or let it go on.", order=PlayOrder(stop_or_go=True)),
+    Key(("right",), "Right", "+5s", "Five seconds on.", order=PlayOrder(seek_ns=_LEAP_NS)),
+    Key(("left",), "Left", "-5s", "Five seconds back.", order=PlayOrder(seek_ns=-_LEAP_NS)),
+    Key(
+        ("greater_than_sign", "full_stop"),
+        ">",
+        "",
+        "A tenth of a second on.",
+        order=PlayOrder(seek_ns=_STEP_NS),
+    ),
+    Key(("less_than_sign", "comma"), "<", "", "A tenth of a second back.", order=PlayOrder(seek_ns=-_STEP_NS)),
+    Key(("plus", "equals_sign"), "+", "faster", "Twice as fast.", order=PlayOrder(faster=2.0)),
+    Key(("minus",), "-", "slower", "Half as fast.", order=PlayOrder(faster=0.5)),
+)
+"""Where a recording is shown."""
+
+
+def key_of(name: str, *, playing: bool) -> Key | None:
+    """What stands behind a key of this name."""
+    offered = (*KEYS, *PLAY_KEYS) if playing else KEYS
+    return next((key for key in offered if name in key.names), None)
+
+
+def press(view: View, frame: Frame, name: str, character: str | None = None) -> View:
+    """The view after a key.
+
+    :param frame: the one on show.
+    :param name: the key's, as the terminal layer calls it.
+    :param character: what it types, if it does.
+    """
+    if view.typing:
+        return _typed(view, name, character)
+    key = key_of(name, playing=frame.now.playback is not None)
+    return key.change(view, frame) if key and key.change else view
+
+
+def _typed(view: View, name: str, character: str | None) -> View:
+    if name == "enter":
+        return replace(view, typing=False)
+    if name == "escape":
+        return replace(view, typing=False, filter="")
+    if name in ("backspace", "ctrl+h"):
+        return replace(view, filter=view.filter[:-1])
+    if name == "ctrl+u":
+        return replace(view, filter="")
+    if character and character.isprintable():
+        return replace(view, filter=view.filter + character)
+    return view

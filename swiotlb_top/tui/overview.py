@@ -1,0 +1,190 @@
+"""The lines above the tables, each beginning with its label so that grep finds it: what goes on, in words first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.text import Text
+
+from swiotlb_top.accounting.fields import pool_kind
+from swiotlb_top.accounting.frame import Frame, mapped_bytes
+from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
+from swiotlb_top.tui import charts, numbers, styles
+from swiotlb_top.tui.glyphs import Glyphs
+from swiotlb_top.tui.hanging import LABEL_WIDTH, Line, labelled
+from swiotlb_top.tui.tables import devices_in_order, pools_in_order
+
+_GAUGE_CELLS: Final = 40
+_MOST_GAUGE_CELLS: Final = 100
+
+
+def overview(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
+    """Everything above the tables, the most important first."""
+    return [
+        *headline(frame, glyphs),
+        *slots(frame, glyphs, width),
+        *pools(frame, glyphs),
+        rates(frame, glyphs),
+        *trend(frame, glyphs, width),
+        *verdict(frame, glyphs),
+        *header(frame, glyphs),
+    ]
+
+
+def header(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """The source, why this source, and whether it still answers."""
+    now = frame.now
+    lines = [labelled("source", now.source, (f": {glyphs.text(now.reason)}" if now.reason else "", styles.DIM))]
+    if frame.failure:
+        lines.append(labelled("stale", (f"the source fails: {glyphs.text(frame.failure)}", styles.BAD)))
+    return lines
+
+
+def headline(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """Who fails now, how often and why; what failed earlier; that nothing did; or that nobody can know."""
+    now = frame.now
+    if now.unseen:
+        return [labelled("blind", ("failed maps are not seen", styles.WARN), f": {glyphs.text(now.unseen)}")]
+    if rate := frame.rate(lambda snapshot: snapshot.map_failures):
+        failing = [d for d in devices_in_order(frame) if frame.device_rate(d, lambda device: device.map_failures)]
+        if failing:
+            rate = frame.device_rate(failing[0], lambda device: device.map_failures)
+        return _headline("FAILING", styles.BAD, failing, f"{numbers.rate(rate)} failed maps/s", glyphs)
+    if now.map_failures > 0:
+        failed = sorted((d for d in now.devices if d.map_failures), key=lambda d: -d.map_failures)
+        total = failed[0].map_failures if failed else now.map_failures
+        return _headline("failed", styles.WARN, failed, f"{numbers.count(total)} maps since the start", glyphs)
+    return [labelled("well", ("no map has failed", styles.GOOD), " since the start")]
+
+
+def _headline(label: str, style: str, devices: Sequence[DeviceView], what: str, glyphs: Glyphs) -> list[Line]:
+    """One line for the first of ``devices``, worst first, and its reasons beneath."""
+    if not devices:
+        return [labelled(label, (f"unknown device: {what}", style))]
+    worst, others = devices[0], len(devices) - 1
+    driver = f" ({glyphs.text(worst.driver)})" if worst.driver else ""
+    more = f"; {others} more device{'s' if others > 1 else ''} below" if others else ""
+    who = f"{glyphs.text(worst.name) or '(unknown device)'}{driver}"
+    return [labelled(label, (f"{who}: {what}", style), more), *_why(worst, glyphs)]
+
+
+def _why(device: DeviceView, glyphs: Glyphs) -> list[Line]:
+    lines = [labelled("why", glyphs.text(device.last_failure))] if device.last_failure else []
+    if device.causes:
+        counted = sorted(device.causes, key=lambda cause: -cause[1])
+        lines.append(labelled("causes", ", ".join(f"{glyphs.text(word)} {numbers.count(n)}" for word, n in counted)))
+    return lines
+
+
+def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
+    """A gauge of used slots, a pool beside the other, and beneath it one of the most there ever were."""
+    now = frame.now
+    share = numbers.percent(now.used_slots, now.nslabs)
+    style = styles.level(100 * now.used_slots / now.nslabs if now.nslabs > 0 else 0)
+    used = f" {numbers.count(now.used_slots)} of {numbers.count(now.nslabs)} used ({share}%)"
+    hiwater = f" high water {numbers.count(now.used_hiwater_slots)}"
+    if now.used_hiwater_slots >= 0 and now.nslabs > 0:
+        hiwater += f" ({numbers.percent(now.used_hiwater_slots, now.nslabs)}%)"
+    rest = (
+        f" {glyphs.dot} transient {numbers.count(now.transient_slots)}"
+        f" {glyphs.dot} memory {numbers.size_of_slots(now.nslabs)}"
+    )
+    beside = max(len(used), len(hiwater) + len(rest))
+    cells = max(0, min(_MOST_GAUGE_CELLS if width > 160 else _GAUGE_CELLS, width - LABEL_WIDTH - beside))
+    listed = [pool for pool in pools_in_order(frame) if not pool.transient]
+    gauge = charts.pools_gauge(listed, cells, glyphs) or charts.gauge(now.used_slots, 0, now.nslabs, cells, glyphs)
+    peak = charts.gauge(0, now.used_hiwater_slots, now.nslabs, cells, glyphs)
+    if not cells:
+        used, hiwater = used.lstrip(), hiwater.lstrip()
+    return [labelled("slots", gauge, (used, style)), labelled("peak", peak, hiwater, rest)]
+
+
+def pools(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """How many pools of each kind there are, and what their free slots are good for."""
+    found = frame.now.pools
+    if not found:
+        return []
+    counts = ((kind, sum(pool_kind(pool) == kind for pool in found)) for kind in ("default", "grown", "transient"))
+    words = ", ".join(f"{count} {kind}" for kind, count in counts if count)
+    if frame.now.growths > 0:
+        words += f" {glyphs.dot} growths {numbers.count(frame.now.growths)}"
+    known = [pool for pool in found if pool.slots is not None]
+    if known:
+        words += f" {glyphs.dot} longest free {max(pool.longest_free_slots for pool in known)}"
+        words += f" {glyphs.dot} {_fragmented(known)}"
+    return [labelled("pools", words)]
+
+
+def _fragmented(pools: Sequence[PoolView]) -> str:
+    worst = max(pool.slots.fragmentation_percent for pool in pools if pool.slots)
+    return f"fragmentation {worst:.0f}%"
+
+
+def rates(frame: Frame, glyphs: Glyphs) -> Line:
+    """Maps, unmaps, failed maps and bytes a second, and how long a map takes."""
+    latency = _latency(frame.now)
+    failed = frame.rate(lambda snapshot: snapshot.map_failures)
+    dot = f" {glyphs.dot} "
+    return labelled(
+        "rates",
+        f"maps {numbers.rate(frame.rate(lambda s: s.maps))}/s{dot}",
+        f"unmaps {numbers.rate(frame.rate(lambda s: s.unmaps))}/s{dot}",
+        (f"failed {numbers.rate(failed)}/s", styles.BAD if failed else ""),
+        f"{dot}{numbers.megabytes(frame.rate(mapped_bytes))} MB/s",
+        f"{dot}{latency}" if latency else "",
+    )
+
+
+def _latency(now: Snapshot) -> str:
+    """The slowest device's: percentiles of several cannot be put together."""
+    slowest = max(now.devices, key=lambda device: device.map_p99_ns, default=None)
+    if slowest is None or slowest.map_p99_ns < 0:
+        return ""
+    return f"p99 {numbers.duration(slowest.map_p99_ns)}"
+
+
+def trend(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
+    """Sparklines of the last minutes; none for a single frame."""
+    if not frame.history or frame.now.unseen:
+        return []
+    past: tuple[tuple[str, Sequence[float], str], ...] = (
+        ("maps", frame.past(lambda snapshot: snapshot.maps), ""),
+        ("failed", frame.past(lambda snapshot: snapshot.map_failures), styles.FILL_BAD),
+        ("bytes", frame.past(mapped_bytes), ""),
+        ("used", [snapshot.used_slots for snapshot in (*frame.history, frame.now)], ""),
+    )
+    shown = past if width >= 60 else past[:2]
+    cells = (width - LABEL_WIDTH - sum(len(name) + 3 for name, _, _ in shown)) // len(shown)
+    if cells < 4:
+        return []
+    lines = (
+        Text.assemble(f"{name} ", charts.sparkline(values, min(cells, 60), glyphs, style))
+        for name, values, style in shown
+    )
+    return [Line("trend", Text("  ").join(lines))]
+
+
+def verdict(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """What the reference says, in one word and the counts behind it, and how many events were lost."""
+    found = frame.now.verdict
+    lost = (f"{numbers.count(frame.now.lost)} events lost", styles.WARN if frame.now.lost > 0 else "")
+    if found is None:
+        return [labelled("verdict", ("unchecked", styles.DIM), f" {glyphs.dot} this source compares nothing")]
+    compared = f" {glyphs.dot} {numbers.count(found.compared)} compared with {glyphs.text(found.revision)}"
+    bursts = f" {glyphs.dot} in bursts" if frame.now.sampled else ""
+    word = (found.word, styles.VERDICTS[found.word])
+    lines = [labelled("verdict", word, compared, _doubts(found), f" {glyphs.dot} ", lost, bursts)]
+    if found.first_disagreement:
+        lines.append(labelled("first", (glyphs.text(found.first_disagreement), styles.BAD)))
+    return lines
+
+
+def _doubts(found: VerdictView) -> str:
+    counts = (("disagree", found.disagree), ("inconclusive", found.inconclusive), ("unsafe", found.safety_violations))
+    return "".join(f", {numbers.count(count)} {word}" for word, count in counts if count)
+
+
+def notes(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """What is degraded, a line each."""
+    return [labelled("note", (glyphs.text(note), styles.DIM)) for note in frame.now.notes]

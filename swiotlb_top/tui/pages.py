@@ -1,0 +1,110 @@
+"""The pages that take the panels' place: all that is known of one device, and the help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from rich.text import Text
+
+from swiotlb_top.accounting import fields
+from swiotlb_top.accounting.fields import Field, Unit
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import SIZE_BUCKETS_SLOTS, DeviceView, Snapshot
+from swiotlb_top.tui import charts, numbers, styles, tables
+from swiotlb_top.tui.glyphs import Glyphs
+from swiotlb_top.tui.hanging import hanging, labelled
+from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
+from swiotlb_top.tui.view import View
+
+_LABEL_WIDTH: Final = 14
+_BAR_CELLS: Final = 40
+_HELP_TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
+    ("ABOVE", fields.TOTALS),
+    ("DEVICES", fields.DEVICES),
+    ("POOLS", fields.POOLS),
+    ("FAILURES", fields.FAILURES),
+)
+
+
+def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Text]:
+    """Every field of the selected device, its causes and sizes as bars, its rates as they went."""
+    device = next((d for d in frame.now.devices if d.dev == view.selected.get("devices")), None)
+    if device is None:
+        return [Text("this device is gone; Esc goes back", style=styles.DIM)]
+    driver = f" ({glyphs.text(device.driver)})" if device.driver else ""
+    return [
+        _rule(f"{glyphs.pointer} DEVICE {glyphs.text(device.name)}{driver}", glyphs, width),
+        *_fields(frame, device, glyphs, width),
+        *_bars("causes of its failed maps", [(word, count) for word, count in device.causes], glyphs, width),
+        *_bars("maps by the slots they ask for", _sizes(device), glyphs, width),
+        *_latest(frame, device, glyphs, width),
+    ]
+
+
+def _fields(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> list[Text]:
+    past = {
+        "maps_per_second": _past(frame, device.dev, lambda found: found.maps),
+        "map_failures_per_second": _past(frame, device.dev, lambda found: found.map_failures),
+        "mapped_bytes_per_second": _past(frame, device.dev, lambda found: found.mapped_bytes),
+    }
+    lines = []
+    for field in fields.DEVICES:
+        if field.unit in (Unit.WORDS, Unit.HISTOGRAM):
+            continue
+        shown = numbers.shown(field.value(frame, device), field.unit)
+        cells = max(0, min(60, width - _LABEL_WIDTH - 12))
+        trend = charts.sparkline(past[field.name], cells, glyphs) if field.name in past else Text()
+        meaning = Text() if field.name in past else Text(field.help, style=styles.DIM)
+        lines.append(Text.assemble((field.title.ljust(_LABEL_WIDTH), styles.LABEL), f"{shown:>8}   ", trend, meaning))
+    return lines
+
+
+def _past(frame: Frame, dev: int, total: Any) -> tuple[float, ...]:
+    def of(snapshot: Snapshot) -> int:
+        return next((int(total(device)) for device in snapshot.devices if device.dev == dev), 0)
+
+    return frame.past(of)
+
+
+def _sizes(device: DeviceView) -> list[tuple[str, int]]:
+    if not any(device.sizes):
+        return []
+    bounds = [*(str(bound) if bound < 3 else f"up to {bound}" for bound in SIZE_BUCKETS_SLOTS), "more"]
+    named = list(zip(bounds, device.sizes, strict=True))
+    return named if device.sizes[-1] else named[:-1]
+
+
+def _bars(title: str, counted: Sequence[tuple[str, int]], glyphs: Glyphs, width: int) -> list[Text]:
+    if not counted:
+        return []
+    most = max(count for _, count in counted)
+    cells = max(0, min(_BAR_CELLS, width - _LABEL_WIDTH - 12))
+    lines = [Text(), Text(title, style=styles.LABEL)]
+    for word, count in counted:
+        name = glyphs.text(word).ljust(_LABEL_WIDTH)
+        lines.append(Text(f"{name}{numbers.short(count):>8}   {charts.bar(count, most, cells, glyphs)}"))
+    return lines
+
+
+def _latest(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> list[Text]:
+    own = [failure for failure in frame.now.failures if failure.dev == device.dev]
+    if not own:
+        return []
+    return [Text(), *tables.columns(tables.FAILURES, frame, own, glyphs, width, None)]
+
+
+def help_page(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
+    """The keys, then every field with what it means and where it comes from."""
+    lines = [_rule(f"{glyphs.pointer} KEYS (Esc goes back, Up and Down scroll)", glyphs, width)]
+    offered = (*KEYS, *PLAY_KEYS) if frame.now.playback else KEYS
+    lines += [Text.assemble((key.shown.ljust(_LABEL_WIDTH), styles.LABEL), key.help) for key in offered]
+    for name, table in _HELP_TABLES:
+        lines += [Text(), _rule(f"{glyphs.rule} {name}", glyphs, width)]
+        explained = (labelled(f.title, f.help, (f" ({f.unit.value}; {f.origin.value})", styles.DIM)) for f in table)
+        lines += hanging(list(explained), width, _LABEL_WIDTH)
+    return lines
+
+
+def _rule(words: str, glyphs: Glyphs, width: int) -> Text:
+    return Text.assemble((f"{words} ", styles.LABEL), (glyphs.rule * max(0, width - len(words) - 1), styles.DIM))

@@ -1,0 +1,164 @@
+"""The panels below the overview: pools, areas, devices, failures, log. Each draws itself in the lines it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from rich.text import Text
+
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import PoolView
+from swiotlb_top.tui import charts, numbers, styles, tables
+from swiotlb_top.tui.glyphs import Glyphs
+from swiotlb_top.tui.tables import Table
+from swiotlb_top.tui.view import View
+
+Body: TypeAlias = Callable[[Frame, View, Glyphs, int, int | None], list[Text]]
+"""Frame, view, glyphs, width and height (None: as many as it takes) in, lines without the title out."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel. ``table`` is None where it has no rows to go through."""
+
+    name: str
+    title: Callable[[Frame, View], str]
+    body: Body
+    has_content: Callable[[Frame], bool]
+    table: Table[Any] | None = None
+
+    def draw(self, frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
+        """The panel under its title in at most ``height`` lines; where it can show nothing, why."""
+        title = self._title(frame, view, glyphs, width, height is not None)
+        if height == 1:
+            return [title]
+        room = None if height is None else height - 1
+        if frame.now.unseen:
+            return [title, Text(glyphs.shortened(frame.now.unseen, width), style=styles.DIM)]
+        return [title, *self.body(frame, view, glyphs, width, room)]
+
+    def wanted(self, frame: Frame, view: View, glyphs: Glyphs, width: int) -> int:
+        """Lines it would take."""
+        if frame.now.unseen:
+            return 2
+        if self.table is not None:
+            return 2 + max(len(self.table.shown(frame, view, self.name)), 1)
+        return 1 + len(self.body(frame, view, glyphs, width, None))
+
+    def keys(self, frame: Frame, view: View) -> list[Hashable]:
+        """What its rows are known by, in the order shown."""
+        if self.table is None:
+            return []
+        return [self.table.key(row) for row in self.table.shown(frame, view, self.name)]
+
+    def _title(self, frame: Frame, view: View, glyphs: Glyphs, width: int, live: bool) -> Text:
+        focused = live and view.focus == self.name
+        words = f"{glyphs.pointer if focused else glyphs.rule} {self.title(frame, view)}"
+        order = view.orders.get(self.name)
+        if order and self.table:
+            words += f" by {self.table.field(order.field).title}"
+        if view.filter and self.table:
+            words += f" with {glyphs.text(view.filter)!r}"
+        rule = glyphs.rule * max(0, width - len(words) - 1) if live else ""
+        title = Text.assemble((words, styles.LABEL), (f" {rule}", styles.DIM))
+        title.truncate(width)
+        return title
+
+
+def _table(name: str, table: Table[Any], nothing: str) -> Body:
+    def body(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
+        if not table.shown(frame, view, name):
+            return [Text(f"none match {view.filter!r}" if view.filter else nothing, style=styles.DIM)]
+        focused = view.focus == name
+        return tables.draw(table, name, frame, view, glyphs, width, height, focused=focused)
+
+    return body
+
+
+def chosen_pool(frame: Frame, view: View) -> PoolView | None:
+    """The pool selected in its panel, else the fullest of those whose slots are known."""
+
+    def fullness(pool: PoolView) -> tuple[bool, float]:
+        return pool.slots is not None, pool.used_slots / max(pool.nslabs, 1)
+
+    found = tables.pools_in_order(frame)
+    key = view.selected.get("pools")
+    return next((pool for pool in found if pool.address == key), None) or max(found, key=fullness, default=None)
+
+
+def _areas(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
+    pool = chosen_pool(frame, view)
+    if pool is None or pool.slots is None:
+        why = "transient pools have one mapping, and no slots to look at" if pool else "no pool is known"
+        return [Text(why if pool is None or pool.transient else "its slots were not read yet", style=styles.DIM)]
+    slots = pool.slots
+    lines = 1 if height is None else max(1, height - 2)
+    strip, in_a_cell = charts.heat_strip(slots, width * lines, glyphs)
+    drawn = [strip[at : at + width] for at in range(0, len(strip.plain), width)][:lines]
+    area_nslabs = pool.nslabs // max(pool.nareas, 1)
+    used = " ".join(str(used) for used in slots.area_used_slots)
+    scale = "a slot set (128 slots)" if in_a_cell == 1 else f"{in_a_cell} slot sets of 128"
+    legend = f"{glyphs.heat[0]} free {glyphs.heat[1]}{glyphs.heat[-1]} used"
+    drawn.append(Text(f"used of {area_nslabs} in each area: {glyphs.shortened(used, max(width - 28, 1))}"))
+    drawn.append(Text(f"a cell is {scale}: {legend} {glyphs.dot} {slots.free_runs} free runs", style=styles.DIM))
+    return drawn if height is None else drawn[:height]
+
+
+def _log(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
+    entries = frame.journal if height is None else frame.journal[: max(height, 0)]
+    if not entries:
+        return [Text("nothing happened yet", style=styles.DIM)]
+    return [
+        Text.assemble(
+            (f"{numbers.age(frame.now.time_ns - entry.time_ns):>6} ago  ", styles.DIM),
+            (entry.word, styles.WEIGHTS[entry.weight] or styles.LABEL),
+            f"  {glyphs.text(entry.sentence)}",
+        )
+        for entry in entries
+    ]
+
+
+def _areas_title(frame: Frame, view: View) -> str:
+    pool = chosen_pool(frame, view)
+    return f"AREAS of pool {pool.start:#x}" if pool else "AREAS"
+
+
+def _failures_title(frame: Frame, view: View) -> str:
+    found = sum(failure.times for failure in frame.now.failures)
+    bursts = ", recorded in bursts" if frame.now.sampled and found else ""
+    return f"FAILURES: the latest {found}{bursts}" if found else "FAILURES"
+
+
+PANELS: Final[dict[str, Panel]] = {
+    panel.name: panel
+    for panel in (
+        Panel(
+            "devices",
+            lambda frame, view: f"DEVICES {len(frame.now.devices)}" if not frame.now.unseen else "DEVICES",
+            _table("devices", tables.DEVICES, "no device has mapped anything since the start"),
+            lambda frame: bool(frame.now.devices),
+            tables.DEVICES,
+        ),
+        Panel(
+            "pools",
+            lambda frame, view: f"POOLS {len(frame.now.pools)}" if not frame.now.unseen else "POOLS",
+            _table("pools", tables.POOLS, "no pool is known yet"),
+            lambda frame: bool(frame.now.pools),
+            tables.POOLS,
+        ),
+        Panel("areas", _areas_title, _areas, lambda frame: any(pool.slots for pool in frame.now.pools)),
+        Panel(
+            "failures",
+            _failures_title,
+            _table("failures", tables.FAILURES, "no failed map was recorded"),
+            lambda frame: bool(frame.now.failures),
+            tables.FAILURES,
+        ),
+        Panel("log", lambda frame, view: "LOG", _log, lambda frame: bool(frame.journal)),
+    )
+}
+"""In the order Tab goes through them, which is the order they matter in."""
+
+ORDER: Final[Sequence[str]] = tuple(PANELS)

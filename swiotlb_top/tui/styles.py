@@ -1,0 +1,30 @@
+"""What colours mean. Only the terminal's own sixteen, so that they suit its background, and never alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from swiotlb_top.accounting.journal import Weight
+
+LABEL: Final = "bold"
+DIM: Final = "dim"
+GOOD: Final = "green"
+WARN: Final = "black on yellow"
+BAD: Final = "bold white on red"
+BAR: Final = "reverse"
+SELECTED: Final = "reverse"
+
+FILL_GOOD: Final = "green"
+FILL_WARN: Final = "yellow"
+FILL_BAD: Final = "red"
+
+VERDICTS: Final = {"agree": GOOD, "disagree": BAD, "inconclusive": WARN}
+WEIGHTS: Final[dict[Weight, str]] = {"good": GOOD, "plain": "", "warn": WARN, "bad": BAD}
+
+LEVELS: Final = ((90.0, FILL_BAD), (70.0, FILL_WARN), (0.0, FILL_GOOD))
+"""From which percentage in use a gauge has which colour."""
+
+
+def level(percent: float) -> str:
+    """The colour of so much in use."""
+    return next(style for least, style in LEVELS if percent >= least)

@@ -1,0 +1,210 @@
+"""Tables out of fields: which columns fit, which rows are to be seen, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final, Generic
+
+from rich.text import Text
+
+from swiotlb_top.accounting import fields
+from swiotlb_top.accounting.fields import Field, Row, Unit, Value
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import DeviceView, FailureView, PoolView
+from swiotlb_top.tui import charts, numbers, styles
+from swiotlb_top.tui.glyphs import Glyphs
+from swiotlb_top.tui.view import Order, View
+
+_GAP: Final = "  "
+_LEFT: Final = frozenset({Unit.WORDS, Unit.ADDRESS, Unit.HISTOGRAM})
+_LEAST_NAME: Final = 8
+
+
+@dataclass(frozen=True)
+class Table(Generic[Row]):
+    """The rows of a panel: its fields, its rows in their own order, and what a row is known by."""
+
+    fields: tuple[Field[Row], ...]
+    rows: Callable[[Frame], Sequence[Row]]
+    key: Callable[[Row], Hashable]
+    alarm: Callable[[Frame, Row, Field[Row]], str]
+    """Style of a cell that should be seen."""
+
+    def shown(self, frame: Frame, view: View, name: str) -> list[Row]:
+        """The rows that the filter leaves, in the order asked for."""
+        rows = [row for row in self.rows(frame) if self._matches(frame, row, view.filter)]
+        order = view.orders.get(name)
+        return rows if order is None else self._sorted(frame, rows, order)
+
+    def field(self, name: str) -> Field[Row]:
+        return next(field for field in self.fields if field.name == name)
+
+    def _sorted(self, frame: Frame, rows: list[Row], order: Order) -> list[Row]:
+        value = self.field(order.field).value
+        known = [(found, row) for row in rows if (found := value(frame, row)) is not None]
+        unknown = [row for row in rows if value(frame, row) is None]
+        # Words read from A on; of numbers the large ones are looked for.
+        known.sort(key=lambda pair: _comparable(pair[0]), reverse=not order.ascending)
+        return [row for _, row in known] + unknown
+
+    def _matches(self, frame: Frame, row: Row, wanted: str) -> bool:
+        if not wanted:
+            return True
+        named = (field for field in self.fields if field.unit in (Unit.WORDS, Unit.ADDRESS))
+        words = " ".join(numbers.shown(field.value(frame, row), field.unit) for field in named)
+        return wanted.casefold() in words.casefold()
+
+
+def _comparable(value: Value) -> tuple[float, str]:
+    """Words before numbers: a column has only one of them."""
+    if isinstance(value, str):
+        return 0.0, value.casefold()
+    return (float(sum(value)) if isinstance(value, tuple) else float(value or 0)), ""
+
+
+def name_width(width: int) -> int:
+    """Columns for a name: what the numbers beside it leave at 40, 80 and 120 columns."""
+    return max(_LEAST_NAME, min(40, width // 5 + 8))
+
+
+@dataclass(slots=True)
+class _Column(Generic[Row]):
+    """One column as it is drawn: every cell as wide as the widest."""
+
+    field: Field[Row]
+    title: str
+    cells: list[Text]
+
+    @property
+    def width(self) -> int:
+        return max(len(self.title), *(len(cell.plain) for cell in self.cells), 0)
+
+    @property
+    def is_unknown(self) -> bool:
+        return all(cell.plain == numbers.UNKNOWN_MARK for cell in self.cells)
+
+    def align(self) -> None:
+        width, left = self.width, self.field.unit in _LEFT
+        self.title = self.title.ljust(width) if left else self.title.rjust(width)
+        for cell in self.cells:
+            (cell.pad_right if left else cell.pad_left)(width - len(cell.plain))
+
+
+def columns(
+    table: Table[Row], frame: Frame, rows: Sequence[Row], glyphs: Glyphs, width: int, order: Order | None
+) -> list[Text]:
+    """The head and a line for each of ``rows``, of as many columns as fit ``width``.
+
+    The column sorted by stays; of the others those of the lowest rank do, and of which anything is known.
+    """
+    found = []
+    for field in table.fields:
+        title = field.title
+        if order and order.field == field.name:
+            title += glyphs.rising if order.ascending else glyphs.falling
+        found.append(_Column(field, title, [_cell(table, frame, row, field, glyphs, width) for row in rows]))
+    kept: list[_Column[Row]] = []
+    room = width
+    for column in sorted(found, key=lambda c: (not order or c.field.name != order.field, c.is_unknown, c.field.rank)):
+        if not kept or column.width <= room:
+            room -= column.width + len(_GAP)
+            kept.append(column)
+    kept.sort(key=lambda column: table.fields.index(column.field))
+    for column in kept:
+        column.align()
+    head = Text(_GAP.join(column.title for column in kept).rstrip(), style=styles.LABEL)
+    return [head, *(Text(_GAP).join(column.cells[row] for column in kept) for row in range(len(rows)))]
+
+
+def _cell(table: Table[Row], frame: Frame, row: Row, field: Field[Row], glyphs: Glyphs, width: int) -> Text:
+    value = field.value(frame, row)
+    if isinstance(value, tuple):
+        return Text(charts.histogram(value, glyphs))
+    shown = numbers.shown(value, field.unit)
+    if field.unit is Unit.WORDS:
+        shown = glyphs.shortened(shown, max(name_width(width), width // 2 if field.name == "sentence" else 0))
+    return Text.assemble((shown, table.alarm(frame, row, field)))
+
+
+def draw(
+    table: Table[Row],
+    name: str,
+    frame: Frame,
+    view: View,
+    glyphs: Glyphs,
+    width: int,
+    height: int | None,
+    *,
+    focused: bool,
+) -> list[Text]:
+    """Head and rows in at most ``height`` lines (None: all); the selected row is among them."""
+    rows = table.shown(frame, view, name)
+    at = selected_index(table, rows, view, name)
+    window = _window(len(rows), at, None if height is None else max(height - 1, 0))
+    seen = rows[window.start : window.stop]
+    lines = columns(table, frame, seen, glyphs, width, view.orders.get(name))
+    if focused and name in view.selected:
+        row = 1 + at - window.start
+        lines[row] = Text(lines[row].plain.ljust(width), style=styles.SELECTED)
+    left = len(rows) - len(seen)
+    if left and height is not None and height > len(lines):
+        lines.append(Text(f"{glyphs.ellipsis} {left} more", style=styles.DIM))
+    return lines
+
+
+def selected_index(table: Table[Row], rows: Sequence[Row], view: View, name: str) -> int:
+    """Where the selected row is; the first where it is gone, or none was selected."""
+    key = view.selected.get(name)
+    return next((number for number, row in enumerate(rows) if table.key(row) == key), 0)
+
+
+def _window(rows: int, at: int, room: int | None) -> range:
+    """Which rows are seen: all, or as many as there is room for beside a line that says there are more."""
+    if room is None or rows <= room:
+        return range(rows)
+    room = max(room - 1, 1)
+    first = min(max(at - room // 2, 0), rows - room)
+    return range(first, first + room)
+
+
+def pools_in_order(frame: Frame) -> list[PoolView]:
+    """The default pool, then grown ones, then transient ones, each by address."""
+    return sorted(frame.now.pools, key=lambda pool: (not pool.default, pool.transient, pool.start))
+
+
+def devices_in_order(frame: Frame) -> list[DeviceView]:
+    """Who fails most first, then who maps most, then by name."""
+
+    def trouble(device: DeviceView) -> tuple[float, float, int, str]:
+        failed = frame.device_rate(device, lambda d: d.map_failures) or 0.0
+        mapped = frame.device_rate(device, lambda d: d.maps) or 0.0
+        return -failed, -mapped, -device.map_failures, device.name
+
+    return sorted(frame.now.devices, key=trouble)
+
+
+def _pool_alarm(frame: Frame, pool: PoolView, field: Field[PoolView]) -> str:
+    if field.name == "used_percent" and pool.nslabs > 0:
+        return styles.level(100 * pool.used_slots / pool.nslabs)
+    return ""
+
+
+def _device_alarm(frame: Frame, device: DeviceView, field: Field[DeviceView]) -> str:
+    if field.name == "map_failures_per_second" and frame.device_rate(device, lambda d: d.map_failures):
+        return styles.BAD
+    return ""
+
+
+def _failure_alarm(frame: Frame, failure: FailureView, field: Field[FailureView]) -> str:
+    return styles.BAD if field.name == "reference" and failure.reference == "disagrees" else ""
+
+
+POOLS: Final = Table(fields.POOLS, pools_in_order, lambda pool: pool.address, _pool_alarm)
+DEVICES: Final = Table(fields.DEVICES, devices_in_order, lambda device: device.dev, _device_alarm)
+FAILURES: Final = Table(
+    fields.FAILURES,
+    lambda frame: frame.now.failures,
+    lambda failure: (failure.time_ns, failure.cpu, failure.dev),
+    _failure_alarm,
+)

@@ -1,0 +1,97 @@
+"""What docs/ has of the screen: a picture from a recording of a real kernel, and every key and number.
+
+``python -m tests.screen_docs`` writes both anew.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, DIMMED_MONOKAI, TerminalTheme
+
+from swiotlb_top.accounting import fields
+from swiotlb_top.accounting.fields import Field
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.sources.replay import ReplaySource
+from swiotlb_top.tui.glyphs import UNICODE
+from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, press
+from swiotlb_top.tui.screen import render
+from swiotlb_top.tui.view import PLAIN
+from tests.doctoring import STALL
+
+DOCS: Final = Path(__file__).parents[1] / "docs"
+THEMES: Final = {"dark": DIMMED_MONOKAI, "light": DEFAULT_TERMINAL_THEME}
+_STEP_NS: Final = 100_000_000
+_TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
+    ("Above the tables", fields.TOTALS),
+    ("Devices", fields.DEVICES),
+    ("Pools", fields.POOLS),
+    ("Failures", fields.FAILURES),
+)
+_HEAD: Final = """\
+# The screen, number by number
+
+![The screen while a disk stalls](screen.svg)
+
+The first line under the title says how it stands: **FAILING** (now, who, how often), **failed** (earlier), **well**,
+or **blind** where the source cannot see failures. Beneath it is the reason, in the reference's words. *slots* is a
+gauge of each pool, *peak* of the most there ever was, *trend* the last two minutes. *AREAS* has a cell a slot set (128
+slots) of the selected pool, or else of the fullest; areas are apart. *LOG* has growth, pools that came and went, loss,
+disagreement, and who began to fail. A row of *FAILURES* is all that failed alike in a row.
+
+What is recorded in bursts is a sample: a device's failures are counted exactly, their causes are not all known.
+Colours are the terminal's own sixteen, and nothing is said by colour alone; `NO_COLOR` takes them away, `--ascii` the
+characters. Not on a terminal, with `TERM=dumb` or `-n`, frames are plain text that begins each line with its label.
+"""
+
+
+def frame_at(recording: Path, steps: int) -> Frame:
+    """A recording's frame after so many tenths of a second, with its past."""
+    now_ns = 0
+
+    def clock() -> int:
+        return now_ns
+
+    source = ReplaySource(recording, clock)
+    frame = Frame(source.snapshot())
+    for _ in range(steps):
+        now_ns += _STEP_NS
+        frame = frame.then(source.snapshot())
+    return frame
+
+
+def picture(frame: Frame, width: int, height: int, theme: TerminalTheme, keys: Sequence[str] = ()) -> str:
+    """The screen after some keys, as SVG."""
+    view = PLAIN
+    for key in keys:
+        view = press(view, frame, key)
+    console = Console(width=width, height=height, record=True, file=io.StringIO(), force_terminal=True)
+    for line in render(frame, view, UNICODE, width, height):
+        console.print(line, soft_wrap=True)
+    return console.export_svg(title="swiotlb-top", theme=theme, unique_id="screen")
+
+
+def page() -> str:
+    """docs/screen.md, from the tables that the screen itself is made of."""
+    lines = [_HEAD, "## Keys", "", "| key | |", "|---|---|"]
+    lines += [f"| `{key.shown}` | {key.help} |" for key in KEYS]
+    lines += ["", "Where a recording is shown:", "", "| key | |", "|---|---|"]
+    lines += [f"| `{key.shown}` | {key.help} |" for key in PLAY_KEYS]
+    for title, table in _TABLES:
+        lines += ["", f"## {title}", "", "| | what it says | unit | from |", "|---|---|---|---|"]
+        lines += [f"| {field.title} | {field.help} | {field.unit.value} | {field.origin.value} |" for field in table]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    DOCS.mkdir(exist_ok=True)
+    (DOCS / "screen.svg").write_text(picture(frame_at(STALL, 40), 110, 30, THEMES["dark"]))
+    (DOCS / "screen.md").write_text(page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""The live screen driven by a pilot: every key as it is pressed, no terminal needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from textual.pilot import Pilot
+
+from swiotlb_top.sources.sampler import Sampler
+from swiotlb_top.tui.app import Canvas, LiveScreen
+from swiotlb_top.tui.glyphs import UNICODE
+from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, Key
+from swiotlb_top.tui.view import PLAIN, Page
+from tests.unit.snapshots import DISK, PLAYED, QUIET, STALLED, ScriptedSource
+
+Steps = Callable[[LiveScreen, Pilot[None]], Awaitable[None]]
+
+
+def drive(source: ScriptedSource, steps: Steps, size: tuple[int, int] = (80, 24)) -> LiveScreen:
+    """Run ``steps`` on a screen that shows ``source`` and is sampled only when told to."""
+
+    async def run() -> LiveScreen:
+        with Sampler(source, 3600.0) as sampler:
+            screen = LiveScreen(sampler, UNICODE)
+            async with screen.run_test(size=size) as pilot:
+                await pilot.pause()
+                await steps(screen, pilot)
+            return screen
+
+    return asyncio.run(run())
+
+
+def text(screen: LiveScreen) -> str:
+    canvas = screen.query_one(Canvas)
+    return "\n".join(canvas.render_line(y).text.rstrip() for y in range(canvas.size.height))
+
+
+def test_the_first_frame_is_drawn_at_once() -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        assert "0000:00:04.0 (virtio-pci): 230 maps since the start" in text(screen)
+
+    drive(ScriptedSource([STALLED]), steps)
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda key: key.shown)
+def test_every_key_does_on_the_screen_what_it_does_to_the_view(key: Key) -> None:
+    """Quitting and Ctrl-Z are the application's own: tested on a terminal."""
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        frame = screen._sampler.frame
+        for name in key.names:
+            if key.change is None:
+                continue
+            screen.view = PLAIN.select(DISK.dev)
+            wanted = key.change(screen.view, frame)
+            await pilot.press(name)
+            assert screen.view == wanted, name
+
+    drive(ScriptedSource([STALLED]), steps)
+
+
+@pytest.mark.parametrize("key", PLAY_KEYS, ids=lambda key: key.shown)
+def test_every_playing_key_reaches_the_recording(key: Key) -> None:
+    source = ScriptedSource([PLAYED])
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press(*key.names)
+        while len(source.orders) < len(key.names):
+            await pilot.pause(0.01)
+
+    drive(source, steps)
+    assert source.orders == [key.order] * len(key.names)
+
+
+def test_a_kernel_is_not_told_to_play() -> None:
+    source = ScriptedSource([STALLED])
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("space", "plus", "left")
+
+    drive(source, steps)
+    assert source.orders == []
+
+
+@pytest.mark.parametrize("name", ["q", "Q"])
+def test_q_ends_it(name: str) -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press(name)
+
+    screen = drive(ScriptedSource([STALLED]), steps)
+    assert (screen.status, screen.is_running) == (0, False)
+
+
+def test_q_is_a_letter_while_a_filter_is_typed() -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("slash", "q", "f")
+        assert "filter: qf_" in text(screen)
+        await pilot.press("enter")
+        assert "none match 'qf'" in text(screen)
+        assert screen.is_running
+
+    drive(ScriptedSource([STALLED]), steps)
+
+
+def test_the_page_of_a_device_and_back() -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("enter")
+        assert screen.view.page is Page.DEVICE
+        assert "causes of its failed maps" in text(screen)
+        await pilot.press("escape", "escape")
+        assert "POOLS" in text(screen)
+
+    drive(ScriptedSource([STALLED]), steps, size=(100, 40))
+
+
+def test_paused_it_shows_the_old_frame_while_new_ones_come() -> None:
+    source = ScriptedSource([PLAYED, QUIET])
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("p")
+        screen._sampler.play(PLAY_KEYS[0].order)  # type: ignore[arg-type]  # it has one
+        while screen._sampler.frame.now is not QUIET:
+            await pilot.pause(0.01)
+        screen.look()
+        assert "PAUSED" in text(screen)
+        assert "415 of 2,560" in text(screen)
+        await pilot.press("p")
+        assert "0 of 512" in text(screen)
+
+    drive(source, steps)
+
+
+def test_a_new_size_is_drawn_in_full() -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.resize_terminal(200, 50)
+        await pilot.pause()
+        lines = text(screen).splitlines()
+        assert len(lines) == 50
+        assert any("DEVICES" in line and "POOLS" in line for line in lines)
+        assert lines[-1].startswith("q quit")
+
+    drive(ScriptedSource([STALLED]), steps)
