@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import click
+from click.shell_completion import shell_complete
 
 from swiotlb_top.cli.group import swiotlb_top
 from swiotlb_top.errors import Exit, SwiotlbTopError
 
 INTERRUPTED: Final = 128 + signal.SIGINT
+COMPLETE: Final = "_SWIOTLB_TOP_COMPLETE"
+"""Set by a shell that completes a command line, as click has it."""
 READER_GONE: Final = 128 + signal.SIGPIPE
 """Never 0: whoever reads only the first lines of a report has not seen its verdict."""
 
@@ -42,6 +45,8 @@ def _give_up_output() -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    if asked := os.environ.get(COMPLETE):
+        return shell_complete(swiotlb_top, {}, "swiotlb-top", COMPLETE, asked)
     try:
         with swiotlb_top.make_context("swiotlb-top", list(sys.argv[1:] if arguments is None else arguments)) as context:
             status = swiotlb_top.invoke(context)

@@ -11,9 +11,11 @@ from swiotlb_top import __version__
 from swiotlb_top.cli import top
 from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
+from swiotlb_top.cli.man import man
 from swiotlb_top.cli.options import examples, seconds_from
 from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
+from swiotlb_top.cli.revisions import revisions
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -59,10 +61,36 @@ EPILOG = examples(
     metavar="FILE",
     help="Show a recording instead of this machine. Default: none.",
 )
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.01, 64),
+    default=1.0,
+    metavar="FACTOR",
+    help="How much faster than it was recorded --trace plays. Default: 1.",
+)
+@click.option(
+    "--start",
+    "start_s",
+    type=seconds_from(0.0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Where in it --trace begins, in seconds. Default: 0.",
+)
+@click.option(
+    "--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters. Default: what the output's encoding has."
+)
 @click.version_option(__version__, prog_name="swiotlb-top")
 @click.pass_context
 def swiotlb_top(
-    context: click.Context, count: int | None, interval_s: float, as_json: bool, source: str, trace: Path | None
+    context: click.Context,
+    count: int | None,
+    interval_s: float,
+    as_json: bool,
+    source: str,
+    trace: Path | None,
+    speed: float,
+    start_s: float,
+    ascii_only: bool,
 ) -> Exit:
     """See what the kernel's bounce-buffer allocator (swiotlb) is doing, and why a mapping failed.
 
@@ -77,10 +105,13 @@ def swiotlb_top(
         return Exit.OK
     if trace is not None and "source" in given:
         raise click.UsageError("--trace and --source exclude each other")
+    if trace is None and not {"speed", "start_s"}.isdisjoint(given):
+        raise click.UsageError("--speed and --start go with --trace")
     if interval_s == 0 and count is None:
         raise click.UsageError("-d 0 needs -n COUNT")
-    return top.show(count=count, interval_s=interval_s, as_json=as_json, source=source, trace=trace)
+    opener = top.source_named(source) if trace is None else top.recording(trace, speed, start_s)
+    return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
-for command in (record, replay, export, doctor):
+for command in (record, replay, export, doctor, revisions, man):
     swiotlb_top.add_command(command)

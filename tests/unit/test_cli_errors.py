@@ -12,6 +12,7 @@ import pytest
 from swiotlb_top.cli import main
 from swiotlb_top.errors import CannotError, SwiotlbTopError, UnreadableError
 from swiotlb_top.sources import Source, select
+from tests.doctoring import STALL
 from tests.unit.snapshots import QUIET, STALLED, ScriptedSource
 
 DEADLINE_S = 300.0
@@ -66,6 +67,9 @@ def test_an_error_stays_one_line_whatever_it_quotes(
         ["-d", "soon"],
         ["-d", "0"],
         ["--trace", "x", "--source", "live"],
+        ["--speed", "2"],
+        ["--start", "1"],
+        ["--trace", "x", "--speed", "0"],
         ["-n", "1", "doctor"],
         ["record"],
         ["record", "-o", "x", "--duration", "0"],
@@ -92,6 +96,17 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("swiotlb-top, version ")
 
 
+def test_a_plain_frame_needs_neither_bcc_nor_the_library_of_the_live_screen() -> None:
+    program = (
+        "import sys; from swiotlb_top.cli import main; "
+        f"main(['--trace', {str(STALL)!r}, '-n', '1', '-d', '0']); "
+        "print([name for name in ('bcc', 'textual') if name in sys.modules], file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert (ran.returncode, ran.stderr) == (0, "[]\n")
+    assert ran.stdout.startswith("swiotlb-top")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["replay", "--help"], ["-n", "1", "-d", "0", "--json"]])
 def test_what_is_not_needed_is_not_imported(arguments: list[str]) -> None:
     code = (
@@ -99,7 +114,7 @@ def test_what_is_not_needed_is_not_imported(arguments: list[str]) -> None:
         "from swiotlb_top.sources import select\n"
         "from tests.unit.snapshots import QUIET, ScriptedSource\n"
         "select.ALL_SOURCES = {'fake': lambda: ScriptedSource([QUIET])}\n"
-        "heavy = ('rich', 'bcc', 'prometheus_client')\n"
+        "heavy = ('rich', 'textual', 'bcc', 'prometheus_client')\n"
         "atexit.register(lambda: print([name for name in heavy if name in sys.modules], file=sys.stderr))\n"
     )
     ran = run(*arguments, code=code)

@@ -16,8 +16,8 @@ class Report:
     exit_code = Exit.DISAGREE
     damage = ""
 
-    def as_text(self) -> str:
-        return "1 disagrees"
+    def as_text(self, *, explain: bool = False) -> str:
+        return "1 disagrees, explained" if explain else "1 disagrees"
 
     def as_json(self) -> dict[str, object]:
         return {"disagree": 1}
@@ -49,9 +49,24 @@ def test_record_without_a_duration_is_told_so(asked: list[tuple[object, ...]]) -
     assert asked == [(Path("x.swtrace"), None, ())]
 
 
-def test_replay_hands_over_the_revision(asked: list[tuple[object, ...]]) -> None:
+def test_replay_hands_over_the_revision_and_how_much_to_tell(asked: list[tuple[object, ...]]) -> None:
     main(["replay", "x.swtrace", "--revision", "6.6"])
-    assert asked == [(Path("x.swtrace"), "6.6")]
+    main(["replay", "x.swtrace", "--context", "12"])
+    assert asked == [(Path("x.swtrace"), "6.6", 3), (Path("x.swtrace"), None, 12)]
+
+
+@pytest.mark.parametrize("context", ["-1", "many"])
+def test_a_context_that_is_no_number_of_operations_is_a_usage_error(
+    asked: list[tuple[object, ...]], context: str
+) -> None:
+    assert main(["replay", "x.swtrace", "--context", context]) == Exit.USAGE
+    assert asked == []
+
+
+def test_replay_explains_if_it_is_asked_to(asked: list[tuple[object, ...]], capsys: pytest.CaptureFixture[str]) -> None:
+    main(["replay", "x.swtrace", "--explain"])
+    assert capsys.readouterr().out == "1 disagrees, explained\n"
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("command", [["replay", "x.swtrace"], ["doctor"]])

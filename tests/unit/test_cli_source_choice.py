@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from swiotlb_top.cli import main
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import Source, select
 from swiotlb_top.sources.select import first_that_opens
+from tests.doctoring import STALL
 from tests.unit.snapshots import QUIET, STALLED, ScriptedSource
 
 
@@ -44,6 +47,25 @@ def test_no_source_at_all_gives_every_reason() -> None:
 
 def test_live_comes_before_debugfs_and_a_recording_is_the_last_resort() -> None:
     assert list(select.ALL_SOURCES) == ["live", "debugfs", "recording"]
+
+
+def test_a_recording_is_shown_from_where_one_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--trace", str(STALL), "--start", "2", "-n", "1", "-d", "0", "--json"]) == 0
+    frame = json.loads(capsys.readouterr().out)
+    assert frame["playback"]["position_ns"] >= 2e9
+    assert frame["map_failures"] > 200
+
+
+def test_a_recording_is_shown_as_fast_as_one_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--trace", str(STALL), "--speed", "8", "-n", "1", "-d", "0.2", "--json"]) == 0
+    frame = json.loads(capsys.readouterr().out)
+    assert frame["playback"]["speed"] == 8.0
+    assert frame["interval_seconds"] >= 1.6
+
+
+def test_ascii_is_enough_where_one_asks_for_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--trace", str(STALL), "--start", "1", "-n", "1", "-d", "0", "--ascii"]) == 0
+    assert capsys.readouterr().out.isascii()
 
 
 def test_the_exporter_never_serves_a_recording(
