@@ -24,6 +24,7 @@ test: $(VENV)/test ## lint, types, unit tests, recorded traces, and kernels in t
 	$(VENV)/bin/mypy
 	@$(VENV)/bin/python -m tests.lab build || test "$${SWIOTLB_TOP_REQUIRE_LAB:-0}" != 1
 	$(VENV)/bin/pytest -q -rs -n 2 --dist loadfile --durations=15 $(ARGS)
+	@$(MAKE) --no-print-directory coverage
 
 lab: $(VENV)/test ## a lab kernel under load, with the live screen on this terminal (KERNEL=debian: a disk that stalls)
 	@$(VENV)/bin/python -m tests.lab run --tty --deadline 86400 --cpus 2 --kernel $(or $(KERNEL),dynamic) \
@@ -37,8 +38,8 @@ bench: $(VENV)/test ## replayed events per second, and what probes cost in instr
 	$(VENV)/bin/python -m tests.bench.bench_exporter
 
 coverage: $(VENV)/test ## branches of the reference allocator that its unit tests take: all, or this fails
-	$(VENV)/bin/python -m coverage run --branch --source=swiotlb_top/allocator -m pytest -q -n 0 tests/unit/test_allocator_*.py
-	$(VENV)/bin/python -m coverage report -m --fail-under=100
+	$(VENV)/bin/python -m coverage run --branch --source=swiotlb_top/allocator -m pytest -q -n 0 -p tests.mutants_profile tests/unit/test_allocator_*.py
+	$(VENV)/bin/python -m coverage report -m --skip-covered --fail-under=100
 
 mutants: $(VENV)/test ## wrong slot searches and releases that no unit test notices (an hour; docs/mutants.md has the result)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[mutants]'

@@ -1,14 +1,43 @@
-"""Can this machine be watched, how, and what is missing?"""
+"""Can this machine be watched, how, and what is missing?
+
+What is read of the machine is a :class:`Facts`; each check is a function of it, and the report is their answers.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
 
-from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
-from swiotlb_top.kernel import debugfs, layout
+from swiotlb_top import events
+from swiotlb_top.errors import Exit, SwiotlbTopError
+from swiotlb_top.kernel import debugfs, layout, settings
+from swiotlb_top.kernel.debugfs import Counters
+from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.privileges import missing_capabilities
+from swiotlb_top.kernel.settings import Build
+from swiotlb_top.probes.loader import RING_BYTES, plan_for
+from swiotlb_top.probes.plan import Plan
+from swiotlb_top.state import MemState
+
+_SLOT_BYTES: Final = 2048
+_MEBIBYTE: Final = 1 << 20
+_Read = TypeVar("_Read")
+
+_OPTIONS: Final[Mapping[str, str]] = {
+    "SWIOTLB": "there is nothing to watch",
+    "BPF_SYSCALL": "no probes",
+    "BPF_EVENTS": "no probes",
+    "BPF_JIT": "no fentry",
+    "KPROBES": "no second way of probing",
+    "DEBUG_INFO_BTF": "swiotlb's structures are not known",
+    "KALLSYMS": "nothing is found",
+    "KALLSYMS_ALL": "the allocator is not found",
+    "DEBUG_FS": "no counters of swiotlb's own",
+}
+"""What a kernel should be built with, without "CONFIG_", and what is lost where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,61 +86,240 @@ def _mark(check: Check) -> str:
     return "MISSING" if check.needed else "degraded"
 
 
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The probes, as they were attached for a moment, and the state they read."""
+
+    plan: Plan
+    state: MemState
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What was read of a machine. A text is empty where the kernel has no such file; an error says why not."""
+
+    release: str
+    machine: str
+    build: Build | None
+    command_line: str
+    lockdown: str
+    kptr_restrict: str
+    ftrace_enabled: str
+    kprobes: bool
+    missing_capabilities: tuple[str, ...]
+    layout: Layout | SwiotlbTopError
+    counters: Counters | SwiotlbTopError
+    attached: Attached | SwiotlbTopError
+    planned: Plan | SwiotlbTopError
+
+    @property
+    def state(self) -> MemState | None:
+        return self.attached.state if isinstance(self.attached, Attached) else None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return self.layout.features if isinstance(self.layout, Layout) else ()
+
+
 def examine() -> DoctorReport:
     """Look at this machine; attaches the probes for a moment, to see where they go."""
-    hooks: list[tuple[str, str]] = []
-    checks = [
-        Check("kernel", True, f"{os.uname().release} ({os.uname().machine})"),
-        _try("swiotlb types (BTF) and symbols", _types),
-        _capabilities(),
-        _try("debugfs", lambda: _slots(debugfs.read_default().nslabs), needed=False),
-        _try("probes", lambda: _attach(hooks)),
-    ]
-    if not hooks:
-        _try("plan", lambda: _plan(hooks))
-    return DoctorReport(tuple(checks), tuple(hooks))
+    return judge(gather())
 
 
-def _try(name: str, look: Callable[[], str], *, needed: bool = True) -> Check:
+def judge(facts: Facts) -> DoctorReport:
+    """What the facts come to."""
+    return DoctorReport(tuple(check(facts) for check in _CHECKS), _hooks(facts))
+
+
+def gather(root: Path = settings.ROOT) -> Facts:
+    """Read this machine's facts; ``root`` is where /proc, /sys and /boot are read, the probes aside."""
+    uname = os.uname()
+    return Facts(
+        release=uname.release,
+        machine=uname.machine,
+        build=settings.build(uname.release, root),
+        command_line=settings.text("proc/cmdline", root),
+        lockdown=settings.text("sys/kernel/security/lockdown", root),
+        kptr_restrict=settings.text("proc/sys/kernel/kptr_restrict", root),
+        ftrace_enabled=settings.text("proc/sys/kernel/ftrace_enabled", root),
+        kprobes=(root / "sys/bus/event_source/devices/kprobe").is_dir(),
+        missing_capabilities=missing_capabilities(),
+        layout=_or_why(layout.load),
+        counters=_or_why(lambda: debugfs.read_default(root / "sys/kernel/debug")),
+        attached=_or_why(_attach),
+        planned=_or_why(lambda: plan_for(layout.load())),
+    )
+
+
+def _or_why(read: Callable[[], _Read]) -> _Read | SwiotlbTopError:
     try:
-        return Check(name, True, look(), needed)
+        return read()
     except SwiotlbTopError as error:
-        return Check(name, False, str(error), needed)
+        return error
 
 
-def _types() -> str:
-    found = layout.load()
-    found.default_mem()
-    return f"static pool, {', '.join(found.features)}" if not found.dynamic else ", ".join(found.features)
-
-
-def _slots(nslabs: int) -> str:
-    return f"io_tlb_nslabs {nslabs}"
-
-
-def _capabilities() -> Check:
-    missing = missing_capabilities()
-    if missing:
-        return Check("capabilities", False, f"without {', '.join(missing)}: run as root, not in a container")
-    return Check("capabilities", True, "all that is needed")
-
-
-def _plan(hooks: list[tuple[str, str]]) -> str:
-    """Where the probes would go; what cannot be attached can still be planned."""
-    from swiotlb_top.probes import plan
-    from swiotlb_top.probes.program import kernel_has_kprobes
-
-    planned = plan.make(layout.load(), kprobes=kernel_has_kprobes()).describe()
-    hooks += ((name, f"planned: {how}") for name, how in planned)
-    return "planned"
-
-
-def _attach(hooks: list[tuple[str, str]]) -> str:
+def _attach() -> Attached:
     from swiotlb_top.probes.session import Session
 
     with Session() as session:
-        hooks += session.kernel.hooks
-        state, _, _ = session.settle()
-        if not state.settled:
-            raise CannotError("attached, but swiotlb is too busy for its state to be read")
-        return f"attached and detached again; {len(state.pools)} pools read, {state.nslabs} slots"
+        return Attached(session.program.plan, session.settle()[0])
+
+
+def _kernel(facts: Facts) -> Check:
+    return Check("kernel", True, f"{facts.release} ({facts.machine})")
+
+
+def _config(facts: Facts) -> Check:
+    name = "kernel config"
+    if facts.build is None:
+        return Check(name, True, f"not told: neither /proc/config.gz nor /boot/config-{facts.release} can be read")
+    missing = [f"CONFIG_{option} ({lost})" for option, lost in _OPTIONS.items() if option not in facts.build.options]
+    if missing:
+        # A file in /boot may be another build's: what was tried decides.
+        return Check(name, False, f"{facts.build.source} is without {', '.join(missing)}", needed=False)
+    dynamic = "with" if "SWIOTLB_DYNAMIC" in facts.build.options else "without"
+    return Check(name, True, f"{facts.build.source}: all that is needed, {dynamic} CONFIG_SWIOTLB_DYNAMIC")
+
+
+def _types(facts: Facts) -> Check:
+    name = "swiotlb types (BTF) and symbols"
+    if not isinstance(facts.layout, Layout):
+        return Check(name, False, str(facts.layout))
+    try:
+        facts.layout.default_mem()
+    except SwiotlbTopError as error:
+        return Check(name, False, str(error))
+    words = facts.features if facts.layout.dynamic else ("static pool", *facts.features)
+    return Check(name, True, ", ".join(words))
+
+
+def _capabilities(facts: Facts) -> Check:
+    if facts.missing_capabilities:
+        missing = ", ".join(facts.missing_capabilities)
+        return Check("capabilities", False, f"without {missing}: run as root, not in a container")
+    return Check("capabilities", True, "all that is needed")
+
+
+def _pointers(facts: Facts) -> Check:
+    """Mirrors ``kallsyms_show_value()``: 2 hides from everyone, 1 from those without CAP_SYSLOG."""
+    value = facts.kptr_restrict or "not told"
+    if isinstance(facts.layout, Layout) and not any(facts.layout.symbols.addresses.values()):
+        do = "sysctl kernel.kptr_restrict=1" if value == "2" else "CAP_SYSLOG is missing"
+        return Check("kptr_restrict", False, f"{value}, and the kernel's addresses are hidden: {do}")
+    return Check("kptr_restrict", True, value)
+
+
+def _lockdown(facts: Facts) -> Check:
+    level = settings.lockdown_level(facts.lockdown)
+    if level == "confidentiality":
+        return Check("lockdown", False, f"{level}: BPF may not read the kernel: boot with lockdown=integrity or none")
+    return Check("lockdown", True, level or "none (not built in, or securityfs is not mounted)")
+
+
+def _tracing(facts: Facts) -> Check:
+    if facts.ftrace_enabled == "0":
+        return Check("tracing", False, "fentry attaches, and sees nothing: sysctl kernel.ftrace_enabled=1")
+    if not facts.kprobes:
+        return Check("tracing", False, "no kprobes (CONFIG_KPROBES): where fentry cannot go nothing can", needed=False)
+    return Check("tracing", True, "fentry is not switched off, kprobes are there")
+
+
+def _debugfs(facts: Facts) -> Check:
+    if isinstance(facts.counters, Counters):
+        return Check("debugfs", True, f"io_tlb_nslabs {facts.counters.nslabs}", needed=False)
+    return Check("debugfs", False, str(facts.counters), needed=False)
+
+
+def _swiotlb(facts: Facts) -> Check:
+    words = settings.boot_words(facts.command_line)
+    said = f"swiotlb={','.join(words)}" if words else "no swiotlb= at boot"
+    nslabs = _nslabs(facts)
+    if nslabs == 0 or (nslabs is None and "noforce" in words):
+        return Check("swiotlb", False, f"{said}: off (no memory is set aside): boot with swiotlb=force")
+    told = [said, "every mapping bounces" if "force" in words else "what cannot be reached bounces", _size(nslabs)]
+    if facts.state is not None and facts.state.default_nareas:
+        told.append(f"{facts.state.default_nareas} areas")
+    if isinstance(facts.layout, Layout):
+        told.append("dynamic" if facts.layout.dynamic else "static")
+    return Check("swiotlb", True, ", ".join(told))
+
+
+def _nslabs(facts: Facts) -> int | None:
+    if facts.state is not None:
+        return facts.state.nslabs
+    return facts.counters.nslabs if isinstance(facts.counters, Counters) else None
+
+
+def _size(nslabs: int | None) -> str:
+    return "size not told" if nslabs is None else f"{nslabs} slots ({nslabs * _SLOT_BYTES / _MEBIBYTE:g} MiB)"
+
+
+def _high_water(facts: Facts) -> Check:
+    """``track_hiwater`` is asked for at boot by 7.3, whose allocators have ``cc_shared``; before, it is always kept."""
+    name, features = "high water", facts.features
+    kept = "total_used" in features if facts.state is None else facts.state.used_hiwater >= 0
+    if not features:
+        return Check(name, False, "not told: needs swiotlb's types", needed=False)
+    if "total_used" not in features:
+        return Check(name, False, "not kept (before 6.4, or no CONFIG_DEBUG_FS): known since attaching", needed=False)
+    asked = "track_hiwater" in settings.boot_words(facts.command_line)
+    if not kept or ("cc_shared" in features and not asked):
+        return Check(name, False, "off: known since attaching; boot with swiotlb=...,track_hiwater", needed=False)
+    return Check(name, True, "kept by the kernel since boot", needed=False)
+
+
+def _ring(facts: Facts) -> Check:
+    records = RING_BYTES // events.RECORD.size
+    return Check("ring buffer", True, f"{RING_BYTES // _MEBIBYTE} MiB for a recording: {records:,} records")
+
+
+def _probes(facts: Facts) -> Check:
+    if isinstance(facts.attached, SwiotlbTopError):
+        return Check("probes", False, str(facts.attached))
+    state = facts.attached.state
+    return Check("probes", True, f"attached and detached again; {len(state.pools)} pools read, {state.nslabs} slots")
+
+
+def _plan(facts: Facts) -> Check:
+    plan = _plan_of(facts)
+    if isinstance(plan, SwiotlbTopError):
+        known = isinstance(facts.layout, Layout)
+        return Check("plan", False, str(plan) if known else "none can be made: swiotlb's types are not known")
+    lost = [note.partition(":")[0] for note in plan.notes()]
+    return Check(
+        "plan", not lost, f"something is lost by {', '.join(lost)}" if lost else "nothing is lost", needed=False
+    )
+
+
+_CHECKS: Final[tuple[Callable[[Facts], Check], ...]] = (
+    _kernel,
+    _config,
+    _types,
+    _capabilities,
+    _pointers,
+    _lockdown,
+    _tracing,
+    _debugfs,
+    _swiotlb,
+    _high_water,
+    _ring,
+    _probes,
+    _plan,
+)
+
+
+def _plan_of(facts: Facts) -> Plan | SwiotlbTopError:
+    return facts.attached.plan if isinstance(facts.attached, Attached) else facts.planned
+
+
+def _hooks(facts: Facts) -> tuple[tuple[str, str], ...]:
+    """Each hook, where it is or would be, and what is lost by that."""
+    plan = _plan_of(facts)
+    if isinstance(plan, SwiotlbTopError):
+        return ()
+    lost = dict(note.split(": ", 1) for note in plan.notes())
+    would = "" if isinstance(facts.attached, Attached) else "planned: "
+    return tuple(
+        (name, f"{would}{place}" if lost.get(name, "") in place else f"{would}{place}; {lost[name]}")
+        for name, place in plan.describe()
+    )

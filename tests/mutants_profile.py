@@ -1,4 +1,4 @@
-"""Hypothesis as ``make mutants`` needs it: few examples, the same each time, and no time spent on shrinking them."""
+"""Hypothesis for ``make mutants`` and ``make coverage``: few examples, the same each time, no time for shrinking."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from swiotlb_top import events
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.kernel import layout as kernel_layout
+from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.probes.loader import RING_BYTES
 from swiotlb_top.probes.plan import How
@@ -37,6 +38,8 @@ class Session:
     def __init__(self, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY) -> None:
         if missing_capabilities():
             raise CannotError("the kernel refuses BPF programs: run as root, or with CAP_BPF and CAP_PERFMON")
+        if settings.text("proc/sys/kernel/ftrace_enabled") == "0":
+            raise CannotError("probes attach, and see nothing, while ftrace is off: sysctl kernel.ftrace_enabled=1")
         self._layout = kernel_layout.load()
         self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
         try:

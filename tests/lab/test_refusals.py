@@ -24,6 +24,10 @@ SCRIPT = """
     try no_command $tool record -o /results/b.swtrace -- no-such-command
     try no_directory $tool record -o /results/missing/c.swtrace --duration 1
 
+    echo 0 >/proc/sys/kernel/ftrace_enabled
+    try no_ftrace $tool record -o /results/e.swtrace --duration 1
+    echo 1 >/proc/sys/kernel/ftrace_enabled
+
     umount /sys/kernel/debug
     try no_debugfs $tool --source live -n 1 -d 0
     mount -t tmpfs none /sys/kernel/btf
@@ -65,6 +69,10 @@ def assert_one_line(refused: Tried, status: Exit, *words: str) -> None:
 @pytest.mark.parametrize("what", ["user_record", "user_live"])
 def test_who_has_not_the_privileges_is_told_to_be_root(results: Path, what: str) -> None:
     assert_one_line(tried(results, what), Exit.CANNOT, "root")
+
+
+def test_probes_that_would_see_nothing_are_refused(results: Path) -> None:
+    assert_one_line(tried(results, "no_ftrace"), Exit.CANNOT, "ftrace_enabled=1")
 
 
 def test_a_recording_that_could_not_begin_leaves_no_file(results: Path) -> None:
