@@ -149,19 +149,6 @@ def test_once_nothing_overlaps_any_more_all_is_known(arrived: Arrived) -> None:
     assert judged(copy, kernel.events).agree == before.agree + 2
 
 
-@settings(max_examples=100, deadline=None)
-@given(arrivals())
-def test_what_is_wrong_after_it_is_found_as_ever(arrived: Arrived) -> None:
-    kernel, copy = arrived.kernel, arrived.copy
-    for cpu in (0, 1):
-        at = 8000 + 100 * cpu
-        kernel.map(at, at, at, cpu, 1)
-    wrong = found(9000, 9010, kernel.pool.area_index[0] + 1 if kernel.pool.area_index[0] < 127 else 5, cpu=0)
-    findings = judged(copy, [*kernel.events, wrong])
-    assert findings.first is not None
-    assert findings.first.event == wrong
-
-
 @given(kernels(steps=6))
 def test_a_state_read_in_the_middle_is_compared_where_nothing_touched_it(kernel: Kernel) -> None:
     first = replace(kernel.states[0][1], begin_ns=0, end_ns=10)
