@@ -19,6 +19,30 @@
 #define FENTRY(symbol) int PASTE(kfunc__, symbol)(u64 * ctx)
 #define FEXIT(symbol)  int PASTE(kretfunc__, symbol)(u64 * ctx)
 
+/* Opens the body of a fexit program that tells of calls, and of its spare where there are any. */
+#define TELLS(symbol) static __always_inline int PASTE(symbol, _tells)(u64 * ctx, enum teller teller)
+#ifdef SPARES
+#define FEXIT_TELLS(symbol)                               \
+	TELLS(symbol);                                    \
+	FEXIT(symbol)                                     \
+	{                                                 \
+		return PASTE(symbol, _tells)(ctx, FIRST); \
+	}                                                 \
+	int PASTE(spare__, symbol)(u64 * ctx)             \
+	{                                                 \
+		return PASTE(symbol, _tells)(ctx, SPARE); \
+	}                                                 \
+	TELLS(symbol)
+#else
+#define FEXIT_TELLS(symbol)                               \
+	TELLS(symbol);                                    \
+	FEXIT(symbol)                                     \
+	{                                                 \
+		return PASTE(symbol, _tells)(ctx, ALONE); \
+	}                                                 \
+	TELLS(symbol)
+#endif
+
 #define ARGUMENT(args, place) ((place) < 0 ? 0 : (args)[(place) < 0 ? 0 : (place)])
 
 /* The bits of an address that padding before the buffer may have to keep. */
@@ -41,7 +65,7 @@
  */
 #define FEXIT_CONTEXT()                                    \
 	struct context c = {.mode = mode(), .frame = ctx}; \
-	if (c.mode == MODE_STOP)                           \
+	if (c.mode == MODE_STOP || !is_ours(&c, teller))   \
 	return 0
 #define FEXIT_DEVICE()                  \
 	u64 dev = 0;                    \
@@ -69,7 +93,7 @@
 #define KRETPROBE_CONTEXT()                                                        \
 	struct call call;                                                          \
 	struct context c = {.mode = mode(), .frame = (void *)RETURNED_FRAME(ctx)}; \
-	if (c.mode == MODE_STOP || !recall(ctx, &call))                            \
+	if (c.mode == MODE_STOP || !recall(ctx, &call) || !is_ours(&c, ALONE))     \
 	return 0
 #define KRETPROBE_DEVICE()         \
 	u64 dev = call.args[0];    \
@@ -105,7 +129,7 @@ static __always_inline u64 only_pool(u64 *ctx, u64 dev)
 }
 
 FENTRY_REMEMBERS(FIND_SLOTS)
-FEXIT(HOOK_FIND_SLOTS)
+FEXIT_TELLS(HOOK_FIND_SLOTS)
 {
 	/* The verifier lets no program load retpool, a pointer to a pointer, from ctx. */
 	u64 retpool = 0;
@@ -127,7 +151,7 @@ FEXIT(HOOK_FIND_SLOTS)
 
 #ifdef HOOK_MAP_FENTRY
 FENTRY_REMEMBERS(MAP)
-FEXIT(HOOK_MAP)
+FEXIT_TELLS(HOOK_MAP)
 {
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
@@ -139,7 +163,7 @@ FEXIT(HOOK_MAP)
 
 #ifdef HOOK_UNMAP_FENTRY
 FENTRY_REMEMBERS(UNMAP)
-FEXIT(HOOK_UNMAP)
+FEXIT_TELLS(HOOK_UNMAP)
 {
 	u64 pool = 0;
 
@@ -157,7 +181,7 @@ FEXIT(HOOK_UNMAP)
 
 #ifdef HOOK_FREE_FENTRY
 FENTRY_REMEMBERS(FREE)
-FEXIT(HOOK_FREE)
+FEXIT_TELLS(HOOK_FREE)
 {
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
@@ -168,7 +192,7 @@ FEXIT(HOOK_FREE)
 
 #ifdef HOOK_FREE_FROM_POOL_FENTRY
 FENTRY_REMEMBERS(FREE_FROM_POOL)
-FEXIT(HOOK_FREE_FROM_POOL)
+FEXIT_TELLS(HOOK_FREE_FROM_POOL)
 {
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
@@ -185,7 +209,7 @@ FEXIT(HOOK_ALLOC_POOL)
 
 #ifdef HOOK_ADD_POOL_FENTRY
 FENTRY_REMEMBERS(ADD_POOL)
-FEXIT(HOOK_ADD_POOL)
+FEXIT_TELLS(HOOK_ADD_POOL)
 {
 	FEXIT_CONTEXT();
 	return pool_added(&c, ctx[ADD_POOL_mem], ctx[ADD_POOL_pool]);
@@ -201,7 +225,7 @@ FENTRY(HOOK_FREE_POOL)
 
 #ifdef HOOK_GROW_FENTRY
 FENTRY_REMEMBERS(GROW)
-FEXIT(HOOK_GROW)
+FEXIT_TELLS(HOOK_GROW)
 {
 	FEXIT_CONTEXT();
 	return grow_returned(&c, ctx[GROW_work]);

@@ -30,6 +30,8 @@ struct faults {
 	u64 uncounted_calls;
 	/* kprobe entries there was no room to remember. */
 	u64 lost_calls;
+	/* Calls that a spare program told of, see enum teller. */
+	u64 spared_calls;
 };
 
 #define IO_TLB_SIZE 2048
@@ -53,7 +55,9 @@ struct totals {
 	/* By enum dma_data_direction; DMA_NONE where there is none, as in swiotlb_free(). */
 	u64 unmapped_bytes[4];
 	u64 requests[LARGEST_REQUEST + 1];
-	u64 unused[5];
+	/* Slots of all requests. */
+	u64 requested_slots;
+	u64 unused[4];
 };
 
 BPF_ARRAY(control, u64, 1);
@@ -94,6 +98,14 @@ static __always_inline struct faults *this_cpu_faults(void)
 	return faults.lookup(&zero);
 }
 
+static __always_inline void count_spared_call(void)
+{
+	struct faults *f = this_cpu_faults();
+
+	if (f)
+		f->spared_calls++;
+}
+
 static __always_inline u64 mode(void)
 {
 	int zero = 0;
@@ -114,6 +126,21 @@ static __always_inline struct record *reserve(void)
 	}
 	return r;
 }
+
+/* What a shell of attach.h finds out in its own way; all but mode only to record. */
+struct context {
+	u64 mode;
+	/* Names the call, see call_enters(). */
+	void *frame;
+	/* 0 where the entry was not seen. */
+	u64 entry_ns;
+	/* dev->driver */
+	u64 driver;
+	/* The only pool that slots can come from; 0 where there are several. */
+	u64 only_pool;
+	/* Bytes of padding before the buffer; to count also. */
+	u64 align_offset;
+};
 
 /*
  * Pairing a call's entry with its return.
@@ -155,34 +182,75 @@ static __always_inline int call_enters(void *frame)
 	return 0;
 }
 
-/* The record of a call that returns now; NULL where the ring buffer is full. */
-static __always_inline struct record *record_call(void *frame, u8 kind, u8 flags)
-{
-	int zero = 0;
-	struct nest *n = nests.lookup(&zero);
-	struct record *r = reserve();
+/*
+ * Who tells of a call that returns.
+ *
+ * The kernel skips a tracing program that runs already on this CPU: one call in
+ * some 30,000 on a busy machine is an interrupt's that came just then. To record
+ * every call there is a spare, a second program behind the first (of a function's
+ * programs the last attached runs first: bpf_trampoline_link_prog()). What the
+ * first has told it marks; what it was skipped for the spare finds unmarked, and
+ * tells. A call whose entry was not seen, or that changed its CPU, is the first's
+ * alone; so is counting, which sees no entries.
+ */
+enum teller {
+	ALONE,
+	FIRST,
+	SPARE,
+};
 
-	if (!n || !r)
-		return r;
-	r->exit_ns = bpf_ktime_get_ns();
-	r->cpu = bpf_get_smp_processor_id();
-	r->kind = kind;
+/* Set in entry_ns; 292 years after boot it would be taken for told. */
+#define TOLD (1ULL << 63)
+
+/* Whether this program is to tell of the call; then c has its entry. */
+static __always_inline bool is_ours(struct context *c, enum teller teller)
+{
+	bool otherwise = teller != SPARE;
+	int zero = 0;
+	struct nest *n;
+
+	if (c->mode != MODE_RECORD)
+		return otherwise;
+	n = nests.lookup(&zero);
+	if (!n)
+		return otherwise;
 #pragma unroll
 	for (int depth = 1; depth <= NESTING; depth++) {
 		struct pending *p = &n->calls[(n->top - depth) & (NESTING - 1)];
 
-		if (p->frame == (u64)frame) {
-			u64 duration_ns = r->exit_ns - p->entry_ns;
+		if (p->frame == (u64)c->frame && (teller != FIRST || !(p->entry_ns & TOLD))) {
+			bool told = teller == SPARE && p->entry_ns & TOLD;
 
+			c->entry_ns = p->entry_ns;
+			if (teller == FIRST) {
+				p->entry_ns |= TOLD;
+				return true;
+			}
 			p->frame = 0;
 			n->top -= depth;
-			r->flags = flags;
-			r->duration_ns = duration_ns < DURATION_UNKNOWN ? duration_ns : DURATION_UNKNOWN;
-			return r;
+			if (teller == SPARE && !told)
+				count_spared_call();
+			return !told;
 		}
 	}
-	r->flags = flags | FLAG_MIGRATED;
-	r->duration_ns = DURATION_UNKNOWN;
+	return otherwise;
+}
+
+/* The record of a call that returns now; NULL where the ring buffer is full. */
+static __always_inline struct record *record_call(struct context *c, u8 kind, u8 flags)
+{
+	struct record *r = reserve();
+	u64 duration_ns;
+
+	if (!r)
+		return NULL;
+	r->exit_ns = bpf_ktime_get_ns();
+	/* Long, where the entry was not seen. */
+	duration_ns = r->exit_ns - c->entry_ns;
+	r->duration_ns = duration_ns < DURATION_UNKNOWN ? duration_ns : DURATION_UNKNOWN;
+	r->cpu = bpf_get_smp_processor_id();
+	r->kind = kind;
+	r->flags = c->entry_ns ? flags : flags | FLAG_MIGRATED;
 	return r;
 }
 
@@ -289,19 +357,6 @@ static __always_inline bool emit_device(u64 dev)
 /* No kernel pointer, and not the NULL of a device without a driver. */
 #define DRIVER_UNSEEN 1
 
-/* What a shell of attach.h finds out in its own way; all but mode only to record. */
-struct context {
-	u64 mode;
-	/* Names the call, see call_enters(). */
-	void *frame;
-	/* dev->driver */
-	u64 driver;
-	/* The only pool that slots can come from; 0 where there are several. */
-	u64 only_pool;
-	/* Bytes of padding before the buffer; to count also. */
-	u64 align_offset;
-};
-
 static __always_inline struct totals *totals_elsewhere(u64 dev, u32 first)
 {
 	u32 hash = DEVICE_HASH(dev);
@@ -350,6 +405,7 @@ static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 
 static __always_inline void count_request(struct totals *t, u64 alloc_size)
 {
+	t->requested_slots += (alloc_size + IO_TLB_SIZE - 1) / IO_TLB_SIZE;
 #pragma unroll
 	for (int i = 0; i < LARGEST_REQUEST; i++) {
 		if (alloc_size <= IO_TLB_SIZE << i) {
@@ -389,13 +445,15 @@ static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 o
 	if (c->mode != MODE_RECORD)
 		return 0;
 
-	struct record *r = record_call(c->frame, RECORD_FIND, 0);
+	struct record *r = record_call(c, RECORD_FIND, 0);
 
 	if (!r)
 		return 0;
 	r->object = dev;
-	r->pool = index < 0 ? 0 : c->only_pool;
-	if (index >= 0 && !c->only_pool)
+	r->pool = c->only_pool;
+	if (index < 0)
+		r->pool = 0;
+	else if (!c->only_pool)
 		bpf_probe_read_kernel(&r->pool, sizeof(r->pool), (void *)retpool);
 	r->address = orig_addr;
 	r->size = alloc_size;
@@ -422,7 +480,7 @@ static __always_inline int map_returned(struct context *c, u64 dev, u64 orig_add
 	if (c->mode != MODE_RECORD)
 		return 0;
 
-	struct record *r = record_call(c->frame, RECORD_MAP, FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK));
+	struct record *r = record_call(c, RECORD_MAP, FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK));
 
 	if (!r)
 		return 0;
@@ -450,7 +508,7 @@ static __always_inline int unmap_returned(struct context *c, u64 dev, u64 tlb_ad
 	if (c->mode != MODE_RECORD)
 		return 0;
 
-	struct record *r = record_call(c->frame, RECORD_UNMAP, FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK));
+	struct record *r = record_call(c, RECORD_UNMAP, FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK));
 
 	if (!r)
 		return 0;
@@ -473,7 +531,7 @@ static __always_inline int free_returned(struct context *c, u64 dev, u64 pool, u
 	if (c->mode != MODE_RECORD)
 		return 0;
 
-	struct record *r = record_call(c->frame, RECORD_FREE, 0);
+	struct record *r = record_call(c, RECORD_FREE, 0);
 
 	if (!r)
 		return 0;
@@ -521,7 +579,7 @@ static __always_inline int pool_added(struct context *c, u64 mem, u64 pool)
 {
 	if (c->mode != MODE_RECORD)
 		return 0;
-	return submit_pool(record_call(c->frame, RECORD_POOL_ADD, 0), mem, pool);
+	return submit_pool(record_call(c, RECORD_POOL_ADD, 0), mem, pool);
 }
 #endif
 
@@ -546,8 +604,7 @@ static __always_inline int grow_returned(struct context *c, u64 work)
 		(*count)++;
 	if (c->mode != MODE_RECORD)
 		return 0;
-	return submit_pool(record_call(c->frame, RECORD_GROW, 0), mem,
-			   head == mem + O_mem_pools ? 0 : head - O_pool_node);
+	return submit_pool(record_call(c, RECORD_GROW, 0), mem, head == mem + O_mem_pools ? 0 : head - O_pool_node);
 }
 #endif
 #endif /* DYNAMIC */

@@ -162,7 +162,7 @@ class _Recording:
 
     def _note_losses(self) -> bool:
         """Say what the kernel side lost, before the records among which it is missing."""
-        lost = self._session.program.faults().lost_events - self._lost
+        lost = max(0, self._session.program.faults().lost_events - self._lost)
         if lost:
             self._lost += lost
             self._trace.gap(Gap(self._checked_ns, now_ns(), lost, "ring buffer full or probe missed"))

@@ -38,12 +38,15 @@ _RETURN_ADDRESS_BYTES: Final = {"x86_64": 8, "i686": 4}
 _DISTRIBUTION_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
 
 
-def load(layout: Layout, *, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY) -> tuple[Plan, Objects]:
+def load(
+    layout: Layout, *, spares: bool, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
+) -> tuple[Plan, Objects]:
     """Load ``swiotlb_top.c`` for the best plan that this kernel takes, and attach it.
 
+    :param spares: whether fexit programs get spares, for records without a gap.
     :raises CannotError: no bcc, no privilege, or a kernel that takes no plan.
     """
-    handed = in_child(lambda: _load(layout, ring_bytes, prefer))
+    handed = in_child(lambda: _load(layout, ring_bytes, prefer, spares))
     plan, maps, programs, links = handed.result
     files = iter(handed.files)
     taken = [{name: next(files) for name in names} for names in (maps, programs, links)]
@@ -60,18 +63,32 @@ def exit_program(attachment: Attachment) -> str:
     return f"kretfunc__{attachment.symbol}" if attachment.how is How.FENTRY else f"{attachment.hook.name}_exited"
 
 
-def _load(layout: Layout, ring_bytes: int, prefer: How) -> Handed:
+def spare_program(attachment: Attachment) -> str:
+    """Name of the program that tells of the calls its function's exit program is skipped for (``enum teller``)."""
+    return f"spare__{attachment.symbol}"
+
+
+def telling_programs(attachment: Attachment) -> Iterator[str]:
+    """Names of the programs that, skipped, leave a call untold; a fentry program skipped leaves its begin unknown."""
+    if attachment.hook.entry_only or (attachment.how is How.KPROBE and not attachment.hook.result_only):
+        yield entry_program(attachment)
+    if not attachment.hook.entry_only:
+        yield exit_program(attachment)
+
+
+def _load(layout: Layout, ring_bytes: int, prefer: How, spares: bool) -> Handed:
     bcc = _import_bcc()
     refused: dict[tuple[str, How], str] = {}
     while True:
         plan = plan_for(layout, refused=refused, prefer=prefer)
         try:
-            bpf = _attached(bcc, plan, compiler_flags(layout, plan, bpf_files.directory(), ring_bytes))
+            flags = compiler_flags(layout, plan, bpf_files.directory(), ring_bytes, spares=spares)
+            bpf = _attached(bcc, plan, flags, spares=spares)
             break
         except _RefusedError as refusal:
             refused[refusal.attachment.hook.name, refusal.attachment.how] = refusal.reason
     bpf.load_func(_READER.encode(), bcc.BPF.RAW_TRACEPOINT)
-    probes = (bpf.kfunc_entry_fds, bpf.kfunc_exit_fds, *bpf.kprobe_fds.values())
+    probes = (bpf.kfunc_entry_fds, bpf.kfunc_exit_fds, bpf.spare_fds, *bpf.kprobe_fds.values())
     maps = {name: bpf[name.encode()].map_fd for name in _MAPS}
     programs = {name.decode(): function.fd for name, function in bpf.funcs.items()}
     links = {name.decode(): descriptor for some in probes for name, descriptor in some.items()}
@@ -79,7 +96,7 @@ def _load(layout: Layout, ring_bytes: int, prefer: How) -> Handed:
     return Handed((plan, *names), [*maps.values(), *programs.values(), *links.values()])
 
 
-def _attached(bcc: Any, plan: Plan, flags: list[str]) -> Any:
+def _attached(bcc: Any, plan: Plan, flags: list[str], *, spares: bool) -> Any:
     """Compile for a plan and attach it.
 
     :raises _RefusedError: the kernel turned one attachment down.
@@ -88,11 +105,13 @@ def _attached(bcc: Any, plan: Plan, flags: list[str]) -> Any:
     os.environ["BCC_KERNEL_SOURCE"] = str(source / "headers")
     with _stderr_of_c() as heard:
         try:
-            bpf = _class_without_autoload(bcc)(src_file=os.fsencode(source / "swiotlb_top.c"), cflags=flags)
+            bpf = _class_for_spares(bcc)(src_file=os.fsencode(source / "swiotlb_top.c"), cflags=flags)
         except Exception as error:
             raise CannotError(_why_not_loaded(heard(), error)) from None
         for attachment in plan.probed():
             try:
+                if spares and attachment.has_spare:
+                    bpf.attach_spare(spare_program(attachment).encode(), exit_program(attachment).encode())
                 _attach(bpf, attachment)
             except Exception as error:
                 said = heard()
@@ -118,7 +137,9 @@ def _attach(bpf: Any, attachment: Attachment) -> None:
             bpf.attach_kretprobe(event=event, fn_name=leave)
 
 
-def compiler_flags(layout: Layout, plan: Plan, source: Path, ring_bytes: int = RING_BYTES) -> list[str]:
+def compiler_flags(
+    layout: Layout, plan: Plan, source: Path, ring_bytes: int = RING_BYTES, *, spares: bool
+) -> list[str]:
     """What makes ``swiotlb_top.c`` (in ``source``) the program for one kernel and one plan."""
     defines = {
         **layout.defines(),
@@ -131,6 +152,7 @@ def compiler_flags(layout: Layout, plan: Plan, source: Path, ring_bytes: int = R
         "HEAD_BYTES": HEAD_BYTES,
         "BODY_BYTES": BODY_BYTES,
         "RETURN_ADDRESS_BYTES": _RETURN_ADDRESS_BYTES.get(platform.machine(), 0),
+        **({"SPARES": 1} if spares else {}),
     }
     return [f"-I{source}", "-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in defines.items())]
 
@@ -199,18 +221,46 @@ def _counts_missed_kprobes(release: str) -> bool:
     return version is not None and (int(version[1]), int(version[2])) >= (6, 7)
 
 
-def _class_without_autoload(bcc: Any) -> Any:
-    """BCC attaches whatever is named kfunc__… as it loads; here each attachment is tried by itself."""
+def _class_for_spares(bcc: Any) -> Any:
+    """BCC attaches whatever is named kfunc__… as it loads; here each attachment is tried by itself.
 
-    class Quiet(bcc.BPF):  # type: ignore[misc]
+    And it knows one fexit program a function, because it takes the function from the program's name.
+    """
+
+    class WithSpares(bcc.BPF):  # type: ignore[misc]
+        def __init__(self, **options: Any) -> None:
+            self.spare_fds: dict[bytes, int] = {}
+            super().__init__(**options)
+
         def _trace_autoload(self) -> None:
             pass
 
-    return Quiet
+        def attach_spare(self, name: bytes, beside: bytes) -> None:
+            """Attach a program behind the one that will be attached to the same function's exit."""
+            lib, module = bcc.lib, self.module
+            code = (lib.bpf_function_start(module, name), lib.bpf_function_size(module, name))
+            about = (lib.bpf_module_license(module), lib.bpf_module_kern_version(module))
+            program = lib.bcc_func_load(module, self.TRACING, beside, *code, *about, 0, None, 0, None, -1)
+            if program < 0:
+                raise OSError(f"cannot load {name.decode()}")
+            self.funcs[name] = self.Function(self, name, program)
+            link = lib.bpf_attach_kfunc(program)
+            if link < 0:
+                raise OSError(f"cannot attach {name.decode()}")
+            self.spare_fds[name] = link
+
+        def cleanup(self) -> None:
+            for link in self.spare_fds.values():
+                os.close(link)
+            self.spare_fds.clear()
+            super().cleanup()
+
+    return WithSpares
 
 
 def _last_line(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    # The verifier's statistics come after what it complains of.
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("processed ")]
     return lines[-1] if lines else ""
 
 

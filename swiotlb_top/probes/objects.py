@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -85,9 +85,9 @@ class Objects:
         """Detach a probe; what runs ends first."""
         os.close(self.links.pop(name))
 
-    def missed_runs(self) -> int:
-        """How often the kernel skipped a program because it ran already on that CPU."""
-        return sum(map(_missed, self.programs.values()))
+    def missed_runs(self, names: Iterable[str]) -> int:
+        """How often the kernel skipped one of these programs because it ran already on that CPU."""
+        return sum(_missed(self.programs[name]) for name in names)
 
     def close(self) -> None:
         """Detach everything and free it."""

@@ -54,6 +54,11 @@ class Attachment:
         """Whether its entry is probed only to know when the call began."""
         return not self.hook.entry_only and not self.hook.result_only
 
+    @property
+    def has_spare(self) -> bool:
+        """Whether what its exit program is skipped for can be told by another."""
+        return self.how is How.FENTRY and self.remembers_entry
+
     def defines(self) -> dict[str, str]:
         """The symbol, how it is probed, and where in its arguments lies what is read (-1: nowhere)."""
         if self.prototype is None:

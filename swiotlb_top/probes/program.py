@@ -17,10 +17,10 @@ from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.ring import Ring
 
 _TOTALS_U64: Final = 24
-_COUNTS: Final = slice(2, 19)
+_COUNTS: Final = slice(2, 20)
 """``struct totals`` in words: dev and driver, then the counters of :class:`Totals` in its order."""
 _DIRECTIONS: Final = 4
-_FAULTS: Final = struct.Struct("=QQQ")
+_FAULTS: Final = struct.Struct("=QQQQ")
 """``struct faults``"""
 _WINDOW: Final = struct.Struct("=QQq")
 """``struct window`` up to what was copied"""
@@ -54,6 +54,8 @@ class Totals:
     requests: tuple[int, ...] = (0,) * (len(REQUEST_SLOTS) + 1)
     """Maps, failed ones too, by the slots they asked for, padding included: of at most :data:`REQUEST_SLOTS`, and
     above the last."""
+    requested_slots: int = 0
+    """Slots of all those."""
 
     @property
     def unmapped_bytes(self) -> int:
@@ -62,8 +64,9 @@ class Totals:
     @classmethod
     def of(cls, counts: Sequence[int]) -> Self:
         """From the counters' words."""
-        maps, map_failures, unmaps, mapped_bytes, *rest = counts
-        return cls(maps, map_failures, unmaps, mapped_bytes, tuple(rest[:_DIRECTIONS]), tuple(rest[_DIRECTIONS:]))
+        maps, map_failures, unmaps, mapped_bytes, *rest, slots = counts
+        by_direction, requests = tuple(rest[:_DIRECTIONS]), tuple(rest[_DIRECTIONS:])
+        return cls(maps, map_failures, unmaps, mapped_bytes, by_direction, requests, slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +79,13 @@ class Faults:
     """Calls of devices beyond the table's room."""
     lost_calls: int = 0
     """kprobe entries that could not be remembered."""
-    missed_runs: int = 0
-    """Calls in an interrupt that hit while the same program ran (the kernel skips those)."""
+    missed_calls: int = 0
+    """Calls in an interrupt that hit while the program ran that would tell of them (the kernel skips it then), and of
+    which no spare told."""
 
     @property
     def lost_events(self) -> int:
-        return self.lost_records + self.lost_calls + self.missed_runs
+        return self.lost_records + self.lost_calls + self.missed_calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,10 @@ class Program:
     def __init__(
         self, layout: Layout, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
     ) -> None:
-        self.plan, self._objects = loader.load(layout, ring_bytes=ring_bytes, prefer=prefer)
+        # Spares go by entries, which are not probed all the time where the mode changes.
+        spares = mode is Mode.RECORD
+        self.plan, self._objects = loader.load(layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer)
+        self._telling = [name for a in self.plan.probed() for name in loader.telling_programs(a)]
         self._cpus = possible_cpus()
         self.ring = Ring(self._objects.maps["records"], ring_bytes)
         devices_bytes = (self._cpus << DEVICE_PLACES_SHIFT) * _TOTALS_U64 * 8
@@ -166,9 +173,11 @@ class Program:
 
     def faults(self) -> Faults:
         """What was lost so far."""
+        # First what was skipped, then what a spare told of it: a call between the two is not taken for lost.
+        missed = self._objects.missed_runs(self._telling)
         per_cpu = _FAULTS.iter_unpack(self._objects.look_up("faults", _FAULTS.size * self._cpus))
-        lost, uncounted, calls = map(sum, zip(*per_cpu, strict=True))
-        return Faults(lost, uncounted, calls, self._objects.missed_runs())
+        lost, uncounted, calls, spared = map(sum, zip(*per_cpu, strict=True))
+        return Faults(lost, uncounted, calls, max(0, missed - spared))
 
     def read(self, head: int, head_bytes: int, body: int = 0, body_bytes: int = 0) -> Window | None:
         """Copy kernel memory: up to 4 KiB at ``head`` and up to 60 KiB at ``body``, in one run.

@@ -46,8 +46,9 @@ def nothing() -> Iterator[None]:
 
 
 @contextmanager
-def _ours(mode: Mode) -> Iterator[None]:
-    with Session(mode=mode, ring_bytes=RING_BYTES) as session:
+def _ours(begin: Mode, then: Mode) -> Iterator[None]:
+    with Session(mode=begin, ring_bytes=RING_BYTES) as session:
+        session.program.set_mode(then)
         yield
         lost = session.program.faults().lost_events
         if lost:
@@ -56,12 +57,17 @@ def _ours(mode: Mode) -> Iterator[None]:
 
 def counters() -> AbstractContextManager[None]:
     """swiotlb-top's counters, as its screen and exporter use them all the time."""
-    return _ours(Mode.COUNT)
+    return _ours(Mode.COUNT, Mode.COUNT)
 
 
 def events() -> AbstractContextManager[None]:
-    """swiotlb-top's counters and a record a call, as its recorder uses them."""
-    return _ours(Mode.RECORD)
+    """swiotlb-top's counters and a record a call, as its screen and exporter use them in bursts."""
+    return _ours(Mode.COUNT, Mode.RECORD)
+
+
+def recorder() -> AbstractContextManager[None]:
+    """The same with spare programs, by which no call is missed."""
+    return _ours(Mode.RECORD, Mode.RECORD)
 
 
 @contextmanager
@@ -97,6 +103,7 @@ CONFIGURATIONS: Final[dict[str, Callable[[], AbstractContextManager[None]]]] = {
     "nothing": nothing,
     "our counters": counters,
     "our events": events,
+    "our recorder": recorder,
     "bpftrace histogram": bpftrace_histogram,
     "ftrace kprobe events": ftrace_kprobe_events,
 }

@@ -67,8 +67,8 @@ def diagnostics(flags: list[str], capture: pytest.CaptureFixture[str]) -> list[s
     return DIAGNOSTIC.findall(capture.readouterr().err)
 
 
-def flags_of(layout: Layout, made: Plan) -> list[str]:
-    return compiler_flags(layout, made, bpf_files.directory(), SMALL_RING_BYTES)
+def flags_of(layout: Layout, made: Plan, *, spares: bool = True) -> list[str]:
+    return compiler_flags(layout, made, bpf_files.directory(), SMALL_RING_BYTES, spares=spares)
 
 
 @pytest.mark.skipif(shutil.which("clang-format") is None, reason="clang-format is not installed")
@@ -77,14 +77,15 @@ def test_c_is_formatted(path: Path) -> None:
     subprocess.run(["clang-format", "--dry-run", "-Werror", "--style=file", path], check=True)
 
 
+@pytest.mark.parametrize("spares", [True, False], ids=["spares", "alone"])
 @pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE], ids=lambda how: how.value)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_it_compiles_for_the_plan_of_every_recorded_kernel(
-    kernel: str, prefer: How, capfd: pytest.CaptureFixture[str]
+    kernel: str, prefer: How, spares: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     layout = layout_of(kernel)
     made = plan.make(layout, kprobes=True, prefer=prefer)
-    assert diagnostics(flags_of(layout, made), capfd) == []
+    assert diagnostics(flags_of(layout, made, spares=spares), capfd) == []
 
 
 @pytest.mark.parametrize("mappings_by", ["find_slots", "map"])
