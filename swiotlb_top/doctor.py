@@ -238,10 +238,14 @@ def _swiotlb(facts: Facts) -> Check:
         return Check("swiotlb", False, f"{said}: off (no memory is set aside): boot with swiotlb=force")
     told = [said, "every mapping bounces" if "force" in words else "what cannot be reached bounces", _size(nslabs)]
     if facts.state is not None and facts.state.default_nareas:
-        told.append(f"{facts.state.default_nareas} areas")
+        told.append(_counted(facts.state.default_nareas, "area"))
     if isinstance(facts.layout, Layout):
         told.append("dynamic" if facts.layout.dynamic else "static")
     return Check("swiotlb", True, ", ".join(told))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _nslabs(facts: Facts) -> int | None:
@@ -277,7 +281,9 @@ def _probes(facts: Facts) -> Check:
     if isinstance(facts.attached, SwiotlbTopError):
         return Check("probes", False, str(facts.attached))
     state = facts.attached.state
-    return Check("probes", True, f"attached and detached again; {len(state.pools)} pools read, {state.nslabs} slots")
+    return Check(
+        "probes", True, f"attached and detached again; {_counted(len(state.pools), 'pool')} read, {state.nslabs} slots"
+    )
 
 
 def _plan(facts: Facts) -> Check:

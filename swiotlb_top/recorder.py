@@ -82,9 +82,19 @@ def record(
     _refuse_to_overwrite(output)
     _refuse_what_cannot_run(command)
     with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
-        header = Header(session.kernel, __version__, "CLOCK_MONOTONIC", time.time_ns())
-        with TraceWriter(output, header) as trace:
-            return _Recording(session, trace, output).run(duration_s, command, stopped)
+        return record_session(session, output, duration_s, command, stopped)
+
+
+def record_session(
+    session: Session, output: Path, duration_s: float | None, command: tuple[str, ...], stopped: list[int]
+) -> RecordReport:
+    """Record with probes that are attached, in ``Mode.RECORD``; afterwards they are in ``Mode.STOP``.
+
+    :param stopped: a signal in it ends the recording.
+    """
+    header = Header(session.kernel, __version__, "CLOCK_MONOTONIC", time.time_ns())
+    with TraceWriter(output, header) as trace:
+        return _Recording(session, trace, output).run(duration_s, command, stopped)
 
 
 class _Recording:
@@ -96,6 +106,7 @@ class _Recording:
         self._output = output
         self._records = 0
         self._lost = 0
+        self._lost_before = session.program.faults().lost_events
         self._blind = True
         self._settled = False
         self._left_out: Counter[str] = Counter()
@@ -162,7 +173,7 @@ class _Recording:
 
     def _note_losses(self) -> bool:
         """Say what the kernel side lost, before the records among which it is missing."""
-        lost = max(0, self._session.program.faults().lost_events - self._lost)
+        lost = max(0, self._session.program.faults().lost_events - self._lost_before - self._lost)
         if lost:
             self._lost += lost
             self._trace.gap(Gap(self._checked_ns, now_ns(), lost, "ring buffer full or probe missed"))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -39,9 +40,10 @@ _HEAD: Final = """\
 
 The first line under the title says how it stands: **FAILING** (now, who, how often), **failed** (earlier), **well**,
 or **blind** where the source cannot see failures. Beneath it is the reason, in the reference's words. *slots* is a
-gauge of each pool, *peak* of the most there ever was, *trend* the last two minutes. *AREAS* has a cell a slot set (128
-slots) of the selected pool, or else of the fullest; areas are apart. *LOG* has growth, pools that came and went, loss,
-disagreement, and who began to fail. A row of *FAILURES* is all that failed alike in a row.
+gauge of each pool, *peak* of the most there ever was; *trend* has the latest readings, one a cell. *AREAS* has a cell
+a slot set (128 slots) of the selected pool, or else of the fullest; areas are apart. *LOG* has growth, pools that came
+and went, loss, disagreement, and who began to fail. A row of *FAILURES* is all that failed alike in a row: whose, how
+large, for which cause.
 
 What is recorded in bursts is a sample: a device's failures are counted exactly, their causes are not all known.
 Colours are the terminal's own sixteen, and nothing is said by colour alone; `NO_COLOR` takes them away, `--ascii` the
@@ -72,7 +74,9 @@ def picture(frame: Frame, width: int, height: int, theme: TerminalTheme, keys: S
     console = Console(width=width, height=height, record=True, file=io.StringIO(), force_terminal=True)
     for line in render(frame, view, UNICODE, width, height):
         console.print(line, soft_wrap=True)
-    return console.export_svg(title="swiotlb-top", theme=theme, unique_id="screen")
+    svg = console.export_svg(title="swiotlb-top", theme=theme, unique_id="screen")
+    # A picture asks nobody for a font: any of one width will do.
+    return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)
 
 
 def page() -> str:

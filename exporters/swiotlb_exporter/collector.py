@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Sample as Line
 from prometheus_client.registry import Collector
 
 from swiotlb_exporter.devices import Devices, Presence
@@ -18,12 +19,6 @@ from swiotlb_exporter.watch import NotYetError
 from swiotlb_top import __version__
 from swiotlb_top.accounting.snapshot import Snapshot
 
-_Family: TypeAlias = GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily
-_FAMILIES: Final[dict[str, type[_Family]]] = {
-    "gauge": GaugeMetricFamily,
-    "counter": CounterMetricFamily,
-    "histogram": HistogramMetricFamily,
-}
 MOST_DEVICES: Final = 100
 MOST_POOLS: Final = 100
 """The oldest have series of their own; all are in the totals."""
@@ -94,12 +89,21 @@ class SnapshotCollector(Collector):
 
 
 def _family(spec: MetricSpec, samples: Iterable[Sample]) -> Metric:
-    family = _FAMILIES[spec.kind](spec.name, spec.help, labels=spec.labels)
-    for labels, value in samples:
-        if isinstance(family, HistogramMetricFamily):
-            assert isinstance(value, tuple)  # noqa: S101 (the table's)
-            family.add_metric(labels, *value)
+    family = Metric(spec.name, spec.help, spec.kind)
+    name = f"{spec.name}_total" if spec.kind == "counter" else spec.name
+    for values, value in samples:
+        labels = dict(zip(spec.labels, values, strict=True))
+        if isinstance(value, tuple):
+            family.samples += _of_histogram(name, labels, *value)
         else:
-            assert not isinstance(value, tuple)  # noqa: S101
-            family.add_metric(labels, value)
+            family.samples.append(Line(name, labels, value))
     return family
+
+
+def _of_histogram(
+    name: str, labels: dict[str, str], buckets: Sequence[tuple[str, float]], total: float
+) -> Iterator[Line]:
+    for bound, count in buckets:
+        yield Line(f"{name}_bucket", {**labels, "le": bound}, count)
+    yield Line(f"{name}_count", labels, buckets[-1][1])
+    yield Line(f"{name}_sum", labels, total)

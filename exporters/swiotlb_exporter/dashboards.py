@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,10 +19,10 @@ _DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: pairs of query and legend; ``unit`` is Grafana's word."""
+    """One panel: queries by their legend; ``unit`` is Grafana's word."""
 
     title: str
-    queries: tuple[tuple[str, str], ...]
+    queries: Mapping[str, str]
     unit: str = "short"
     kind: str = "timeseries"
     width: int = 12
@@ -33,91 +34,88 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """One dashboard: its variables are name and query, each a choice of label values."""
+    """One dashboard: the query that a variable takes its choice of label values from, by the variable's name."""
 
     uid: str
     title: str
-    variables: tuple[tuple[str, str], ...]
+    variables: Mapping[str, str]
     panels: tuple[Panel, ...]
 
 
 _NODE: Final = '{instance=~"$instance"}'
-_ON_NODE: Final = 'instance=~"$instance"'
-_ON_DEVICE: Final = 'instance=~"$instance",device=~"$device"'
+_DEVICE: Final = '{instance=~"$instance",device=~"$device"}'
+
+
+def _stat(title: str, query: str, legend: str, unit: str = "short", width: int = 4) -> Panel:
+    """One number."""
+    return Panel(title, {legend: query}, unit=unit, kind="stat", width=width, height=4)
+
+
+def _nodes_with(series: str) -> str:
+    """How many nodes have some of it; 0, not nothing, where none has."""
+    return f"count(sum by (instance) ({series}) > 0) or vector(0)"
+
+
+def _rate(series: str) -> str:
+    return f"rate({series}[$__rate_interval])"
+
+
+def _increase(series: str) -> str:
+    return f"increase({series}[$__rate_interval])"
+
+
+def _quantile(quantile: float, buckets: str) -> str:
+    return f"histogram_quantile({quantile}, sum by (le) ({_increase(buckets)}))"
+
 
 FLEET: Final = Dashboard(
     "swiotlb-fleet",
     "swiotlb: fleet",
-    (),
+    {},
     (
-        Panel("Nodes", (("count(swiotlb_up)", "nodes"),), kind="stat", width=4, height=4),
-        Panel("Blind", (("count(swiotlb_up == 0) or vector(0)", "blind"),), kind="stat", width=4, height=4),
-        Panel(
-            "Nodes whose maps fail",
-            (
-                (
-                    "count(sum by (instance) (instance_device:swiotlb_map_failures:rate5m) > 0) or vector(0)",
-                    "failing",
-                ),
-            ),
-            kind="stat",
-            width=4,
-            height=4,
-        ),
-        Panel(
+        _stat("Nodes", "count(swiotlb_up)", "nodes"),
+        _stat("Blind", "count(swiotlb_up == 0) or vector(0)", "blind"),
+        _stat("Nodes whose maps fail", _nodes_with("instance_device:swiotlb_map_failures:rate5m"), "failing"),
+        _stat(
             "Nodes the reference disagrees with",
-            (
-                (
-                    'count(sum by (instance) (swiotlb_verified_operations_total{verdict="disagree"}) > 0) or vector(0)',
-                    "disagree",
-                ),
-            ),
-            kind="stat",
-            width=4,
-            height=4,
+            _nodes_with('swiotlb_verified_operations_total{verdict="disagree"}'),
+            "disagree",
         ),
-        Panel(
-            "Bounced by the fleet",
-            (("sum(instance:swiotlb_mapped_bytes:rate5m)", "bytes"),),
-            unit="Bps",
-            kind="stat",
-            width=8,
-            height=4,
-        ),
+        _stat("Bounced by the fleet", "sum(instance:swiotlb_mapped_bytes:rate5m)", "bytes", unit="Bps", width=8),
         Panel(
             "Failed maps by device",
-            (("topk(20, instance_device:swiotlb_map_failures:rate5m)", "{{instance}} {{device}}"),),
+            {"{{instance}} {{device}}": "topk(20, instance_device:swiotlb_map_failures:rate5m)"},
             unit="ops",
             description="Drivers try again at once: a rate means something is stuck.",
             link="swiotlb-device",
         ),
         Panel(
             "Causes",
-            (("sum by (cause) (instance_device_cause:swiotlb_map_failures_explained:rate5m)", "{{cause}}"),),
+            {"{{cause}}": "sum by (cause) (instance_device_cause:swiotlb_map_failures_explained:rate5m)"},
             unit="ops",
             description="In the reference's words. Live, only the failures of bursts are explained.",
         ),
         Panel(
             "Fullest nodes, high water",
-            (("topk(20, instance:swiotlb_used_hiwater_slots:ratio)", "{{instance}}"),),
+            {"{{instance}}": "topk(20, instance:swiotlb_used_hiwater_slots:ratio)"},
             unit="percentunit",
             link="swiotlb-node",
         ),
         Panel(
             "Fullest nodes, now",
-            (("topk(20, instance:swiotlb_used_slots:ratio)", "{{instance}}"),),
+            {"{{instance}}": "topk(20, instance:swiotlb_used_slots:ratio)"},
             unit="percentunit",
             link="swiotlb-node",
         ),
         Panel(
             "Busiest nodes",
-            (("topk(20, instance:swiotlb_mapped_bytes:rate5m)", "{{instance}}"),),
+            {"{{instance}}": "topk(20, instance:swiotlb_mapped_bytes:rate5m)"},
             unit="Bps",
             link="swiotlb-node",
         ),
         Panel(
             "Kernels and sources",
-            (("count by (source, kernel, revision) (swiotlb_source_info)", "{{source}} {{kernel}} {{revision}}"),),
+            {"{{source}} {{kernel}} {{revision}}": "count by (source, kernel, revision) (swiotlb_source_info)"},
             kind="table",
         ),
     ),
@@ -126,161 +124,136 @@ FLEET: Final = Dashboard(
 NODE: Final = Dashboard(
     "swiotlb-node",
     "swiotlb: node",
-    (("instance", "label_values(swiotlb_up, instance)"),),
+    {"instance": "label_values(swiotlb_up, instance)"},
     (
         Panel(
             "Slots",
-            (
-                (f"swiotlb_slots{_NODE}", "total"),
-                (f"swiotlb_used_hiwater_slots{_NODE}", "high water"),
-                (f"swiotlb_used_slots{_NODE}", "used"),
-                (f"swiotlb_transient_slots{_NODE}", "transient"),
-            ),
+            {
+                "total": f"swiotlb_slots{_NODE}",
+                "high water": f"swiotlb_used_hiwater_slots{_NODE}",
+                "used": f"swiotlb_used_slots{_NODE}",
+                "transient": f"swiotlb_transient_slots{_NODE}",
+            },
         ),
         Panel(
             "Failed maps",
-            ((f"instance_device:swiotlb_map_failures:rate5m{_NODE}", "{{device}} {{driver}}"),),
+            {"{{device}} {{driver}}": f"instance_device:swiotlb_map_failures:rate5m{_NODE}"},
             unit="ops",
             link="swiotlb-device",
         ),
         Panel(
             "Causes",
-            (
-                (
-                    f"sum by (device, cause) (instance_device_cause:swiotlb_map_failures_explained:rate5m{_NODE})",
-                    "{{device}} {{cause}}",
-                ),
-            ),
+            {
+                "{{device}} {{cause}}": "sum by (device, cause) "
+                f"(instance_device_cause:swiotlb_map_failures_explained:rate5m{_NODE})"
+            },
             unit="ops",
         ),
         Panel(
             "Maps",
-            ((f"sum by (device) (rate(swiotlb_maps_total{_NODE}[$__rate_interval]))", "{{device}}"),),
+            {"{{device}}": f"sum by (device) ({_rate(f'swiotlb_maps_total{_NODE}')})"},
             unit="ops",
             link="swiotlb-device",
         ),
         Panel(
             "Mapped",
-            ((f"sum by (device) (rate(swiotlb_mapped_bytes_total{_NODE}[$__rate_interval]))", "{{device}}"),),
+            {"{{device}}": f"sum by (device) ({_rate(f'swiotlb_mapped_bytes_total{_NODE}')})"},
             unit="Bps",
             link="swiotlb-device",
         ),
-        Panel("Longest free run", ((f"swiotlb_pool_longest_free_slots{_NODE}", "{{pool}}"),)),
-        Panel("Fragmentation", ((f"swiotlb_pool_fragmentation_ratio{_NODE}", "{{pool}}"),), unit="percentunit"),
-        Panel(
-            "Pools", ((f"swiotlb_pool_used_slots{_NODE} / swiotlb_pool_slots{_NODE}", "{{pool}}"),), unit="percentunit"
-        ),
+        Panel("Longest free run", {"{{pool}}": f"swiotlb_pool_longest_free_slots{_NODE}"}),
+        Panel("Fragmentation", {"{{pool}}": f"swiotlb_pool_fragmentation_ratio{_NODE}"}, unit="percentunit"),
+        Panel("Pools", {"{{pool}}": f"swiotlb_pool_used_slots{_NODE} / swiotlb_pool_slots{_NODE}"}, unit="percentunit"),
         Panel(
             "Growth",
-            (
-                (f"increase(swiotlb_growths_total{_NODE}[$__rate_interval])", "runs of swiotlb_dyn_alloc()"),
-                (f"increase(swiotlb_pools_added_total{_NODE}[$__rate_interval])", "pools added"),
-                (f"swiotlb_pools{_NODE}", "pools {{kind}}"),
-            ),
+            {
+                "runs of swiotlb_dyn_alloc()": _increase(f"swiotlb_growths_total{_NODE}"),
+                "pools added": _increase(f"swiotlb_pools_added_total{_NODE}"),
+                "pools {{kind}}": f"swiotlb_pools{_NODE}",
+            },
         ),
         Panel(
             "Verified by the reference",
-            (
-                (f"sum by (verdict) (rate(swiotlb_verified_operations_total{_NODE}[$__rate_interval]))", "{{verdict}}"),
-                (f"rate(swiotlb_safety_violations_total{_NODE}[$__rate_interval])", "safety violations"),
-                (f"rate(swiotlb_events_lost_total{_NODE}[$__rate_interval])", "events lost"),
-            ),
+            {
+                "{{verdict}}": f"sum by (verdict) ({_rate(f'swiotlb_verified_operations_total{_NODE}')})",
+                "safety violations": _rate(f"swiotlb_safety_violations_total{_NODE}"),
+                "events lost": _rate(f"swiotlb_events_lost_total{_NODE}"),
+            },
             unit="ops",
         ),
         Panel(
             "The exporter itself",
-            (
-                (f"rate(swiotlb_exporter_process_cpu_seconds_total{_NODE}[$__rate_interval])", "CPUs"),
-                (f"swiotlb_exporter_scrape_duration_seconds{_NODE}", "seconds a scrape"),
-                (f"rate(swiotlb_scrape_errors_total{_NODE}[$__rate_interval])", "errors"),
-            ),
+            {
+                "CPUs": _rate(f"swiotlb_exporter_process_cpu_seconds_total{_NODE}"),
+                "seconds a scrape": f"swiotlb_exporter_scrape_duration_seconds{_NODE}",
+                "errors": _rate(f"swiotlb_scrape_errors_total{_NODE}"),
+            },
         ),
         Panel(
             "The exporter's memory",
-            ((f"swiotlb_exporter_process_resident_memory_bytes{_NODE}", "resident"),),
+            {"resident": f"swiotlb_exporter_process_resident_memory_bytes{_NODE}"},
             unit="bytes",
         ),
-        Panel("Probes", ((f"swiotlb_hook_attached{_NODE}", "{{hook}}: {{how}}"),), kind="table"),
+        Panel("Probes", {"{{hook}}: {{how}}": f"swiotlb_hook_attached{_NODE}"}, kind="table"),
     ),
 )
 
 DEVICE: Final = Dashboard(
     "swiotlb-device",
     "swiotlb: device",
-    (
-        ("instance", "label_values(swiotlb_up, instance)"),
-        ("device", 'label_values(swiotlb_maps_total{instance=~"$instance"}, device)'),
-    ),
+    {
+        "instance": "label_values(swiotlb_up, instance)",
+        "device": f"label_values(swiotlb_maps_total{_NODE}, device)",
+    },
     (
         Panel(
             "Maps",
-            (
-                (f"rate(swiotlb_maps_total{{{_ON_DEVICE}}}[$__rate_interval])", "made"),
-                (f"rate(swiotlb_unmaps_total{{{_ON_DEVICE}}}[$__rate_interval])", "released"),
-                (f"rate(swiotlb_map_failures_total{{{_ON_DEVICE}}}[$__rate_interval])", "refused"),
-            ),
+            {
+                "made": _rate(f"swiotlb_maps_total{_DEVICE}"),
+                "released": _rate(f"swiotlb_unmaps_total{_DEVICE}"),
+                "refused": _rate(f"swiotlb_map_failures_total{_DEVICE}"),
+            },
             unit="ops",
         ),
         Panel(
             "Causes of refusal",
-            (
-                (
-                    f"rate(swiotlb_map_failures_explained_total{{{_ON_DEVICE}}}[$__rate_interval])",
-                    "{{cause}}",
-                ),
-            ),
+            {"{{cause}}": _rate(f"swiotlb_map_failures_explained_total{_DEVICE}")},
             unit="ops",
         ),
         Panel(
             "Bounced by direction",
-            ((f"rate(swiotlb_bounced_bytes_total{{{_ON_DEVICE}}}[$__rate_interval])", "{{direction}}"),),
+            {"{{direction}}": _rate(f"swiotlb_bounced_bytes_total{_DEVICE}")},
             unit="Bps",
         ),
         Panel(
             "Requests by slots",
-            (
-                (
-                    f"sum by (le) (increase(swiotlb_request_slots_bucket{{{_ON_DEVICE}}}[$__rate_interval]))",
-                    "{{le}}",
-                ),
-            ),
+            {"{{le}}": f"sum by (le) ({_increase(f'swiotlb_request_slots_bucket{_DEVICE}')})"},
             kind="heatmap",
             description="Nothing over 128 slots (256 KiB) can be mapped.",
         ),
         Panel(
             "Time of a map in the kernel",
-            tuple(
-                (
-                    f"histogram_quantile({quantile}, "
-                    f"sum by (le) (increase(swiotlb_map_duration_seconds_bucket{{{_ON_DEVICE}}}[$__rate_interval])))",
-                    f"p{quantile * 100:g}",
-                )
-                for quantile in (0.5, 0.99)
-            ),
+            {
+                "p50": _quantile(0.5, f"swiotlb_map_duration_seconds_bucket{_DEVICE}"),
+                "p99": _quantile(0.99, f"swiotlb_map_duration_seconds_bucket{_DEVICE}"),
+            },
             unit="s",
         ),
         Panel(
             "Size of a map",
-            (
-                (
-                    f"rate(swiotlb_mapped_bytes_total{{{_ON_DEVICE}}}[$__rate_interval])"
-                    f" / rate(swiotlb_maps_total{{{_ON_DEVICE}}}[$__rate_interval])",
-                    "mean",
-                ),
-            ),
+            {
+                "mean": f"{_rate(f'swiotlb_mapped_bytes_total{_DEVICE}')} / {_rate(f'swiotlb_maps_total{_DEVICE}')}",
+            },
             unit="bytes",
         ),
         Panel(
             "Maps held",
-            ((f"swiotlb_maps_total{{{_ON_DEVICE}}} - swiotlb_unmaps_total{{{_ON_DEVICE}}}", "held"),),
+            {"held": f"swiotlb_maps_total{_DEVICE} - swiotlb_unmaps_total{_DEVICE}"},
             description="Since the exporter began; below zero where older maps were released.",
         ),
         Panel(
             "The node's slots",
-            (
-                (f"swiotlb_slots{{{_ON_NODE}}}", "total"),
-                (f"swiotlb_used_slots{{{_ON_NODE}}}", "used"),
-            ),
+            {"total": f"swiotlb_slots{_NODE}", "used": f"swiotlb_used_slots{_NODE}"},
             link="swiotlb-node",
         ),
     ),
@@ -299,7 +272,7 @@ def render(dashboard: Dashboard) -> str:
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
         "links": [{"type": "dashboards", "tags": ["swiotlb"], "title": "swiotlb", "keepTime": True}],
-        "templating": {"list": [_DATASOURCE_VARIABLE, *(_variable(*variable) for variable in dashboard.variables)]},
+        "templating": {"list": [_DATASOURCE_VARIABLE, *(_variable(*one) for one in dashboard.variables.items())]},
         "panels": _placed(dashboard.panels),
     }
     return json.dumps(model, indent=1) + "\n"
@@ -334,7 +307,6 @@ def _placed(panels: tuple[Panel, ...]) -> list[dict[str, Any]]:
 
 
 def _panel(number: int, panel: Panel, x: int, y: int) -> dict[str, Any]:
-    queries = enumerate(panel.queries)
     defaults: dict[str, Any] = {"unit": panel.unit}
     if panel.link:
         what = "var-instance=${__field.labels.instance}&var-device=${__field.labels.device}&${__url_time_range}"
@@ -356,7 +328,7 @@ def _panel(number: int, panel: Panel, x: int, y: int) -> dict[str, Any]:
                 "instant": panel.kind in ("stat", "table"),
                 "format": {"table": "table", "heatmap": "heatmap"}.get(panel.kind, "time_series"),
             }
-            for at, (query, legend) in queries
+            for at, (legend, query) in enumerate(panel.queries.items())
         ],
     }
 

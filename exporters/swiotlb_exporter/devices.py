@@ -28,6 +28,7 @@ _COUNTS: Final = (
     "to_device_bytes",
     "from_device_bytes",
     "latency_sum_ns",
+    "asked_slots",
 )
 _HISTOGRAMS: Final = ("sizes", "latencies")
 
@@ -43,6 +44,7 @@ class Totals:
     to_device_bytes: int = UNKNOWN
     from_device_bytes: int = UNKNOWN
     latency_sum_ns: int = 0
+    asked_slots: int = 0
     sizes: tuple[int, ...] = ()
     latencies: tuple[int, ...] = ()
     causes: dict[str, int] = field(default_factory=dict)

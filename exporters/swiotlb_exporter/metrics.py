@@ -17,8 +17,8 @@ from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLO
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.allocator.geometry import IO_TLB_SIZE
 
-Buckets: TypeAlias = tuple[list[tuple[str, float]], float | None]
-"""A histogram's cumulative buckets, the last +Inf, and the sum of what was observed, where that is known."""
+Buckets: TypeAlias = tuple[list[tuple[str, float]], float]
+"""A histogram's cumulative buckets, the last +Inf, and the sum of what was observed."""
 Value: TypeAlias = float | Buckets
 Sample: TypeAlias = tuple[tuple[str, ...], Value]
 """Label values, in the order of the labels, and the value."""
@@ -76,7 +76,7 @@ def _per_pool(value: Callable[[PoolView], float]) -> Callable[[Seen], Iterator[S
 def _histogram(
     counts: Callable[[Totals], tuple[int, ...]],
     bounds: Sequence[float],
-    total: Callable[[Totals], float] | None = None,
+    total: Callable[[Totals], float],
 ) -> Callable[[Seen], Iterator[Sample]]:
     names = (*(f"{bound:.10g}" for bound in bounds), "+Inf")
 
@@ -84,7 +84,7 @@ def _histogram(
         for who, totals in seen.devices.items():
             if counts(totals):
                 cumulative = accumulate(counts(totals))
-                yield who, (list(zip(names, cumulative, strict=True)), total(totals) if total else None)
+                yield who, (list(zip(names, cumulative, strict=True)), total(totals))
 
     return samples
 
@@ -219,7 +219,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "histogram",
         _DEVICE,
         "Mappings asked for, refused ones too, by the slots they need in one run.",
-        _histogram(lambda t: t.sizes, SIZE_BUCKETS_SLOTS),
+        _histogram(lambda t: t.sizes, SIZE_BUCKETS_SLOTS, lambda t: t.asked_slots),
     ),
     MetricSpec(
         "swiotlb_map_duration_seconds",

@@ -22,9 +22,12 @@ table of fields. What a source cannot know is left out: debugfs has no devices, 
 - Pools: `default` is that of boot, `grown-1`, `grown-2`... were added since, in that order; a hundred have series of
   their own, transient ones never.
 - No metric holds an address.
-- Native histograms want Prometheus's protobuf format, which the Python client library does not write; Prometheus 3.4
-  makes them out of the classic ones (`convert_classic_histograms_to_nhcb`).
-- How hard CPUs wait for an area's lock cannot be had without a probe on every lock; it is not measured.
+- There are no native histograms: Prometheus takes them as protobuf, which its Python library does not write (it has
+  them in OpenMetrics 2.0's text only, a draft). Prometheus 3.4 and later makes them out of the classic ones
+  (`convert_classic_histograms_to_nhcb`).
+- How hard CPUs wait for an area's lock is not measured. The kernel tells of it with every other contended lock
+  (`lock:contention_begin`, 5.19 and later), and a probe there would slow down whoever waits, for whatever lock; `perf
+  lock contention` does that for as long as one looks. The screen's AREAS show whether one area is fuller than others.
 
 | metric | type | labels | |
 |---|---|---|---|

@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
+from swiotlb_exporter import exposition
 from swiotlb_top.errors import CannotError
 
 NAME: Final = "swiotlb.prom"
@@ -30,7 +31,7 @@ class Textfile:
         """Replace the file; a reader sees the old or the new one. :raises CannotError: it cannot be written."""
         try:
             with open(self._next, "wb", opener=_readable_by_all) as file:
-                file.write(generate_latest(self._registry))
+                file.write(exposition.page(self._registry))
             self._next.replace(self._path)
         except OSError as error:
             self._next.unlink(missing_ok=True)

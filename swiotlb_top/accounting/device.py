@@ -78,6 +78,7 @@ class DeviceAccount:
     last_failure: str = ""
     latencies: Latencies = field(default_factory=Latencies)
     sizes: list[int] = field(default_factory=lambda: [0] * (_LAST_BUCKET + 1))
+    asked_slots: int = 0
 
     @property
     def shown_name(self) -> str:
@@ -87,6 +88,7 @@ class DeviceAccount:
     def asked(self, nslots: int, took_ns: int | None) -> None:
         """It asked for ``nslots`` slots, padding included; ``took_ns`` is None where the entry was not seen."""
         self.sizes[size_bucket(nslots)] += 1
+        self.asked_slots += nslots
         if took_ns is not None:
             self.latencies.add(took_ns)
 
@@ -126,6 +128,7 @@ class DeviceAccount:
             map_p50_ns=self.latencies.percentile(50),
             map_p99_ns=self.latencies.percentile(99),
             sizes=tuple(self.sizes),
+            asked_slots=self.asked_slots,
             to_device_bytes=both_ways_bytes + to_bytes if direction_seen else UNKNOWN,
             from_device_bytes=both_ways_bytes + from_bytes if direction_seen else UNKNOWN,
             latencies=tuple(self.latencies.counts),

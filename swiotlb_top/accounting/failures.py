@@ -57,7 +57,8 @@ class FailureLog:
 
 
 def _alike(view: FailureView) -> tuple[object, ...]:
-    return view.dev, view.size_bytes, view.cause, view.sentence, view.reference
+    # Not the sentence: how much else was free differs each time, and is not what one looks for.
+    return view.dev, view.size_bytes, view.cause, view.reference
 
 
 def _key(call: _Call) -> _Key:

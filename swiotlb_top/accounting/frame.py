@@ -56,9 +56,10 @@ class Frame:
         earlier = self._devices_before.get(device.dev)
         return per_second(total(device), max(total(earlier), 0) if earlier else 0, self.elapsed_ns)
 
-    def past(self, total: Callable[[Snapshot], int]) -> tuple[float, ...]:
-        """Rates between each two snapshots there are, the latest last; what was not known counts as 0."""
-        return tuple(_rate(before, now, total) or 0.0 for before, now in pairwise((*self.history, self.now)))
+    def past(self, total: Callable[[Snapshot], int], most: int = HISTORY) -> tuple[float, ...]:
+        """At most so many rates between each two snapshots, the latest last; what was not known counts as 0."""
+        latest = (*self.history, self.now)[-most - 1 :]
+        return tuple(_rate(before, now, total) or 0.0 for before, now in pairwise(latest))
 
     @cached_property
     def _devices_before(self) -> dict[int, DeviceView]:

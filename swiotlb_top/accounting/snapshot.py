@@ -93,6 +93,8 @@ class DeviceView:
     """Time in the kernel of its latest maps that were recorded."""
     sizes: tuple[int, ...] = ()
     """Maps, failed ones too, by the slots they asked for (:data:`SIZE_BUCKETS_SLOTS`); empty where not seen."""
+    asked_slots: int = 0
+    """Slots that all those asked for."""
     to_device_bytes: int = UNKNOWN
     from_device_bytes: int = UNKNOWN
     """Bytes unmapped, by direction; what goes both ways is in both."""

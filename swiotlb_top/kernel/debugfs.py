@@ -15,22 +15,29 @@ from swiotlb_top.errors import CannotError
 
 DEBUGFS_ROOT: Final = Path("/sys/kernel/debug")
 ABSENT: Final = -1
-"""A counter that this kernel does not keep."""
+"""A counter that this kernel does not keep, or does not show."""
+
+HIWATER_UNKEPT: Final = "this kernel keeps no high water: 6.4 and later do, with CONFIG_DEBUG_FS"
+HIWATER_UNTRACKED: Final = "this kernel keeps no high water: boot with swiotlb=...,track_hiwater (7.3 and later)"
+HIWATER_LOCKED: Final = "the high water is locked away, even from root (lockdown: its file could be written to)"
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
     """One allocator's debugfs files, in slots of 2 KiB.
 
-    ``used_hiwater_slots`` is -1 before 6.4 and where 7.3 does not keep it (no ``track_hiwater``
-    at boot: it then reads 0 while slots are used). ``transient_slots`` is -1 on a kernel without
-    CONFIG_SWIOTLB_DYNAMIC.
+    ``used_hiwater_slots`` is -1 before 6.4, where 7.3 does not keep it (no ``track_hiwater`` at
+    boot: it then reads 0 while slots are used), and where lockdown keeps its file shut, alone of
+    the four because of its mode 0600 (``debugfs_locked_down()``). ``transient_slots`` is -1 on a
+    kernel without CONFIG_SWIOTLB_DYNAMIC.
     """
 
     nslabs: int
     used_slots: int
     used_hiwater_slots: int
     transient_slots: int
+    hiwater_unknown: str = ""
+    """Why there is no high water; empty where there is."""
 
 
 def read_default(root: Path = DEBUGFS_ROOT) -> Counters:
@@ -78,10 +85,21 @@ def _read(directory: Path) -> Counters:
     # used before its high water: read the other way round, used could rise above it in between.
     nslabs = _number(directory / "io_tlb_nslabs")
     used = _number(directory / "io_tlb_used")
-    hiwater = _number_if_there(directory / "io_tlb_used_hiwater")
-    if hiwater == 0 < used:
-        hiwater = ABSENT
-    return Counters(nslabs, used, hiwater, _number_if_there(directory / "io_tlb_transient_nslabs"))
+    hiwater, unknown = _hiwater(directory / "io_tlb_used_hiwater", used)
+    return Counters(nslabs, used, hiwater, _number_if_there(directory / "io_tlb_transient_nslabs"), unknown)
+
+
+def _hiwater(path: Path, used: int) -> tuple[int, str]:
+    """The high water, or why there is none."""
+    try:
+        hiwater = _number_if_there(path)
+    except PermissionError as error:
+        if error.errno != errno.EPERM:
+            raise
+        return ABSENT, HIWATER_LOCKED
+    if hiwater == ABSENT:
+        return ABSENT, HIWATER_UNKEPT
+    return (ABSENT, HIWATER_UNTRACKED) if hiwater == 0 < used else (hiwater, "")
 
 
 def _number(path: Path) -> int:
@@ -96,7 +114,7 @@ def _number_if_there(path: Path) -> int:
 
 
 def _refused(root: Path, error: PermissionError) -> CannotError:
-    # Lockdown answers EPERM, even to root; file modes answer EACCES.
+    # Rules of containers and security modules answer EPERM, even to root; file modes answer EACCES.
     if error.errno == errno.EPERM:
-        return CannotError(f"{root} is locked down (confidentiality mode): boot with lockdown=integrity or none")
+        return CannotError(f"{root} is closed even to root here: look from the host, outside any container")
     return CannotError(f"no permission to read {root}: run as root")

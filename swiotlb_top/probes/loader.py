@@ -30,7 +30,7 @@ BODY_BYTES: Final = 61440
 DEVICE_PLACES_SHIFT: Final = 9
 """512 places a CPU: 32 KiB, and short probing with a hundred devices."""
 
-_MAPS: Final = ("control", "faults", "growths", "devices", "records", "window")
+_MAPS: Final = ("control", "faults", "growths", "devices", "nests", "records", "window")
 _READER: Final = "read_kernel_memory"
 _NOTHING: Final[Mapping[tuple[str, How], str]] = MappingProxyType({})
 _SYS: Final = Path("/sys")

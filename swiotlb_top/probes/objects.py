@@ -64,6 +64,14 @@ class Objects:
         if status:
             raise CannotError(f"the BPF map {name} cannot be written (error {status})")
 
+    def clear(self, name: str, size_bytes: int) -> None:
+        """Zero an array map's entry 0; of a per-CPU one every CPU's, each in whole words."""
+        status = _libbpf().bpf_map_update_elem(
+            self.maps[name], ctypes.byref(ctypes.c_uint32(0)), bytes(size_bytes), ctypes.c_uint64(0)
+        )
+        if status:
+            raise CannotError(f"the BPF map {name} cannot be written (error {status})")
+
     def run(self, name: str, *arguments: int) -> None:
         """Run a raw tracepoint program once, here, with 64-bit arguments."""
         words = (ctypes.c_uint64 * len(arguments))(*arguments)

@@ -22,6 +22,8 @@ _COUNTS: Final = slice(2, 20)
 _DIRECTIONS: Final = 4
 _FAULTS: Final = struct.Struct("=QQQQ")
 """``struct faults``"""
+_NEST_BYTES: Final = 136
+"""``struct nest``"""
 _WINDOW: Final = struct.Struct("=QQq")
 """``struct window`` up to what was copied"""
 
@@ -142,6 +144,8 @@ class Program:
         Entries are probed only while recording: counting does without them, and costs half.
         """
         if mode is Mode.RECORD:
+            # Entries of calls that returned after the last recording, unseen.
+            self._objects.clear("nests", _NEST_BYTES * self._cpus)
             while self._entries_off:
                 self._objects.attach(self._entries_off.pop())
         self._objects.update("control", mode)

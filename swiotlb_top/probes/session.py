@@ -15,6 +15,7 @@ from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel import settings
+from swiotlb_top.kernel.grace import wait_for_calls_under_way
 from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.probes.loader import RING_BYTES
 from swiotlb_top.probes.plan import How
@@ -43,6 +44,8 @@ class Session:
         self._layout = kernel_layout.load()
         self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
         try:
+            # A call that began before its probes came is never seen: it must be over before the state is read.
+            wait_for_calls_under_way()
             self._reader = Reader(self.program, self._layout)
             self._mem = self._layout.default_mem()
             if not self.sizes().nslabs:

@@ -12,7 +12,6 @@ from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
 from swiotlb_top.kernel import debugfs
 
 TOTALS_ONLY: Final = "debugfs has no devices, pools, rates or failures: those need the live source, and root"
-HIWATER_UNTRACKED: Final = "this kernel keeps no high water: boot with swiotlb=...,track_hiwater (7.3 and later)"
 
 
 class DebugfsSource:
@@ -59,9 +58,7 @@ class DebugfsSource:
         """Nothing is held open between snapshots."""
 
     def _notes(self, counters: debugfs.Counters) -> tuple[str, ...]:
-        notes = []
-        if counters.used_hiwater_slots == UNKNOWN:
-            notes.append(HIWATER_UNTRACKED)
+        notes = [counters.hiwater_unknown] if counters.hiwater_unknown else []
         notes += [
             f"restricted pool {name}: {pool.used_slots} of {pool.nslabs} slots used"
             for name, pool in debugfs.read_restricted(self._root)

@@ -21,11 +21,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Final
 
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -51,9 +53,11 @@ class Canvas(Widget, can_focus=True, inherit_bindings=False):
         self._lines: list[Text] = []
 
     def show(self, lines: list[Text]) -> None:
-        """Draw these from now on."""
+        """Draw these from now on; what is as it was is not drawn again, which is most of it on a quiet machine."""
+        changed = [y for y, (before, now) in enumerate(zip_longest(self._lines, lines)) if not _alike(before, now)]
         self._lines = lines
-        self.refresh()
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
@@ -61,6 +65,11 @@ class Canvas(Widget, can_focus=True, inherit_bindings=False):
             return Strip.blank(width)
         segments = self._lines[y].render(self.app.console, end="")
         return Strip(segments).adjust_cell_length(width)
+
+
+def _alike(before: Text | None, now: Text | None) -> bool:
+    """Whether both are drawn the same; Text's own comparison leaves the style of the whole line out."""
+    return before == now and (before is None or now is None or before.style == now.style)
 
 
 class LiveScreen(App[None], inherit_bindings=False):

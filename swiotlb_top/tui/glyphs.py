@@ -81,9 +81,13 @@ ASCII: Final = Glyphs(
 )
 
 
-def for_encoding(encoding: str | None) -> Glyphs:
-    """The characters that an output of this encoding can show."""
+def for_encodings(*encodings: str | None) -> Glyphs:
+    """The characters that can be shown: more than ASCII's where everybody asked for the encoding says UTF-8."""
+    return UNICODE if all(map(_is_utf_8, encodings)) else ASCII
+
+
+def _is_utf_8(encoding: str | None) -> bool:
     try:
-        return UNICODE if codecs.lookup(encoding or "ascii").name == "utf-8" else ASCII
+        return codecs.lookup(encoding or "ascii").name == "utf-8"
     except LookupError:
-        return ASCII
+        return False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from rich.text import Text
 
 from swiotlb_top.accounting.fields import pool_kind
-from swiotlb_top.accounting.frame import Frame, mapped_bytes
+from swiotlb_top.accounting.frame import HISTORY, Frame, mapped_bytes
 from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
 from swiotlb_top.tui import charts, numbers, styles
 from swiotlb_top.tui.glyphs import Glyphs
@@ -17,6 +17,8 @@ from swiotlb_top.tui.tables import devices_in_order, pools_in_order
 
 _GAUGE_CELLS: Final = 40
 _MOST_GAUGE_CELLS: Final = 100
+_WIDE: Final = 90
+"""Columns from which all rates have room in one line."""
 
 
 def overview(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
@@ -25,7 +27,7 @@ def overview(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
         *headline(frame, glyphs),
         *slots(frame, glyphs, width),
         *pools(frame, glyphs),
-        rates(frame, glyphs),
+        rates(frame, glyphs, width),
         *trend(frame, glyphs, width),
         *verdict(frame, glyphs),
         *header(frame, glyphs),
@@ -121,9 +123,9 @@ def _fragmented(pools: Sequence[PoolView]) -> str:
     return f"fragmentation {worst:.0f}%"
 
 
-def rates(frame: Frame, glyphs: Glyphs) -> Line:
+def rates(frame: Frame, glyphs: Glyphs, width: int) -> Line:
     """Maps, unmaps, failed maps and bytes a second, and how long a map takes."""
-    latency = _latency(frame.now)
+    latency = _latency(frame.now, with_median=width >= _WIDE)
     failed = frame.rate(lambda snapshot: snapshot.map_failures)
     dot = f" {glyphs.dot} "
     return labelled(
@@ -136,33 +138,41 @@ def rates(frame: Frame, glyphs: Glyphs) -> Line:
     )
 
 
-def _latency(now: Snapshot) -> str:
+def _latency(now: Snapshot, *, with_median: bool) -> str:
     """The slowest device's: percentiles of several cannot be put together."""
     slowest = max(now.devices, key=lambda device: device.map_p99_ns, default=None)
     if slowest is None or slowest.map_p99_ns < 0:
         return ""
-    return f"p99 {numbers.duration(slowest.map_p99_ns)}"
+    median = f"p50 {numbers.duration(slowest.map_p50_ns)}, " if with_median else ""
+    return f"{median}p99 {numbers.duration(slowest.map_p99_ns)}"
 
 
 def trend(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
     """Sparklines of the last minutes; none for a single frame."""
     if not frame.history or frame.now.unseen:
         return []
-    past: tuple[tuple[str, Sequence[float], str], ...] = (
-        ("maps", frame.past(lambda snapshot: snapshot.maps), ""),
-        ("failed", frame.past(lambda snapshot: snapshot.map_failures), styles.FILL_BAD),
-        ("bytes", frame.past(mapped_bytes), ""),
-        ("used", [snapshot.used_slots for snapshot in (*frame.history, frame.now)], ""),
-    )
-    shown = past if width >= 60 else past[:2]
-    cells = (width - LABEL_WIDTH - sum(len(name) + 3 for name, _, _ in shown)) // len(shown)
+    shown = _TRENDS if width >= 60 else _TRENDS[:2]
+    cells = min(HISTORY, (width - LABEL_WIDTH - sum(len(name) + 3 for name, _, _ in shown)) // len(shown))
     if cells < 4:
         return []
     lines = (
-        Text.assemble(f"{name} ", charts.sparkline(values, min(cells, 60), glyphs, style))
-        for name, values, style in shown
+        Text.assemble(f"{name} ", charts.sparkline(past(frame, cells), cells, glyphs, style))
+        for name, past, style in shown
     )
     return [Line("trend", Text("  ").join(lines))]
+
+
+def _used(frame: Frame, most: int) -> Sequence[float]:
+    return [snapshot.used_slots for snapshot in (*frame.history, frame.now)[-most:]]
+
+
+_TRENDS: Final[tuple[tuple[str, Callable[[Frame, int], Sequence[float]], str], ...]] = (
+    ("maps", lambda frame, most: frame.past(lambda snapshot: snapshot.maps, most), ""),
+    ("failed", lambda frame, most: frame.past(lambda snapshot: snapshot.map_failures, most), styles.FILL_BAD),
+    ("bytes", lambda frame, most: frame.past(mapped_bytes, most), ""),
+    ("used", _used, ""),
+)
+"""Name, the latest values (at most so many), style."""
 
 
 def verdict(frame: Frame, glyphs: Glyphs) -> list[Line]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from swiotlb_top.accounting import fields
 from swiotlb_top.accounting.fields import Field, Unit
-from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.snapshot import SIZE_BUCKETS_SLOTS, DeviceView, Snapshot
 from swiotlb_top.tui import charts, numbers, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
@@ -53,7 +53,7 @@ def _fields(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> lis
         if field.unit in (Unit.WORDS, Unit.HISTOGRAM):
             continue
         shown = numbers.shown(field.value(frame, device), field.unit)
-        cells = max(0, min(60, width - _LABEL_WIDTH - 12))
+        cells = max(0, min(HISTORY, width - _LABEL_WIDTH - 12))
         trend = charts.sparkline(past[field.name], cells, glyphs) if field.name in past else Text()
         meaning = Text() if field.name in past else Text(field.help, style=styles.DIM)
         lines.append(Text.assemble((field.title.ljust(_LABEL_WIDTH), styles.LABEL), f"{shown:>8}   ", trend, meaning))

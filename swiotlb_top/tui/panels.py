@@ -15,6 +15,9 @@ from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.tables import Table
 from swiotlb_top.tui.view import View
 
+_MOST_WANTED: Final = 100
+"""Lines of a panel that a screen may have room for."""
+
 Body: TypeAlias = Callable[[Frame, View, Glyphs, int, int | None], list[Text]]
 """Frame, view, glyphs, width and height (None: as many as it takes) in, lines without the title out."""
 
@@ -44,8 +47,8 @@ class Panel:
         if frame.now.unseen:
             return 2
         if self.table is not None:
-            return 2 + max(len(self.table.shown(frame, view, self.name)), 1)
-        return 1 + len(self.body(frame, view, glyphs, width, None))
+            return 2 + len(self.table.shown(frame, view, self.name))
+        return 1 + len(self.body(frame, view, glyphs, width, _MOST_WANTED))
 
     def keys(self, frame: Frame, view: View) -> list[Hashable]:
         """What its rows are known by, in the order shown."""

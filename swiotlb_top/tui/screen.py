@@ -74,6 +74,8 @@ def _state(frame: Frame, view: View, glyphs: Glyphs) -> str:
 
 def _playing(playback: Playback, glyphs: Glyphs) -> str:
     at = f"{playback.position_ns / 1e9:.1f}s"
+    if playback.position_ns >= playback.length_ns >= 0:
+        return f"ended at {at}"
     if playback.length_ns >= 0:
         at += f" of {playback.length_ns / 1e9:.1f}s"
     return f"stopped at {at}" if playback.stopped else f"{glyphs.playing} {playback.speed:g}x at {at}"

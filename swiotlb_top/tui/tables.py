@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic
+from typing import Final, Generic, NamedTuple
 
 from rich.text import Text
 
@@ -68,27 +68,25 @@ def name_width(width: int) -> int:
     return max(_LEAST_NAME, min(40, width // 5 + 8))
 
 
-@dataclass(slots=True)
+class _Cell(NamedTuple):
+    """What is shown, without padding, and in which style it should be seen."""
+
+    shown: str
+    alarm: str
+
+
 class _Column(Generic[Row]):
     """One column as it is drawn: every cell as wide as the widest."""
 
-    field: Field[Row]
-    title: str
-    cells: list[Text]
+    def __init__(self, field: Field[Row], title: str, cells: Sequence[_Cell]) -> None:
+        self.field: Field[Row] = field
+        self.title = title
+        self.cells = cells
+        self.width = max(len(title), *(len(cell.shown) for cell in cells), 0)
+        self.is_unknown = all(cell.shown == numbers.UNKNOWN_MARK for cell in cells)
 
-    @property
-    def width(self) -> int:
-        return max(len(self.title), *(len(cell.plain) for cell in self.cells), 0)
-
-    @property
-    def is_unknown(self) -> bool:
-        return all(cell.plain == numbers.UNKNOWN_MARK for cell in self.cells)
-
-    def align(self) -> None:
-        width, left = self.width, self.field.unit in _LEFT
-        self.title = self.title.ljust(width) if left else self.title.rjust(width)
-        for cell in self.cells:
-            (cell.pad_right if left else cell.pad_left)(width - len(cell.plain))
+    def padded(self, shown: str) -> str:
+        return shown.ljust(self.width) if self.field.unit in _LEFT else shown.rjust(self.width)
 
 
 def columns(
@@ -111,20 +109,30 @@ def columns(
             room -= column.width + len(_GAP)
             kept.append(column)
     kept.sort(key=lambda column: table.fields.index(column.field))
+    head = Text(_GAP.join(column.padded(column.title) for column in kept).rstrip(), style=styles.LABEL)
+    return [head, *(_line(kept, row) for row in range(len(rows)))]
+
+
+def _line(kept: Sequence[_Column[Row]], row: int) -> Text:
+    line = Text(_GAP.join([column.padded(column.cells[row].shown) for column in kept]))
+    end = -len(_GAP)
     for column in kept:
-        column.align()
-    head = Text(_GAP.join(column.title for column in kept).rstrip(), style=styles.LABEL)
-    return [head, *(Text(_GAP).join(column.cells[row] for column in kept) for row in range(len(rows)))]
+        end += len(_GAP) + column.width
+        shown, alarm = column.cells[row]
+        if alarm:
+            begin = end - (column.width if column.field.unit in _LEFT else len(shown))
+            line.stylize(alarm, begin, begin + len(shown))
+    return line
 
 
-def _cell(table: Table[Row], frame: Frame, row: Row, field: Field[Row], glyphs: Glyphs, width: int) -> Text:
+def _cell(table: Table[Row], frame: Frame, row: Row, field: Field[Row], glyphs: Glyphs, width: int) -> _Cell:
     value = field.value(frame, row)
     if isinstance(value, tuple):
-        return Text(charts.histogram(value, glyphs))
+        return _Cell(charts.histogram(value, glyphs), "")
     shown = numbers.shown(value, field.unit)
     if field.unit is Unit.WORDS:
         shown = glyphs.shortened(shown, max(name_width(width), width // 2 if field.name == "sentence" else 0))
-    return Text.assemble((shown, table.alarm(frame, row, field)))
+    return _Cell(shown, table.alarm(frame, row, field))
 
 
 def draw(

@@ -1,15 +1,18 @@
 """What the screen costs: CPU a frame for 50 devices and 200 pools, and from the command to the first frame.
 
 Each way of drawing runs on a pseudo-terminal of 160 by 50, once for few frames and once for many: the difference is
-the frames'. Beside it rich's own live display with tables of the same rows that are on the screen, and `top`.
+the frames'. Beside it rich's own live display with tables of the same rows that are on the screen, and `top`. Then the
+live screen in the lab, attached: under -icount, guest seconds are 10^9 instructions each.
 """
 
 from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Iterator
@@ -19,6 +22,10 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.accounting.snapshot import DeviceView, PoolView, SlotsView, Snapshot, VerdictView
+from tests.lab import cache
+from tests.lab.lab import Lab
+from tests.lab.machine import Machine
+from tests.lab.tool import guest_shell
 
 DEVICES: Final = 50
 POOLS: Final = 200
@@ -27,6 +34,22 @@ FEW, MANY = 5, 65
 STALL: Final = Path(__file__).parents[1] / "traces" / "stall.swtrace"
 ROWS: Final = 12
 """Of each table, as many as the screen shows at this size."""
+QUIET_S, BUSY_S = 60, 30
+
+# Ticks are hundredths of a second, of its threads as well.
+ATTACHED: Final = f"""
+    pane() {{ tmux -u -L lab capture-pane -p; }}
+    tmux -u -L lab -f /dev/null new-session -d -x 160 -y 50 "exec $tool --source live"
+    tries=0
+    until pane | grep -q '^verdict' || [ $tries -eq 600 ]; do tries=$((tries + 1)); sleep 0.5; done
+    screen=$(tmux -L lab list-panes -F '#{{pane_pid}}')
+    ticks() {{ awk '{{ print $14 + $15 }}' /proc/$screen/stat; }}
+    spent() {{ sleep 10; before=$(ticks); sleep $2; echo "$1 $(($(ticks) - before))"; }}
+    spent quiet {QUIET_S}
+    (while :; do dd if=/dev/nvme0n1 bs=64k count=100 iflag=direct of=/dev/null status=none; sleep 0.5; done) &
+    spent busy {BUSY_S}
+    pane
+"""
 
 
 def snapshot(second: int) -> Snapshot:
@@ -197,6 +220,18 @@ def modules_at_start() -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+def attached() -> tuple[float, float, str]:
+    """In the lab, percent of a CPU of 10^9 instructions a second, while nothing happens and under load; maps/s then."""
+    with tempfile.TemporaryDirectory() as scratch:
+        lab = Lab(cache.default_root(), Path(scratch), may_build=True)
+        ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force", icount=True), guest_shell(ATTACHED))
+    if ran.status:
+        raise SystemExit(ran.stderr)
+    ticks = {name: int(number) for name, number in re.findall(r"^(quiet|busy) (\d+)$", ran.stdout, re.MULTILINE)}
+    (rate,) = re.findall(r"^rates +maps (\S+)/s", ran.stdout, re.MULTILINE)
+    return ticks["quiet"] / QUIET_S, ticks["busy"] / BUSY_S, rate
+
+
 def main() -> None:
     ways = {"textual": draw_with_textual, "rich": draw_with_rich}
     if len(sys.argv) == 3:
@@ -211,6 +246,8 @@ def main() -> None:
     print(f"top, on this machine: {top:.1f} ms; the screen takes {ours / top:.2f} of that")
     print(f"first frame of a recording after {wall_s:.2f} s; start to end {cpu_s:.2f} s of CPU")
     print(f"bcc imported for it: {'bcc' in modules_at_start()}")
+    quiet, busy, rate = attached()
+    print(f"attached: {quiet:.1f} % of a CPU of 10^9 instructions a second, {busy:.1f} % at {rate} maps/s")
 
 
 if __name__ == "__main__":

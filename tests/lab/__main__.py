@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import signal
@@ -89,7 +88,7 @@ def _run(options: argparse.Namespace) -> int:
         extra_cmdline=tuple(options.append),
     )
     shell = options.verb == "shell"
-    terminal = _terminal() if shell or options.tty else None
+    terminal = vm.own_terminal() if shell or options.tty else None
     root = cache.default_root()
     if options.dry_run:
         print(shlex.join(_dry_run(machine, root, terminal=terminal is not None)))
@@ -117,12 +116,6 @@ def _dry_run(machine: Machine, root: Path, *, terminal: bool) -> list[str]:
     image = images.located(machine.kernel, root)
     how = accelerator.foretold(root, icount=machine.icount)
     return qemu_command(machine, image, how, RunDirectory(Path("RUN")), terminal=terminal)
-
-
-def _terminal() -> vm.Terminal:
-    # Not shutil's, which believes COLUMNS and LINES: the guest is given this very terminal.
-    size = os.get_terminal_size(sys.stdin.fileno()) if sys.stdin.isatty() else os.terminal_size((80, 24))
-    return vm.Terminal(term=os.environ.get("TERM", "dumb"), rows=size.lines, columns=size.columns)
 
 
 @contextmanager

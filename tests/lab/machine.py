@@ -29,6 +29,9 @@ class Machine:
     memory_mb: int = 1024
     icount: bool = False
     """Guest time counts instructions (1 ns each): for measuring; wants `cpus=1`."""
+    in_turn: bool = False
+    """Emulated CPUs run in turns, on one thread: where kernel text is patched under load, parallel ones of QEMU's may
+    run into a breakpoint that is gone by then, which no real CPU does."""
     extra_cmdline: tuple[str, ...] = ()
     """Further words for the kernel's command line; later words win over the lab's own."""
 
@@ -41,6 +44,7 @@ ACCELERATORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "kvm": ("-accel", "kvm", "-cpu", "host"),
         "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max"),
+        "tcg in turn": ("-accel", "tcg,thread=single", "-cpu", "max"),
         "icount": ("-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=0,sleep=off"),
     }
 )
@@ -60,6 +64,8 @@ class RunDirectory:
     results: Path = field(init=False)
     virtio_disk: Path = field(init=False)
     nvme_disk: Path = field(init=False)
+    sizes: Path = field(init=False)
+    """A FIFO: sizes that the caller's terminal takes while the command runs."""
 
     def __post_init__(self) -> None:
         names = {
@@ -71,6 +77,7 @@ class RunDirectory:
             "results": "results",
             "virtio_disk": "vda.img",
             "nvme_disk": "nvme0n1.img",
+            "sizes": "sizes",
         }
         for attribute, name in names.items():
             object.__setattr__(self, attribute, self.path / name)
@@ -90,7 +97,8 @@ def qemu_command(
     Only the two test disks (and NVMe always does) and the network card go through the DMA API and so through swiotlb:
     virtio devices without `iommu_platform` bypass it, so an exhausted swiotlb leaves root, results and ports alone.
     """
-    command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS[accelerator]]
+    how = "tcg in turn" if machine.in_turn and accelerator == "tcg" else accelerator
+    command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS[how]]
     command += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
     command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mb)]
     command += ["-kernel", str(image.bzimage), "-initrd", str(run.initramfs)]
@@ -105,6 +113,8 @@ def qemu_command(
     command += ["-device", f"virtio-net-pci,{BOUNCING},netdev=net,romfile="]
     if terminal:
         command += ["-chardev", "stdio,id=terminal,signal=off", "-device", "virtconsole,nr=0,chardev=terminal"]
+        command += ["-chardev", f"pipe,id=sizes,path={run.sizes}"]
+        command += ["-device", "virtserialport,nr=4,chardev=sizes"]
     for number, port in enumerate((run.status, run.stdout, run.stderr), start=1):
         command += ["-chardev", f"file,id={port.name},path={port}"]
         command += ["-device", f"virtserialport,nr={number},chardev={port.name}"]

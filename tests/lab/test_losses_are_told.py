@@ -16,10 +16,10 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import Replayed, Tried, events, guest_shell, replay, tried
 
-RING_BYTES = 2 * 4096
-"""113 records: the two of each map of counted.sh with 1009 requests do not fit, those of 23 do."""
+RING_BYTES = 4096
+"""56 records: the two of each map of counted.sh with 1009 requests do not fit, those of 23 do."""
 MAPS = 23 + 1009 + 5 * 23
-LEAST_RECORDS_LOST = 2 * 1009 - 113 - 1
+LEAST_RECORDS_LOST = 2 * 1009 - 56 - 1
 
 # Stopped, the recorder cannot take anything out of the ring, however slow the guest is. $PPID is the recorder.
 SCRIPT = f"""
@@ -29,6 +29,7 @@ SCRIPT = f"""
         sleep 2
         kill -STOP $PPID
         sh $counted 1009
+        sleep 2
         kill -CONT $PPID
         sleep 2
         for _ in 1 2 3 4 5; do sh $counted 23; sleep 0.5; done'

@@ -105,13 +105,14 @@ def test_the_distributions_python_has_bcc_and_the_environments_has_the_rest(lab:
 # --- the command line
 
 
-def test_a_terminal_reaches_the_command_with_its_size_and_is_given_back(lab: Lab) -> None:
+def test_a_terminal_reaches_the_command_with_each_of_its_sizes_and_is_given_back(lab: Lab) -> None:
     lab.run(Machine(), ["true"])  # skips here, not inside the terminal
     host, guest = pty.openpty()
     fcntl.ioctl(guest, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
     before = termios.tcgetattr(guest)
     words = [sys.executable, "-m", "tests.lab", "run", "--tty", "--deadline", "100", "--"]
-    script = "test -t 0 && test -t 2 && stty size && echo $TERM && read answer && echo got $answer && exit 3"
+    script = "test -t 0 && test -t 2 && stty size && echo $TERM && read answer && echo got $answer && "
+    script += "until [ \"$(stty size)\" = '44 102' ]; do sleep 0.1; done; exit 3"
     with subprocess.Popen(
         [*words, *shell(script)],
         stdin=guest,
@@ -123,6 +124,7 @@ def test_a_terminal_reaches_the_command_with_its_size_and_is_given_back(lab: Lab
         assert read_lines(host, until="vt100")[-2:] == ["33 101", "vt100"]
         os.write(host, b"forty-two\r")
         assert "got forty-two" in read_lines(host, until="got forty-two")
+        fcntl.ioctl(guest, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 102, 0, 0))
         assert process.wait(PATIENCE_S) == 3
     assert termios.tcgetattr(guest) == before
     os.close(guest)

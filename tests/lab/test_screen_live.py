@@ -42,6 +42,14 @@ SCRIPT = """
 """
 
 
+LOCKED = """
+    mount -t securityfs none /sys/kernel/security
+    cat /sys/kernel/security/lockdown
+    try debugfs $tool --source debugfs -n 1 -d 0
+    try live $tool --source live -n 1 -d 0
+"""
+
+
 @pytest.fixture(scope="module")
 def files(lab: Lab) -> Path:
     ran = lab.run(Machine(kernel="debian", swiotlb="256,force"), guest_shell(SCRIPT))
@@ -101,3 +109,16 @@ def test_a_source_that_cannot_be_had_is_refused_in_one_line(files: Path, name: s
     assert refused.err.startswith("swiotlb-top: ")
     assert refused.err.count("\n") == 1
     assert "root" in refused.err
+
+
+def test_a_locked_down_kernel_shows_all_but_the_high_water_to_debugfs_and_that_too_to_the_probes(lab: Lab) -> None:
+    ran = lab.run(
+        Machine(kernel="debian", swiotlb="256,force", extra_cmdline=("lockdown=integrity",)), guest_shell(LOCKED)
+    )
+    assert "[integrity]" in ran.stdout
+    by_debugfs, by_probes = tried(ran.files, "debugfs"), tried(ran.files, "live")
+    assert (by_debugfs.status, by_debugfs.err) == (by_probes.status, by_probes.err) == (Exit.OK, "")
+    assert " of 256 used" in by_debugfs.out
+    assert "high water - " in by_debugfs.out
+    assert "note     the high water is locked away" in by_debugfs.out
+    assert re.search(r"high water \d+ \(", by_probes.out), by_probes.out

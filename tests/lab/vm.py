@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -32,6 +35,18 @@ class Terminal:
     term: str
     rows: int
     columns: int
+
+    @property
+    def size(self) -> str:
+        """In stty's words."""
+        return f"rows {self.rows} cols {self.columns}"
+
+
+def own_terminal() -> Terminal:
+    """That of standard input, as it is now."""
+    # Not shutil's, which believes COLUMNS and LINES: the guest is given this very terminal.
+    size = os.get_terminal_size(sys.stdin.fileno()) if sys.stdin.isatty() else os.terminal_size((80, 24))
+    return Terminal(term=os.environ.get("TERM", "dumb"), rows=size.lines, columns=size.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,7 @@ def _members(
     ]
     members += [initramfs.plain(f"modules/{module.name}", module.read_bytes()) for module in image.modules]
     if terminal:
-        members.append(initramfs.plain("terminal", f"rows {terminal.rows} cols {terminal.columns}\n".encode()))
+        members.append(initramfs.plain("terminal", f"{terminal.size}\n".encode()))
     return members
 
 
@@ -125,7 +140,7 @@ def run(
     files = prepare(machine, image, command, run_dir, terminal)
     started = time.monotonic()
     qemu_log = run_dir / "qemu.log"
-    with qemu_log.open("wb") as log:
+    with qemu_log.open("wb") as log, _resizing(files, terminal) as resize:
         qemu = subprocess.Popen(
             qemu_command(machine, image, accelerator, files, terminal=terminal is not None),
             stdin=None if terminal else subprocess.DEVNULL,
@@ -133,7 +148,7 @@ def run(
             stderr=log,
         )
         try:
-            status = _wait(qemu, files, live, None if deadline_s is None else started + deadline_s)
+            status = _wait(qemu, files, live, resize, None if deadline_s is None else started + deadline_s)
         finally:
             qemu.kill()
             qemu.wait()
@@ -148,10 +163,40 @@ def run(
     )
 
 
-def _wait(qemu: subprocess.Popen[bytes], run: RunDirectory, live: Live | None, deadline: float | None) -> int | str:
+@contextmanager
+def _resizing(run: RunDirectory, terminal: Terminal | None) -> Iterator[Callable[[], None]]:
+    """What tells the guest, each time it is called, if the terminal has another size: QEMU's console does not."""
+    if terminal is None:
+        yield lambda: None
+        return
+    os.mkfifo(run.sizes)
+    # Open for reading as well, so that neither this nor QEMU waits for the other to open it.
+    fifo = os.open(run.sizes, os.O_RDWR | os.O_NONBLOCK)
+    told = terminal
+
+    def tell() -> None:
+        nonlocal told
+        if own_terminal() != told:
+            told = own_terminal()
+            os.write(fifo, f"{told.size}\n".encode())
+
+    try:
+        yield tell
+    finally:
+        os.close(fifo)
+
+
+def _wait(
+    qemu: subprocess.Popen[bytes],
+    run: RunDirectory,
+    live: Live | None,
+    resize: Callable[[], None],
+    deadline: float | None,
+) -> int | str:
     """The command's status, or the reason why there is none. Copies output to `live` meanwhile."""
     copied = {run.stdout: 0, run.stderr: 0}
     while True:
+        resize()
         gone = qemu.poll() is not None
         status = _status(run.status)
         if live:

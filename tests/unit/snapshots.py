@@ -35,6 +35,7 @@ DISK = DeviceView(
     map_p50_ns=3_200,
     map_p99_ns=21_000,
     sizes=(9_000, 0, 0, 4_000, 0, 0, 0, 1_230, 0),
+    asked_slots=198_440,
     to_device_bytes=7_000_000,
     from_device_bytes=50_327_616,
 )

@@ -114,7 +114,9 @@ def test_a_device_is_known_to_have_its_own_allocator_even_if_it_came_before_the_
 def test_sizes_are_counted_by_the_slots_asked_for_whether_they_were_had_or_not() -> None:
     account = account_of(empty_pool())
     account.feed([found(1000, 1100, 0, 1), found(1000, 1100, 8, 3), searched_in_vain(1400, 1500, 128)])
-    assert account.devices[DEV].view().sizes == (1, 0, 1, 0, 0, 0, 0, 1, 0)
+    device = account.devices[DEV].view()
+    assert device.sizes == (1, 0, 1, 0, 0, 0, 0, 1, 0)
+    assert device.asked_slots == 1 + 3 + 128
 
 
 @pytest.mark.parametrize(
@@ -163,12 +165,12 @@ def test_failures_alike_in_a_row_are_one_and_a_failure_nobody_judged_says_so() -
     account.name(DeviceName(DEV, "0000:00:04.0", "virtio-pci"))
     vain = [searched_in_vain(exit_ns - 50, exit_ns, 128) for exit_ns in (1100, 1200, 1300)]
     account.feed(vain)
-    for event in vain[:2]:
-        account.failed(DEV, Explanation(Cause.EXHAUSTED, Cause.EXHAUSTED, "full", 128, 1), event)
+    for event, sentence in zip(vain, ("13 are free", "41 are free"), strict=False):
+        account.failed(DEV, Explanation(Cause.EXHAUSTED, Cause.EXHAUSTED, sentence, 128, 1), event)
     latest, earlier = account.failures()
     assert (latest.time_ns, latest.times, latest.reference, latest.cause) == (1300, 1, "not asked", "")
     assert (earlier.time_ns, earlier.times, earlier.reference, earlier.cause) == (1200, 2, "agrees", "exhausted")
-    assert (earlier.device, earlier.needed_slots) == ("0000:00:04.0", 128)
+    assert (earlier.device, earlier.needed_slots, earlier.sentence) == ("0000:00:04.0", 128, "41 are free")
     assert account.failures(disputed=vain[2])[0].reference == "disagrees"
 
 

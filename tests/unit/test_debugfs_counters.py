@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.errors import CannotError, Exit
-from swiotlb_top.kernel.debugfs import Counters, read_default, read_restricted
-from swiotlb_top.sources.debugfs import HIWATER_UNTRACKED, TOTALS_ONLY, DebugfsSource
+from swiotlb_top.kernel.debugfs import (
+    HIWATER_LOCKED,
+    HIWATER_UNKEPT,
+    HIWATER_UNTRACKED,
+    Counters,
+    read_default,
+    read_restricted,
+)
+from swiotlb_top.sources.debugfs import TOTALS_ONLY, DebugfsSource
 
 DYNAMIC_6_12 = {"io_tlb_nslabs": 3072, "io_tlb_used": 40, "io_tlb_used_hiwater": 2688, "io_tlb_transient_nslabs": 0}
 """The lab kernel after it grew five times."""
@@ -36,8 +43,8 @@ def debugfs(root: Path, files: dict[str, int] | None, at: str = "swiotlb") -> Pa
     [
         (DYNAMIC_6_12, Counters(3072, 40, 2688, 0)),
         (STATIC_6_12, Counters(512, 0, 512, -1)),
-        (SEED_6_1, Counters(32768, 2, -1, -1)),
-        (UNTRACKED_7_3, Counters(32768, 2, -1, -1)),
+        (SEED_6_1, Counters(32768, 2, -1, -1, HIWATER_UNKEPT)),
+        (UNTRACKED_7_3, Counters(32768, 2, -1, -1, HIWATER_UNTRACKED)),
     ],
 )
 def test_counters_a_kernel_does_not_keep_are_unknown(tmp_path: Path, files: dict[str, int], counters: Counters) -> None:
@@ -63,7 +70,8 @@ def test_a_directory_without_files_says_swiotlb_is_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "advice"), [(errno.EACCES, "run as root"), (errno.EPERM, "locked down"), (errno.EIO, "cannot be read")]
+    ("number", "advice"),
+    [(errno.EACCES, "run as root"), (errno.EPERM, "closed even to root"), (errno.EIO, "cannot be read")],
 )
 def test_a_refusal_says_what_to_do_about_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
@@ -86,7 +94,7 @@ def test_what_is_no_number_is_no_traceback(tmp_path: Path) -> None:
 def test_restricted_pools_are_told_by_name(tmp_path: Path) -> None:
     debugfs(tmp_path, STATIC_6_12)
     debugfs(tmp_path, {"io_tlb_nslabs": 2048, "io_tlb_used": 12}, at="swiotlb/wifi@50000000")
-    assert read_restricted(tmp_path) == (("wifi@50000000", Counters(2048, 12, -1, -1)),)
+    assert read_restricted(tmp_path) == (("wifi@50000000", Counters(2048, 12, -1, -1, HIWATER_UNKEPT)),)
     assert "restricted pool wifi@50000000: 12 of 2048 slots used" in DebugfsSource(tmp_path).snapshot().notes
 
 
@@ -97,11 +105,41 @@ def test_the_source_knows_slots_and_says_what_it_does_not_know(tmp_path: Path) -
     assert (snapshot.nslabs, snapshot.used_slots, snapshot.used_hiwater_slots) == (3072, 40, 2688)
     assert {snapshot.maps, snapshot.map_failures, snapshot.unmaps, snapshot.growths} == {-1}
     assert snapshot.unseen == TOTALS_ONLY
-    assert HIWATER_UNTRACKED not in snapshot.notes
+    assert snapshot.notes == ()
 
 
-def test_a_high_water_that_is_not_tracked_is_explained(tmp_path: Path) -> None:
-    assert HIWATER_UNTRACKED in DebugfsSource(debugfs(tmp_path, UNTRACKED_7_3)).snapshot().notes
+@pytest.mark.parametrize(("files", "why"), [(UNTRACKED_7_3, HIWATER_UNTRACKED), (SEED_6_1, HIWATER_UNKEPT)])
+def test_a_high_water_that_is_not_kept_is_explained(tmp_path: Path, files: dict[str, int], why: str) -> None:
+    assert DebugfsSource(debugfs(tmp_path, files)).snapshot().notes == (why,)
+
+
+def refuse_to_read(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
+    """Reading a file of this name fails."""
+    read = Path.read_text
+
+    def refusing(path: Path, encoding: str) -> str:
+        if path.name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return read(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", refusing)
+
+
+def test_lockdown_keeps_the_high_water_to_itself_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to_read(monkeypatch, "io_tlb_used_hiwater", errno.EPERM)
+    counters = read_default(debugfs(tmp_path, DYNAMIC_6_12))
+    assert counters == Counters(3072, 40, -1, 0, HIWATER_LOCKED)
+    assert DebugfsSource(tmp_path).snapshot().notes == (HIWATER_LOCKED,)
+
+
+def test_a_high_water_that_only_root_may_read_is_not_called_locked_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_to_read(monkeypatch, "io_tlb_used_hiwater", errno.EACCES)
+    with pytest.raises(CannotError, match="run as root"):
+        read_default(debugfs(tmp_path, DYNAMIC_6_12))
 
 
 def test_each_snapshot_reads_anew(tmp_path: Path) -> None:

@@ -58,14 +58,17 @@ def test_what_is_bounced_counts_by_direction_and_what_is_not_known_is_absent() -
 
 
 def test_sizes_and_latencies_are_cumulative_histograms() -> None:
-    timed = replace(DISK, sizes=(5, 0, 0, 1, 0, 0, 0, 2, 1), latencies=(0, 3, *[0] * 7, 1), latency_sum_ns=20_000_000)
+    sizes, times = (5, 0, 0, 1, 0, 0, 0, 2, 1), (0, 3, *[0] * 7, 1)
+    timed = replace(DISK, sizes=sizes, asked_slots=400, latencies=times, latency_sum_ns=20_000_000)
     value = registry_of(replace(STALLED, devices=(timed,))).get_sample_value
     requests = [value("swiotlb_request_slots_bucket", {**DISK_LABELS, "le": le}) for le in ("1", "8", "128", "+Inf")]
     assert requests == [5, 6, 8, 9]
-    times = [
+    assert value("swiotlb_request_slots_count", DISK_LABELS) == 9
+    assert value("swiotlb_request_slots_sum", DISK_LABELS) == 400
+    seconds = [
         value("swiotlb_map_duration_seconds_bucket", {**DISK_LABELS, "le": le}) for le in ("2.56e-07", "1.024e-06")
     ]
-    assert times == [0, 3]
+    assert seconds == [0, 3]
     assert value("swiotlb_map_duration_seconds_count", DISK_LABELS) == 4
     assert value("swiotlb_map_duration_seconds_sum", DISK_LABELS) == 0.02
 

@@ -66,7 +66,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
 
 @pytest.mark.parametrize(
     "query",
-    [query for dashboard in DASHBOARDS for panel in dashboard.panels for query, _ in panel.queries],
+    [query for dashboard in DASHBOARDS for panel in dashboard.panels for query in panel.queries.values()],
 )
 def test_every_query_of_every_panel_has_data(prometheus: Prometheus, query: str) -> None:
     for variable, value in VARIABLES.items():

@@ -92,6 +92,22 @@ def test_the_front_page_links_to_the_others_and_nothing_else_is_there(address: s
     assert get(f"{address}/etc/passwd")[0] == 404
 
 
+def test_whoever_asks_for_the_head_gets_no_body(address: str) -> None:
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(b"HEAD /healthz HTTP/1.0\r\n\r\n")
+        answer = client.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_nothing_can_be_posted(address: str) -> None:
+    posted = urllib.request.Request(f"{address}/metrics", data=b"x")  # noqa: S310
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(posted, timeout=DEADLINE_S)  # noqa: S310
+    assert refused.value.code == 405
+
+
 def test_health_is_whether_the_source_is_read(address: str) -> None:
     assert get(f"{address}/healthz") == (200, "text/plain; charset=utf-8", "ok\n")
     with served(CannotError("gone"), trouble="<gone>") as blind:

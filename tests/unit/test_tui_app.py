@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
+from rich.text import Text
 from textual.pilot import Pilot
+from textual.strip import Strip
 
 from swiotlb_top.sources.sampler import Sampler
 from swiotlb_top.tui.app import Canvas, LiveScreen
@@ -130,6 +132,28 @@ def test_paused_it_shows_the_old_frame_while_new_ones_come() -> None:
         assert "0 of 512" in text(screen)
 
     drive(source, steps)
+
+
+def test_only_lines_that_changed_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[int] = []
+    draw = Canvas.render_line
+
+    def counted(canvas: Canvas, y: int) -> Strip:
+        drawn.append(y)
+        return draw(canvas, y)
+
+    monkeypatch.setattr(Canvas, "render_line", counted)
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        canvas = screen.query_one(Canvas)
+        canvas.show([Text("one"), Text("two"), Text("three"), Text("four")])
+        await pilot.pause()
+        drawn.clear()
+        canvas.show([Text("one"), Text("2"), Text("three", style="reverse"), Text("four"), Text("five")])
+        await pilot.pause()
+
+    drive(ScriptedSource([STALLED]), steps)
+    assert sorted(set(drawn)) == [1, 2, 4]
 
 
 def test_a_new_size_is_drawn_in_full() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import Playback, VerdictView
 from swiotlb_top.tui import styles
-from swiotlb_top.tui.glyphs import ASCII, UNICODE, Glyphs, for_encoding
+from swiotlb_top.tui.glyphs import ASCII, UNICODE, Glyphs, for_encodings
 from swiotlb_top.tui.panels import PANELS
 from swiotlb_top.tui.screen import plain, render, share
 from swiotlb_top.tui.view import PLAIN, Page, View
@@ -176,7 +176,12 @@ def test_an_encoding_without_the_characters_gets_ascii() -> None:
     [("utf-8", UNICODE), ("UTF8", UNICODE), ("ascii", ASCII), ("latin-1", ASCII), ("nonsense", ASCII), (None, ASCII)],
 )
 def test_the_encoding_decides_the_characters(encoding: str | None, glyphs: Glyphs) -> None:
-    assert for_encoding(encoding) is glyphs
+    assert for_encodings(encoding) is glyphs
+
+
+def test_output_and_locale_must_agree_on_utf_8() -> None:
+    assert for_encodings("utf-8", "UTF-8") is UNICODE
+    assert for_encodings("utf-8", "ANSI_X3.4-1968") is ASCII
 
 
 def test_a_paused_screen_says_so_and_how_to_go_on() -> None:
@@ -187,6 +192,8 @@ def test_a_recording_says_where_it_is_and_how_fast() -> None:
     assert "▶ 2x at 1.5s of 8.0s" in drawn(Frame(PLAYED)).splitlines()[0]
     stopped = replace(PLAYED, playback=Playback(1_500_000_000, -1, 1.0, stopped=True))
     assert "stopped at 1.5s" in drawn(Frame(stopped)).splitlines()[0]
+    ended = replace(PLAYED, playback=Playback(8_000_000_000, 8_000_000_000, 1.0, stopped=False))
+    assert "ended at 8.0s" in drawn(Frame(ended)).splitlines()[0]
 
 
 def test_a_filter_that_leaves_nothing_says_what_it_was() -> None:
