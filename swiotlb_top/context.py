@@ -14,7 +14,6 @@ from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
 
 _Call: TypeAlias = Find | Map | Unmap | Free | PoolAdd | Grow
-_CALLS: Final = (Find, Map, Unmap, Free, PoolAdd, Grow)
 _LATEST_NS: Final = 1_000_000_000
 """What is written so much later began later."""
 _MOST_OVERLAPPING: Final = 20
@@ -48,7 +47,7 @@ def around(path: Path, event: Event | None, time_ns: int, count: int) -> tuple[C
     :param event: None for something that is no event, at ``time_ns``.
     :param count: how many before it and how many after it; of what overlaps it, there may be more.
     """
-    begin_ns = event.entry_ns if isinstance(event, _CALLS) and event.entry_ns >= 0 else time_ns
+    begin_ns = event.entry_ns if isinstance(event, _Call) and event.entry_ns >= 0 else time_ns
     before: deque[Call] = deque(maxlen=count)
     there: list[Call] = []
     after: list[Call] = []
@@ -79,7 +78,7 @@ def _calls(path: Path) -> Iterator[tuple[_Call, str]]:
                 for event in decode(item.data):
                     if isinstance(event, PoolAlloc | PoolAdd | Grow):
                         starts[event.pool] = event.start
-                    if isinstance(event, _CALLS):
+                    if isinstance(event, _Call):
                         yield event, _in_words(event, starts)
     except (UnreadableError, ValueError):
         return  # the report says so

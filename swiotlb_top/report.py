@@ -60,13 +60,12 @@ class ReplayReport:
     def as_json(self) -> dict[str, object]:
         """Flat, for machines; counts since the recording began."""
         account, findings = self.pipeline.account, self.findings
-        causes = sum((device.causes for device in account.devices.values()), Counter[str]())
         return {
             "events": account.events,
             "maps": account.maps,
             "unmaps": account.unmaps,
             "map_failures": account.map_failures,
-            "map_failures_by_cause": dict(causes),
+            "map_failures_by_cause": dict(self._failures_by_cause()),
             "first_failure_by_cause": {cause.value: self._failure_json(one) for cause, one in findings.causes.items()},
             "pools_added": account.pools_added,
             "pools_freed": account.pools_freed,
@@ -137,10 +136,12 @@ class ReplayReport:
             yield ""
             yield from _divergence_lines(findings.first, self.context)
 
+    def _failures_by_cause(self) -> Counter[str]:
+        return sum((device.causes for device in self.pipeline.account.devices.values()), Counter[str]())
+
     def _causes(self) -> Iterator[str]:
         """Why maps failed: how often for each cause, and the first of each."""
-        account = self.pipeline.account
-        counts = sum((device.causes for device in account.devices.values()), Counter[str]())
+        account, counts = self.pipeline.account, self._failures_by_cause()
         yield ""
         if not account.map_failures:
             yield "no map failed"

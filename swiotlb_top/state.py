@@ -85,6 +85,6 @@ class KernelInfo:
     boot_id: str
     cpus: int
     features: tuple[str, ...]
-    """Feature words the revision is chosen from, e.g. "dynamic", "pad_slots", "find_slots"."""
+    """Feature words the revision is chosen from, e.g. "dynamic", "pad_slots", "search_area"."""
     hooks: tuple[tuple[str, str], ...]
-    """Logical hook and how it was attached, e.g. ("find_slots", "fexit swiotlb_find_slots")."""
+    """Logical hook and how it was attached, e.g. ("find_slots", "fentry+fexit swiotlb_find_slots")."""

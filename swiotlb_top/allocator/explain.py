@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from swiotlb_top.allocator.allocator import Allocator
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, MAX_ALLOC_BYTES, PAGE_SIZE, nr_slots
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SHIFT, MAX_ALLOC_BYTES, PAGE_SIZE, nr_slots
 from swiotlb_top.allocator.pool import Pool
 from swiotlb_top.allocator.request import NO_BOUNDARY, Request
 from swiotlb_top.allocator.walk import NEVER_ENDS
@@ -48,10 +48,14 @@ class _Room(NamedTuple):
     longest_free_slots: int
 
 
-def explain(allocator: Allocator, cpu: int, request: Request) -> Explanation | None:
+def explain(allocator: Allocator, cpu: int, request: Request, transient: Pool | None = None) -> Explanation | None:
     """Why ``swiotlb_find_slots()`` on ``cpu`` fails; None where the pools have room.
 
     On a dynamic kernel that may grow, the answer supposes that it failed all the same.
+
+    :param transient: the transient pool there was memory for, but that did not suit; None: there was
+        no memory. It has no slot more than is needed, so that a buffer in the second half of its page,
+        whose first slot must be odd, has no place in it.
     """
     needed = nr_slots(request.alloc_size_bytes)
     # Where nareas is no power of two, the kernel asks some areas twice.
@@ -71,8 +75,12 @@ def explain(allocator: Allocator, cpu: int, request: Request) -> Explanation | N
         return _explained(cause, why, needed, room)
     if not allocator.can_grow:
         return Explanation(Cause.CANNOT_GROW, cause, f"{why}, and swiotlb may not grow", needed, room[2])
-    why = f"{why}, and no transient pool of {needed} slots could be had"
-    return Explanation(Cause.GROW_FAILED, cause, why, needed, room.longest_free_slots)
+    if transient is None:
+        why += f", and no transient pool of {needed} slots could be had"
+        return Explanation(Cause.GROW_FAILED, cause, why, needed, room.longest_free_slots)
+    unsuited, why_not = _unsuited(allocator, [(transient, 0)], request)
+    why += f", and of the transient pool of {transient.nslabs} slots {why_not}"
+    return Explanation(unsuited, cause, why, needed, room.longest_free_slots)
 
 
 def _explained(cause: Cause, sentence: str, needed: int, room: _Room) -> Explanation:
@@ -99,16 +107,17 @@ def _pools_cause(
     # An area gives out no more than its own number, even where a run reaches into the next.
     if not allowed:
         return Cause.EXHAUSTED, f"needs {needed} slots, no area with such a free run may give out as many"
+    unsuited, why_not = _unsuited(allocator, allowed, request)
+    return unsuited, f"needs {needed} contiguous slots, longest free run {room.longest_free_slots}, {why_not}"
+
+
+def _unsuited(allocator: Allocator, asked: list[tuple[Pool, int]], request: Request) -> tuple[Cause, str]:
+    """Why areas that have runs long enough have none that will do."""
     unbounded = request._replace(limits=request.limits._replace(seg_boundary_mask=NO_BOUNDARY))
-    if any(pool.search(area, unbounded) >= 0 for pool, area in allowed):
-        segment_slots = (request.limits.seg_boundary_mask + 1) >> 11
-        why = f"needs {needed} contiguous slots inside one segment of {segment_slots}"
-        return Cause.BOUNDARY, f"{why}; each aligned free run crosses a segment boundary"
-    why = f"needs {needed} contiguous slots at an aligned address; the longest free run has {room.longest_free_slots}"
-    return (
-        Cause.MISALIGNED,
-        f"{why}, none begins aligned where the search looks ({_alignment_words(allocator, request)})",
-    )
+    if any(pool.search(area, unbounded) >= 0 for pool, area in asked):
+        segment_slots = (request.limits.seg_boundary_mask + 1) >> IO_TLB_SHIFT
+        return Cause.BOUNDARY, f"each aligned run crosses a boundary of segments of {segment_slots}"
+    return Cause.MISALIGNED, f"none begins aligned where the search looks ({_alignment_words(allocator, request)})"
 
 
 def _alignment_words(allocator: Allocator, request: Request) -> str:

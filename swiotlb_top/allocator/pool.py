@@ -1,7 +1,7 @@
 """One memory pool: its slots, areas and live mappings (``struct io_tlb_pool``).
 
 Free slots are bit masks, a Python int a slot set; the kernel's ``list`` follows from them
-(:mod:`swiotlb_top.allocator.runs`). ``search`` says where ``swiotlb_search_pool_area()`` would
+(:mod:`swiotlb_top.allocator.free`). ``search`` says where ``swiotlb_search_pool_area()`` would
 go, ``take`` and ``release`` are what it and ``swiotlb_release_slots()`` do, and each returns
 what ``undo`` needs, so that orders of events can be tried and taken back.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator.alignment import NEWEST_RULE, AlignmentRule
+from swiotlb_top.allocator.free import OFFSET_IN_SET, FreeSlots
 from swiotlb_top.allocator.geometry import (
     IO_TLB_SEGSIZE,
     IO_TLB_SHIFT,
@@ -22,11 +23,10 @@ from swiotlb_top.allocator.geometry import (
     spans_boundary,
 )
 from swiotlb_top.allocator.request import Request
-from swiotlb_top.allocator.runs import EVERY, ONES, SHIFTS, longest_run, run_length
+from swiotlb_top.allocator.runs import ONES
 from swiotlb_top.allocator.walk import NEVER_ENDS, Walk, WalkClass, candidates, first_index, walk_of
 
 _OFFSET_IN_SLOT: Final = IO_TLB_SIZE - 1
-_OFFSET_IN_SET: Final = IO_TLB_SEGSIZE - 1
 UNKNOWN_DEVICE: Final = 0
 
 
@@ -72,7 +72,6 @@ class Pool:
 
     __slots__ = (
         "_alignment",
-        "_bound",
         "_free",
         "_live",
         "_pads_slots",
@@ -108,10 +107,7 @@ class Pool:
         self.area_nslabs = nslabs // nareas
         self.area_used = [0] * nareas
         self.area_index = [0] * nareas
-        self._free = [ONES[min(IO_TLB_SEGSIZE, nslabs - first)] for first in range(0, nslabs, IO_TLB_SEGSIZE)]
-        # No run in a slot set is longer than its bound. Taking keeps that true; releasing raises
-        # the bound; a search that finds no run lowers it. Full sets cost one comparison.
-        self._bound = [IO_TLB_SEGSIZE] * len(self._free)
+        self._free = FreeSlots.all_of(nslabs)
         self._live: dict[int, Mapping] = {}
         # Mappings of a snapshot taken between find_slots and the end of map: where the buffer
         # begins is not known yet, so each of their slots may be it.
@@ -149,7 +145,7 @@ class Pool:
         aligned += (orig_addr & match_mask) >> IO_TLB_SHIFT
         begin = base + index
         begin += (aligned - begin) & (period - 1)
-        slot = self._first_fit(begin, end, nslots, walk)
+        slot = self._free.first_fit(begin, end, nslots, walk)
         if slot >= 0 or not index:
             return slot
         # The last step before the wrap is a whole stride and may overshoot the area's end.
@@ -157,33 +153,7 @@ class Pool:
         last = begin + (end - 1 - begin) // step * step
         overshoot = max(last + stride - end, 0) if begin < end else 0
         begin = base + ((aligned - base) & (period - 1))
-        return self._first_fit(begin, base + index - overshoot, nslots, walk)
-
-    def _first_fit(self, begin: int, end: int, nslots: int, walk: Walk) -> int:
-        """The first of begin, begin + step, ... < end that starts a free run of ``nslots``."""
-        _, step, _, _, _, boundary_slots, boundary_shift, _, _ = walk
-        every = EVERY[step]
-        shifts = SHIFTS[nslots]
-        bound = self._bound
-        offset = begin & _OFFSET_IN_SET
-        for slot_set in range(begin >> SLOT_SET_SHIFT, (end + _OFFSET_IN_SET) >> SLOT_SET_SHIFT):
-            if bound[slot_set] >= nslots:
-                starts = self._free[slot_set]
-                for shift in shifts:
-                    starts &= starts >> shift
-                if not starts:
-                    bound[slot_set] = nslots - 1
-                starts = (starts >> offset) & every
-                while starts:
-                    lowest = starts & -starts
-                    slot = (slot_set << SLOT_SET_SHIFT) + offset + lowest.bit_length() - 1
-                    if slot >= end:
-                        return NOT_FOUND
-                    if not boundary_slots or not spans_boundary(slot, nslots, boundary_shift, boundary_slots):
-                        return slot
-                    starts ^= lowest
-            offset = begin & (step - 1)
-        return NOT_FOUND
+        return self._free.first_fit(begin, base + index - overshoot, nslots, walk)
 
     def _search_otherwise(self, area_index: int, nslots: int, orig_addr: int, walk: Walk) -> int:
         """The search where it is no walk round the area over one residue class."""
@@ -206,10 +176,10 @@ class Pool:
         begin = first_index(index, self.area_nslabs, walk.stride)
         aligned = walk.aligned + ((orig_addr & walk.match_mask) >> IO_TLB_SHIFT)
         creep = (aligned - base) & (walk.period - 1)
-        slot = self._first_fit(base + begin + creep, base + self.area_nslabs, nslots, walk)
+        slot = self._free.first_fit(base + begin + creep, base + self.area_nslabs, nslots, walk)
         if slot >= 0 or not begin:
             return slot
-        slot = self._first_fit(base + creep, base + begin, nslots, walk)
+        slot = self._free.first_fit(base + creep, base + begin, nslots, walk)
         # Having crept once, it steps over the place where it began, every time.
         return slot if slot >= 0 or not creep else NEVER_ENDS
 
@@ -224,8 +194,9 @@ class Pool:
         if not (0 <= slot < self.nareas * self.area_nslabs and 0 < nslots <= IO_TLB_SEGSIZE):
             raise ValueError(f"{nslots} slots cannot be taken from slot {slot}")
         slot_set = slot >> SLOT_SET_SHIFT
-        free = self._free[slot_set]
-        slots = ONES[nslots] << (slot & _OFFSET_IN_SET)
+        masks = self._free.masks
+        free = masks[slot_set]
+        slots = ONES[nslots] << (slot & OFFSET_IN_SET)
         if slots & ~free:
             raise ValueError(f"slots {slot}..{slot + nslots - 1} are not free")
         pad_slots = 0
@@ -236,9 +207,9 @@ class Pool:
         area_nslabs = self.area_nslabs
         area = slot // area_nslabs
         index = self.area_index[area]
-        undo = tuple.__new__(Undo, (mapping, True, free, self._bound[slot_set], index, False))
+        undo = tuple.__new__(Undo, (mapping, True, free, self._free.bounds[slot_set], index, False))
 
-        self._free[slot_set] = free ^ slots
+        masks[slot_set] = free ^ slots
         self._live[slot + pad_slots] = mapping
         self.area_used[area] += nslots
         next_index = slot - area * area_nslabs + nslots
@@ -260,17 +231,17 @@ class Pool:
         slot_set = slot >> SLOT_SET_SHIFT
         unsettled = self._live.get(slot + pad_slots) is not mapping
         area = slot // self.area_nslabs
-        free = self._free[slot_set]
-        bound = self._bound[slot_set]
+        masks, bounds = self._free.masks, self._free.bounds
+        free, bound = masks[slot_set], bounds[slot_set]
         undo = tuple.__new__(Undo, (mapping, False, free, bound, self.area_index[area], unsettled))
 
         if unsettled:
             self._forget_unsettled(mapping)
         else:
             del self._live[slot + pad_slots]
-        self._free[slot_set] = free | ONES[nslots] << (slot & _OFFSET_IN_SET)
+        masks[slot_set] = free | ONES[nslots] << (slot & OFFSET_IN_SET)
         # The new run is at most: an old one below, the released slots, an old one above.
-        self._bound[slot_set] = bound + bound + nslots
+        bounds[slot_set] = bound + bound + nslots
         self.area_used[area] -= nslots
         return undo
 
@@ -279,8 +250,8 @@ class Pool:
         mapping, taken, free, bound, index, unsettled = undo
         slot_set = mapping.slot >> SLOT_SET_SHIFT
         area = mapping.slot // self.area_nslabs
-        self._free[slot_set] = free
-        self._bound[slot_set] = bound
+        self._free.masks[slot_set] = free
+        self._free.bounds[slot_set] = bound
         self.area_index[area] = index
         if taken:
             del self._live[mapping.slot + mapping.pad_slots]
@@ -300,7 +271,7 @@ class Pool:
         :returns: the mappings that were in the way.
         :raises ValueError: the first slot lies in no area.
         """
-        slot_set_end = min((slot | _OFFSET_IN_SET) + 1, self.nslabs)
+        slot_set_end = min((slot | OFFSET_IN_SET) + 1, self.nslabs)
         size_bytes = min(request.alloc_size_bytes, (slot_set_end - slot) << IO_TLB_SHIFT)
         nslots = (size_bytes + _OFFSET_IN_SLOT) >> IO_TLB_SHIFT
         in_the_way = tuple(m for m in self.mappings() if m.slot < slot + nslots and slot < m.slot + m.nslots)
@@ -317,8 +288,7 @@ class Pool:
         :param index: of each area.
         :param live: the mappings, each with whether it is known where its buffer begins.
         """
-        self._free = list(free)
-        self._bound = [IO_TLB_SEGSIZE] * len(free)
+        self._free = FreeSlots(free)
         self.area_used = list(used)
         self.area_index = list(index)
         self._live = {mapping.slot + mapping.pad_slots: mapping for mapping, settled in live if settled}
@@ -336,8 +306,7 @@ class Pool:
             raise ValueError(f"a pool of {other.nslabs} slots is no other state of one of {self.nslabs}")
         self.area_used = list(other.area_used)
         self.area_index = list(other.area_index)
-        self._free = list(other._free)
-        self._bound = list(other._bound)
+        self._free.become(other._free)
         self._live = dict(other._live)
         self._unsettled = dict(other._unsettled)
 
@@ -365,11 +334,11 @@ class Pool:
 
     def free_run(self, slot: int) -> int:
         """The kernel's ``slots[slot].list``: free slots from here to the end of the run, 0..128."""
-        return run_length(self._free[slot >> SLOT_SET_SHIFT], slot & _OFFSET_IN_SET)
+        return self._free.run(slot)
 
     def free_masks(self) -> tuple[int, ...]:
         """Free slots, a bit mask a slot set (bit i set = slot i of the set is free)."""
-        return tuple(self._free)
+        return tuple(self._free.masks)
 
     def free_list(self) -> list[int]:
         """``list`` of every slot."""
@@ -380,23 +349,7 @@ class Pool:
         if area_index is None:
             return max(self.longest_free_slots(area) for area in range(self.nareas))
         begin = area_index * self.area_nslabs
-        end = begin + self.area_nslabs
-        longest = 0
-        for slot_set in range(begin >> SLOT_SET_SHIFT, (end + _OFFSET_IN_SET) >> SLOT_SET_SHIFT):
-            first = slot_set << SLOT_SET_SHIFT
-            if self._bound[slot_set] <= longest:
-                continue
-            free = self._free[slot_set]
-            if end < first + IO_TLB_SEGSIZE:
-                # A run that begins here counts whole, one that begins beyond the end not at all.
-                offset = end - first
-                free &= ONES[offset - 1 + run_length(free, offset - 1)]
-            if first < begin:
-                free &= ~ONES[begin - first]
-            elif end >= first + IO_TLB_SEGSIZE:
-                self._bound[slot_set] = longest_run(free)
-            longest = max(longest, longest_run(free))
-        return longest
+        return self._free.longest_run(begin, begin + self.area_nslabs)
 
     def _remember_unsettled(self, mapping: Mapping) -> None:
         for slot in range(mapping.slot, mapping.slot + mapping.nslots):

@@ -6,14 +6,14 @@ import json
 
 import click
 
-from swiotlb_top.cli.options import JSON_HELP, examples
+from swiotlb_top.cli.options import examples, json_option
 from swiotlb_top.errors import Exit
 
 EPILOG = examples("swiotlb-top doctor", "swiotlb-top doctor --json")
 
 
 @click.command(epilog=EPILOG)
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@json_option
 def doctor(as_json: bool) -> Exit:
     """Say what can be seen on this kernel, how, and what is missing.
 

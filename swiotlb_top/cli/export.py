@@ -6,9 +6,8 @@ from functools import partial
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
-from swiotlb_top.cli.options import examples, seconds_from
+from swiotlb_top.cli.options import examples, given, seconds_from, source_option, trace_option
 from swiotlb_top.errors import Exit, UsageError
 
 EPILOG = examples(
@@ -43,18 +42,8 @@ _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
     metavar="DIR",
     help="Serve nothing; write DIR/swiotlb.prom once an interval, for node_exporter. Default: none.",
 )
-@click.option(
-    "--source",
-    type=click.Choice(["auto", "live", "debugfs"]),
-    default="auto",
-    help="Probes, debugfs counters, or auto: the first that can be had. Default: auto.",
-)
-@click.option(
-    "--trace",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Export a recording, over and over: to try dashboards and alerts. Default: none.",
-)
+@source_option("the first that can be had")
+@trace_option("Export a recording, over and over: to try dashboards and alerts.")
 @click.option(
     "--interval",
     "interval_s",
@@ -85,10 +74,8 @@ def export(
 
     Once the probes are attached, all capabilities are given up.
     """
-    given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    if trace is not None and "source" in given:
-        raise click.UsageError("--trace and --source exclude each other")
-    for name in sorted(given & _OF_HTTP.keys()) if textfile is not None else ():
+    named = given(context)
+    for name in sorted(named & _OF_HTTP.keys()) if textfile is not None else ():
         raise click.UsageError(f"--textfile and {_OF_HTTP[name]} exclude each other")
     host, port = listen_address(listen)
     from swiotlb_exporter import serve

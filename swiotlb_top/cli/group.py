@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from swiotlb_top import __version__
 from swiotlb_top.cli import top
 from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
 from swiotlb_top.cli.man import man
-from swiotlb_top.cli.options import examples, seconds_from
+from swiotlb_top.cli.options import examples, given, seconds_from, source_option, trace_option
 from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
 from swiotlb_top.cli.revisions import revisions
@@ -49,18 +48,8 @@ EPILOG = examples(
     help="Time between frames, in seconds; 0 with -n: do not wait, no rates. Default: 1.",
 )
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of a screen; null is: not known.")
-@click.option(
-    "--source",
-    type=click.Choice(["auto", "live", "debugfs"]),
-    default="auto",
-    help="Probes, debugfs counters, or auto: the first that can be had, else a recording. Default: auto.",
-)
-@click.option(
-    "--trace",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Show a recording instead of this machine. Default: none.",
-)
+@source_option("the first that can be had, else a recording")
+@trace_option("Show a recording instead of this machine.")
 @click.option(
     "--speed",
     type=click.FloatRange(0.01, 64),
@@ -77,7 +66,7 @@ EPILOG = examples(
     help="Where in it --trace begins, in seconds. Default: 0.",
 )
 @click.option(
-    "--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters. Default: what the output's encoding has."
+    "--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters. Default: what output and locale have."
 )
 @click.version_option(__version__, prog_name="swiotlb-top")
 @click.pass_context
@@ -98,14 +87,12 @@ def swiotlb_top(
 
     Exit status: 0 well or agree, 1 disagreement, 2 usage, 3 this machine cannot, 4 unreadable input, 5 inconclusive.
     """
-    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    named = given(context)
     if context.invoked_subcommand is not None:
-        if given:
+        if named:
             raise click.UsageError(f"options of the screen do not go with the command {context.invoked_subcommand!r}")
         return Exit.OK
-    if trace is not None and "source" in given:
-        raise click.UsageError("--trace and --source exclude each other")
-    if trace is None and not {"speed", "start_s"}.isdisjoint(given):
+    if trace is None and not {"speed", "start_s"}.isdisjoint(named):
         raise click.UsageError("--speed and --start go with --trace")
     if interval_s == 0 and count is None:
         raise click.UsageError("-d 0 needs -n COUNT")

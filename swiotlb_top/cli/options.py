@@ -4,12 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 import click
+from click.core import ParameterSource
 
-JSON_HELP: Final = "Machine-readable output."
 SECONDS_MAX: Final = 86_400.0
+
+Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""What gives a command one of its options."""
+
+json_option: Final[Option] = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+def source_option(auto: str) -> Option:
+    """``--source``; ``auto`` says what that stands for."""
+    return click.option(
+        "--source",
+        type=click.Choice(["auto", "live", "debugfs"]),
+        default="auto",
+        help=f"Probes, debugfs counters, or auto: {auto}. Default: auto.",
+    )
+
+
+def trace_option(what: str) -> Option:
+    """``--trace``; ``what`` says what is done with the recording."""
+    return click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help=f"{what} Default: none.")
+
+
+def given(context: click.Context) -> set[str]:
+    """The parameters that stand on the command line.
+
+    :raises click.UsageError: ``--trace`` and ``--source`` are both among them.
+    """
+    named = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    if {"trace", "source"} <= named:
+        raise click.UsageError("--trace and --source exclude each other")
+    return named
 
 
 def seconds_from(minimum: float) -> Callable[[str], float]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from swiotlb_top.cli.options import JSON_HELP, examples
+from swiotlb_top.cli.options import examples, json_option
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -20,7 +20,7 @@ EPILOG = examples(
 
 @click.command(epilog=EPILOG)
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@json_option
 @click.option(
     "--revision",
     metavar="NAME",

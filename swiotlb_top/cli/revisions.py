@@ -11,7 +11,7 @@ import click
 
 from swiotlb_top.allocator import DIFFERENCES, REVISIONS, Choice, choose
 from swiotlb_top.allocator.revision import ASPECTS, rows_of
-from swiotlb_top.cli.options import JSON_HELP, examples
+from swiotlb_top.cli.options import examples, json_option
 from swiotlb_top.errors import CannotError, Exit
 
 EPILOG = examples(
@@ -21,7 +21,7 @@ EPILOG = examples(
 
 
 @click.command(epilog=EPILOG)
-@click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+@json_option
 def revisions(as_json: bool) -> Exit:
     """List the revisions of swiotlb that are known, and say which one this kernel has, and why.
 

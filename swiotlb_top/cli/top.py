@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -20,7 +21,7 @@ def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool,
     """Show ``count`` frames ``interval_s`` apart.
 
     :param source: how to open what is shown.
-    :param ascii_only: where the output's encoding would have more.
+    :param ascii_only: where output and locale would have more.
     :raises SwiotlbTopError: no source can be had.
     """
     from swiotlb_top.sources.sampler import frames
@@ -62,7 +63,8 @@ def _draw(source: Source, interval_s: float, count: int | None, ascii_only: bool
     from swiotlb_top.tui import glyphs
     from swiotlb_top.tui.console import is_interactive, open_console
 
-    characters = glyphs.ASCII if ascii_only else glyphs.for_encoding(sys.stdout.encoding)
+    # Python writes UTF-8 also where LC_ALL=C says that the terminal may have no such thing.
+    characters = glyphs.ASCII if ascii_only else glyphs.for_encodings(sys.stdout.encoding, locale.getencoding())
     # Counted frames stay in the scrollback; on the alternate screen they would be gone when they are done.
     if count is None and is_interactive():
         from swiotlb_top.tui.app import run

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
@@ -16,8 +16,6 @@ from swiotlb_top.trace.reader import TraceReader
 from swiotlb_top.trace.writer import TraceWriter
 
 _BLOCK_BYTES: Final = MAX_BLOCK_RECORDS * RECORD.size
-
-_Copy = Callable[[TraceWriter, Item], None]
 
 
 def compact(source: str | os.PathLike[str], target: str | os.PathLike[str], *, overwrite: bool = False) -> None:

@@ -17,7 +17,6 @@ SLOT_SHIFT: Final = 11
 """``IO_TLB_SHIFT``."""
 U64: Final = 0xFFFF_FFFF_FFFF_FFFF
 _REFERENCE_MASK: Final = 0xFFFF_FFFF
-_NO_MAP: Final = (0, 0, 0, 0)
 _POOL_KINDS: Final = frozenset((Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW))
 
 Fields = list[list[int]]

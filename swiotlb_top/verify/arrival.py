@@ -17,7 +17,8 @@ from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Violation
 from swiotlb_top.state import MemState
 from swiotlb_top.verify.locality import Domain, areas_of, domain_of, domains_of, touched
 from swiotlb_top.verify.operations import AddPool, Operation, Release, Take, Undo, nothing
-from swiotlb_top.verify.ordering import Uncertain, in_likely_order, uncertain_after
+from swiotlb_top.verify.ordering import in_likely_order
+from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +29,7 @@ class Copy:
     exit_ns: int
     domain: Domain
     event: ClassVar[None] = None
+    given: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
     @property
@@ -128,7 +130,12 @@ class Arrival:
             return
         domain = domain_of(pool, place[1] // pool.area_nslabs)
         taken = takes.get(domain, {}).get(place[1])
-        if isinstance(operation, Release) and taken is not None and operation.entry_ns < taken.exit_ns:
+        if (
+            isinstance(operation, Release)
+            and taken is not None
+            and operation.entry_ns < taken.exit_ns
+            and not operation.unseen
+        ):
             return  # it made room for that one
         if isinstance(operation, Release) and not pool.transient and operation.finds_nothing():
             return  # the copy has that already

@@ -26,6 +26,7 @@ class Audit:
     pool: Pool
     area: int
     event: ClassVar[None] = None
+    given: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
     def attempt(self, world: Allocator) -> Undo | None:
@@ -74,6 +75,7 @@ class ListAudit:
     exit_ns: int
     addresses: tuple[int, ...]
     event: ClassVar[None] = None
+    given: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
     def attempt(self, world: Allocator) -> Undo | None:

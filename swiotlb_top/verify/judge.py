@@ -9,27 +9,21 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from itertools import islice, product
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from swiotlb_top.allocator import Allocator, Ledger, Pool, Revision, Violation, adopt, explain, picture
+from swiotlb_top.allocator import Allocator, Ledger, Revision, Violation, adopt, explain, picture
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify.arrival import Arrival, Copy
 from swiotlb_top.verify.audits import Audit, ListAudit
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
 from swiotlb_top.verify.locality import NEVER_NS, apart, clusters
-from swiotlb_top.verify.operations import LONGEST_UNSEEN_NS, Operation, Take
-from swiotlb_top.verify.ordering import (
-    DEFAULT_BUDGET,
-    Outcome,
-    Uncertain,
-    arrange,
-    in_likely_order,
-    uncertain_after,
-)
-from swiotlb_top.verify.resolving import OLDER_POOL, ElsewhereError, Resolver, UnresolvedError
+from swiotlb_top.verify.operations import Operation, Take
+from swiotlb_top.verify.ordering import DEFAULT_BUDGET, Outcome, arrange, in_likely_order
+from swiotlb_top.verify.resolving import NEVER_INTRODUCED, OLDER_POOL, ElsewhereError, Resolver, UnresolvedError
+from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
+from swiotlb_top.verify.unseen import LONGEST_UNSEEN_NS, earliest_entry_ns
 
 _CALLS: Final = frozenset({Find, Map, Unmap, Free, PoolAdd, Grow})
 """Events with an entry and an exit; the others are of one moment."""
@@ -45,8 +39,6 @@ _DURING_STATE: Final = "while the state was read"
 NOT_SAMPLED: Final = frozenset({_BEFORE_STATE, _AFTER_GAP, _DURING_STATE, OLDER_POOL})
 """Why operations around the beginning of a stream cannot be judged: for who looks in at times
 only, they are not doubtful but not looked at."""
-_MOST_CHOICES: Final = 64
-"""Of places from which areas may be searched next, tried together."""
 _MOST_IN_VAIN: Final = 200_000
 """Steps, after which disagreements have cost enough: more of them are not looked into as deeply."""
 _SCANT_BUDGET: Final = 800
@@ -78,6 +70,7 @@ class Judge:
         self._uncertain: Uncertain = {}
         self._in_vain = 0
         self._begin_ns = 0
+        self._in_doubt_from_ns = NEVER_NS
         self._waiting: list[_Span] = []
         self._open: list[Operation] = []
         self._blind = _BEFORE_STATE
@@ -107,7 +100,7 @@ class Judge:
             if kind in _CALLS:
                 entry_ns = event.entry_ns  # type: ignore[union-attr]  # these have one
                 if entry_ns == ENTRY_UNKNOWN:
-                    entry_ns = event.exit_ns - LONGEST_UNSEEN_NS
+                    entry_ns = earliest_entry_ns(event)  # type: ignore[arg-type]
                 waiting.append((event.exit_ns, entry_ns, event))
             elif isinstance(event, Gap):
                 self.gap(event)
@@ -121,8 +114,13 @@ class Judge:
             self._next_run = len(self._waiting) + _BATCH_EVENTS
 
     def gap(self, gap: Gap) -> None:
-        """Events were lost: nothing can be said until the state is read anew."""
+        """Events were lost: nothing can be said until the state is read anew.
+
+        What was lost may have been under way before, so that whatever disagrees with what came last is in doubt.
+        """
+        self._in_doubt_from_ns = gap.begin_ns - LONGEST_UNSEEN_NS
         self._run()
+        self._in_doubt_from_ns = NEVER_NS
         self._blind = _AFTER_GAP
 
     def advance(self, now_ns: int) -> None:
@@ -225,8 +223,8 @@ class Judge:
         assert world is not None  # noqa: S101 (operations come only after a state)
         if operation.attempt(world) is not None:
             self._agree(operation)
-        elif not self._from_elsewhere([operation]):
-            self._blame([operation], Outcome(dead_ends=1))
+        else:
+            self._judge_group([operation])
 
     def _judge_cluster(self, cluster: list[Operation]) -> None:
         world, arrival = self.world, self._arrival
@@ -240,49 +238,29 @@ class Judge:
                     self.findings.doubt(_DURING_STATE, during)
             else:
                 for part in _what_proves(group):
-                    self._judge_group(part)
+                    if len(part) == 1:
+                        self._judge_one(part[0])
+                    else:
+                        self._judge_group(part)
         if arrival is not None and arrival.over:
             self._arrival = None
 
     def _judge_group(self, group: list[Operation]) -> None:
         world = self.world
         assert world is not None  # noqa: S101
-        if len(group) == 1:
-            self._judge_one(group[0])
-            return
-        outcome = arrange(world, group, DEFAULT_BUDGET if self._in_vain < _MOST_IN_VAIN else _SCANT_BUDGET)
-        if outcome.order:
-            self._carried_out(outcome)
-        elif not self._from_elsewhere(group):
+        budget = DEFAULT_BUDGET if self._in_vain < _MOST_IN_VAIN else _SCANT_BUDGET
+        outcome = arrange(world, group, budget, uncertain=self._uncertain)
+        if not outcome.order:
             self._in_vain += outcome.steps
             self._blame(group, outcome)
-
-    def _carried_out(self, outcome: Outcome) -> None:
+            return
         for operation in outcome.order:
             self._agree(operation)
-        self._uncertain |= outcome.uncertain
-
-    def _from_elsewhere(self, group: list[Operation]) -> bool:
-        """Where orders before left it uncertain from where an area is searched next: whether one of the
-        other places explains the group."""
-        world = self.world
-        assert world is not None  # noqa: S101
-        if not self._uncertain:
-            return False
-        asked = {area for operation in group for area in operation.areas(world)}
-        areas = [area for area in self._uncertain if area in asked]
-        before = [pool.area_index[area] for pool, area in areas]
-        choices = product(*([now, *self._uncertain[area]] for now, area in zip(before, areas, strict=True)))
-        for indices in islice(choices, 1, _MOST_CHOICES):
-            _search_next_from(areas, indices)
-            outcome = arrange(world, group)
-            if outcome.order:
-                for area in areas:
-                    self._uncertain.pop(area, None)
-                self._carried_out(outcome)
-                return True
-        _search_next_from(areas, before)
-        return False
+        for area, others in outcome.uncertain.items():
+            if others:
+                self._uncertain[area] = others
+            else:
+                self._uncertain.pop(area, None)
 
     def _blame(self, group: list[Operation], outcome: Outcome) -> None:
         """Where no order does: find the operation without which one would, and go on from what the kernel
@@ -291,33 +269,36 @@ class Judge:
         assert world is not None  # noqa: S101
         order = group
         culprit = None
-        if not outcome.exhausted and len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
-            order, culprit = _all_but_one(world, group, outcome.furthest)
-        for operation in in_likely_order(group) if outcome.exhausted else order:
+        doubt = _AFTER_GAP if group[-1].exit_ns >= self._in_doubt_from_ns else _BUDGET if outcome.exhausted else ""
+        if not doubt and len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
+            order, culprit = _all_but_one(world, group, outcome.furthest, self._uncertain)
+        for operation in in_likely_order(group) if doubt else order:
             if operation is not culprit and operation.attempt(world) is not None:
                 self._agree(operation)
-            elif outcome.exhausted:
+            elif doubt:
                 operation.adopt(world)
                 operation.enter(self._ledger)
                 if operation.compared:
-                    self.findings.doubt(_BUDGET)
+                    self.findings.doubt(doubt)
             elif culprit is not None and operation is not culprit:
                 # In place among the others, only its way there is more than one step.
                 operation.adopt(world)
                 self._agree(operation)
             else:
                 self._disagree(operation, group, outcome, last=operation is order[-1])
-        self._uncertain |= uncertain_after(operation for operation in group if isinstance(operation, Take))
+        self._uncertain |= uncertain_after(group)
 
     def _agree(self, operation: Operation) -> None:
         findings = self.findings
         violations = operation.enter(self._ledger)
         if operation.compared:
             self._operations += 1
-        if self._uncertain and isinstance(operation, Take) and operation.pool:
+        if self._uncertain and isinstance(operation, Take | Audit) and operation.pool:
             self._uncertain.pop((operation.pool, operation.area), None)
         if violations:
             self._record(operation, "no harm", violations, [operation], Outcome(dead_ends=1))
+        elif operation.given:
+            findings.doubt(NEVER_INTRODUCED)
         elif operation.compared:
             findings.agree += 1
             if isinstance(operation, Take) and operation.slot < 0:
@@ -373,14 +354,9 @@ class Judge:
 
     def _explain(self, take: Take) -> None:
         assert self.world is not None  # noqa: S101
-        explanation = explain(self.world, take.cpu, take.request)
+        explanation = explain(self.world, take.cpu, take.request, take.pool)
         if explanation is not None:
             self.findings.explained(Failure(take.event, take.dev, explanation))
-
-
-def _search_next_from(areas: Iterable[tuple[Pool, int]], indices: Iterable[int]) -> None:
-    for (pool, area), index in zip(areas, indices, strict=True):
-        pool.area_index[area] = index
 
 
 def _what_proves(group: list[Operation]) -> list[list[Operation]]:
@@ -390,7 +366,7 @@ def _what_proves(group: list[Operation]) -> list[list[Operation]]:
 
 
 def _all_but_one(
-    world: Allocator, group: list[Operation], furthest: list[Operation]
+    world: Allocator, group: list[Operation], furthest: list[Operation], uncertain: Uncertain
 ) -> tuple[list[Operation], Operation | None]:
     """An order in which all but one operation are as the reference's, and that one.
 
@@ -400,7 +376,7 @@ def _all_but_one(
     """
     suspects = [operation for operation in group if operation not in furthest]
     for culprit in suspects[:_MOST_SUSPECTS]:
-        outcome = arrange(world, group, _BUDGET_OF_A_SUSPECT, excused=culprit)
+        outcome = arrange(world, group, _BUDGET_OF_A_SUSPECT, culprit, uncertain)
         if outcome.order:
             return outcome.order, culprit
     return [*furthest, *suspects], None

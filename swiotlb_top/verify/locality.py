@@ -74,13 +74,13 @@ def apart(cluster: list[Operation], world: Allocator) -> list[list[Operation]]:
         for together in clusters(operations, NEVER_NS):
             for operation in together:
                 groups.join(together[0], operation)
-    while any(
-        groups.join(earlier, later)
-        for operations in users.values()
-        for earlier, later in pairwise(operations)
-        if groups.number(earlier) > groups.number(later)
-    ):
-        pass
+    joined = True
+    while joined:
+        joined = False
+        for operations in users.values():
+            for earlier, later in pairwise(operations):
+                if groups.number(earlier) > groups.number(later):
+                    joined = groups.join(earlier, later)
     return groups.in_order()
 
 

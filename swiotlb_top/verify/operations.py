@@ -20,11 +20,9 @@ from swiotlb_top.allocator.geometry import (
     slot_addr,
 )
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping
-from swiotlb_top.events import NOT_FOUND, Event, Grow, PoolAdd
+from swiotlb_top.events import ENTRY_UNKNOWN, NOT_FOUND, Event, Grow, PoolAdd, Unmap
 
 ADDRESS_UNSEEN: Final = -1
-LONGEST_UNSEEN_NS: Final = 10_000_000
-"""How long an operation whose entry was not seen is supposed to have taken at most."""
 _LARGEST_PADDING_BYTES: Final = (1 << 16) - 1
 """Of a mapping's end, for an IOMMU: its pages are of 64 KiB at most."""
 
@@ -40,6 +38,10 @@ class Operation(Protocol):
 
     compared: ClassVar[bool]
     """Whether it counts as an operation put to the reference: a mapping or a release."""
+
+    @property
+    def given(self) -> bool:
+        """Whether it need not be as the reference's, as it is not known in full what was asked."""
 
     @property
     def entry_ns(self) -> int: ...
@@ -91,6 +93,7 @@ class Take:
     """What the map returned, where the probe sees that."""
     elsewhere: tuple[int, ...] = ()
     """Other CPUs it may have begun on."""
+    given: bool = False
     compared: ClassVar[bool] = True
 
     @property
@@ -119,6 +122,8 @@ class Take:
         return self.slot >= 0 and self.pool in world.pools
 
     def attempt(self, world: Allocator) -> Undo | None:
+        if self.given:
+            return self.impose(world)
         found = world.find_slots(self.cpu, self.request)
         for cpu in self.elsewhere:
             if found is None or (found.pool is self.pool and found.slot == self.slot):
@@ -178,14 +183,14 @@ class Take:
         if self.pool is None or self.slot < 0:
             return nothing
         fits = self._could_be(nr_slots(self.request.alloc_size_bytes)) and self.area < self.pool.nareas
-        known = self.pool in world.pools or self.pool not in world.transient.get(self.dev, ())
-        return self._take_in(self.pool, world) if fits and known else None
+        own = self.pool.transient and self.pool not in world.transient.get(self.dev, ())
+        return self._take_in(self.pool, world) if fits and (own or self.pool in world.pools) else None
 
     def areas(self, world: Allocator) -> Iterator[tuple[Pool, int]]:
         own = (self.pool, self.area)
         if self.pool is not None and self.slot >= 0:
             yield self.pool, self.area
-        if self.refused(world):
+        if self.given or self.refused(world):
             return
         for cpu in (self.cpu, *self.elsewhere):
             for area in world.attempts(cpu):
@@ -207,6 +212,10 @@ class Take:
             return ()
         if pool.transient:
             ledger.add_pool(pool.address, pool.start, pool.nslabs)
+        if self.given:
+            seen = self.tlb_addr != ADDRESS_UNSEEN
+            begins = (self.tlb_addr - pool.start) >> IO_TLB_SHIFT if seen else self.slot
+            return ledger.adopt(pool.address, self.slot, self.nslots, begins)
         return ledger.mapped(pool.address, self.slot, self.request)
 
     def hold_passed_over(self, world: Allocator) -> None:
@@ -216,7 +225,7 @@ class Take:
         wrongly it costs one report more: the kernel takes it, and it is the kernel's. Where the reference
         does not even think the kernel's own slots free, the fault is there, and nothing was passed over.
         """
-        found = world.find_slots(self.cpu, self.request)
+        found = None if self.given else world.find_slots(self.cpu, self.request)
         if found and self._could_be(nr_slots(self.request.alloc_size_bytes)):
             found.pool.take(found.slot, self.request, self.dev)
 
@@ -227,6 +236,8 @@ class Take:
         return self.slot < pool.nslabs and pool.free_run(self.slot) >= nslots
 
     def expected(self, world: Allocator) -> str:
+        if self.given:
+            return "slots that are free"
         found = world.find_slots(self.cpu, self.request)
         if found:
             return f"slot {found.slot} of pool {found.pool.start:#x} (area {found.slot // found.pool.area_nslabs})"
@@ -247,18 +258,11 @@ class Take:
         return (self.pool, self.slot) if self.pool and 0 <= self.slot < self.pool.nslabs else None
 
 
-def may_be_last(takes: Iterable[Take]) -> list[Take]:
-    """Those that nothing was certain to follow: where one of them ended, the next search goes on."""
-    takes = list(takes)
-    last_entry_ns = max((take.entry_ns for take in takes), default=0)
-    return [take for take in takes if take.exit_ns >= last_entry_ns]
-
-
 @dataclass(slots=True, eq=False)
 class Release:
     """A mapping's end (``swiotlb_release_slots()``, or a transient pool's with it)."""
 
-    event: Event
+    event: Unmap
     entry_ns: int
     exit_ns: int
     dev: int
@@ -266,13 +270,15 @@ class Release:
     tlb_addr: int
     min_align_mask: int
     size_bytes: int
+    given: bool = False
     mapping: Mapping | None = None
     """What was released, once it is."""
     compared: ClassVar[bool] = True
 
     def attempt(self, world: Allocator) -> Undo | None:
         pool = self.pool
-        mapping = self.mapping = pool.find_mapping(self.tlb_addr, self.min_align_mask)
+        # Where padding is not known, the buffer may begin anywhere in it.
+        mapping = self.mapping = self._around() if self.given else pool.find_mapping(self.tlb_addr, self.min_align_mask)
         if mapping is None:
             return None
         if pool in world.pools:
@@ -299,6 +305,8 @@ class Release:
 
     def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
         pool, mapping = self.pool, self.mapping
+        if self.given and mapping:
+            return ledger.released(pool.address, slot_addr(pool.start, mapping.slot + mapping.pad_slots), 0)
         if mapping and mapping[3] == self.size_bytes and not (self.min_align_mask or pool.transient):
             return ledger.released(pool.address, self.tlb_addr, 0)  # as it nearly always is
         if mapping is not None and self._begins_anywhere_in(mapping):
@@ -313,7 +321,7 @@ class Release:
 
     def _begins_anywhere_in(self, mapping: Mapping) -> bool:
         """Whether a snapshot caught the mapping before it was to be seen where its buffer begins."""
-        return mapping.slot + mapping.pad_slots != (self.tlb_addr - self.pool.start) >> IO_TLB_SHIFT
+        return mapping.slot + mapping.pad_slots != self.slot
 
     def _of_another_size(self, mapping: Mapping) -> tuple[Violation, ...]:
         """As many bytes must be unmapped as were mapped. What was asked for may have been more: padding
@@ -337,9 +345,18 @@ class Release:
     def observed(self) -> str:
         return f"release of {self.tlb_addr:#x} in pool {self.pool.start:#x}"
 
+    @property
+    def slot(self) -> int:
+        """Where the buffer begins, which may be anywhere."""
+        return (self.tlb_addr - self.pool.start) >> IO_TLB_SHIFT
+
     def where(self) -> tuple[Pool, int] | None:
-        slot = (self.tlb_addr - self.pool.start) >> IO_TLB_SHIFT
-        return (self.pool, slot) if 0 <= slot < self.pool.nslabs else None
+        return (self.pool, self.slot) if 0 <= self.slot < self.pool.nslabs else None
+
+    @property
+    def unseen(self) -> bool:
+        """Whether it was not seen to begin, and ``entry_ns`` is only a guess that is early enough."""
+        return self.event.entry_ns == ENTRY_UNKNOWN
 
     def finds_nothing(self) -> bool:
         """Whether no mapping begins there."""
@@ -362,6 +379,7 @@ class AddPool:
     entry_ns: int
     exit_ns: int
     pool: Pool
+    given: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
     def attempt(self, world: Allocator) -> Undo | None:

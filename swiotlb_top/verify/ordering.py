@@ -11,8 +11,8 @@ been full at another moment than that at which it found its slots, and only the 
 moments is fixed.  Reading an area early never takes a possibility away, so readings are made at
 the first moment they fit, and only the taking of slots is tried in different places.
 
-More orders than one may do.  They leave the same slots free and the same mappings, but not always
-the same place from which an area is searched next: that is then uncertain, until a search shows it.
+More orders than one may do, and they may begin from more than one place: what they leave in doubt
+is :mod:`swiotlb_top.verify.uncertain`'s.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, TypeAlias
 
-from swiotlb_top.allocator import Allocator, Pool
+from swiotlb_top.allocator import Allocator
 from swiotlb_top.verify.asking import Lists, Way, way
-from swiotlb_top.verify.operations import AddPool, Operation, Release, Take, Undo, may_be_last
+from swiotlb_top.verify.operations import AddPool, Operation, Release, Take, Undo
+from swiotlb_top.verify.uncertain import Start, Uncertain, begin_from, starts, uncertain_after
 
 DEFAULT_BUDGET: Final = 20_000
 _AVERAGE_GROUP: Final = 400
@@ -33,9 +34,6 @@ _AVERAGE_GROUP: Final = 400
 Progress: TypeAlias = dict[tuple[int, Lists], int]
 """For each CPU a search may have begun on and the lists its rounds may have gone by: how many areas
 it has asked in vain."""
-
-Uncertain: TypeAlias = dict[tuple[Pool, int], set[int]]
-"""For a pool's area, ``index`` values it may have as well as the one it has."""
 
 
 @dataclass(slots=True)
@@ -51,47 +49,49 @@ class Outcome:
     furthest: list[Operation] = field(default_factory=list)
     """The longest of these."""
     uncertain: Uncertain = field(default_factory=dict)
-    """Where other orders leave something else."""
+    """Where other orders leave something else; empty for an area that is certain now."""
 
 
 def arrange(
-    world: Allocator, group: list[Operation], budget: int = DEFAULT_BUDGET, excused: Operation | None = None
+    world: Allocator,
+    group: list[Operation],
+    budget: int = DEFAULT_BUDGET,
+    excused: Operation | None = None,
+    uncertain: Uncertain | None = None,
 ) -> Outcome:
     """Find an order the reference accepts and carry it out on ``world``.
 
     Where none is found, or one operation is excused, ``world`` is left as it was.
 
     :param group: operations that overlap, sorted by exit.
-    :param budget: steps to try at most, in each of the two searches; a long group has more.
+    :param budget: steps to try at most, in each search; a long group has more.
     :param excused: an operation that need not be as the reference's: what it did is imposed.
+    :param uncertain: from where areas may be searched next besides where ``world`` has it.
     """
     outcome = Outcome()
-    for whole in (True, False):
-        search = _Search(world, group, max(budget, budget // _AVERAGE_GROUP * len(group)), whole, excused)
-        found = search.run()
-        outcome.steps += search.steps
-        outcome.dead_ends += search.dead_ends
-        if found:
-            outcome.order = list(search.order)
-            if excused is not None:
-                search.rewind()
-            elif uncertain_after(operation for operation in group if isinstance(operation, Take)):
-                search.rewind()
-                outcome.uncertain = _other_endings(world, group, budget, outcome)
-            return outcome
-        outcome.exhausted |= search.gave_up
-        outcome.furthest = max(outcome.furthest, search.furthest, key=len)
+    budget = max(budget, budget // _AVERAGE_GROUP * len(group))
+    possible, all_of_them = starts(uncertain or {}, group, world)
+    for start in possible:
+        begin_from(start)
+        for whole in (True, False) if len(group) > 1 else (True,):
+            search = _Search(world, group, budget, whole, excused)
+            found = search.run()
+            outcome.steps += search.steps
+            outcome.dead_ends += search.dead_ends
+            if found:
+                outcome.order = list(search.order)
+                if excused is not None:
+                    search.rewind()
+                    begin_from(possible[0])
+                elif len(possible) > 1 or uncertain_after(group):
+                    search.rewind()
+                    outcome.uncertain = _other_endings(world, group, budget, outcome, start, possible)
+                return outcome
+            outcome.exhausted |= search.gave_up
+            outcome.furthest = max(outcome.furthest, search.furthest, key=len)
+    begin_from(possible[0])
+    outcome.exhausted |= not all_of_them
     return outcome
-
-
-def uncertain_after(takes: Iterable[Take]) -> Uncertain:
-    """Where areas may be searched next, as far as times tell, besides where the last to end left it."""
-    by_area: dict[tuple[Pool, int], list[Take]] = {}
-    for take in takes:
-        if take.pool is not None and take.slot >= 0:
-            by_area.setdefault((take.pool, take.area), []).append(take)
-    uncertain = {area: {take.next_index for take in may_be_last(here)} for area, here in by_area.items()}
-    return {area: indices for area, indices in uncertain.items() if len(indices) > 1}
 
 
 def in_likely_order(group: list[Operation]) -> Iterator[Operation]:
@@ -115,37 +115,45 @@ def in_likely_order(group: list[Operation]) -> Iterator[Operation]:
 
 def _made_room(release: Release, take: Take) -> bool:
     """Whether a mapping is in the way of a search's slots now that was being released meanwhile."""
-    if release.pool is not take.pool or release.entry_ns > take.exit_ns:
+    begun_ns = release.exit_ns if release.unseen else release.entry_ns
+    if release.pool is not take.pool or begun_ns > take.exit_ns:
         return False
     mapping = release.pool.find_mapping(release.tlb_addr, release.min_align_mask)
     return mapping is not None and take.slot < mapping.slot + mapping.nslots and mapping.slot < take.slot + take.nslots
 
 
-def _other_endings(world: Allocator, group: list[Operation], budget: int, outcome: Outcome) -> Uncertain:
-    """Try all orders, then carry out the one that was found; what it leaves, and others do not."""
-    search = _Search(world, group, budget, whole=False, excused=None)
-    areas = [area for area in search.taken_from if area[0] in world.pools]
-    endings: Uncertain = {area: set() for area in areas}
-    while search.run():
-        for pool, area in areas:
-            endings[pool, area].add(pool.area_index[area])
-    outcome.steps += search.steps
-    if search.gave_up:
-        endings = uncertain_after(operation for operation in group if isinstance(operation, Take))
+def _other_endings(
+    world: Allocator, group: list[Operation], budget: int, outcome: Outcome, start: Start, possible: list[Start]
+) -> Uncertain:
+    """Try all orders from wherever they may begin, then carry out the one that was found, from ``start``;
+    what it leaves, and others do not."""
+    endings: Uncertain = {area: set() for area in start}
+    gave_up = False
+    for other in possible:
+        begin_from(other)
+        search = _Search(world, group, budget, whole=False, excused=None)
+        areas = [*start, *(area for area in search.taken_from if area[0] in world.pools)]
+        while search.run():
+            for pool, area in areas:
+                endings.setdefault((pool, area), set()).add(pool.area_index[area])
+        outcome.steps += search.steps
+        gave_up |= search.gave_up
+    if gave_up:
+        endings = {area: {other[area] for other in possible} for area in start} | uncertain_after(group)
+    begin_from(start)
     for operation in outcome.order:
         operation.impose(world)
-    return {
-        (pool, area): others
-        for (pool, area), indices in endings.items()
-        if (others := indices - {pool.area_index[area]})
-    }
+    return {(pool, area): indices - {pool.area_index[area]} for (pool, area), indices in endings.items()}
 
 
 @dataclass(slots=True)
 class _Place:
-    """A place in the search: what is done, a bit an operation, and what to try next."""
+    """A place in the search. What is done is all that was entered but what can be next."""
 
-    done: int
+    entered: int
+    """How many operations were, before anything that is not done was over."""
+    can_be_next: tuple[int, ...]
+    """Those of them that are not done, as they ended."""
     untried: Iterator[int]
     progress: dict[int, Progress]
     led_on: bool = False
@@ -167,22 +175,22 @@ class _Search:
         self._group = group
         self._budget = budget
         self._whole = whole
-        self._excused = excused
-        # From each place on, the earliest entry: behind it nothing can come first.
-        entries = accumulate((operation.entry_ns for operation in reversed(group)), min)
-        self._earliest = list(entries)[::-1]
+        self._imposed = {operation for operation in group if operation.given or operation is excused}
+        self._by_entry = sorted(range(len(group)), key=lambda at: group[at].entry_ns)
+        # Of those entered later than the first few, when the first was over.
+        exits = accumulate((group[at].exit_ns for at in reversed(self._by_entry)), min)
+        self._first_exits = list(exits)[::-1]
         takes = [operation for operation in group if isinstance(operation, Take)]
         self.taken_from = {(take.pool, take.area) for take in takes if take.pool and 0 <= take.area < take.pool.nareas}
         self._grows = any(isinstance(operation, AddPool) for operation in group)
         self._seen: set[Hashable] = set()
         self._ways: dict[tuple[Take, int, Lists], Way] = {}
-        self._places = [self._place(0, {})]
+        self._places = [self._place(0, (), {})]
 
     def run(self) -> bool:
         """Whether an order was found, one that ends otherwise than those before; if not, nothing is left done."""
-        everything = (1 << len(self._group)) - 1
-        places = self._places
-        if len(self.order) == len(self._group):
+        places, everything = self._places, len(self._group)
+        if len(self.order) == everything:
             self._back()
         while places:
             place = places[-1]
@@ -198,10 +206,11 @@ class _Search:
                 self._undo.append(undo)
                 self.order.append(self._group[at])
                 place.led_on = True
-                done = place.done | 1 << at
-                if done == everything:
+                if len(self.order) == everything:
                     return True
-                further = self._place(done, place.progress)
+                further = self._place(
+                    place.entered, (other for other in place.can_be_next if other != at), place.progress
+                )
                 if self._is_new(further):
                     places.append(further)
                     break
@@ -224,27 +233,32 @@ class _Search:
         self._undo.pop()()
         self.order.pop()
 
-    def _place(self, done: int, progress: dict[int, Progress]) -> _Place:
-        can_be_next = self._can_be_next(done)
-        return _Place(done, iter(can_be_next), progress if self._whole else self._read_on(can_be_next, progress))
+    def _place(self, entered: int, not_done: Iterable[int], progress: dict[int, Progress]) -> _Place:
+        """Where so many were entered before, and of these some are not done.
 
-    def _can_be_next(self, done: int) -> list[int]:
-        """What is not done and was entered before anything else that is not done was over."""
-        group, earliest = self._group, self._earliest
-        first = (~done & (done + 1)).bit_length() - 1
-        last_entry_ns = group[first].exit_ns  # sorted by exit
-        found = []
-        for at in range(first, len(group)):
-            if earliest[at] > last_entry_ns:
-                break
-            if not done >> at & 1 and group[at].entry_ns <= last_entry_ns:
-                found.append(at)
-        return found
+        What can be next was entered before anything else that is not done was over.
+        """
+        group, by_entry = self._group, self._by_entry
+        can_be_next = list(not_done)
+        exits = self._first_exits[entered : entered + 1]
+        if can_be_next:
+            exits.append(group[can_be_next[0]].exit_ns)
+        first_exit_ns = min(exits)
+        before = entered
+        while entered < len(group) and group[by_entry[entered]].entry_ns <= first_exit_ns:
+            entered += 1
+        if entered > before:
+            can_be_next += by_entry[before:entered]
+            can_be_next.sort()  # as they ended
+        if not self._whole:
+            progress = self._read_on(can_be_next, progress)
+        return _Place(entered, tuple(can_be_next), iter(can_be_next), progress)
 
     def _is_new(self, place: _Place) -> bool:
         """Whether this state has not been looked at. Which slots are free follows from what is done."""
         key: Hashable = (
-            place.done,
+            place.entered,
+            place.can_be_next,
             tuple(pool.area_index[area] for pool, area in self.taken_from),
             self._world.pools if self._grows else None,
             None if self._whole else tuple((at, frozenset(ways.items())) for at, ways in place.progress.items()),
@@ -256,7 +270,7 @@ class _Search:
 
     def _step(self, at: int, progress: dict[int, Progress]) -> Undo | None:
         operation, world = self._group[at], self._world
-        if operation is self._excused:
+        if operation in self._imposed:
             return operation.impose(world)
         if self._whole or not isinstance(operation, Take):
             return operation.attempt(world)
@@ -283,7 +297,7 @@ class _Search:
         progress = {at: ways for at, ways in before.items() if at in under_way}
         for at in under_way:
             operation = self._group[at]
-            if isinstance(operation, Take) and operation is not self._excused:
+            if isinstance(operation, Take) and operation not in self._imposed:
                 ways: Progress = {}
                 begun = {(cpu, ()): 0 for cpu in (operation.cpu, *operation.elsewhere)}
                 for (cpu, lists), asked in before.get(at, begun).items():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from swiotlb_top.allocator import Limits, Pool, Request, Revision
-from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
+from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, nr_slots
 from swiotlb_top.events import (
     ENTRY_UNKNOWN,
     NOT_FOUND,
@@ -24,11 +24,16 @@ from swiotlb_top.events import (
     PoolFree,
     Unmap,
 )
-from swiotlb_top.verify.operations import ADDRESS_UNSEEN, LONGEST_UNSEEN_NS, AddPool, Operation, Release, Take
+from swiotlb_top.verify.operations import ADDRESS_UNSEEN, AddPool, Operation, Release, Take
+from swiotlb_top.verify.unseen import earliest_entry_ns
 
 _MOST_SLOTS: Final = 1 << 22
 """Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""
 OLDER_POOL: Final = "pool from before the recording"
+NEVER_INTRODUCED: Final = "device never introduced"
+_UNKNOWN: Final = Limits()
+"""What a device can do that never introduced itself."""
+_OFFSET_IN_SLOT: Final = IO_TLB_SIZE - 1
 _LONG_ENOUGH_TO_MOVE_NS: Final = 1_000_000
 """A call that took as long may have been put off its CPU, and back on: that is not to be seen."""
 _NO_RESTRICTED: Final = "page given back to a pool that hands out none"
@@ -73,8 +78,8 @@ class Resolver:
             Grow: self._added,
         }
         """By kind of event, the operation it stands for; None where it only tells something. Raises
-        :class:`UnresolvedError` where it refers to a device or pool never seen, :class:`ElsewhereError` where
-        its device has an allocator of its own."""
+        :class:`UnresolvedError` where it refers to a pool never seen, :class:`ElsewhereError` where its
+        device has an allocator of its own."""
 
     def begin_from(self, mem: int, pools: Iterable[Pool]) -> None:
         """Forget all pools but these, which are on the list of the allocator at ``mem``."""
@@ -100,11 +105,17 @@ class Resolver:
         entry_ns, exit_ns, cpu, moved = event[:4]
         elsewhere: tuple[int, ...] = ()
         if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
-            entry_ns, elsewhere = _entry(event), self._elsewhere(cpu)
-        return Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, elsewhere)
+            entry_ns, elsewhere = earliest_entry_ns(event), self._elsewhere(cpu)
+        take = Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, elsewhere)
+        return take if limits is not _UNKNOWN else _given(take)
 
     def _map(self, event: Map) -> Take:
         limits = self._limits_of(event.dev)
+        introduced = limits is not _UNKNOWN
+        if not introduced:
+            # Which of the buffer's low bits had to be kept shows in those that were.
+            kept = _OFFSET_IN_SLOT | (event.alloc_align_mask if self._revision.pads_slots else 0)
+            limits = Limits(min_align_mask=0 if event.failed else event.tlb_addr & kept)
         sizes = event.mapping_size_bytes, event.orig_addr, event.alloc_align_mask
         request = self._revision.request(*sizes, limits, event.alloc_size_bytes or None)
         if not request.alloc_size_bytes:
@@ -113,13 +124,14 @@ class Resolver:
         elsewhere: tuple[int, ...] = ()
         tlb_addr = event.tlb_addr
         if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
-            entry_ns, elsewhere = _entry(event), self._elsewhere(cpu)
+            entry_ns, elsewhere = earliest_entry_ns(event), self._elsewhere(cpu)
         if event.failed:
             pool, slot, tlb_addr = self._had_in_vain(event, request), NOT_FOUND, ADDRESS_UNSEEN
         else:
             pool = self._known(self._pool_at(tlb_addr))
             slot = ((tlb_addr - pool.start) >> IO_TLB_SHIFT) - self._revision.pad_slots(request) if pool else 0
-        return Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, slot, tlb_addr, elsewhere)
+        take = Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, slot, tlb_addr, elsewhere)
+        return take if introduced else _given(take)
 
     def _elsewhere(self, cpu: int) -> tuple[int, ...]:
         """CPUs other than the one it ended on, on which a search may have begun: the kernel looks at its
@@ -128,22 +140,17 @@ class Resolver:
 
     def _unmap(self, event: Unmap) -> Release:
         limits = self._limits_of(event.dev)
+        given = limits is _UNKNOWN
         pool = self.pools.get(event.pool) if event.pool else self._pool_at(event.tlb_addr)
         if pool is None:
             raise UnresolvedError(OLDER_POOL)
-        return Release(
-            event,
-            _entry(event),
-            event.exit_ns,
-            event.dev,
-            pool,
-            event.tlb_addr,
-            limits.min_align_mask,
-            event.mapping_size_bytes,
-        )
+        entry_ns, exit_ns, _, dev, _, tlb_addr, size_bytes, _, _ = event
+        if entry_ns == ENTRY_UNKNOWN:
+            entry_ns = earliest_entry_ns(event)
+        return Release(event, entry_ns, exit_ns, dev, pool, tlb_addr, limits.min_align_mask, size_bytes, given)
 
     def _freed(self, event: Free) -> None:
-        self._limits_of(event.dev)
+        self._limits_of(event.dev)  # which says whose it is
         raise UnresolvedError(_NO_RESTRICTED)
 
     def _allocated(self, event: PoolAlloc) -> None:
@@ -170,13 +177,13 @@ class Resolver:
         pool.transient = False
         self._listed.add(event.pool)
         # What growth allocated cannot be on the list before it was allocated.
-        entry_ns = max(_entry(event), self._allocated_ns.get(event.pool, 0))
+        entry_ns = max(earliest_entry_ns(event), self._allocated_ns.get(event.pool, 0))
         return AddPool(event, entry_ns, event.exit_ns, pool)
 
     def _had_in_vain(self, event: Find | Map, request: Request) -> Pool | None:
         """The transient pool that was allocated for a search and did not fit after all."""
         alloc = self._last_alloc.get(event.cpu)
-        if alloc is None or not alloc.pool or not _entry(event) <= alloc.exit_ns <= event.exit_ns:
+        if alloc is None or not alloc.pool or not earliest_entry_ns(event) <= alloc.exit_ns <= event.exit_ns:
             return None
         return self.pools.get(alloc.pool) if alloc.nslabs == nr_slots(request.alloc_size_bytes) else None
 
@@ -194,7 +201,7 @@ class Resolver:
             return limits
         if dev in self._devices and self._mem:
             raise ElsewhereError
-        raise UnresolvedError("device never introduced")
+        return _UNKNOWN
 
     def _known(self, pool: Pool | None) -> Pool | None:
         """Nothing stands for a pool nobody announced: a fault where every new pool announces itself."""
@@ -203,5 +210,9 @@ class Resolver:
         return pool
 
 
-def _entry(event: Find | Map | Unmap | PoolAdd | Grow) -> int:
-    return event.exit_ns - LONGEST_UNSEEN_NS if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns
+def _given(take: Take) -> Take:
+    """A search of a device that never introduced itself. :raises UnresolvedError: it changed nothing that is known."""
+    if take.pool is None or take.slot < 0:
+        raise UnresolvedError(NEVER_INTRODUCED)
+    take.given = True
+    return take

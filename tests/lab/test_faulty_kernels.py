@@ -8,20 +8,26 @@ from types import MappingProxyType
 
 import pytest
 
+from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request
+from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES
 from tests.lab.ftrace import FAILED, Map, Traced, Unmap, traced, tracing_shell
 from tests.lab.kernels import FAULTY
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import debugfs_counters
+from tests.lab.workloads import unaligned
 
 PAGE = 4096
 SLOT = 2048
 ODD_SLOT = SLOT
 """The bit by which the slots of a page differ."""
 
+VDA_DMA_ALIGNMENT = 511
+VDA_LARGEST_BYTES = 65536
+"""A segment of a whole slot set has no place where odd slots are kept, and virtio-blk asks for it for ever."""
 SCRIPTS: Mapping[str, str] = MappingProxyType(
     {
-        "vda": "traced vda python3 tests/lab/workloads/unaligned.py vda",
+        "vda": f"traced vda python3 tests/lab/workloads/unaligned.py vda {VDA_LARGEST_BYTES}",
         "nvme0n1": "traced nvme0n1 python3 tests/lab/workloads/unaligned.py nvme0n1",
         # Then the network card loses its driver, which holds slots as long as it is there.
         "busy": """
@@ -130,6 +136,17 @@ SHOWN_BY: Mapping[str, tuple[str, Callable[[Seen], bool]]] = MappingProxyType(
 
 def test_every_bug_has_its_workload() -> None:
     assert set(SHOWN_BY) == set(FAULTY)
+
+
+def test_where_odd_slots_are_kept_every_read_of_vda_has_a_place_and_larger_ones_have_none() -> None:
+    pool = Pool(1, 1 << 28, 512, 1, rule=REVISIONS["6.8"].rule)
+
+    def without_place(largest_bytes: int) -> list[tuple[int, int]]:
+        reads = unaligned.requests(VDA_DMA_ALIGNMENT, largest_bytes)
+        return [read for read in reads if pool.search(0, Request((1 << 20) + read[0], read[1], 0, Limits())) < 0]
+
+    assert without_place(VDA_LARGEST_BYTES) == []
+    assert (2048, MAX_ALLOC_BYTES) in without_place(MAX_ALLOC_BYTES)
 
 
 @pytest.mark.parametrize("kernel", FAULTY)

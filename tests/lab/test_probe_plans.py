@@ -188,9 +188,14 @@ def with_map(before: Totals, call: Find | Map, revision: Revision, limits: Limit
         )
         size = asked.alloc_size_bytes
     bucket = bisect_left(REQUEST_SLOTS, nr_slots(size))
-    requests = tuple(count + (at == bucket) for at, count in enumerate(before.requests))
     assert not call.failed
-    return replace(before, maps=before.maps + 1, mapped_bytes=before.mapped_bytes + mapped_bytes, requests=requests)
+    return replace(
+        before,
+        maps=before.maps + 1,
+        mapped_bytes=before.mapped_bytes + mapped_bytes,
+        requests=tuple(count + (at == bucket) for at, count in enumerate(before.requests)),
+        requested_slots=before.requested_slots + nr_slots(size),
+    )
 
 
 def with_unmap(before: Totals, call: Unmap) -> Totals:

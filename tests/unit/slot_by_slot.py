@@ -8,6 +8,7 @@ Shares no code with the bit masks it is there to check.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 SEGSIZE = 128
 SIZE = 2048
@@ -18,6 +19,23 @@ HANGS = -2
 
 def nr_slots(val: int) -> int:
     return (val + SIZE - 1) // SIZE
+
+
+class Ask(NamedTuple):
+    """What all searches of an area are given."""
+
+    area_index: int
+    orig_addr: int
+    alloc_size: int
+    tbl_dma_addr: int
+    max_slots: int
+
+    def tlb_addr(self, slot_index: int) -> int:
+        return self.tbl_dma_addr + slot_index * SIZE
+
+    def agrees(self, slot_index: int, iotlb_align_mask: int) -> bool:
+        masked = self.tlb_addr(slot_index) & iotlb_align_mask
+        return not self.orig_addr or masked == self.orig_addr & iotlb_align_mask
 
 
 @dataclass
@@ -60,130 +78,74 @@ class Slots:
             "6.6": self.swiotlb_area_find_slots,
             "6.12": self.swiotlb_search_pool_area,
         }
-        find = by_kernel[self.kernel]
-        return find(area_index, orig_addr, alloc_size, alloc_align_mask, boundary_mask, min_align)
-
-    def swiotlb_do_find_slots(
-        self,
-        area_index: int,
-        orig_addr: int,
-        alloc_size: int,
-        alloc_align_mask: int,
-        boundary_mask: int,
-        min_align: int,
-    ) -> int:
-        """6.1, as stable has it."""
+        if nr_slots(alloc_size) > self.area_nslabs - self.used[area_index]:
+            return -1
         tbl_dma_addr = self.start & boundary_mask
-        max_slots = (boundary_mask + 1) // SIZE
-        iotlb_align_mask = min_align
-        nslots = nr_slots(alloc_size)
+        ask = Ask(area_index, orig_addr, alloc_size, tbl_dma_addr, (boundary_mask >> 11) + 1)
+        return by_kernel[self.kernel](ask, alloc_align_mask, min_align)
+
+    def swiotlb_do_find_slots(self, ask: Ask, alloc_align_mask: int, iotlb_align_mask: int) -> int:
+        """6.1, as stable has it."""
         alloc_align_mask |= SIZE - 1
         iotlb_align_mask &= ~alloc_align_mask
         stride = (iotlb_align_mask >> 11) + 1
-        if alloc_size >= 4096:
+        if ask.alloc_size >= 4096:
             stride = max(stride, stride << 1)
         stride = max(stride, (alloc_align_mask >> 11) + 1)
-        if nslots > self.area_nslabs - self.used[area_index]:
-            return -1
-        slot_base = area_index * self.area_nslabs
-        index = wrap = self.wrap((self.index[area_index] + (stride - 1)) & ~(stride - 1))
+        index = wrap = self.wrap((self.index[ask.area_index] + (stride - 1)) & ~(stride - 1))
         seen = set()
         while True:
             seen.add(index)
-            slot_index = slot_base + index
-            if orig_addr and ((tbl_dma_addr + slot_index * SIZE) & iotlb_align_mask) != (orig_addr & iotlb_align_mask):
+            slot_index = ask.area_index * self.area_nslabs + index
+            if not ask.agrees(slot_index, iotlb_align_mask):
                 index = self.wrap(index + 1)
+            elif self.fits(slot_index, ask):
+                return slot_index
             else:
-                spans = self.spans_boundary(slot_index, nslots, tbl_dma_addr, max_slots)
-                if not spans and self.list_[slot_index] >= nslots:
-                    return slot_index
                 index = self.wrap(index + stride)
             if index == wrap:
                 return -1
             if index in seen:
                 return HANGS  # nothing changes while the area is locked: it goes round here for good
 
-    def swiotlb_area_find_slots(
-        self,
-        area_index: int,
-        orig_addr: int,
-        alloc_size: int,
-        alloc_align_mask: int,
-        boundary_mask: int,
-        min_align: int,
-    ) -> int:
+    def swiotlb_area_find_slots(self, ask: Ask, alloc_align_mask: int, min_align: int) -> int:
         """6.3 to 6.8."""
-        tbl_dma_addr = self.start & boundary_mask
-        max_slots = (boundary_mask >> 11) + 1
         iotlb_align_mask = min_align | alloc_align_mask
-        nslots = nr_slots(alloc_size)
-        if alloc_size >= 4096:
+        if ask.alloc_size >= 4096:
             iotlb_align_mask |= 4095
         iotlb_align_mask &= ~(SIZE - 1)
-        stride = (iotlb_align_mask >> 11) + 1
-        if nslots > self.area_nslabs - self.used[area_index]:
-            return -1
-        slot_base = area_index * self.area_nslabs
-        index = self.index[area_index]
-        slots_checked = 0
-        while slots_checked < self.area_nslabs:
-            slot_index = slot_base + index
-            if orig_addr and ((tbl_dma_addr + slot_index * SIZE) & iotlb_align_mask) != (orig_addr & iotlb_align_mask):
-                index = self.wrap(index + 1)
-                slots_checked += 1
-                continue
-            spans = self.spans_boundary(slot_index, nslots, tbl_dma_addr, max_slots)
-            if not spans and self.list_[slot_index] >= nslots:
-                return slot_index
-            index = self.wrap(index + stride)
-            slots_checked += stride
-        return -1
+        return self.count_slots_checked(ask, 0, iotlb_align_mask, (iotlb_align_mask >> 11) + 1)
 
-    def swiotlb_search_pool_area(
-        self,
-        area_index: int,
-        orig_addr: int,
-        alloc_size: int,
-        alloc_align_mask: int,
-        boundary_mask: int,
-        min_align: int,
-    ) -> int:
+    def swiotlb_search_pool_area(self, ask: Ask, alloc_align_mask: int, iotlb_align_mask: int) -> int:
         """Since 6.9."""
-        tbl_dma_addr = self.start & boundary_mask
-        max_slots = (boundary_mask >> 11) + 1
-        iotlb_align_mask = min_align
-        nslots = nr_slots(alloc_size)
-        if not alloc_align_mask and not iotlb_align_mask and alloc_size >= 4096:
+        if not alloc_align_mask and not iotlb_align_mask and ask.alloc_size >= 4096:
             alloc_align_mask = 4095
         alloc_align_mask |= SIZE - 1
         iotlb_align_mask &= ~alloc_align_mask
         stride = (max(alloc_align_mask, iotlb_align_mask) >> 11) + 1
-        if nslots > self.area_nslabs - self.used[area_index]:
-            return -1
-        slot_base = area_index * self.area_nslabs
-        index = self.index[area_index]
+        return self.count_slots_checked(ask, alloc_align_mask, iotlb_align_mask, stride)
+
+    def count_slots_checked(self, ask: Ask, alloc_align_mask: int, iotlb_align_mask: int, stride: int) -> int:
+        """The loop since 6.3."""
+        index = self.index[ask.area_index]
         slots_checked = 0
         while slots_checked < self.area_nslabs:
-            slot_index = slot_base + index
-            tlb_addr = tbl_dma_addr + slot_index * SIZE
-            if (tlb_addr & alloc_align_mask) or (
-                orig_addr and (tlb_addr & iotlb_align_mask) != (orig_addr & iotlb_align_mask)
-            ):
+            slot_index = ask.area_index * self.area_nslabs + index
+            if ask.tlb_addr(slot_index) & alloc_align_mask or not ask.agrees(slot_index, iotlb_align_mask):
                 index = self.wrap(index + 1)
                 slots_checked += 1
                 continue
-            spans = self.spans_boundary(slot_index, nslots, tbl_dma_addr, max_slots)
-            if not spans and self.list_[slot_index] >= nslots:
+            if self.fits(slot_index, ask):
                 return slot_index
             index = self.wrap(index + stride)
             slots_checked += stride
         return -1
 
-    @staticmethod
-    def spans_boundary(slot_index: int, nslots: int, tbl_dma_addr: int, max_slots: int) -> bool:
-        """iommu_is_span_boundary()."""
-        shift = (nr_slots(tbl_dma_addr) + slot_index) & (max_slots - 1)
-        return shift + nslots > max_slots
+    def fits(self, slot_index: int, ask: Ask) -> bool:
+        """Not iommu_is_span_boundary(), and enough free slots from there."""
+        nslots = nr_slots(ask.alloc_size)
+        shift = (nr_slots(ask.tbl_dma_addr) + slot_index) & (ask.max_slots - 1)
+        return shift + nslots <= ask.max_slots and self.list_[slot_index] >= nslots
 
     def take(self, slot_index: int, orig_addr: int, alloc_size: int, min_align: int) -> None:
         nslots = nr_slots(alloc_size)

@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swiotlb_top.allocator import REVISIONS, Allocator, Cause, Limits, Pool, Request, explain, request_for
+from swiotlb_top.allocator import (
+    DMA_MAPPING_ERROR,
+    REVISIONS,
+    Allocator,
+    Cause,
+    Limits,
+    Pages,
+    Pool,
+    Request,
+    explain,
+    request_for,
+)
 
 START = 1 << 28
 V6_10 = REVISIONS["6.10"]
@@ -62,7 +73,7 @@ def test_a_run_without_an_aligned_start_is_misaligned() -> None:
     cause, sentence = why(static(128, used), request)
     assert cause is Cause.MISALIGNED
     assert sentence == (
-        "needs 1 contiguous slots at an aligned address; the longest free run has 31, "
+        "needs 1 contiguous slots, longest free run 31, "
         "none begins aligned where the search looks (min_align_mask 0xffff)"
     )
 
@@ -79,7 +90,7 @@ def test_a_run_that_only_fits_across_a_segment_boundary_is_boundary() -> None:
     cause, sentence = why(static(128, used), slots(10, Limits(seg_boundary_mask=0xFFFF)))
     assert cause is Cause.BOUNDARY
     assert sentence == (
-        "needs 10 contiguous slots inside one segment of 32; each aligned free run crosses a segment boundary"
+        "needs 10 contiguous slots, longest free run 16, each aligned run crosses a boundary of segments of 32"
     )
 
 
@@ -113,6 +124,39 @@ def test_a_dynamic_kernel_would_have_grown(can_grow: bool, cause: Cause, sentenc
     assert explanation == (cause, Cause.EXHAUSTED, sentence, 9, 8)
 
 
+@pytest.mark.parametrize(
+    ("limits", "start", "cause", "why_not"),
+    [
+        (
+            Limits(min_align_mask=0xFFF),
+            0x20000000,
+            Cause.MISALIGNED,
+            "none begins aligned where the search looks (min_align_mask 0xfff)",
+        ),
+        (
+            Limits(seg_boundary_mask=0xFFFF),
+            0x2000F000,
+            Cause.BOUNDARY,
+            "each aligned run crosses a boundary of segments of 32",
+        ),
+    ],
+)
+def test_a_transient_pool_that_was_had_and_does_not_suit_says_why_not(
+    limits: Limits, start: int, cause: Cause, why_not: str
+) -> None:
+    full = static(128, range(120)).pools[0]
+    allocator = Allocator(V6_10, [full], 128, 1, can_grow=True, dynamic=True)
+    request = slots(9, limits, orig_addr=0x5800)
+    pages = Pages(2, start)
+    assert allocator.map(0, 7, request.orig_addr, request.alloc_size_bytes, 0, limits, pages) == DMA_MAPPING_ERROR
+    had = explain(allocator, 0, request, allocator.transient_pool(request, pages))
+    not_had = explain(allocator, 0, request)
+    sentence = f"needs 9 slots, 8 of 128 are free, and of the transient pool of 9 slots {why_not}"
+    assert had == (cause, Cause.EXHAUSTED, sentence, 9, 8)
+    assert not_had is not None
+    assert (not_had.cause, not_had.pools_cause) == (Cause.GROW_FAILED, Cause.EXHAUSTED)
+
+
 def test_an_area_that_is_asked_twice_counts_once() -> None:
     pool = static(384, range(256), nareas=3).pools[0]
     for slot in range(256, 380):
@@ -141,8 +185,9 @@ def test_who_asks_for_alignment_depends_on_the_revision() -> None:
     }
 
 
-def test_a_pool_that_begins_in_the_middle_of_a_slot_has_no_aligned_one() -> None:
-    pool = Pool(1, START + 512, 128, 1)
+@pytest.mark.parametrize("into_it_bytes", [1, 512])
+def test_a_pool_that_begins_in_the_middle_of_a_slot_has_no_aligned_one(into_it_bytes: int) -> None:
+    pool = Pool(1, START + into_it_bytes, 128, 1)
     allocator = Allocator(V6_10, [pool], 128, 1, can_grow=False, dynamic=False)
     assert "(to a slot)" in why(allocator, slots(1))[1]
 

@@ -113,7 +113,7 @@ def test_any_search_in_any_state_ends_where_the_kernels_loop_ends(
 
 
 @pytest.mark.parametrize("kernel", REVISION_OF)
-@pytest.mark.parametrize("align_mask", [0, 0xFFF, 0x3FFF, 0xFFFF, 0x2800])
+@pytest.mark.parametrize("align_mask", [0, 0xFFF, 0x17FF, 0x3FFF, 0xFFFF, 0x2800])
 @pytest.mark.parametrize("min_align", [0, 0xFFF, 0x7FFF, 0xF000])
 @pytest.mark.parametrize(("area_nslabs", "orig_addr"), [(37, 0), (37, 0x5B800), (64, 0x5B800), (45, 0x12345)])
 def test_the_only_free_slot_is_found_from_wherever_the_kernel_finds_it(

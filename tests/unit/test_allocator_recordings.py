@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_top.allocator import REVISIONS
+from swiotlb_top.allocator import REVISIONS, Cause
 from swiotlb_top.allocator.revision import MAINLINE
+from swiotlb_top.report import replay
 from tests.explained import RECORDINGS, judged, table
 
 SINCE_SEED = set(REVISIONS) - {"6.1"}
@@ -45,6 +46,14 @@ def test_a_recording_is_explained_by_its_kernels_own_revision(path: Path) -> Non
 @pytest.mark.parametrize("path", [path for path in RECORDINGS if path.stem in EXPLAINED_BY], ids=lambda path: path.stem)
 def test_and_by_these_others_but_no_more(path: Path) -> None:
     assert {name for name in REVISIONS if judged(path, name).disagree == 0} == EXPLAINED_BY[path.stem]
+
+
+def test_where_a_transient_pool_did_not_suit_alignment_is_why_the_map_failed() -> None:
+    unaligned = next(path for path in RECORDINGS if path.stem == "unaligned")
+    findings = replay(unaligned).findings
+    assert {cause: first.explanation.pools_cause for cause, first in findings.causes.items()} == {
+        Cause.MISALIGNED: Cause.EXHAUSTED
+    }
 
 
 def test_each_revision_is_ruled_out_by_some_recording() -> None:

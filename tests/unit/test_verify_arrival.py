@@ -1,78 +1,26 @@
 """Arriving late: a state that was copied while it changed begins a stream, and is no part of a false alarm.
 
-The histories are of a small kernel that runs here: it does operations at moments of its own, while somebody
-copies its slots, each at another moment. The judge sees the copy and the operations' intervals.
+The histories are of a small kernel that runs here (small_kernel.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from swiotlb_top.allocator import REVISIONS, Allocator, Pool, Request
-from swiotlb_top.events import Event, Find, Unmap
+from swiotlb_top.allocator import REVISIONS, Pool, Request
+from swiotlb_top.events import Event
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Findings, Judge
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
+from tests.unit.small_kernel import NAREAS, NSLABS, Kernel
 
-NAREAS: Final = 2
-NSLABS: Final = NAREAS * 128
 STEP_NS: Final = 100
-
-
-@dataclass(repr=False)
-class Kernel:
-    """One pool of two areas, and what was done to it."""
-
-    pool: Pool = field(default_factory=lambda: Pool(POOL, START, NSLABS, NAREAS))
-    events: list[Find | Unmap] = field(default_factory=list)
-    states: list[tuple[int, PoolState]] = field(default_factory=list)
-    """As it was from a moment on."""
-
-    def __post_init__(self) -> None:
-        self.swiotlb = Allocator(REVISIONS["6.10"], [self.pool], NSLABS, NAREAS, can_grow=False, dynamic=True)
-        self.mapped: dict[int, tuple[int, int]] = {}
-        self.note(0)
-
-    def note(self, moment_ns: int) -> None:
-        self.states.append((moment_ns, state_of(self.pool)))
-
-    def map(self, moment_ns: int, entry_ns: int, exit_ns: int, cpu: int, nslots: int) -> None:
-        request = Request(0x20_0000, nslots * SLOT_BYTES, 0, LIMITS)
-        place = self.swiotlb.find_slots(cpu, request)
-        slot = place.slot if place else -1
-        if place:
-            self.pool.take(slot, request, DEV)
-            self.mapped[slot] = nslots, exit_ns
-        self.events.append(found(entry_ns, exit_ns, slot, nslots, cpu=cpu))
-        self.note(moment_ns)
-
-    def unmap(self, moment_ns: int, entry_ns: int, exit_ns: int, slot: int) -> None:
-        nslots, _ = self.mapped.pop(slot)
-        self.swiotlb.unmap(DEV, START + slot * SLOT_BYTES, 0)
-        self.events.append(released(entry_ns, exit_ns, slot, nslots))
-        self.note(moment_ns)
-
-    def at(self, moment_ns: int) -> PoolState:
-        return next(state for since_ns, state in reversed(self.states) if since_ns <= moment_ns)
-
-    def copied(self, moments_ns: Sequence[int]) -> PoolState:
-        """A copy, the areas first and then one slot after the other."""
-        begin = self.at(moments_ns[0])
-        slots = [self.at(moments_ns[1 + slot]) for slot in range(NSLABS)]
-        return replace(
-            begin,
-            begin_ns=moments_ns[0],
-            end_ns=moments_ns[-1],
-            list_=tuple(of.list_[slot] for slot, of in enumerate(slots)),
-            orig_addr=tuple(of.orig_addr[slot] for slot, of in enumerate(slots)),
-            alloc_size=tuple(of.alloc_size[slot] for slot, of in enumerate(slots)),
-        )
 
 
 @st.composite
@@ -82,7 +30,7 @@ def kernels(draw: st.DrawFn, steps: int = 24) -> Kernel:
     long = st.integers(0, 2 * STEP_NS)
     for moment_ns in range(1000, 1000 + steps * STEP_NS, STEP_NS):
         entry_ns, exit_ns = moment_ns - draw(long), moment_ns + draw(long)
-        over = [slot for slot, (_, mapped_ns) in kernel.mapped.items() if mapped_ns < entry_ns]
+        over = [live for live in kernel.live if live.mapped_ns < entry_ns]
         unmaps = draw(st.booleans())
         if over and unmaps:
             kernel.unmap(moment_ns, entry_ns, exit_ns, draw(st.sampled_from(over)))
@@ -110,7 +58,8 @@ def arrivals(draw: st.DrawFn) -> Arrived:
     moments = sorted(draw(st.lists(st.integers(0, 8 * STEP_NS), min_size=4, max_size=4)))
     turns = draw(st.lists(st.integers(0, NSLABS), min_size=3, max_size=3))
     delays = [moments[sum(slot > turn for turn in turns)] for slot in range(NSLABS)]
-    return Arrived(kernel, kernel.copied([begin_ns, *(begin_ns + delay for delay in delays)]))
+    (copy,) = kernel.copied([begin_ns, *(begin_ns + delay for delay in delays)])
+    return Arrived(kernel, copy)
 
 
 def judged(state: PoolState, events: Sequence[Event], *later: PoolState) -> Findings:
@@ -124,7 +73,7 @@ def judged(state: PoolState, events: Sequence[Event], *later: PoolState) -> Find
 
 
 def last_state(kernel: Kernel) -> PoolState:
-    return replace(kernel.states[-1][1], begin_ns=10_000, end_ns=10_010)
+    return replace(kernel.states[-1][1][0], begin_ns=10_000, end_ns=10_010)
 
 
 @settings(max_examples=150, deadline=None)
@@ -149,10 +98,28 @@ def test_once_nothing_overlaps_any_more_all_is_known(arrived: Arrived) -> None:
     assert judged(copy, kernel.events).agree == before.agree + 2
 
 
+@settings(max_examples=100, deadline=None)
+@given(arrivals(), st.integers(-1, NSLABS - 1))
+def test_what_is_wrong_after_it_is_found_as_ever(arrived: Arrived, slot: int) -> None:
+    """Once a search in each area has shown where it goes on, every slot but one is wrong, and nothing else is."""
+    kernel, copy = arrived.kernel, arrived.copy
+    for cpu in (0, 1):
+        at = 8000 + 100 * cpu
+        kernel.map(at, at, at, cpu, 1)
+    right = kernel.place(0, 1)
+    assume(slot != (right.slot if right else -1))
+    wrong = found(9000, 9010, slot, cpu=0)
+    findings = judged(copy, [*kernel.events, wrong])
+    assert findings.first is not None
+    assert findings.first.event == wrong
+    assert findings.disagree == 1
+
+
+@settings(deadline=None)
 @given(kernels(steps=6))
 def test_a_state_read_in_the_middle_is_compared_where_nothing_touched_it(kernel: Kernel) -> None:
-    first = replace(kernel.states[0][1], begin_ns=0, end_ns=10)
-    in_the_middle = kernel.copied([1150, *range(1200, 1200 + NSLABS)])
+    first = replace(kernel.states[0][1][0], begin_ns=0, end_ns=10)
+    (in_the_middle,) = kernel.copied([1150, *range(1200, 1200 + NSLABS)])
     findings = judged(first, kernel.events, in_the_middle, last_state(kernel))
     assert (findings.disagree, findings.inconclusive) == (0, 0)
     assert NAREAS <= findings.audits <= 2 * NAREAS

@@ -68,12 +68,43 @@ def test_what_ended_before_the_state_was_read_is_in_it_and_not_counted() -> None
     assert (findings.agree, findings.inconclusive, findings.disagree) == (1, 0, 0)
 
 
-def test_a_device_that_never_introduced_itself_cannot_be_judged() -> None:
+STRANGER = DEV + 1
+
+
+@pytest.mark.parametrize("find_is_seen", [True, False], ids=["find", "map"])
+def test_what_a_device_did_that_never_introduced_itself_is_taken_as_it_was(find_is_seen: bool) -> None:
+    """Nobody knows what it asked for; so any slots that are free may be right, and are in use from then on."""
     judge = judging()
-    judge.feed([found(1000, 1100, 0, dev=DEV + 1), found(1200, 1300, 0)])
+    slots = found(1000, 1100, 40, 3, dev=STRANGER) if find_is_seen else mapped(1000, 1100, 40, 3)._replace(dev=STRANGER)
+    judge.feed([slots, found(1200, 1300, 43), released(1400, 1500, 40, 3, dev=STRANGER), found(1600, 1700, 44)])
+    findings = judge.finish()
+    assert findings.doubts == {"device never introduced": 2}
+    assert (findings.agree, findings.disagree) == (2, 0)
+
+
+def test_what_padding_a_device_asked_for_that_never_introduced_itself_shows_in_its_buffers_address() -> None:
+    judge = judging()
+    stranger = mapped(1000, 1100, 0, 2)._replace(dev=STRANGER, orig_addr=0x20_0600)
+    at_the_same_offset = stranger._replace(tlb_addr=stranger.tlb_addr + 0x600)
+    judge.feed([at_the_same_offset, found(1200, 1300, 3)])
+    assert (judge.finish().agree, judge.findings.disagree) == (1, 0)
+
+
+def test_slots_in_use_are_harm_whoever_gets_them() -> None:
+    judge = judging(machine(state_of(pool_with(0))))
+    judge.feed([found(1000, 1100, 0, dev=STRANGER)])
+    findings = judge.finish()
+    assert findings.first is not None
+    assert findings.first.expected == "slots that are free"
+    assert [violation.hazard for violation in findings.first.violations] == [Hazard.OVERLAP]
+
+
+def test_a_failed_search_of_a_device_that_never_introduced_itself_cannot_be_judged() -> None:
+    judge = judging()
+    judge.feed([searched_in_vain(1000, 1100)._replace(dev=STRANGER), found(1200, 1300, 0)])
     findings = judge.finish()
     assert findings.doubts == {"device never introduced": 1}
-    assert findings.agree == 1
+    assert (findings.agree, findings.disagree) == (1, 0)
 
 
 def test_a_release_in_a_pool_never_seen_cannot_be_judged() -> None:
@@ -108,6 +139,16 @@ def test_after_lost_events_nothing_can_be_said_until_the_next_state() -> None:
     findings = judge.finish()
     assert findings.doubts == {"after lost events": 2}
     assert (findings.agree, findings.disagree, findings.verdict) == (3, 0, Verdict.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize(("exit_ns", "disagree"), [(SECOND - 100, 0), (SECOND - 100_000_000, 1)])
+def test_what_was_lost_may_have_been_under_way_when_what_came_last_disagrees(exit_ns: int, disagree: int) -> None:
+    """A lost search got slot 0 first, and returned later."""
+    judge = judging()
+    judge.feed([found(exit_ns - 10, exit_ns, 1)])
+    judge.gap(Gap(SECOND, SECOND + 100, 1, "ring buffer full"))
+    findings = judge.finish()
+    assert (findings.disagree, findings.inconclusive) == (disagree, 1 - disagree)
 
 
 def test_a_gap_among_the_events_is_as_one_told_of() -> None:
@@ -182,7 +223,7 @@ def test_an_operation_whose_entry_was_not_seen_may_have_begun_long_before() -> N
 
 def test_it_may_not_have_begun_before_any_call_could_last() -> None:
     judge = judging()
-    judge.feed([found(SECOND - 20_000_000, SECOND - 15_000_000, 1), found(ENTRY_UNKNOWN, SECOND, 0)])
+    judge.feed([found(SECOND - 60_000_000, SECOND - 50_000_000, 1), found(ENTRY_UNKNOWN, SECOND, 0)])
     assert judge.finish().verdict is Verdict.DISAGREE
 
 
@@ -260,6 +301,19 @@ def test_the_devices_of_another_allocator_are_counted_apart() -> None:
     judge.feed([found(1000, 1100, 99, dev=DEV + 1), found(1200, 1300, 0), released(1400, 1500, 99, dev=DEV + 1)])
     findings = judge.finish()
     assert (findings.agree, findings.disagree, findings.inconclusive, findings.elsewhere) == (1, 0, 0, 2)
+
+
+def test_from_where_the_next_search_goes_on_may_stay_uncertain_for_long() -> None:
+    """Twice a short search comes before a long one, which goes round. But each time it may have come after it."""
+    judge = judging(machine(state_of(empty_pool(128))))
+    judge.feed([found(1000, 1010, 0, 100), released(1020, 1030, 0, 100)])
+    judge.feed([found(2000, 2010, 0, 100), found(2000, 2020, 100)])
+    judge.feed([released(2100, 2110, 0, 100), released(2120, 2130, 100)])
+    judge.feed([found(3000, 3010, 100), found(3000, 3020, 0, 100)])
+    judge.feed([released(3100, 3110, 0, 100), released(3120, 3130, 100)])
+    judge.feed([found(4000, 4010, 100)])
+    findings = judge.finish()
+    assert (findings.agree, findings.disagree, findings.inconclusive) == (11, 0, 0)
 
 
 # ---- on which CPU a search began --------------------------------------------

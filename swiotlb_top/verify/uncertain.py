@@ -1,0 +1,60 @@
+"""From where an area is searched next, while that cannot be told.
+
+Orders that explain the same overlapping operations leave the same slots free and the same mappings,
+but not always the same ``index`` of an area.  Until a search shows which it is, each stays possible,
+and what comes next is explained if it is from any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice, product
+from typing import Final, TypeAlias
+
+from swiotlb_top.allocator import Allocator, Pool
+from swiotlb_top.verify.operations import Operation, Take
+
+MOST_STARTS: Final = 64
+"""Combinations tried together."""
+
+Area: TypeAlias = tuple[Pool, int]
+Uncertain: TypeAlias = dict[Area, set[int]]
+"""For a pool's area, ``index`` values it may have as well as the one it has."""
+Start: TypeAlias = dict[Area, int]
+"""``index`` values that a group of operations may have begun from."""
+
+
+def starts(uncertain: Uncertain, group: Iterable[Operation], world: Allocator) -> tuple[list[Start], bool]:
+    """What a group may have begun from, of the areas it asks: first what the reference has.
+
+    :returns: at most :data:`MOST_STARTS`, and whether these are all.
+    """
+    if not uncertain:
+        return [{}], True
+    asked = {area for operation in group for area in operation.areas(world)}
+    areas = [area for area in uncertain if area in asked]
+    choices = product(*((pool.area_index[area], *sorted(uncertain[pool, area])) for pool, area in areas))
+    possible = [dict(zip(areas, indices, strict=True)) for indices in islice(choices, MOST_STARTS + 1)]
+    return possible[:MOST_STARTS], len(possible) <= MOST_STARTS
+
+
+def begin_from(start: Start) -> None:
+    """Let areas be searched next from there."""
+    for (pool, area), index in start.items():
+        pool.area_index[area] = index
+
+
+def uncertain_after(operations: Iterable[Operation]) -> Uncertain:
+    """Where areas may be searched next, as far as times tell: after each search that may have been the last."""
+    by_area: dict[Area, list[Take]] = {}
+    for operation in operations:
+        if isinstance(operation, Take) and operation.pool is not None and operation.slot >= 0:
+            by_area.setdefault((operation.pool, operation.area), []).append(operation)
+    uncertain = {area: {take.next_index for take in _may_be_last(here)} for area, here in by_area.items()}
+    return {area: indices for area, indices in uncertain.items() if len(indices) > 1}
+
+
+def _may_be_last(takes: list[Take]) -> list[Take]:
+    """Those that nothing was certain to follow: where one of them ended, the next search goes on."""
+    last_entry_ns = max(take.entry_ns for take in takes)
+    return [take for take in takes if take.exit_ns >= last_entry_ns]
