@@ -89,6 +89,12 @@ class Faults:
     def lost_events(self) -> int:
         return self.lost_records + self.lost_calls + self.missed_calls
 
+    def notes(self) -> tuple[str, ...]:
+        """What makes the counters inexact, in words."""
+        if not self.uncounted_calls:
+            return ()
+        return (f"{self.uncounted_calls} calls are not counted: there are more devices than the probes have room for",)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

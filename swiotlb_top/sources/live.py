@@ -84,6 +84,7 @@ class LiveSource:
         program = self._session.program
         sizes = self._session.sizes()
         totals = program.totals()
+        faults = program.faults()
         time_ns = now_ns()
         self._burst(totals, time_ns)
         for dev in totals:
@@ -104,11 +105,11 @@ class LiveSource:
             unmaps=sum(device.unmaps for device in everyone),
             growths=program.growths(),
             pools_added=max(0, len(sizes.pools) - 1),
-            lost=program.faults().lost_events,
+            lost=faults.lost_events,
             pools=tuple(self._pool(pool, pool is sizes.pools[-1]) for pool in sizes.pools),
             devices=tuple(self._device(dev, device) for dev, device in totals.items()),
             verdict=self._verdict(),
-            notes=self._notes,
+            notes=(*self._notes, *faults.notes()),
             failures=self._failures.views(self._who, disputed=self._disputed()),
             sampled=self._pipeline is not None,
             hooks=self._session.kernel.hooks,

@@ -155,7 +155,8 @@ class Resolver:
 
     def _allocated(self, event: PoolAlloc) -> None:
         self._last_alloc[event.cpu] = event
-        if event.pool:
+        # One on the list stays there for good: then this is how it came, and the state has it.
+        if event.pool and event.pool not in self._listed:
             self._allocated_ns[event.pool] = event.exit_ns
             self._new_pool(event.pool, event.start, event.nslabs, event.nareas)
 
