@@ -10,7 +10,7 @@ leaves the one it was given as it was. Indices are of that list::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -171,7 +171,7 @@ def release_of(entries: list[Entry], at: int, start: int) -> int:
     raise LookupError(f"what entry {at} took is never released")
 
 
-def pool_starts(entries: list[Entry]) -> dict[int, int]:
+def pool_starts(entries: Sequence[Entry]) -> dict[int, int]:
     """Every pool's first byte, by the address of its ``struct io_tlb_pool`` (the latest there)."""
     starts: dict[int, int] = {}
     for entry in entries:

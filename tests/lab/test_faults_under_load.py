@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import pytest
 
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import Kind
 from swiotlb_top.report import replay as judged
+from swiotlb_top.state import MemState
 from tests.doctoring import Entry, Record, load, pool_starts
 from tests.lab.kernels import FAULTY
 from tests.lab.lab import Lab
@@ -38,10 +40,13 @@ class Calls:
 
     entries: list[Entry]
 
+    @cached_property
+    def records(self) -> list[Record]:
+        records = (entry for entry in self.entries if isinstance(entry, Record))
+        return sorted(records, key=lambda record: record.exit_ns)
+
     def numbered(self) -> Iterator[tuple[int, Record]]:
-        calls = [entry for entry in self.entries if isinstance(entry, Record)]
-        calls = [call for call in calls if call.kind in (Kind.FIND, Kind.UNMAP)]
-        return enumerate(sorted(calls, key=lambda call: call.exit_ns), 1)
+        return enumerate((call for call in self.records if call.kind in (Kind.FIND, Kind.UNMAP)), 1)
 
     def found(self) -> Iterator[tuple[int, Record]]:
         return ((number, call) for number, call in self.numbered() if call.kind == Kind.FIND and not call.failed)
@@ -86,19 +91,22 @@ def a_place_in_a_page_was_not_kept(calls: Calls) -> int:
 
 def two_were_in_one_slot(calls: Calls) -> int:
     """A search got a slot that no release gave back, up to the search's end or at once after it."""
-    starts = pool_starts(calls.entries)
+    starts = pool_starts([entry for entry in calls.entries if isinstance(entry, MemState)][:1])
     live: set[int] = set()
     releases = [call for _, call in calls.numbered() if call.kind == Kind.UNMAP]
-    for number, call in calls.numbered():
-        if call.kind == Kind.UNMAP:
+    numbers = {call: number for number, call in calls.numbered()}
+    for call in calls.records:
+        if call.kind == Kind.POOL_ALLOC:
+            starts[call.pool] = call.address  # where another pool may have been, whose memory went back
+        elif call.kind == Kind.UNMAP:
             live.discard(call.address // SLOT)
-        elif not call.failed:
+        elif call.kind == Kind.FIND and not call.failed:
             slot = starts[call.pool] // SLOT + call.result
             if slot in live and not any(
                 other.address // SLOT == slot and other.exit_ns - other.duration_ns <= call.exit_ns < other.exit_ns
                 for other in releases
             ):
-                return number
+                return numbers[call]
             live.add(slot)
     raise AssertionError("no two mappings were in one slot")
 
