@@ -27,7 +27,7 @@ def scrape(url: str) -> str:
             found = re.search(r"^swiotlb_up (\d)", answer.read().decode(), re.MULTILINE)
             return f"up {found[1]}" if found else "no swiotlb_up"
     except urllib.error.URLError as error:
-        return "refused" if isinstance(error.reason, ConnectionRefusedError) else str(error)
+        return "refused" if isinstance(error.reason, ConnectionRefusedError | ConnectionResetError) else str(error)
     except ConnectionError as error:
         # It ended between taking the connection and answering.
         return "refused" if isinstance(error, ConnectionResetError) else str(error)
