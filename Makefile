@@ -33,6 +33,7 @@ lab: $(VENV)/test ## a lab kernel under load, with the live screen on this termi
 
 bench: $(VENV)/test ## replayed events per second, and what probes cost in instructions (the lab; no timed tests)
 	$(VENV)/bin/python -m tests.bench.bench_replay
+	$(VENV)/bin/python -m tests.bench.bench_overlap
 	$(VENV)/bin/python -m tests.bench.bench_allocator
 	$(VENV)/bin/python -m tests.bench.bench_screen
 	$(VENV)/bin/python -m tests.bench.bench_probes
