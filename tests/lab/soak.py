@@ -32,7 +32,7 @@ SCRIPT = """
     $tool export --source live 2>/results/exporter.err & exporter=$!
     $python $workloads/scrape.py $url --metric swiotlb_up >/dev/null
     $tool record -o /results/soak.swtrace --duration {seconds} >/results/recorder.out 2>&1 & recorder=$!
-    until [ -e /results/soak.swtrace ]; do sleep 1; done
+    until [ -e /results/soak.swtrace.partial ]; do sleep 1; done
     setsid sh $workloads/busy.sh 100000 >/dev/null 2>&1 &
     for _ in $(seq {minutes}); do
         sleep {minute}
