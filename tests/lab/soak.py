@@ -48,7 +48,9 @@ def main(seconds: int) -> int:
     with tempfile.TemporaryDirectory(prefix="swiotlb-soak-") as scratch:
         lab = Lab(cache.default_root(), Path(scratch), may_build=True)
         script = SCRIPT.format(seconds=seconds, minutes=max(1, seconds // MINUTE_S - 1), minute=MINUTE_S)
-        ran = lab.run(Machine(cpus=4, swiotlb="2048,force"), guest_shell(script), deadline_s=10.0 * seconds + 600)
+        ran = lab.run(
+            Machine(cpus=4, swiotlb="2048,force", in_turn=True), guest_shell(script), deadline_s=10.0 * seconds + 600
+        )
         if ran.status:
             print(ran.stderr, file=sys.stderr)
             return ran.status
