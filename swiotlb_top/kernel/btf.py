@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -68,6 +68,8 @@ class Btf:
     functions: Mapping[str, tuple[str, ...]]
     """Function -> its parameters in order, as a C prototype has them without their types: ``*dev``,
     ``orig_addr``, ``**retpool``."""
+    function_ids: Mapping[str, int] = field(default_factory=dict)
+    """Function -> the number of its type, by which fentry and fexit programs name it."""
 
     def offset(self, struct_name: str, member: str) -> int | None:
         """Byte offset of a member, or None where this kernel has no such member."""
@@ -110,6 +112,7 @@ def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> B
 
     found: dict[str, Struct] = {}
     found_functions: dict[str, int] = {}
+    function_ids: dict[str, int] = {}
     protos: dict[int, tuple[int, int]] = {}
     references: dict[int, tuple[int, int]] = {}
     type_id, at, unpack = 0, 0, _TYPE.unpack_from
@@ -122,6 +125,7 @@ def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> B
             found[wanted[name_off]] = Struct(size_or_type, _members(types, strings, at + 12, vlen, bitfields))
         elif kind == _FUNC and name_off in called:
             found_functions[called[name_off]] = size_or_type
+            function_ids[called[name_off]] = type_id
         elif kind == _FUNC_PROTO:
             protos[type_id] = (at + 12, vlen)
         elif kind in _REFERENCES:
@@ -133,7 +137,7 @@ def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> B
         for name, proto in found_functions.items()
         if proto in protos
     }
-    return Btf(found, parameters)
+    return Btf(found, parameters, function_ids)
 
 
 def _name_offsets(strings: bytes, name: str) -> list[int]:

@@ -1,78 +1,71 @@
-"""Work whose memory is not to stay: done in a child process, of which a result and open files are kept."""
+"""Work whose memory is not to stay: done in a child process, of which only the result is kept."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import signal
-import socket
 import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import TypeVar
 
 from swiotlb_top.errors import CannotError, SwiotlbTopError
 
-_MESSAGE_BYTES: Final = 1 << 17
-_MOST_FILES: Final = 250  # the kernel passes on 253 (SCM_MAX_FD)
+Result = TypeVar("Result")
 
 
-class Handed(NamedTuple):
-    """What came of the work: a result that can be pickled, and file descriptors, now this process's own."""
-
-    result: Any
-    files: list[int]
-
-
-def in_child(work: Callable[[], Handed]) -> Handed:
-    """Fork, do it there, and take over what came of it. The child ends without tidying up: its files are ours.
+def in_child(work: Callable[[], Result]) -> Result:
+    """Fork, do it there, and take over what came of it, which must be such as can be pickled.
 
     :raises SwiotlbTopError: as ``work`` does.
     :raises CannotError: the child ended without an answer.
     """
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reading, writing = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if not child:
-        _do(work, theirs)
-    theirs.close()
-    answered = False
+        os.close(reading)
+        _do(work, writing)
+    os.close(writing)
+    said = b""
     try:
-        with ours:
-            said, files, _, _ = socket.recv_fds(ours, _MESSAGE_BYTES, _MOST_FILES)
-        for descriptor in files:
-            os.set_inheritable(descriptor, False)
-        answered = bool(said)
+        with open(reading, "rb") as answer:
+            said = answer.read()
     finally:
-        if answered or sys.exc_info()[0] is not None:
+        if sys.exc_info()[0] is not None:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-    if not answered:
-        raise CannotError(f"the process that loads the BPF program ended ({_how(status)}): is there too little memory?")
+    if status:
+        raise CannotError(
+            f"the process that compiles the BPF program ended ({_how(status)}): is there too little memory?"
+        )
     result = pickle.loads(said)  # noqa: S301 (our own child's)
     if isinstance(result, BaseException):
         raise result
-    return Handed(result, list(files))
+    return result  # type: ignore[no-any-return]
 
 
-def _do(work: Callable[[], Handed], answer: socket.socket) -> None:
+def _do(work: Callable[[], object], answer: int) -> None:
     """The child's side; does not return."""
     try:
         # Whatever the parent does about them is the parent's.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
-            handed = work()
+            result = work()
         except SwiotlbTopError as error:
-            handed = Handed(error, [])
+            result = error
         except Exception:
-            handed = Handed(RuntimeError(traceback.format_exc()), [])
-        socket.send_fds(answer, [pickle.dumps(handed.result)], handed.files)
-    finally:
+            result = RuntimeError(traceback.format_exc())
+        with open(answer, "wb") as file:
+            pickle.dump(result, file)
         os._exit(0)
+    finally:
+        os._exit(1)
 
 
 def _how(status: int) -> str:

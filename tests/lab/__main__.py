@@ -100,14 +100,12 @@ def _run(options: argparse.Namespace) -> int:
     live = None if terminal else vm.Live(sys.stdout.buffer, sys.stderr.buffer)
     deadline_s = None if shell else options.deadline
     with tempfile.TemporaryDirectory(prefix="swiotlb-lab-") as directory, _terminal_kept():
-        run_dir = Path(directory)
+        run = RunDirectory(Path(directory), cache.kept(root))
         try:
-            result = vm.run(
-                machine, image, how, command, deadline_s=deadline_s, run_dir=run_dir, terminal=terminal, live=live
-            )
+            result = vm.run(machine, image, how, command, deadline_s=deadline_s, run=run, terminal=terminal, live=live)
         finally:
             if options.results:
-                shutil.copytree(run_dir / "results", options.results, dirs_exist_ok=True)
+                shutil.copytree(run.results, options.results, dirs_exist_ok=True)
     return result.status
 
 
@@ -115,7 +113,7 @@ def _dry_run(machine: Machine, root: Path, *, terminal: bool) -> list[str]:
     """The command as it would be now; builds nothing, boots nothing. RUN stands for the run's directory."""
     image = images.located(machine.kernel, root)
     how = accelerator.foretold(root, icount=machine.icount)
-    return qemu_command(machine, image, how, RunDirectory(Path("RUN")), terminal=terminal)
+    return qemu_command(machine, image, how, RunDirectory(Path("RUN"), cache.kept(root)), terminal=terminal)
 
 
 @contextmanager

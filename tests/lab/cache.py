@@ -20,6 +20,11 @@ def default_root() -> Path:
     return Path(base) / "swiotlb-top"
 
 
+def kept(root: Path) -> Path:
+    """What guests leave for the guests after them."""
+    return root / "guests"
+
+
 def key(inputs: Mapping[str, str]) -> str:
     """16 hex digits that change with any name or value in `inputs`, whatever their order."""
     return hashlib.sha256(json.dumps(dict(inputs), sort_keys=True).encode()).hexdigest()[:16]

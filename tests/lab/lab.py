@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.lab import accelerator, cache, images, vm
 from tests.lab.errors import LabUnavailableError
 from tests.lab.kernels import KernelImage
-from tests.lab.machine import Machine
+from tests.lab.machine import Machine, RunDirectory
 from tests.lab.requirements import TO_RUN, require
 
 HUNG_S = 1500.0
@@ -37,8 +37,8 @@ class Lab:
         require(TO_RUN)
         image = self._image(machine.kernel)
         how = accelerator.choose(self.root, image, icount=machine.icount)
-        run_dir = Path(tempfile.mkdtemp(prefix=f"{machine.kernel}-", dir=self.scratch))
-        return vm.run(machine, image, how, command, deadline_s=deadline_s, run_dir=run_dir)
+        run = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{machine.kernel}-", dir=self.scratch)), cache.kept(self.root))
+        return vm.run(machine, image, how, command, deadline_s=deadline_s, run=run)
 
     def _image(self, name: str) -> KernelImage:
         if self.may_build:

@@ -55,6 +55,8 @@ class RunDirectory:
     """Where one run keeps its files on the host."""
 
     path: Path
+    kept: Path
+    """What one run leaves for the next: the programs that the tool compiled in a guest."""
 
     initramfs: Path = field(init=False)
     console: Path = field(init=False)
@@ -114,6 +116,8 @@ def qemu_command(
     # No way out of the guest but an echo, whose server is a process of QEMU's own.
     command += ["-netdev", f"user,id=net,restrict=on,guestfwd=tcp:{ECHO_ADDRESS}:{ECHO_PORT}-cmd:cat"]
     command += ["-device", f"virtio-net-pci,{BOUNCING},netdev=net,romfile="]
+    # Behind the disks, whose PCI addresses tests know.
+    command += _shared_directory("kept", run.kept, "multidevs=remap")
     if terminal:
         command += ["-chardev", "stdio,id=terminal,signal=off", "-device", "virtconsole,nr=0,chardev=terminal"]
         command += ["-chardev", f"pipe,id=sizes,path={run.sizes}"]

@@ -72,18 +72,17 @@ class Live:
 
 
 def prepare(
-    machine: Machine, image: KernelImage, command: Sequence[str], run_dir: Path, terminal: Terminal | None = None
-) -> RunDirectory:
-    """Fill `run_dir` (made if need be) with what QEMU needs to run `command`: initramfs, empty disks, results/."""
-    run = RunDirectory(run_dir)
-    run.results.mkdir(parents=True, exist_ok=True)
+    machine: Machine, image: KernelImage, command: Sequence[str], run: RunDirectory, terminal: Terminal | None = None
+) -> None:
+    """Fill `run` (made if need be) with what QEMU needs to run `command`: initramfs, empty disks, results/."""
+    for shared in (run.results, run.kept):
+        shared.mkdir(parents=True, exist_ok=True)
     for stale in (run.status, run.stdout, run.stderr, run.console):
         stale.unlink(missing_ok=True)
     for disk in (run.virtio_disk, run.nvme_disk):
         with disk.open("wb") as sparse:
             sparse.truncate(DISK_BYTES)
     run.initramfs.write_bytes(initramfs.archive(_members(machine, image, command, terminal)))
-    return run
 
 
 def _members(
@@ -115,6 +114,7 @@ def job_script(machine: Machine, command: Sequence[str], terminal: Terminal | No
         "PYTHONUNBUFFERED": "1",
         "SWIOTLB_LAB_KERNEL": machine.kernel,
         "SWIOTLB_LAB_RESULTS": "/results",
+        "XDG_CACHE_HOME": "/kept",
     }
     words = [f"{name}={value}" for name, value in environment.items()]
     return f"cd {shlex.quote(str(CHECKOUT))} || exit 126\nexec env -i {shlex.join([*words, *command])}\n"
@@ -127,7 +127,7 @@ def run(
     command: Sequence[str],
     *,
     deadline_s: float | None,
-    run_dir: Path,
+    run: RunDirectory,
     terminal: Terminal | None = None,
     live: Live | None = None,
 ) -> Result:
@@ -135,31 +135,31 @@ def run(
 
     Raises LostVMError if the guest ends without a status, or has none after `deadline_s` of wall-clock time
     (None: no deadline, for a person's shell). Whatever happens, QEMU is gone when this returns; and it dies with the
-    calling thread. `run_dir` keeps console.log, stdout, stderr and results/ for a look afterwards.
+    calling thread. `run` keeps console.log, stdout, stderr and results/ for a look afterwards.
     """
-    files = prepare(machine, image, command, run_dir, terminal)
+    prepare(machine, image, command, run, terminal)
     started = time.monotonic()
-    qemu_log = run_dir / "qemu.log"
-    with qemu_log.open("wb") as log, _resizing(files, terminal) as resize:
+    qemu_log = run.path / "qemu.log"
+    with qemu_log.open("wb") as log, _resizing(run, terminal) as resize:
         qemu = subprocess.Popen(
-            qemu_command(machine, image, accelerator, files, terminal=terminal is not None),
+            qemu_command(machine, image, accelerator, run, terminal=terminal is not None),
             stdin=None if terminal else subprocess.DEVNULL,
             stdout=None if terminal else log,
             stderr=log,
         )
         try:
-            status = _wait(qemu, files, live, resize, None if deadline_s is None else started + deadline_s)
+            status = _wait(qemu, run, live, resize, None if deadline_s is None else started + deadline_s)
         finally:
             qemu.kill()
             qemu.wait()
     if isinstance(status, str):
-        raise LostVMError(status, _tail(qemu_log) + _tail(files.console))
+        raise LostVMError(status, _tail(qemu_log) + _tail(run.console))
     return Result(
         status=status,
-        stdout=_text(files.stdout),
-        stderr=_text(files.stderr),
+        stdout=_text(run.stdout),
+        stderr=_text(run.stderr),
         seconds=time.monotonic() - started,
-        files=files.results,
+        files=run.results,
     )
 
 

@@ -68,7 +68,7 @@ def diagnostics(flags: list[str], capture: pytest.CaptureFixture[str]) -> list[s
 
 
 def flags_of(layout: Layout, made: Plan, *, spares: bool = True) -> list[str]:
-    return compiler_flags(layout, made, bpf_files.directory(), SMALL_RING_BYTES, spares=spares)
+    return [f"-I{bpf_files.directory()}", *compiler_flags(layout, made, SMALL_RING_BYTES, spares=spares)]
 
 
 @pytest.mark.skipif(shutil.which("clang-format") is None, reason="clang-format is not installed")

@@ -16,7 +16,7 @@ IMAGE = KernelImage("dynamic", Path("KERNEL"))
 
 
 def command(machine: Machine, accelerator: str = "tcg", *, terminal: bool = False) -> list[str]:
-    return qemu_command(machine, IMAGE, accelerator, RunDirectory(Path("RUN")), terminal=terminal)
+    return qemu_command(machine, IMAGE, accelerator, RunDirectory(Path("RUN"), Path("KEPT")), terminal=terminal)
 
 
 def values(words: list[str], option: str) -> list[str]:
@@ -31,12 +31,13 @@ def test_only_the_test_disks_and_the_network_card_bounce() -> None:
     assert not any("iommu_platform" in share for share in values(command(Machine()), "-virtfs"))
 
 
-def test_the_hosts_root_is_shared_read_only_and_only_the_results_can_be_written() -> None:
-    root, results = values(command(Machine()), "-virtfs")
+def test_the_hosts_root_is_shared_read_only_and_only_results_and_what_is_kept_can_be_written() -> None:
+    root, results, kept = values(command(Machine()), "-virtfs")
     assert "path=/," in root
     assert "readonly=on" in root
     assert "path=RUN/results," in results
-    assert "readonly" not in results
+    assert "path=KEPT," in kept
+    assert "readonly" not in results + kept
 
 
 def test_the_network_leads_nowhere_but_to_an_echo() -> None:

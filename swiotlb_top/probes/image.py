@@ -1,0 +1,84 @@
+"""A compiled program as data: the maps it wants, and its instructions, which name maps by their places.
+
+It can be kept and loaded again, without a compiler, wherever the same would be compiled.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, Self
+
+INSTRUCTION_BYTES: Final = 8
+_LOAD_64_BITS: Final = 0x18
+"""``BPF_LD | BPF_DW | BPF_IMM``, the one instruction that takes two places."""
+_MAP: Final = 1
+"""BPF_PSEUDO_MAP_FD, as such an instruction's source: its immediate is a map's descriptor."""
+_IMMEDIATE: Final = struct.Struct("<i")
+_IMMEDIATE_AT: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """What ``BPF_MAP_CREATE`` is asked for."""
+
+    name: str
+    type: int
+    """``enum bpf_map_type``"""
+    key_bytes: int
+    value_bytes: int
+    entries: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Maps, and each program's instructions by its name in the source."""
+
+    maps: tuple[MapSpec, ...]
+    programs: Mapping[str, bytes]
+    """``struct bpf_insn[]``; where the address of a map is loaded, its place in ``maps`` stands for its descriptor."""
+
+    @classmethod
+    def of(cls, maps: Mapping[int, MapSpec], programs: Mapping[str, bytes]) -> Self:
+        """From programs as they were made for maps with these descriptors."""
+        places = {descriptor: place for place, descriptor in enumerate(maps)}
+        return cls(tuple(maps.values()), {name: _renamed(code, places) for name, code in programs.items()})
+
+    def code(self, name: str, descriptors: Sequence[int]) -> bytes:
+        """A program's instructions for maps with these descriptors, in the order of ``maps``."""
+        return _renamed(self.programs[name], dict(enumerate(descriptors)))
+
+    def packed(self) -> str:
+        """As a text that :meth:`unpacked` takes."""
+        maps = [asdict(each) for each in self.maps]
+        programs = {name: base64.b64encode(code).decode() for name, code in self.programs.items()}
+        return json.dumps({"maps": maps, "programs": programs})
+
+    @classmethod
+    def unpacked(cls, text: str) -> Self:
+        """:raises ValueError, TypeError, KeyError: it is none."""
+        said = json.loads(text)
+        programs = {str(name): base64.b64decode(code, validate=True) for name, code in said["programs"].items()}
+        return cls(tuple(MapSpec(**each) for each in said["maps"]), programs)
+
+
+def _renamed(code: bytes, names: Mapping[int, int]) -> bytes:
+    renamed = bytearray(code)
+    for at in _map_loads(code):
+        (name,) = _IMMEDIATE.unpack_from(code, at + _IMMEDIATE_AT)
+        _IMMEDIATE.pack_into(renamed, at + _IMMEDIATE_AT, names[name])
+    return bytes(renamed)
+
+
+def _map_loads(code: bytes) -> Iterator[int]:
+    """Where the instructions that load a map's address begin."""
+    at = 0
+    while at < len(code):
+        wide = code[at] == _LOAD_64_BITS
+        if wide and code[at + 1] >> 4 == _MAP:
+            yield at
+        at += INSTRUCTION_BYTES * (1 + wide)

@@ -1,0 +1,232 @@
+"""bpf(2), through the library that libbcc itself is linked with, and perf_event_open(2) for kprobes.
+
+None of it needs bcc.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import struct
+from collections.abc import Mapping
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from swiotlb_top.errors import CannotError
+
+REFUSED: Final = "the kernel refuses BPF programs even to root (a container, a sandbox, or lockdown)"
+_LICENSE: Final = b"GPL"
+_NAME_BYTES: Final = 15
+"""BPF_OBJ_NAME_LEN, without its end"""
+_LOG_BYTES: Final = 1 << 20
+_RECURSION_MISSES_AT: Final = 208  # offsetof(struct bpf_prog_info, recursion_misses), 9ed9e9ba2337 (5.12)
+_KPROBES: Final = Path("/sys/bus/event_source/devices/kprobe")
+_PERF_EVENT_OPEN: Final[Mapping[str, int]] = {"x86_64": 298, "aarch64": 241}
+_PERF_ATTR: Final = struct.Struct("<IIQQQQQIIQQ")
+"""``struct perf_event_attr`` up to config2: type, size, config, sample_period, sample_type, read_format, flags,
+wakeup_events, bp_type, kprobe_func, probe_offset."""
+_SET_BPF: Final = 0x40042408
+_ENABLE: Final = 0x2400
+_CLOSE_ON_EXEC: Final = 8
+_ANY_PROCESS: Final = -1
+
+
+class ProgramType(IntEnum):
+    """``enum bpf_prog_type``"""
+
+    KPROBE = 2
+    RAW_TRACEPOINT = 17
+    TRACING = 26
+
+
+class AttachType(IntEnum):
+    """``enum bpf_attach_type``"""
+
+    NONE = 0
+    FENTRY = 24
+    FEXIT = 25
+
+
+class RefusedError(Exception):
+    """The kernel turned something down; says why in the kernel's words."""
+
+    def __init__(self, error: int, why: str) -> None:
+        super().__init__(why or os.strerror(error))
+        self.not_permitted = error in (errno.EPERM, errno.EACCES) and not why
+
+
+class _MapOpts(ctypes.Structure):
+    """``struct bpf_map_create_opts``"""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("btf_fd", ctypes.c_uint32),
+        ("btf_key_type_id", ctypes.c_uint32),
+        ("btf_value_type_id", ctypes.c_uint32),
+        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
+        ("inner_map_fd", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+        ("map_extra", ctypes.c_uint64),
+        ("numa_node", ctypes.c_uint32),
+        ("map_ifindex", ctypes.c_uint32),
+    )
+
+
+class _ProgramOpts(ctypes.Structure):
+    """``struct bpf_prog_load_opts`` up to its log"""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("attempts", ctypes.c_int),
+        ("expected_attach_type", ctypes.c_uint32),
+        ("prog_btf_fd", ctypes.c_uint32),
+        ("prog_flags", ctypes.c_uint32),
+        ("prog_ifindex", ctypes.c_uint32),
+        ("kern_version", ctypes.c_uint32),
+        ("attach_btf_id", ctypes.c_uint32),
+        ("attach_prog_fd", ctypes.c_uint32),
+        ("attach_btf_obj_fd", ctypes.c_uint32),
+        ("fd_array", ctypes.c_void_p),
+        ("func_info", ctypes.c_void_p),
+        ("func_info_cnt", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("line_info", ctypes.c_void_p),
+        ("line_info_cnt", ctypes.c_uint32),
+        ("line_info_rec_size", ctypes.c_uint32),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_void_p),
+    )
+
+
+class _TestRunOpts(ctypes.Structure):
+    """``struct bpf_test_run_opts``"""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("data_in", ctypes.c_void_p),
+        ("data_out", ctypes.c_void_p),
+        ("data_size_in", ctypes.c_uint32),
+        ("data_size_out", ctypes.c_uint32),
+        ("ctx_in", ctypes.c_void_p),
+        ("ctx_out", ctypes.c_void_p),
+        ("ctx_size_in", ctypes.c_uint32),
+        ("ctx_size_out", ctypes.c_uint32),
+        ("retval", ctypes.c_uint32),
+        ("repeat", ctypes.c_int),
+        ("duration", ctypes.c_uint32),
+        ("flags", ctypes.c_uint32),
+        ("cpu", ctypes.c_uint32),
+        ("batch_size", ctypes.c_uint32),
+    )
+
+
+def create_map(name: str, kind: int, key_bytes: int, value_bytes: int, entries: int, flags: int) -> int:
+    """BPF_MAP_CREATE. Returns a descriptor; raises RefusedError."""
+    opts = _MapOpts(sz=ctypes.sizeof(_MapOpts), map_flags=flags)
+    return _made(_library().bpf_map_create(kind, _name(name), key_bytes, value_bytes, entries, ctypes.byref(opts)))
+
+
+def load_program(name: str, kind: ProgramType, code: bytes, attach: AttachType, function_id: int) -> int:
+    """BPF_PROG_LOAD. Returns a descriptor.
+
+    :param attach: of a TRACING program, and ``function_id`` the BTF id of the function it is for; else NONE and 0.
+    :raises RefusedError: with the verifier's last word, where it has one.
+    """
+    opts = _ProgramOpts(sz=ctypes.sizeof(_ProgramOpts), expected_attach_type=attach, attach_btf_id=function_id)
+    load = _library().bpf_prog_load
+    place = (kind, _name(name), _LICENSE, code, ctypes.c_size_t(len(code) // 8), ctypes.byref(opts))
+    descriptor = load(*place)
+    if descriptor >= 0:
+        return int(descriptor)
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    opts.log_level, opts.log_size, opts.log_buf = 1, _LOG_BYTES, ctypes.addressof(log)
+    return _made(load(*place), _last_line(log.value.decode(errors="replace")))
+
+
+def attach_tracing(program: int) -> int:
+    """Attach an fentry or fexit program where it was loaded for. Returns a link's descriptor; raises RefusedError."""
+    return _made(_library().bpf_raw_tracepoint_open(None, program))
+
+
+def attach_kprobe(program: int, symbol: str, *, at_return: bool) -> int:
+    """Returns a perf event's descriptor; raises RefusedError. Needs the kprobe event source, and it an x86 or arm64."""
+    function = ctypes.create_string_buffer(symbol.encode())
+    kind = int((_KPROBES / "type").read_text())
+    return_bit = int((_KPROBES / "format" / "retprobe").read_text().partition(":")[2])
+    attr = _PERF_ATTR.pack(
+        kind, _PERF_ATTR.size, at_return << return_bit, 0, 0, 0, 0, 0, 0, ctypes.addressof(function), 0
+    )
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = ctypes.c_long(_PERF_EVENT_OPEN[platform.machine()])
+    event = libc.syscall(number, attr, _ANY_PROCESS, 0, -1, ctypes.c_ulong(_CLOSE_ON_EXEC))
+    if event < 0:
+        raise RefusedError(ctypes.get_errno(), "")
+    try:
+        fcntl.ioctl(event, _SET_BPF, program)
+        fcntl.ioctl(event, _ENABLE, 0)
+    except OSError as error:
+        os.close(event)
+        raise RefusedError(error.errno or 0, "") from None
+    return int(event)
+
+
+def look_up(array: int, value: Any) -> int:
+    """Fill ``value``, a ctypes buffer, with an array map's entry 0. Returns 0, or an error below it."""
+    return int(_library().bpf_map_lookup_elem(array, ctypes.byref(ctypes.c_uint32(0)), value))
+
+
+def update(array: int, value: Any) -> int:
+    """Set an array map's entry 0. Returns 0, or an error below it."""
+    return int(_library().bpf_map_update_elem(array, ctypes.byref(ctypes.c_uint32(0)), value, ctypes.c_uint64(0)))
+
+
+def run(program: int, arguments: tuple[int, ...]) -> int:
+    """Run a raw tracepoint program once, here, with 64-bit arguments. Returns 0, or an error below it."""
+    words = (ctypes.c_uint64 * len(arguments))(*arguments)
+    opts = _TestRunOpts(sz=ctypes.sizeof(_TestRunOpts))
+    opts.ctx_in = ctypes.addressof(words)
+    opts.ctx_size_in = ctypes.sizeof(words)
+    return int(_library().bpf_prog_test_run_opts(program, ctypes.byref(opts)))
+
+
+def missed_runs(program: int) -> int:
+    """How often the kernel skipped a program because it ran already on that CPU."""
+    info = (ctypes.c_ubyte * 256)()
+    length = ctypes.c_uint32(ctypes.sizeof(info))
+    if _library().bpf_obj_get_info_by_fd(program, ctypes.byref(info), ctypes.byref(length)):
+        return 0
+    return int.from_bytes(bytes(info[_RECURSION_MISSES_AT : _RECURSION_MISSES_AT + 8]), "little")
+
+
+def _name(name: str) -> bytes:
+    return name.encode()[:_NAME_BYTES]
+
+
+def _made(descriptor: int, why: str = "") -> int:
+    if descriptor < 0:
+        raise RefusedError(-descriptor, why)
+    return int(descriptor)
+
+
+def _last_line(log: str) -> str:
+    # The verifier's statistics come after what it complains of.
+    lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("processed ")]
+    return lines[-1] if lines else ""
+
+
+@cache
+def _library() -> Any:
+    """Loaded once.
+
+    :raises CannotError: there is none.
+    """
+    try:
+        return ctypes.CDLL("libbpf.so.1")
+    except OSError as error:
+        raise CannotError(f"libbpf is missing: install the distribution's package (Debian: libbpf1): {error}") from None

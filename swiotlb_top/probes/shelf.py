@@ -1,0 +1,82 @@
+"""Images on disk: what was compiled once for a kernel starts without a compiler from then on.
+
+They lie in ``$XDG_CACHE_HOME/swiotlb-top/programs``. Root loads none that somebody else could have written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from swiotlb_top.probes.image import Image
+
+KEPT: Final = 32
+"""Images, the latest used."""
+_OTHERS_MAY_WRITE: Final = 0o022
+_ROOT: Final = 0
+
+
+class Shelf:
+    """A directory of images, each under a hash of all that it is made of.
+
+    It is no more than a help: what cannot be read, or written, is made anew, or not kept.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory or _default()
+
+    def image(self, ingredients: Iterable[str], make: Callable[[], Image]) -> Image:
+        """The image of these ingredients: the one that lies here, or else the one that ``make`` makes."""
+        key = hashlib.sha256(json.dumps(list(ingredients)).encode()).hexdigest()
+        found = self._found(key)
+        if found is None:
+            found = make()
+            with suppress(OSError):
+                self._put(key, found)
+        return found
+
+    def _path(self, key: str) -> Path:
+        return self._directory / f"{key[:32]}.json"
+
+    def _found(self, key: str) -> Image | None:
+        try:
+            with self._path(key).open() as file:
+                status = os.fstat(file.fileno())
+                if status.st_uid not in (_ROOT, os.geteuid()) or status.st_mode & _OTHERS_MAY_WRITE:
+                    return None
+                # Its key is inside: a file of root's that somebody has given another name is not taken for another.
+                made_of, _, packed = file.read().partition("\n")
+            image = Image.unpacked(packed) if made_of == key else None
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        with suppress(OSError):
+            os.utime(self._path(key))
+        return image
+
+    def _put(self, key: str, image: Image) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=self._directory)
+        try:
+            with open(descriptor, "w") as file:
+                file.write(f"{key}\n{image.packed()}")
+            os.replace(name, self._path(key))
+        except BaseException:
+            os.unlink(name)
+            raise
+        self._clear()
+
+    def _clear(self) -> None:
+        latest_first = sorted(self._directory.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in latest_first[KEPT:]:
+            path.unlink(missing_ok=True)
+
+
+def _default() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "swiotlb-top" / "programs"
