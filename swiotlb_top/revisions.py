@@ -1,0 +1,100 @@
+"""What revisions of swiotlb are known, and which one this kernel has, for people and for scripts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from swiotlb_top.allocator import DIFFERENCES, REVISIONS, Choice, choose
+from swiotlb_top.allocator.revision import ASPECTS, rows_of
+from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel import layout
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known here; ``choice`` is None where it cannot be told which one this kernel has."""
+
+    release: str
+    choice: Choice | None
+    unknown: str = ""
+    """Why it cannot be told."""
+
+    def as_json(self) -> dict[str, object]:
+        """Every difference, every named revision's aspects, and this kernel's."""
+        return {**_known_as_json(), "kernel": _kernel_as_json(self.release, self.choice, self.unknown)}
+
+    def as_text(self) -> str:
+        """What differs, an aspect after the other, what is known by a name, and what this kernel has."""
+        return "\n".join([*_known_as_text(), "", *_kernel_as_text(self.release, self.choice, self.unknown)])
+
+
+def known() -> Known:
+    """Look at this kernel."""
+    release = os.uname().release
+    try:
+        return Known(release, choose(layout.load().features, release))
+    except CannotError as error:
+        return Known(release, None, str(error))
+
+
+def _known_as_text() -> Iterator[str]:
+    """What differs, an aspect after the other, and what is known by a name."""
+    for aspect in ASPECTS:
+        yield _words(aspect)
+        for row in rows_of(aspect):
+            yield f"  {row.since:8} {row.commit or '-':13} {row.sentence}"
+    yield ""
+    yield f"known by name: {', '.join(REVISIONS)}"
+
+
+def _kernel_as_text(release: str, choice: Choice | None, unknown: str) -> Iterator[str]:
+    if choice is None:
+        yield f"this kernel ({release}) cannot be told: {unknown}"
+        return
+    yield f"this kernel ({release}) has {choice.revision.name}"
+    if choice.note:
+        yield f"  {choice.note}"
+    for reason in choice.reasons:
+        yield f"  {_words(reason.aspect):21} as of {reason.row.since:8} {reason.why}"
+
+
+def _known_as_json() -> dict[str, object]:
+    differences = [
+        {
+            "aspect": row.aspect,
+            "value": _plain(row.value),
+            "since": row.since,
+            "commit": row.commit or None,
+            "shown_by": list(row.shown_by),
+            "what": row.sentence,
+        }
+        for row in DIFFERENCES
+    ]
+    return {
+        "differences": differences,
+        "revisions": {
+            name: {aspect: _plain(getattr(revision, aspect)) for aspect in ASPECTS}
+            for name, revision in REVISIONS.items()
+        },
+    }
+
+
+def _kernel_as_json(release: str, choice: Choice | None, unknown: str) -> dict[str, object]:
+    if choice is None:
+        return {"release": release, "revision": None, "note": unknown, "reasons": {}}
+    reasons = {reason.aspect: {"since": reason.row.since, "why": reason.why} for reason in choice.reasons}
+    return {"release": release, "revision": choice.revision.name, "note": choice.note, "reasons": reasons}
+
+
+def _words(aspect: str) -> str:
+    return aspect.replace("_", " ")
+
+
+def _plain(value: object) -> object:
+    """A row's value for who cannot call it."""
+    if isinstance(value, Enum):
+        return value.value
+    return getattr(value, "__name__", value)
