@@ -1,9 +1,9 @@
 """Ten minutes at four CPUs: ``python -m tests.lab.soak [SECONDS]``, or ``make soak``.
 
 The exporter watches and the recorder records, both at once, what keeps four CPUs, two disks and a network card busy.
-Ends with 1 where one of them called the kernel wrong, or where their memory was not flat after the first minutes: what
-is their own, each minute's mean, for what is read at an instant is as large as the batch in hand. What they share with
-others, libraries and the ring, is shown beside it: the kernel takes pages of files away and gets them back.
+Ends with 1 where one of them called the kernel wrong, or where what they keep resident was not flat after the first
+minute: each minute's mean, for at an instant it is as large as the batch in hand. What of it is their own, without
+libraries and the ring, is shown beside it.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def report(files: Path) -> int:
     flat = True
     for tool in TOOLS:
         resident, own = ([minute[f"{tool} {kind}"] for minute in minutes] for kind in ("resident", "own"))
-        grown = max(own[WARM_UP_MINUTES:]) / own[WARM_UP_MINUTES] - 1
+        grown = max(resident[WARM_UP_MINUTES:]) / resident[WARM_UP_MINUTES] - 1
         flat &= grown <= FLAT
-        print(f"{tool}: own KiB {in_words(own)}, grown by {grown:.1%}; resident {in_words(resident)}")
+        print(f"{tool}: resident KiB {in_words(resident)}, grown by {grown:.1%}; its own {in_words(own)}")
     print(f"exporter: {judged}")
     words = ("maps", "lost", "compared", "agree", "disagree", "inconclusive", "safety_violations")
     print(f"recorder: { ({word: recorded[word] for word in words}) }")
