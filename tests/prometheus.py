@@ -68,12 +68,18 @@ class Prometheus:
 
 @contextmanager
 def running(
-    directory: Path, targets: Mapping[str, str], *, every: str = "1s", more: Mapping[str, Any] | None = None
+    directory: Path,
+    targets: Mapping[str, str],
+    *,
+    every: str = "1s",
+    more: Mapping[str, Any] | None = None,
+    features: Sequence[str] = (),
 ) -> Iterator[Prometheus]:
     """A server that scrapes ``targets`` (instance -> host:port) as job swiotlb, with the deployed rules.
 
     :param every: interval of scrapes and rules.
     :param more: of the scrape configuration.
+    :param features: what is off unless asked for.
     """
     port = free_port()
     # JSON is YAML.
@@ -98,6 +104,7 @@ def running(
                 f"--config.file={directory / 'prometheus.yml'}",
                 f"--storage.tsdb.path={directory / 'tsdb'}",
                 f"--web.listen-address=127.0.0.1:{port}",
+                *(f"--enable-feature={feature}" for feature in features),
             ],
             stdout=log,
             stderr=log,

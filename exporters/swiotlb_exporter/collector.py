@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -13,6 +13,7 @@ from prometheus_client.core import Sample as Line
 from prometheus_client.registry import Collector
 
 from swiotlb_exporter.devices import Devices, Presence
+from swiotlb_exporter.histogram import HistogramFamily
 from swiotlb_exporter.metrics import METRICS, MetricSpec, Sample, Seen
 from swiotlb_exporter.pools import PoolNames
 from swiotlb_exporter.watch import NotYetError
@@ -89,21 +90,13 @@ class SnapshotCollector(Collector):
 
 
 def _family(spec: MetricSpec, samples: Iterable[Sample]) -> Metric:
+    labelled = ((dict(zip(spec.labels, values, strict=True)), value) for values, value in samples)
+    if spec.kind == "histogram":
+        histograms = HistogramFamily(spec.name, spec.help)
+        for labels, value in labelled:
+            histograms.add(labels, value)
+        return histograms
     family = Metric(spec.name, spec.help, spec.kind)
     name = f"{spec.name}_total" if spec.kind == "counter" else spec.name
-    for values, value in samples:
-        labels = dict(zip(spec.labels, values, strict=True))
-        if isinstance(value, tuple):
-            family.samples += _of_histogram(name, labels, *value)
-        else:
-            family.samples.append(Line(name, labels, value))
+    family.samples += [Line(name, labels, value) for labels, value in labelled]
     return family
-
-
-def _of_histogram(
-    name: str, labels: dict[str, str], buckets: Sequence[tuple[str, float]], total: float
-) -> Iterator[Line]:
-    for bound, count in buckets:
-        yield Line(f"{name}_bucket", {**labels, "le": bound}, count)
-    yield Line(f"{name}_count", labels, buckets[-1][1])
-    yield Line(f"{name}_sum", labels, total)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Snapshot
 
@@ -31,6 +31,7 @@ _COUNTS: Final = (
     "asked_slots",
 )
 _HISTOGRAMS: Final = ("sizes", "latencies")
+_SPARSE: Final = ("causes", "fine_latencies")
 
 
 @dataclass(slots=True)
@@ -47,6 +48,7 @@ class Totals:
     asked_slots: int = 0
     sizes: tuple[int, ...] = ()
     latencies: tuple[int, ...] = ()
+    fine_latencies: dict[int, int] = field(default_factory=dict)
     causes: dict[str, int] = field(default_factory=dict)
 
     def add(self, more: Totals) -> None:
@@ -59,8 +61,10 @@ class Totals:
             ours, theirs = getattr(self, name), getattr(more, name)
             if theirs:
                 setattr(self, name, tuple(a + b for a, b in zip(ours or (0,) * len(theirs), theirs, strict=True)))
-        for cause, failures in more.causes.items():
-            self.causes[cause] = self.causes.get(cause, 0) + failures
+        for name in _SPARSE:
+            ours, theirs = getattr(self, name), getattr(more, name)
+            for key, number in theirs.items():
+                ours[key] = ours.get(key, 0) + number
 
     def since(self, before: Totals) -> Totals:
         """What came after ``before``; all of it where it began anew since."""
@@ -73,13 +77,17 @@ class Totals:
         for name in _HISTOGRAMS:
             ours, theirs = getattr(self, name), getattr(before, name)
             setattr(passed, name, tuple(a - b for a, b in zip(ours, theirs or (0,) * len(ours), strict=True)))
-        passed.causes = {cause: number - before.causes.get(cause, 0) for cause, number in self.causes.items()}
+        for name in _SPARSE:
+            ours, theirs = getattr(self, name), getattr(before, name)
+            setattr(passed, name, {key: number - theirs.get(key, 0) for key, number in ours.items()})
         return passed
 
 
 def totals_of(device: DeviceView) -> Totals:
     """A device's, as a snapshot has it."""
-    return Totals(**{name: getattr(device, name) for name in (*_COUNTS, *_HISTOGRAMS)}, causes=dict(device.causes))
+    dense: dict[str, Any] = {name: getattr(device, name) for name in (*_COUNTS, *_HISTOGRAMS)}
+    sparse: dict[str, Any] = {name: dict(getattr(device, name)) for name in _SPARSE}
+    return Totals(**dense, **sparse)
 
 
 def who(device: DeviceView) -> Who:

@@ -1,44 +1,104 @@
-"""The page of metrics, in the two forms that Prometheus asks for: text 0.0.4 and OpenMetrics 1.0.
-
-It says what the client library's ``generate_latest()`` says, in a quarter of the time: that looks in every line at
-every name, whether it is one that must be escaped. Ours are plain.
-"""
+"""The forms that the page of metrics has, and which of them a scraper likes best."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, NamedTuple
 
 from prometheus_client import Metric
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
-_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
-_OPENMETRICS: Final = "application/openmetrics-text"
+from swiotlb_exporter import text_page
 
-
-def asked_for(accept: str) -> tuple[bool, str]:
-    """Whether an ``Accept`` header takes OpenMetrics, and the content type of the answer."""
-    openmetrics = any(kind.partition(";")[0].strip() == _OPENMETRICS for kind in accept.split(","))
-    return openmetrics, f"{_OPENMETRICS}; version=1.0.0; charset=utf-8" if openmetrics else _TEXT
+_QUALITY: Final = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
-def page(registry: Collector, *, openmetrics: bool = False) -> bytes:
-    """All metrics of ``registry``. Names of metrics and labels are plain, help has neither quotes nor backslashes."""
-    lines = [line for metric in registry.collect() for line in _lines(metric, openmetrics)]
-    return "".join([*lines, "# EOF\n" if openmetrics else ""]).encode()
+class _Range(NamedTuple):
+    """One of the things that an ``Accept`` header takes; ``quality`` is 0 to 1, and 0: not that."""
+
+    name: str
+    parameters: Mapping[str, str]
+    quality: float
 
 
-def _lines(metric: Metric, openmetrics: bool) -> Iterator[str]:
-    name = metric.name
-    if metric.type == "counter" and not openmetrics:
-        name += "_total"
-    yield f"# HELP {name} {metric.documentation}\n# TYPE {name} {metric.type}\n"
-    for sample in metric.samples:
-        labels = ",".join([f'{label}="{_escaped(value)}"' for label, value in sample.labels.items()])
-        value: str = floatToGoString(sample.value)  # type: ignore[no-untyped-call]
-        yield f"{sample.name}{{{labels}}} {value}\n" if labels else f"{sample.name} {value}\n"
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """One form of the page: what it is asked for as, and how it is written."""
+
+    names: tuple[str, ...]
+    """Media types that mean it, the most particular first."""
+    parameters: Mapping[str, tuple[str, ...]]
+    """Values that each parameter may have in what asks for it; "" where it may be left out."""
+    content_type: str
+    write: Callable[[Iterable[Metric]], bytes]
+    is_there: Callable[[], bool] = lambda: True
+
+    def quality(self, ranges: Sequence[_Range]) -> float:
+        """How much it is liked; 0: not taken. What names it most particularly counts (RFC 9110, 12.5.1)."""
+        _, _, quality = max(
+            (
+                (-self.names.index(asked.name), len(self.parameters.keys() & asked.parameters), asked.quality)
+                for asked in ranges
+                if asked.name in self.names and self._means(asked.parameters)
+            ),
+            default=(0, 0, 0.0),
+        )
+        return quality
+
+    def _means(self, asked: Mapping[str, str]) -> bool:
+        return all(asked.get(name, "") in values for name, values in self.parameters.items())
 
 
-def _escaped(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+def _write_protobuf(families: Iterable[Metric]) -> bytes:
+    from swiotlb_exporter import protobuf_page
+
+    return protobuf_page.page(families)
+
+
+@cache
+def _has_protobuf() -> bool:
+    try:
+        from swiotlb_exporter import protobuf_page  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+PROTOBUF: Final = Form(
+    ("application/vnd.google.protobuf",),
+    {"proto": ("io.prometheus.client.MetricFamily",), "encoding": ("delimited",)},
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+    _write_protobuf,
+    _has_protobuf,
+)
+OPENMETRICS: Final = Form(
+    ("application/openmetrics-text",),
+    {"version": ("", "1.0.0", "0.0.1")},
+    "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    text_page.openmetrics,
+)
+TEXT: Final = Form(
+    ("text/plain", "text/*", "*/*"),
+    {"version": ("", "0.0.4")},
+    "text/plain; version=0.0.4; charset=utf-8",
+    text_page.text,
+)
+FORMS: Final = (PROTOBUF, OPENMETRICS, TEXT)
+"""Where a scraper likes two the same, the one that says more."""
+
+
+def asked_for(accept: str) -> Form:
+    """The form that an ``Accept`` header likes best of those that can be had; text where it takes none."""
+    ranges = [_range(said) for said in accept.split(",")]
+    liked = sorted(((form.quality(ranges), form) for form in FORMS), key=lambda both: -both[0])
+    return next((form for quality, form in liked if quality and form.is_there()), TEXT)
+
+
+def _range(said: str) -> _Range:
+    name, *rest = (part.strip() for part in said.split(";"))
+    pairs = (part.partition("=") for part in rest)
+    parameters = {key.strip().lower(): value.strip().strip('"') for key, _, value in pairs}
+    quality = parameters.pop("q", "1")
+    return _Range(name.lower(), parameters, float(quality) if _QUALITY.fullmatch(quality) else 0.0)

@@ -12,16 +12,21 @@ from itertools import accumulate
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from swiotlb_exporter.devices import Totals, Who
+from swiotlb_exporter.histogram import Histogram, Native, beyond
 from swiotlb_top.accounting.fields import DEVICES, POOLS, TOTALS, Field, pool_kind
-from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLOTS, UNKNOWN, PoolView, Snapshot
+from swiotlb_top.accounting.snapshot import (
+    FINE_SCHEMA,
+    LATENCY_BUCKETS_NS,
+    SIZE_BUCKETS_SLOTS,
+    UNKNOWN,
+    PoolView,
+    Snapshot,
+)
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.allocator.geometry import IO_TLB_SIZE
 
-Buckets: TypeAlias = tuple[list[tuple[str, float]], float]
-"""A histogram's cumulative buckets, the last +Inf, and the sum of what was observed."""
-Value: TypeAlias = float | Buckets
-Sample: TypeAlias = tuple[tuple[str, ...], Value]
-"""Label values, in the order of the labels, and the value."""
+Sample: TypeAlias = tuple[tuple[str, ...], Any]
+"""Label values, in the order of the labels, and the value: a number, or a :class:`.Histogram`."""
 
 
 class Seen(NamedTuple):
@@ -77,16 +82,23 @@ def _histogram(
     counts: Callable[[Totals], tuple[int, ...]],
     bounds: Sequence[float],
     total: Callable[[Totals], float],
+    native: Callable[[Totals], Native],
 ) -> Callable[[Seen], Iterator[Sample]]:
     names = (*(f"{bound:.10g}" for bound in bounds), "+Inf")
 
     def samples(seen: Seen) -> Iterator[Sample]:
         for who, totals in seen.devices.items():
             if counts(totals):
-                cumulative = accumulate(counts(totals))
-                yield who, (list(zip(names, cumulative, strict=True)), total(totals))
+                classic = list(zip(names, accumulate(counts(totals)), strict=True))
+                yield who, Histogram(classic, total(totals), native(totals))
 
     return samples
+
+
+def _native_sizes(totals: Totals) -> Native:
+    """Bounds that are powers of two are those of schema 0; how much larger the last bucket's are, nobody knows."""
+    *counts, larger = totals.sizes
+    return Native(0, {**dict(enumerate(counts)), beyond(0): larger})
 
 
 def _causes(seen: Seen) -> Iterator[Sample]:
@@ -219,14 +231,19 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "histogram",
         _DEVICE,
         "Mappings asked for, refused ones too, by the slots they need in one run.",
-        _histogram(lambda t: t.sizes, SIZE_BUCKETS_SLOTS, lambda t: t.asked_slots),
+        _histogram(lambda t: t.sizes, SIZE_BUCKETS_SLOTS, lambda t: t.asked_slots, _native_sizes),
     ),
     MetricSpec(
         "swiotlb_map_duration_seconds",
         "histogram",
         _DEVICE,
         "Time that maps took in the kernel; live only those of bursts are timed.",
-        _histogram(lambda t: t.latencies, _SECONDS, lambda t: t.latency_sum_ns / 1e9),
+        _histogram(
+            lambda t: t.latencies,
+            _SECONDS,
+            lambda t: t.latency_sum_ns / 1e9,
+            lambda t: Native(FINE_SCHEMA, t.fine_latencies),
+        ),
     ),
     MetricSpec(
         "swiotlb_verified_operations",

@@ -22,9 +22,8 @@ table of fields. What a source cannot know is left out: debugfs has no devices, 
 - Pools: `default` is that of boot, `grown-1`, `grown-2`... were added since, in that order; a hundred have series of
   their own, transient ones never.
 - No metric holds an address.
-- There are no native histograms: Prometheus takes them as protobuf, which its Python library does not write (it has
-  them in OpenMetrics 2.0's text only, a draft). Prometheus 3.4 and later makes them out of the classic ones
-  (`convert_classic_histograms_to_nhcb`).
+- Histograms are classic, and native as well for a scraper that asks for protobuf:
+  [exporter.md](exporter.md#native-histograms) says how.
 - How hard CPUs wait for an area's lock is not measured. The kernel tells of it with every other contended lock
   (`lock:contention_begin`, 5.19 and later), and a probe there would slow down whoever waits, for whatever lock; `perf
   lock contention` does that for as long as one looks. The screen's AREAS show whether one area is fuller than others.

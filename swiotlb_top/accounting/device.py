@@ -2,36 +2,70 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLOTS, UNKNOWN, DeviceView
+from swiotlb_top.accounting.snapshot import (
+    FINE_SCHEMA,
+    LATENCY_BUCKETS_NS,
+    SIZE_BUCKETS_SLOTS,
+    UNKNOWN,
+    DeviceView,
+)
 from swiotlb_top.allocator import Explanation, Limits
 from swiotlb_top.events import Direction, Find, Map
 
 LATEST_MAPS: Final = 512
 """Of so many maps the percentiles are: enough for a p99, few enough to follow what goes on now."""
 _LAST_BUCKET: Final = len(SIZE_BUCKETS_SLOTS)
+_FINEST: Final = math.ceil(math.log2(1e-9) * 2**FINE_SCHEMA)
+"""The bucket of one nanosecond, and of less."""
+_FINE_BOUNDS_NS: Final = tuple(int(2 ** (i / 2**FINE_SCHEMA) * 1e9) for i in range(_FINEST, 35 << FINE_SCHEMA))
+"""Up to what 64 bits of nanoseconds hold."""
+_BOUNDS_NS: Final = tuple(sorted({*LATENCY_BUCKETS_NS, *_FINE_BOUNDS_NS}))
+"""Of cells that lie in one coarse bucket and in one fine one: a map's place in both is looked for once."""
+_COARSE: Final = tuple(bisect_left(LATENCY_BUCKETS_NS, bound_ns) for bound_ns in _BOUNDS_NS)
+_FINE: Final = tuple(_FINEST + bisect_left(_FINE_BOUNDS_NS, bound_ns) for bound_ns in _BOUNDS_NS)
+"""Which buckets these are, by cell."""
 
 
 class Latencies:
-    """How long the latest maps took, in nanoseconds."""
+    """How long maps took, in nanoseconds: all of them in buckets, coarse and fine, and the latest for percentiles."""
 
-    __slots__ = ("_latest", "_sorted", "counts", "sum_ns")
+    __slots__ = ("_cells", "_latest", "_sorted", "sum_ns")
 
     def __init__(self) -> None:
         self._latest: deque[int] = deque(maxlen=LATEST_MAPS)
         self._sorted: list[int] | None = []
-        self.counts = [0] * (len(LATENCY_BUCKETS_NS) + 1)
+        self._cells: defaultdict[int, int] = defaultdict(int)
         self.sum_ns = 0
 
     def add(self, took_ns: int) -> None:
         self._latest.append(took_ns)
-        self.counts[bisect_left(LATENCY_BUCKETS_NS, took_ns)] += 1
+        self._cells[bisect_left(_BOUNDS_NS, took_ns)] += 1
         self.sum_ns += took_ns
         self._sorted = None
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Maps by :data:`LATENCY_BUCKETS_NS`."""
+        found = self._by(_COARSE)
+        return tuple(found[bucket] for bucket in range(len(LATENCY_BUCKETS_NS) + 1))
+
+    @property
+    def fine(self) -> tuple[tuple[int, int], ...]:
+        """Numbers of fine buckets with the maps in each, the fastest first."""
+        return tuple(sorted(self._by(_FINE).items()))
+
+    def _by(self, buckets: Sequence[int]) -> defaultdict[int, int]:
+        found: defaultdict[int, int] = defaultdict(int)
+        for cell, maps in self._cells.items():
+            found[buckets[cell]] += maps
+        return found
 
     def percentile(self, percent: int) -> int:
         """The shortest time that ``percent`` % of the maps did not exceed; -1 where there was none."""
@@ -131,6 +165,7 @@ class DeviceAccount:
             asked_slots=self.asked_slots,
             to_device_bytes=both_ways_bytes + to_bytes if direction_seen else UNKNOWN,
             from_device_bytes=both_ways_bytes + from_bytes if direction_seen else UNKNOWN,
-            latencies=tuple(self.latencies.counts),
+            latencies=self.latencies.counts,
+            fine_latencies=self.latencies.fine,
             latency_sum_ns=self.latencies.sum_ns,
         )

@@ -21,6 +21,8 @@ SIZE_BUCKETS_SLOTS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 """Upper bounds of the buckets of a sizes histogram; one more bucket holds what is larger."""
 LATENCY_BUCKETS_NS: Final = tuple(4**n for n in range(4, 13))
 """The same of a latencies histogram: 256 ns to 17 ms."""
+FINE_SCHEMA: Final = 3
+"""The finer histogram of latencies has 2**3 buckets a doubling; the bound of bucket i is 2**(i/8) seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,8 @@ class DeviceView:
     """Bytes unmapped, by direction; what goes both ways is in both."""
     latencies: tuple[int, ...] = ()
     """Recorded maps by their time in the kernel (:data:`LATENCY_BUCKETS_NS`); empty where none is timed."""
+    fine_latencies: tuple[tuple[int, int], ...] = ()
+    """The same maps in finer buckets (:data:`FINE_SCHEMA`): number of a bucket, and its maps, where there are any."""
     latency_sum_ns: int = 0
 
     @property

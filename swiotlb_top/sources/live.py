@@ -251,7 +251,8 @@ class LiveSource:
             asked_slots=totals.requested_slots,
             to_device_bytes=both_ways + by_direction[Direction.TO_DEVICE],
             from_device_bytes=both_ways + by_direction[Direction.FROM_DEVICE],
-            latencies=tuple(known.latencies.counts),
+            latencies=known.latencies.counts,
+            fine_latencies=known.latencies.fine,
             latency_sum_ns=known.latencies.sum_ns,
         )
 

@@ -1,10 +1,11 @@
 """What the exporter costs: milliseconds a scrape, resident memory, CPU while nothing happens.
 
 Run: .venv/bin/python -m tests.bench.bench_exporter
-Scrapes are of 50 devices with all their series, over a socket, text and OpenMetrics; beside them prometheus_client's
-own server with the same families, made beforehand. Memory is set against a process that serves an empty
-prometheus_client registry, here over a recording; and in the lab, attached, where CPU is measured too: under -icount,
-guest seconds are 10^9 instructions each, an upper bound for a machine that does more.
+Scrapes are of 50 devices with all their series, over a socket, in each form of the page; beside them text and
+OpenMetrics of prometheus_client's own server with the same families, made beforehand. Memory is set against a process
+that serves an empty prometheus_client registry, here over a recording, asked for text and then for protobuf; and in the
+lab, attached, where CPU is measured too: under -icount, guest seconds are 10^9 instructions each, an upper bound for a
+machine that does more.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
 from prometheus_client.registry import Collector
 
 from swiotlb_exporter.collector import SnapshotCollector
+from swiotlb_exporter.exposition import OPENMETRICS, PROTOBUF, TEXT, Form
 from swiotlb_exporter.guard import Guard
 from swiotlb_exporter.server import listen, make_app, url_of
 from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLOTS
@@ -42,6 +44,8 @@ DEVICES: Final = 50
 SCRAPES: Final = 200
 IDLE_S: Final = 120
 _AS_PROMETHEUS: Final = {"Accept-Encoding": "gzip"}
+TIMES: Final = tuple((bucket, 10) for bucket in range(-150, -90))
+"""Fine buckets of a device's latencies: 2 us to 400 us."""
 BARE: Final = (
     "import prometheus_client, time; prometheus_client.start_http_server({port}, '127.0.0.1'); time.sleep(1e6)"
 )
@@ -78,7 +82,7 @@ class Made(Collector):
 def fifty_devices() -> CollectorRegistry:
     """A registry of devices with all their series."""
     sizes, latencies = (tuple(range(len(bounds) + 1)) for bounds in (SIZE_BUCKETS_SLOTS, LATENCY_BUCKETS_NS))
-    busy = replace(DISK, to_device_bytes=1, from_device_bytes=1, sizes=sizes, latencies=latencies)
+    busy = replace(DISK, to_device_bytes=1, from_device_bytes=1, sizes=sizes, latencies=latencies, fine_latencies=TIMES)
     devices = tuple(replace(busy, dev=number, name=f"0000:{number:02x}:00.0") for number in range(DEVICES))
     registry = CollectorRegistry()
     registry.register(SnapshotCollector(ScriptedSource([replace(STALLED, devices=devices)]).snapshot))
@@ -103,13 +107,17 @@ def scrape_ms(app: Callable[..., Any], accept: str) -> tuple[float, float, int]:
     return statistics.median(took_s) * 1e3, on_cpu_s / SCRAPES * 1e3, len(page)
 
 
-def serving_mb(*words: str, port: int) -> float:
+def serving_mb(*words: str, port: int, accept: str = "") -> float:
     """Resident memory of a process that serves /metrics, after a few scrapes."""
+    url = f"http://127.0.0.1:{port}/metrics"
     variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'exporters'}"}
     process = subprocess.Popen([sys.executable, *words], env=variables, stderr=subprocess.DEVNULL)
     try:
+        eventually(lambda: answers(url))
         for _ in range(5):
-            eventually(lambda: answers(f"http://127.0.0.1:{port}/metrics"))
+            asked = urllib.request.Request(url, headers={"Accept": accept})
+            with urllib.request.urlopen(asked) as answer:  # noqa: S310
+                answer.read()
         return resident_mb(process.pid)
     finally:
         process.kill()
@@ -120,21 +128,26 @@ def main() -> None:
     """Measure and print."""
     registry = fifty_devices()
     ours, bare = make_app(registry, lambda: "", Guard(None)), make_wsgi_app(Made(registry.collect()))
-    for accept in ("text/plain", "application/openmetrics-text; version=1.0.0"):
-        took_ms, on_cpu_ms, page_bytes = scrape_ms(ours, accept)
-        _, bare_ms, _ = scrape_ms(bare, accept)
-        kind, ratio = accept.split(";")[0], on_cpu_ms / bare_ms
-        print(
-            f"scrape of {DEVICES} devices as {kind}: {took_ms:.1f} ms, {on_cpu_ms:.1f} ms on a CPU, {page_bytes} bytes;"
-            f" that is {ratio:.2f} of what prometheus_client's server takes"
-        )
+    on_cpu_ms: dict[Form, float] = {}
+    for form in (TEXT, OPENMETRICS, PROTOBUF):
+        took_ms, on_cpu_ms[form], page_bytes = scrape_ms(ours, form.content_type)
+        cost = f"{took_ms:.1f} ms, {on_cpu_ms[form]:.1f} ms on a CPU, {page_bytes} bytes"
+        if form is PROTOBUF:
+            beside = f"{on_cpu_ms[form] / on_cpu_ms[TEXT]:.2f} of what text takes"
+        else:
+            _, bare_ms, _ = scrape_ms(bare, form.content_type)
+            beside = f"{on_cpu_ms[form] / bare_ms:.2f} of what prometheus_client's server takes"
+        print(f"scrape of {DEVICES} devices as {form.names[0]}: {cost}; that is {beside}")
     bare_port, port = free_port(), free_port()
     bare_mb = serving_mb("-c", BARE.format(port=bare_port), port=bare_port)
     stall = ROOT / "tests" / "traces" / "stall.swtrace"
     address = f"127.0.0.1:{port}"
     replay = ("-m", "swiotlb_top", "export", "--trace", str(stall), "--web.listen-address", address)
-    ours_mb = serving_mb(*replay, port=port)
-    print(f"resident: {ours_mb:.0f} MiB over a recording, {bare_mb:.0f} MiB prometheus_client alone")
+    text_mb, protobuf_mb = (serving_mb(*replay, port=port, accept=form.content_type) for form in (TEXT, PROTOBUF))
+    print(
+        f"resident: {text_mb:.0f} MiB over a recording, {protobuf_mb:.0f} MiB where protobuf is asked for, "
+        f"{bare_mb:.0f} MiB prometheus_client alone"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         lab = Lab(cache.default_root(), Path(scratch), may_build=True)
         ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force", icount=True), guest_shell(IDLE))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swiotlb_top.accounting.account import Account
-from swiotlb_top.accounting.device import LATEST_MAPS, size_bucket
-from swiotlb_top.accounting.snapshot import UNKNOWN
+from swiotlb_top.accounting.device import LATEST_MAPS, Latencies, size_bucket
+from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN
 from swiotlb_top.allocator import Cause, Explanation, Limits, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, RECORD, Direction, Event, Gap, PoolFree, decode
 from swiotlb_top.pipeline import Pipeline
@@ -124,6 +128,25 @@ def test_sizes_are_counted_by_the_slots_asked_for_whether_they_were_had_or_not()
 )
 def test_a_bucket_holds_sizes_up_to_its_bound(nslots: int, bucket: int) -> None:
     assert size_bucket(nslots) == bucket
+
+
+@given(st.one_of(st.integers(1, 2**64 - 1), st.integers(0, 63).map(lambda n: 1 << n), st.integers(1, 10**10)))
+def test_a_fine_bucket_is_the_one_that_its_seconds_fall_in(took_ns: int) -> None:
+    latencies = Latencies()
+    latencies.add(took_ns)
+    ((bucket, maps),) = latencies.fine
+    below_s, bound_s = (Decimal(2) ** (Decimal(number) / 2**FINE_SCHEMA) for number in (bucket - 1, bucket))
+    assert maps == 1
+    assert latencies.counts.index(1) == bisect_left(LATENCY_BUCKETS_NS, took_ns)
+    assert below_s < Decimal(took_ns) / 10**9 <= bound_s
+
+
+def test_fine_buckets_hold_the_maps_that_the_coarse_ones_do_and_what_took_no_time_is_in_the_first() -> None:
+    latencies = Latencies()
+    for took_ns in (0, 1, 256, 257, 1_953_125, 1_953_126):
+        latencies.add(took_ns)
+    assert latencies.fine == ((-239, 2), (-175, 2), (-72, 1), (-71, 1))
+    assert latencies.counts == (3, 1, 0, 0, 0, 0, 0, 2, 0, 0)
 
 
 def test_the_percentiles_are_of_the_latest_maps() -> None:

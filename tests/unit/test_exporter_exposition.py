@@ -1,4 +1,4 @@
-"""The page against the client library's own, and which of its two forms is asked for."""
+"""The page's two kinds of text against the client library's own, and which of its forms is asked for."""
 
 from __future__ import annotations
 
@@ -15,24 +15,37 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from swiotlb_exporter import exposition
 from swiotlb_exporter.collector import SnapshotCollector
+from swiotlb_exporter.exposition import FORMS, OPENMETRICS, PROTOBUF, TEXT, Form, asked_for
 from swiotlb_top.accounting.snapshot import Snapshot
 from tests.unit.snapshots import DEBUGFS, QUIET, STALLED, ScriptedSource
 
 
-class Form(NamedTuple):
-    """One form of the page, as the client library writes and reads it."""
+class Text(NamedTuple):
+    """One kind of text, as we write it, and as the client library writes and reads it."""
 
-    openmetrics: bool
+    ours: Form
     library: Callable[[CollectorRegistry], bytes]
     parse: Callable[[str], Iterable[Metric]]
 
 
-FORMS = [
-    Form(False, generate_latest, text_string_to_metric_families),
-    Form(True, generate_openmetrics, openmetrics_families),
+TEXTS = [
+    Text(TEXT, generate_latest, text_string_to_metric_families),
+    Text(OPENMETRICS, generate_openmetrics, openmetrics_families),
 ]
+METRIC_FAMILY = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+PROMETHEUS_2 = (
+    "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+)
+PROMETHEUS_2_NATIVE = f"{METRIC_FAMILY},{PROMETHEUS_2.replace('1.0.0,', '1.0.0;q=0.8,')}"
+PROMETHEUS_3 = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,"
+    "text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
+PROMETHEUS_3_NATIVE = f"{METRIC_FAMILY};escaping=allow-utf-8;q=0.6,{PROMETHEUS_3}"
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
 class Made(Collector):
@@ -51,46 +64,103 @@ def registry_of(families: Iterable[Metric]) -> CollectorRegistry:
     return registry
 
 
-def assert_alike(registry: CollectorRegistry, form: Form) -> None:
-    ours, theirs = exposition.page(registry, openmetrics=form.openmetrics).decode(), form.library(registry).decode()
-    assert list(form.parse(ours)) == list(form.parse(theirs))
+def assert_alike(registry: CollectorRegistry, text: Text) -> None:
+    ours, theirs = text.ours.write(registry.collect()).decode(), text.library(registry).decode()
+    assert list(text.parse(ours)) == list(text.parse(theirs))
     assert ours.count("\n") == theirs.count("\n")
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("snapshot", [STALLED, QUIET, DEBUGFS], ids=["stalled", "quiet", "debugfs"])
-def test_it_says_what_the_client_library_says(snapshot: Snapshot, form: Form) -> None:
+def test_it_says_what_the_client_library_says(snapshot: Snapshot, text: Text) -> None:
     collector = SnapshotCollector(ScriptedSource([snapshot]).snapshot, is_there=lambda name: True)
-    assert_alike(registry_of(collector.collect()), form)
+    assert_alike(registry_of(collector.collect()), text)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_so_it_does_of_the_process(form: Form) -> None:
-    assert_alike(registry_of(ProcessCollector(registry=None).collect()), form)
+@pytest.mark.parametrize("text", TEXTS)
+def test_so_it_does_of_the_process(text: Text) -> None:
+    assert_alike(registry_of(ProcessCollector(registry=None).collect()), text)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("text", TEXTS)
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), st.floats(allow_nan=False), min_size=1))
-def test_and_of_whatever_a_device_is_called_and_a_number_is(form: Form, values: dict[str, float]) -> None:
+def test_and_of_whatever_a_device_is_called_and_a_number_is(text: Text, values: dict[str, float]) -> None:
     gauges, counters = GaugeMetricFamily("size", "A size.", labels=["device"]), CounterMetricFamily("maps", "Maps.")
     for name, value in values.items():
         gauges.add_metric([name], value)
     counters.add_metric([], len(values))
-    assert_alike(registry_of([gauges, counters]), form)
+    assert_alike(registry_of([gauges, counters]), text)
 
 
 @pytest.mark.parametrize(
-    ("accept", "openmetrics"),
+    ("accept", "form"),
     [
-        ("", False),
-        ("*/*", False),
-        ("text/plain;version=0.0.4", False),
-        ("application/openmetrics-text", True),
-        ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.4", True),
-        ("application/vnd.google.protobuf;encoding=delimited;q=0.6, application/openmetrics-text; q=0.5", True),
+        ("", TEXT),
+        ("*/*", TEXT),
+        ("text/*", TEXT),
+        (BROWSER, TEXT),
+        ("text/plain;version=0.0.4", TEXT),
+        ("text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2", TEXT),
+        ("application/openmetrics-text", OPENMETRICS),
+        ("Application/OpenMetrics-Text; Version=1.0.0", OPENMETRICS),
+        ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;q=0.4", OPENMETRICS),
+        ("text/plain, application/openmetrics-text", OPENMETRICS),
+        (PROMETHEUS_2, OPENMETRICS),
+        (PROMETHEUS_3, OPENMETRICS),
+        (METRIC_FAMILY, PROTOBUF),
+        (METRIC_FAMILY.replace("delimited", '"delimited"'), PROTOBUF),
+        (PROMETHEUS_2_NATIVE, PROTOBUF),
+        (PROMETHEUS_3_NATIVE, PROTOBUF),
+        (f"text/plain, application/openmetrics-text, {METRIC_FAMILY}", PROTOBUF),
     ],
 )
-def test_openmetrics_is_for_whoever_takes_it(accept: str, openmetrics: bool) -> None:
-    form, content_type = exposition.asked_for(accept)
-    assert form is openmetrics
-    assert content_type.startswith("application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain; ")
+def test_every_scraper_gets_the_form_that_says_most_of_those_it_asks_for(accept: str, form: Form) -> None:
+    assert asked_for(accept) is form
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("application/openmetrics-text;q=0.3, text/plain;q=0.5", TEXT),
+        ("application/openmetrics-text;q=0.5, text/plain;q=0.3", OPENMETRICS),
+        (f"{METRIC_FAMILY};q=0.2, text/plain;q=0.1", PROTOBUF),
+        (f"{METRIC_FAMILY};q=0.2, application/openmetrics-text;q=0.201", OPENMETRICS),
+        ("*/*, application/openmetrics-text;q=0.9", TEXT),
+        ("application/openmetrics-text;q=0", TEXT),
+        (f"{METRIC_FAMILY};q=0.000, application/openmetrics-text;q=0.1", OPENMETRICS),
+        ("*/*;q=0.9, text/plain;q=0.2, application/openmetrics-text;q=0.5", OPENMETRICS),
+        ("text/plain;q=0.9, text/plain;version=0.0.4;q=0.2, application/openmetrics-text;q=0.5", OPENMETRICS),
+        (
+            "application/openmetrics-text;version=0.0.1;q=0.2, application/openmetrics-text;version=1.0.0;q=0.8, "
+            "text/plain;q=0.5",
+            OPENMETRICS,
+        ),
+    ],
+)
+def test_what_is_liked_better_comes_first_and_what_names_a_form_most_particularly_counts(
+    accept: str, form: Form
+) -> None:
+    assert asked_for(accept) is form
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/vnd.google.protobuf",
+        "application/vnd.google.protobuf;encoding=delimited",
+        METRIC_FAMILY.replace("delimited", "compact-text"),
+        METRIC_FAMILY.replace("MetricFamily", "Metric"),
+        "application/openmetrics-text;version=2.0.0",
+        f"{METRIC_FAMILY};q=none",
+        "application/openmetrics-text;q=nan",
+        "application/openmetrics-text;q=2",
+        ";;;=,,q=1;/",
+    ],
+)
+def test_what_is_not_had_here_or_not_understood_is_answered_with_text(accept: str) -> None:
+    assert asked_for(accept) is TEXT
+
+
+@given(st.text(st.sampled_from('*/text,plain;q=0.19nproto "é')))
+def test_no_header_is_too_odd_to_be_answered(accept: str) -> None:
+    assert asked_for(accept) in FORMS

@@ -64,6 +64,13 @@ def get(url: str, accept: str = "") -> tuple[int, str, str]:
         return error.code, error.headers["Content-Type"], error.read().decode()
 
 
+def the_page(url: str, accept: str) -> tuple[str, bytes]:
+    """/metrics as whoever asks so gets it, and what it is said to be."""
+    asked = urllib.request.Request(f"{url}/metrics", headers={"Accept": accept})  # noqa: S310
+    with urllib.request.urlopen(asked, timeout=DEADLINE_S) as answer:  # noqa: S310
+        return answer.headers["Content-Type"], answer.read()
+
+
 def test_metrics_are_prometheus_text(address: str) -> None:
     status, content_type, text = get(f"{address}/metrics")
     assert (status, content_type.split(";")[0]) == (200, "text/plain")
