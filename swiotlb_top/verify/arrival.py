@@ -110,7 +110,7 @@ class Arrival:
                 if domain_of(*area) == domain and all(
                     take.entry_ns <= self._read[area[0]][1] for take in here.values()
                 ):
-                    self.uncertain.setdefault(area, set()).add(index)
+                    self.uncertain.setdefault(area, {})[index] = True
         return sum(operation.compared for operation in done)
 
     def _do(self, operation: Operation, world: Allocator, takes: dict[Domain, dict[int, Take]]) -> None:
@@ -137,7 +137,7 @@ class Arrival:
             and not operation.unseen
         ):
             return  # it made room for that one
-        if isinstance(operation, Release) and not pool.transient and operation.finds_nothing():
+        if isinstance(operation, Release) and not pool.transient and operation.found() is None:
             return  # the copy has that already
         operation.adopt(world)
         self._mappings.pop(pool, None)

@@ -40,7 +40,9 @@ NOT_SAMPLED: Final = frozenset({_BEFORE_STATE, _AFTER_GAP, _DURING_STATE, OLDER_
 """Why operations around the beginning of a stream cannot be judged: for who looks in at times
 only, they are not doubtful but not looked at."""
 _MOST_IN_VAIN: Final = 200_000
-"""Steps, after which disagreements have cost enough: more of them are not looked into as deeply."""
+"""Moves, after which orders have cost enough: until that is made up for, they are not looked into as deeply."""
+_MOVES_OF_AN_OPERATION: Final = 50
+"""What an operation may cost at any time."""
 _SCANT_BUDGET: Final = 800
 _MOST_SUSPECTS: Final = 8
 _BUDGET_OF_A_SUSPECT: Final = 500
@@ -250,12 +252,12 @@ class Judge:
         assert world is not None  # noqa: S101
         budget = DEFAULT_BUDGET if self._in_vain < _MOST_IN_VAIN else _SCANT_BUDGET
         outcome = arrange(world, group, budget, uncertain=self._uncertain)
+        self._in_vain = max(self._in_vain + outcome.steps - _MOVES_OF_AN_OPERATION * len(group), 0)
         if not outcome.order:
-            self._in_vain += outcome.steps
             self._blame(group, outcome)
             return
         for operation in outcome.order:
-            self._agree(operation)
+            self._agree(operation, "" if outcome.sure else _BUDGET)
         for area, others in outcome.uncertain.items():
             if others:
                 self._uncertain[area] = others
@@ -271,7 +273,8 @@ class Judge:
         culprit = None
         doubt = _AFTER_GAP if group[-1].exit_ns >= self._in_doubt_from_ns else _BUDGET if outcome.exhausted else ""
         if not doubt and len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
-            order, culprit = _all_but_one(world, group, outcome.furthest, self._uncertain)
+            order, culprit, moves = _all_but_one(world, group, outcome.furthest, self._uncertain)
+            self._in_vain += moves
         for operation in in_likely_order(group) if doubt else order:
             if operation is not culprit and operation.attempt(world) is not None:
                 self._agree(operation)
@@ -288,7 +291,7 @@ class Judge:
                 self._disagree(operation, group, outcome, last=operation is order[-1])
         self._uncertain |= uncertain_after(group)
 
-    def _agree(self, operation: Operation) -> None:
+    def _agree(self, operation: Operation, doubt: str = "") -> None:
         findings = self.findings
         violations = operation.enter(self._ledger)
         if operation.compared:
@@ -299,6 +302,8 @@ class Judge:
             self._record(operation, "no harm", violations, [operation], Outcome(dead_ends=1))
         elif operation.given:
             findings.doubt(NEVER_INTRODUCED)
+        elif operation.compared and doubt:
+            findings.doubt(doubt)
         elif operation.compared:
             findings.agree += 1
             if isinstance(operation, Take) and operation.slot < 0:
@@ -367,16 +372,18 @@ def _what_proves(group: list[Operation]) -> list[list[Operation]]:
 
 def _all_but_one(
     world: Allocator, group: list[Operation], furthest: list[Operation], uncertain: Uncertain
-) -> tuple[list[Operation], Operation | None]:
-    """An order in which all but one operation are as the reference's, and that one.
+) -> tuple[list[Operation], Operation | None, int]:
+    """An order in which all but one operation are as the reference's, that one, and how many moves it took.
 
     Where there is none, None, and an order that goes as far as any, with the rest behind it.
 
     :param furthest: the longest order that could be followed: what stopped it is not in it.
     """
     suspects = [operation for operation in group if operation not in furthest]
+    moves = 0
     for culprit in suspects[:_MOST_SUSPECTS]:
         outcome = arrange(world, group, _BUDGET_OF_A_SUSPECT, culprit, uncertain)
+        moves += outcome.steps
         if outcome.order:
-            return outcome.order, culprit
-    return [*furthest, *suspects], None
+            return outcome.order, culprit, moves
+    return [*furthest, *suspects], None, moves

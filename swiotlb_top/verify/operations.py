@@ -101,6 +101,11 @@ class Take:
         return self.slot // self.pool.area_nslabs if self.pool else NOT_FOUND
 
     @property
+    def cpus(self) -> tuple[int, ...]:
+        """CPUs it may have begun on."""
+        return (self.cpu, *self.elsewhere)
+
+    @property
     def nslots(self) -> int:
         return nr_slots(self.request.alloc_size_bytes)
 
@@ -166,6 +171,14 @@ class Take:
             return None
         return nothing if self.slot < 0 else self._take_in(pool, world)
 
+    def crowded_out(self) -> bool:
+        """Whether its slots are free, and yet its area counts too many in use for a search to look there: of areas
+        that are no whole slot sets, one may count slots of the next."""
+        pool = self.pool
+        if pool is None or not 0 <= self.slot < pool.nslabs or self.area >= pool.nareas:
+            return False
+        return pool.free_slots(self.area) < self.nslots <= pool.free_run(self.slot)
+
     def _take_in(self, pool: Pool, world: Allocator) -> Undo:
         """Take the slots, which are free, in a pool that is on the list or becomes a transient one."""
         undo = pool.take(self.slot, self.request, self.dev)
@@ -192,7 +205,7 @@ class Take:
             yield self.pool, self.area
         if self.given or self.refused(world):
             return
-        for cpu in (self.cpu, *self.elsewhere):
+        for cpu in self.cpus:
             for area in world.attempts(cpu):
                 if area == own:
                     break
@@ -276,11 +289,18 @@ class Release:
     compared: ClassVar[bool] = True
 
     def attempt(self, world: Allocator) -> Undo | None:
-        pool = self.pool
         # Where padding is not known, the buffer may begin anywhere in it.
-        mapping = self.mapping = self._around() if self.given else pool.find_mapping(self.tlb_addr, self.min_align_mask)
-        if mapping is None:
+        mapping = self.mapping = self._around() if self.given else self.found()
+        if mapping is None or not self._fits(mapping):
             return None
+        return self._let_go(mapping, world)
+
+    def impose(self, world: Allocator) -> Undo | None:
+        mapping = self.mapping = self._around()
+        return nothing if mapping is None else self._let_go(mapping, world)
+
+    def _let_go(self, mapping: Mapping, world: Allocator) -> Undo | None:
+        pool = self.pool
         if pool in world.pools:
             undo = pool.release(mapping)
             return lambda: pool.undo(undo)
@@ -288,9 +308,6 @@ class Release:
             return None
         world.delete_transient(self.dev, pool)
         return lambda: world.add_transient(self.dev, pool)
-
-    def impose(self, world: Allocator) -> Undo | None:
-        return nothing if self._around() is None else self.attempt(world)
 
     def adopt(self, world: Allocator) -> None:
         self.mapping = self._around()
@@ -319,6 +336,12 @@ class Release:
             return self._of_another_size(mapping)
         return violations
 
+    def _fits(self, mapping: Mapping) -> bool:
+        """Whether as many bytes are released as were mapped, as far as that is known."""
+        if mapping[3] == self.size_bytes or self.given or self._begins_anywhere_in(mapping):
+            return True
+        return not self._of_another_size(mapping)
+
     def _begins_anywhere_in(self, mapping: Mapping) -> bool:
         """Whether a snapshot caught the mapping before it was to be seen where its buffer begins."""
         return mapping.slot + mapping.pad_slots != self.slot
@@ -340,6 +363,8 @@ class Release:
         return (Violation(Hazard.NOT_MAPPED, what),)
 
     def expected(self, world: Allocator) -> str:
+        if self.found():
+            return "as many bytes as were mapped"
         return f"a mapping at {self.tlb_addr:#x}: the reference has none that begins there"
 
     def observed(self) -> str:
@@ -358,9 +383,9 @@ class Release:
         """Whether it was not seen to begin, and ``entry_ns`` is only a guess that is early enough."""
         return self.event.entry_ns == ENTRY_UNKNOWN
 
-    def finds_nothing(self) -> bool:
-        """Whether no mapping begins there."""
-        return self.pool.find_mapping(self.tlb_addr, self.min_align_mask) is None
+    def found(self) -> Mapping | None:
+        """The mapping that begins there now."""
+        return self.pool.find_mapping(self.tlb_addr, self.min_align_mask)
 
     def _around(self) -> Mapping | None:
         place = self.where()

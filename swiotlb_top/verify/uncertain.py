@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice, product
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Pool
 from swiotlb_top.verify.operations import Operation, Take
@@ -18,29 +18,42 @@ MOST_STARTS: Final = 64
 """Combinations tried together."""
 
 Area: TypeAlias = tuple[Pool, int]
-Uncertain: TypeAlias = dict[Area, set[int]]
-"""For a pool's area, ``index`` values it may have as well as the one it has."""
-Start: TypeAlias = dict[Area, int]
-"""``index`` values that a group of operations may have begun from."""
+Uncertain: TypeAlias = dict[Area, dict[int, bool]]
+"""For a pool's area, ``index`` values it may have as well as the one it has; of each, whether that is sure: whether
+an order of what happened is known that leaves it, or times tell no more. What is not was too much to look for."""
+
+
+class Start(NamedTuple):
+    """Where a group of operations may have begun from."""
+
+    indices: dict[Area, int]
+    sure: bool
+    """Each of these may be."""
 
 
 def starts(uncertain: Uncertain, group: Iterable[Operation], world: Allocator) -> tuple[list[Start], bool]:
-    """What a group may have begun from, of the areas it asks: first what the reference has.
+    """What a group may have begun from, of the areas it asks: first what the reference has, last what is not sure.
 
     :returns: at most :data:`MOST_STARTS`, and whether these are all.
     """
     if not uncertain:
-        return [{}], True
+        return [Start({}, sure=True)], True
     asked = {area for operation in group for area in operation.areas(world)}
     areas = [area for area in uncertain if area in asked]
-    choices = product(*((pool.area_index[area], *sorted(uncertain[pool, area])) for pool, area in areas))
-    possible = [dict(zip(areas, indices, strict=True)) for indices in islice(choices, MOST_STARTS + 1)]
-    return possible[:MOST_STARTS], len(possible) <= MOST_STARTS
+    choices = []
+    for pool, area in areas:
+        others = sorted(uncertain[pool, area].items(), key=lambda other: (not other[1], other[0]))
+        choices.append([(pool.area_index[area], True), *others])
+    possible = [
+        Start({area: index for area, (index, _) in zip(areas, chosen, strict=True)}, all(sure for _, sure in chosen))
+        for chosen in islice(product(*choices), MOST_STARTS + 1)
+    ]
+    return sorted(possible[:MOST_STARTS], key=lambda start: not start.sure), len(possible) <= MOST_STARTS
 
 
 def begin_from(start: Start) -> None:
     """Let areas be searched next from there."""
-    for (pool, area), index in start.items():
+    for (pool, area), index in start.indices.items():
         pool.area_index[area] = index
 
 
@@ -50,7 +63,7 @@ def uncertain_after(operations: Iterable[Operation]) -> Uncertain:
     for operation in operations:
         if isinstance(operation, Take) and operation.pool is not None and operation.slot >= 0:
             by_area.setdefault((operation.pool, operation.area), []).append(operation)
-    uncertain = {area: {take.next_index for take in _may_be_last(here)} for area, here in by_area.items()}
+    uncertain = {area: {take.next_index: True for take in _may_be_last(here)} for area, here in by_area.items()}
     return {area: indices for area, indices in uncertain.items() if len(indices) > 1}
 
 

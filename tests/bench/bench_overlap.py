@@ -18,7 +18,7 @@ from swiotlb_top.verify import Findings
 from tests.bench.bench_replay import best_s, decoded, read
 from tests.lab.vm import CHECKOUT
 
-WIDTHS: Final = (1, 2, 4, 8)
+WIDTHS: Final = (1, 2, 4, 8, 16, 32)
 
 
 def in_blocks(events: list[Event], width: int, after_ns: int) -> list[Event]:

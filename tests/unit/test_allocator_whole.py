@@ -36,6 +36,13 @@ def test_what_is_mapped_is_used_until_it_is_unmapped() -> None:
     assert swiotlb.total_used == 0
 
 
+def test_the_high_water_stays_where_no_more_is_used_than_once_was() -> None:
+    swiotlb = static()
+    swiotlb.unmap(DEV, swiotlb.map(0, DEV, 0x5000, 5000, 0, ANY), 0)
+    swiotlb.map(0, DEV, 0x5000, 2048, 0, ANY)
+    assert (swiotlb.total_used, swiotlb.used_hiwater) == (1, 3)
+
+
 @pytest.mark.parametrize("address", [START, START - 1, SPARE])
 def test_what_is_not_mapped_cannot_be_unmapped(address: int) -> None:
     assert static().unmap(DEV, address, 0) is None

@@ -255,12 +255,49 @@ def test_a_long_stream_is_judged_on_the_way() -> None:
 # ---- what is found ----------------------------------------------------------
 
 
-def test_overlapping_operations_that_cannot_be_sorted_out_in_time_are_inconclusive() -> None:
-    judge = judging(machine(state_of(pool_with(*range(20)))))
-    judge.feed([*(released(1000, 1100 + slot, slot) for slot in range(20)), found(1000, 1200, 300)])
+def strangers() -> list[Event]:
+    """Twenty searches at once, of which nobody knows what they asked for: after them any may have been the last."""
+    return [found(1000, 1100 + at, 100 + 2 * at, dev=STRANGER) for at in range(20)]
+
+
+def test_overlapping_operations_that_cannot_be_sorted_out_are_inconclusive_and_judging_goes_on() -> None:
+    judge = judging()
+    judge.feed([*strangers(), found(1000, 1200, 300), found(2000, 2100, 301), released(2200, 2300, 300)])
     findings = judge.finish()
-    assert findings.doubts == {"too many orders to try": 1}
-    assert (findings.agree, findings.disagree, findings.verdict) == (20, 0, Verdict.INCONCLUSIVE)
+    assert findings.doubts == {"device never introduced": 20, "too many orders to try": 1}
+    assert (findings.agree, findings.disagree, findings.verdict) == (2, 0, Verdict.INCONCLUSIVE)
+
+
+def test_what_only_an_order_explains_that_was_too_much_to_look_for_is_inconclusive() -> None:
+    """The first two can only have come first. That neither came last takes too many orders to prove."""
+    judge = judging()
+    judge.feed([found(1000, 1010, 0), found(1000, 1020, 1), *strangers()])
+    judge.feed([released(2000, 2100, 1), found(2200, 2300, 1), found(2400, 2500, 2)])
+    findings = judge.finish()
+    assert findings.doubts == {"device never introduced": 20, "too many orders to try": 1}
+    assert (findings.agree, findings.disagree) == (4, 0)
+
+
+def test_many_overlapping_releases_do_not_hide_a_wrong_search() -> None:
+    judge = judging(machine(state_of(pool_with(*range(30)))))
+    wrong = found(1000, 1200, 300)
+    judge.feed([*(released(1000, 1100 + slot, slot) for slot in range(30)), wrong])
+    findings = judge.finish()
+    assert (findings.agree, findings.disagree, findings.inconclusive) == (30, 1, 0)
+    assert findings.first is not None
+    assert findings.first.event == wrong
+
+
+def test_of_searches_and_releases_in_one_place_those_belong_together_that_are_of_one_size() -> None:
+    """The second release ended first, but what it released was mapped after the first."""
+    judge = judging(machine(state_of(pool_with(0, 1, nslabs=128))))
+    judge.feed([found(SECOND, SECOND + 10, 2, 3), found(SECOND + 20, SECOND + 30, 6, 122)])
+    later = 2 * SECOND
+    judge.feed(
+        [found(later, later + 30, 2), released(ENTRY_UNKNOWN, later + 50, 2), released(later, later + 100, 2, 3)]
+    )
+    findings = judge.finish()
+    assert (findings.agree, findings.disagree, findings.safety_violations) == (5, 0, 0)
 
 
 def test_of_overlapping_operations_the_one_is_named_without_which_an_order_would_do() -> None:
