@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 import shlex
@@ -21,6 +22,7 @@ from tests.lab.kernels import HERE, KernelImage
 from tests.lab.machine import Machine, RunDirectory, qemu_command
 
 CHECKOUT = HERE.parents[1]
+PACKAGES = ("swiotlb_top", "exporters/swiotlb_exporter")
 BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 DISK_BYTES = 256 << 20
 POLL_S = 0.05
@@ -75,6 +77,8 @@ def prepare(
     machine: Machine, image: KernelImage, command: Sequence[str], run: RunDirectory, terminal: Terminal | None = None
 ) -> None:
     """Fill `run` (made if need be) with what QEMU needs to run `command`: initramfs, empty disks, results/."""
+    for package in PACKAGES:
+        compileall.compile_dir(CHECKOUT / package, quiet=2)  # which guests could make, but not keep
     for shared in (run.results, run.kept):
         shared.mkdir(parents=True, exist_ok=True)
     for stale in (run.status, run.stdout, run.stderr, run.console):
