@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,10 +13,14 @@ from swiotlb_top.errors import CannotError
 KALLSYMS: Final = Path("/proc/kallsyms")
 
 _WANTED: Final = re.compile(
-    r"^([0-9a-f]+) \w ([\w.]*swiotlb[\w.]*|add_mem_pool[\w.]*|io_tlb_default_mem|io_tlb_swiotlb_mem"
-    r"|default_nslabs|default_nareas|track_hiwater_enabled|device_initialize)$",
-    re.MULTILINE,
+    r"([0-9a-f]+) \w ([\w.]*swiotlb[\w.]*|add_mem_pool[\w.]*|io_tlb_default_mem|io_tlb_swiotlb_mem"
+    r"|default_nslabs|default_nareas|track_hiwater_enabled|device_initialize)"
 )
+_IN_ALL_WANTED: Final = (
+    *(b"swiotlb", b"add_mem_pool", b"io_tlb_default_mem", b"default_nslabs", b"default_nareas"),
+    *(b"track_hiwater_enabled", b"device_initialize"),
+)
+"""Each wanted line has one of these: looked for first, as a kernel has 100,000 lines and more."""
 # What gcc appends to a function it cloned or changed: .isra.0, .constprop.0, .part.0, .cold.
 _SUFFIX: Final = re.compile(r"\.(isra|constprop|part)(\.\d+)?")
 
@@ -49,7 +53,16 @@ def load(path: Path = KALLSYMS) -> Symbols:
     :raises CannotError: the kernel has no kallsyms.
     """
     try:
-        text = path.read_text()
+        text = path.read_bytes()
     except OSError as error:
         raise CannotError(f"cannot read {path} ({error.strerror}): probes need CONFIG_KALLSYMS=y") from None
-    return Symbols({name: int(address, 16) for address, name in _WANTED.findall(text)})
+    wanted = (_WANTED.fullmatch(line.decode()) for word in _IN_ALL_WANTED for line in _lines_with(word, text))
+    return Symbols({found[2]: int(found[1], 16) for found in wanted if found})
+
+
+def _lines_with(word: bytes, text: bytes) -> Iterator[bytes]:
+    at = text.find(word)
+    while at >= 0:
+        begin, end = text.rfind(b"\n", 0, at) + 1, text.find(b"\n", at)
+        yield text[begin : end if end >= 0 else len(text)]
+        at = text.find(word, end) if end >= 0 else -1
