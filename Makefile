@@ -23,8 +23,9 @@ test: $(VENV)/test ## lint, types, unit tests, recorded traces, and kernels in t
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	@$(VENV)/bin/python -m tests.lab build || test "$${SWIOTLB_TOP_REQUIRE_LAB:-0}" != 1
-# In the order of their names: lab first, whose machines are waited for; else files of few tests came last.
-	$(VENV)/bin/pytest -q -rs -n 2 --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
+# In the order of their names: lab first, whose machines are waited for; else files of few tests came last. Three at a
+# time on two cores: a machine that is watched for a while leaves a core to others.
+	$(VENV)/bin/pytest -q -rs -n 3 --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
 	@$(MAKE) --no-print-directory coverage
 
 lab: $(VENV)/test ## a lab kernel under load, with the live screen on this terminal (KERNEL=debian: a disk that stalls)
@@ -39,8 +40,11 @@ bench: $(VENV)/test ## replayed events per second, and what probes cost in instr
 	$(VENV)/bin/python -m tests.bench.bench_probes
 	$(VENV)/bin/python -m tests.bench.bench_exporter
 
+# The machine driven at random and the recordings are left out: slow where branches are counted, and all are taken without.
+COVERING = $(filter-out %_machine.py %_recordings.py,$(wildcard tests/unit/test_allocator_*.py))
+
 coverage: $(VENV)/test ## branches of the reference allocator that its unit tests take: all, or this fails
-	$(VENV)/bin/python -m coverage run --branch --source=swiotlb_top/allocator -m pytest -q -n 0 -p tests.mutants_profile tests/unit/test_allocator_*.py
+	$(VENV)/bin/python -m coverage run --branch --source=swiotlb_top/allocator -m pytest -q -n 0 -p tests.mutants_profile $(COVERING)
 	$(VENV)/bin/python -m coverage report -m --skip-covered --fail-under=100
 
 mutants: $(VENV)/test ## wrong slot searches and releases that no unit test notices (an hour; docs/mutants.md has the result)

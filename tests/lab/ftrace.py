@@ -12,17 +12,18 @@ from typing import Final
 FAILED: Final = (1 << 64) - 1
 """DMA_MAPPING_ERROR."""
 
-# Arguments by register: their names are BTF's to tell, and not every kernel's events ask it.
-_WORDS: Final = """
+# Arguments by register: their names are BTF's to tell, and not every kernel's events ask it. A device begins with the
+# pointer to its name.
+WORDS: Final = """
 tracing=/sys/kernel/tracing
 unmap=$(sed -n 's/.* [tT] \\(__\\)\\?swiotlb_tbl_unmap_single$/\\1swiotlb_tbl_unmap_single/p' /proc/kallsyms)
-echo 'p:lab/map swiotlb_tbl_map_single orig_addr=%si:u64 size=%dx:u64' >$tracing/kprobe_events
+echo 'p:lab/map swiotlb_tbl_map_single device=+0(+0(%di)):string orig_addr=%si:u64 size=%dx:u64' >$tracing/kprobe_events
 echo 'r:lab/mapped swiotlb_tbl_map_single tlb_addr=$retval:u64' >>$tracing/kprobe_events
 echo "p:lab/unmap $unmap tlb_addr=%si:u64" >>$tracing/kprobe_events
 echo mono >$tracing/trace_clock
-echo 32768 >$tracing/buffer_size_kb
 traced() {
     name=$1; shift
+    echo 32768 >$tracing/buffer_size_kb
     echo >$tracing/trace
     echo 1 >$tracing/events/lab/enable
     "$@" >/results/$name.out 2>&1
@@ -31,12 +32,22 @@ traced() {
     lost=$(cat $tracing/per_cpu/cpu*/stats | awk '/^overrun:/ { lost += $2 } END { print lost }')
     { cat $tracing/trace; echo "lost $lost"; } >/results/$name.ftrace
 }
+counted() {
+    name=$1; shift
+    echo >$tracing/trace
+    echo 1 >$tracing/events/lab/map/enable
+    "$@" >/results/$name.out 2>&1
+    echo 0 >$tracing/events/lab/map/enable
+    cat $tracing/per_cpu/cpu*/stats >/results/$name.stats
+}
 """
+"""For a guest's shell: `traced NAME COMMAND...` keeps for :func:`traced` what COMMAND did, `counted` only how many maps
+it made, for :func:`maps_by_cpu`, and takes no time to print each."""
 
 
 def tracing_shell(script: str) -> list[str]:
-    """A command for `Lab.run`: `traced NAME COMMAND...` in `script` keeps for :func:`traced` what COMMAND did."""
-    return ["sh", "-c", _WORDS + script]
+    """A command for `Lab.run`: a script with WORDS."""
+    return ["sh", "-c", WORDS + script]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,7 @@ class Map:
     """A call of swiotlb_tbl_map_single() that has returned."""
 
     cpu: int
+    device: str
     orig_addr: int
     size_bytes: int
     """As the caller asked: without padding."""
@@ -79,15 +91,23 @@ def traced(files: Path, name: str) -> Traced:
     return Traced(int(status), out, list(_calls(text)))
 
 
+def maps_by_cpu(files: Path, name: str) -> list[int]:
+    """How many maps `counted NAME` saw begin on each CPU."""
+    stats = (files / f"{name}.stats").read_text()
+    kept, overrun = (map(int, re.findall(rf"^{what}: (\d+)$", stats, re.MULTILINE)) for what in ("entries", "overrun"))
+    return [sum(both) for both in zip(kept, overrun, strict=True)]
+
+
 def _calls(text: str) -> Iterator[Map | Unmap]:
     # A call in an interrupt returns before the one it interrupted, and none changes its CPU.
-    under_way: dict[str, list[dict[str, int]]] = defaultdict(list)
+    under_way: dict[str, list[tuple[str, dict[str, int]]]] = defaultdict(list)
     for cpu, event, told in re.findall(r"\[(\d+)\] .* (map|mapped|unmap): \(.*?\)(.*)", text):
         fields = {field: int(value) for field, value in re.findall(r"(\w+)=(\d+)", told)}
         if event == "unmap":
             yield Unmap(**fields)
         elif event == "map":
-            under_way[cpu].append(fields)
+            device = re.search(r'device="(.*?)"', told)
+            under_way[cpu].append((device[1] if device else "", fields))
         elif under_way[cpu]:
-            entered = under_way[cpu].pop()
-            yield Map(int(cpu), entered["orig_addr"], entered["size"], fields["tlb_addr"])
+            name, entered = under_way[cpu].pop()
+            yield Map(int(cpu), name, entered["orig_addr"], entered["size"], fields["tlb_addr"])

@@ -14,7 +14,7 @@ import pytest
 from swiotlb_top.allocator.order import Pools, each_offset_every_pool
 from swiotlb_top.allocator.revision import REVISIONS, Revision
 from swiotlb_top.errors import Exit
-from swiotlb_top.events import Find, Kind, Unmap
+from swiotlb_top.events import ENTRY_UNKNOWN, Find, Kind, Unmap
 from swiotlb_top.report import replay as judged
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import TraceReader
@@ -68,6 +68,8 @@ def growing(lab: Lab) -> Growing:
         $tool record -o /results/grow.swtrace -- sh $workloads/grow.sh || exit
         echo after
         debugfs
+        $tool record -o /results/unaligned.swtrace -- sh -c "
+            $python $workloads/unaligned.py nvme0n1 && $python $workloads/unaligned.py vda"
     """
     ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script))
     assert (ran.status, ran.stderr) == (0, "")
@@ -105,6 +107,12 @@ def test_a_recording_begins_and_ends_with_what_debugfs_says(growing: Growing) ->
         "io_tlb_transient_nslabs": report["transient_slots"],
     }
     assert growing.before["io_tlb_nslabs"] < growing.after["io_tlb_nslabs"]
+
+
+def test_buffers_that_begin_anywhere_in_their_pages_are_replayed_to_the_slot(growing: Growing) -> None:
+    replayed = replay(growing.ran.files / "unaligned.swtrace")
+    assert_agrees_to_the_last_operation(replayed)
+    assert replayed.operations > 1_000
 
 
 def test_a_hundred_thousand_events_are_less_than_a_mebibyte_that_only_root_reads(growing: Growing) -> None:
@@ -191,22 +199,21 @@ def test_the_areas_from_the_other_end_are_not_what_this_kernel_does(
     assert judged(four_areas, other.name).exit_code is Exit.DISAGREE
 
 
-# ---- several CPUs
+# ---- two CPUs
 
 
 def overlapping(calls: list[Find | Unmap]) -> int:
-    """How many were entered while an earlier one was under way."""
-    entered = sorted((call.entry_ns, call.exit_ns) for call in calls)
+    """How many were entered while an earlier one was under way, of those whose entry is known."""
+    entered = sorted((call.entry_ns, call.exit_ns) for call in calls if call.entry_ns != ENTRY_UNKNOWN)
     latest_exit_ns = accumulate((exit_ns for _, exit_ns in entered), max)
     return sum(
         entry_ns <= busy_until_ns for busy_until_ns, (entry_ns, _) in zip(latest_exit_ns, entered[1:], strict=False)
     )
 
 
-@pytest.mark.parametrize("cpus", [2, 4])
-def test_several_cpus_at_once_never_disagree(lab: Lab, cpus: int) -> None:
-    """Where operations overlap there may be no telling; there must be no false word."""
-    machine = Machine(kernel="dynamic", cpus=cpus, swiotlb="512,force")
+def test_two_cpus_at_once_never_disagree(lab: Lab) -> None:
+    """Where operations overlap there may be no telling; there must be no false word. Of four: test_four_cpus.py."""
+    machine = Machine(kernel="dynamic", cpus=2, swiotlb="512,force")
     ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE))
     assert (ran.status, ran.stderr) == (0, "")
     trace = ran.files / "busy.swtrace"
@@ -214,7 +221,7 @@ def test_several_cpus_at_once_never_disagree(lab: Lab, cpus: int) -> None:
     assert len({call.cpu for call in calls}) > 1
     replayed = replay(trace)
     report = replayed.report
-    print(f"{cpus} CPUs: {overlapping(calls)} of {len(calls)} overlap, {report['inconclusive_because']}")
+    print(f"{overlapping(calls)} of {len(calls)} overlap, {report['inconclusive_because']}")
     assert report["first_disagreement"] is None
     assert (report["disagree"], report["safety_violations"], report["miscounts"]) == (0, 0, [])
     assert report["agree"] >= replayed.operations * 9 // 10

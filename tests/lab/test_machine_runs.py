@@ -13,6 +13,7 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tests.lab.errors import LostVMError
 from tests.lab.kernels import SOUND
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
-from tests.lab.vm import CHECKOUT
+from tests.lab.vm import CHECKOUT, Result
 
 every_sound_kernel = pytest.mark.parametrize("kernel", SOUND)
 
@@ -32,12 +33,21 @@ def shell(script: str) -> list[str]:
     return ["sh", "-c", script]
 
 
+@pytest.fixture(scope="module")
+def boots(lab: Lab) -> None:
+    """Skips here, where no machine can be had, rather than in a process that a test starts."""
+    lab.run(Machine(), ["true"])
+
+
 @every_sound_kernel
-def test_output_status_and_files_come_back(lab: Lab, kernel: str) -> None:
+def test_output_status_and_files_come_back_and_a_process_left_behind_does_not_hold_them_up(
+    lab: Lab, kernel: str
+) -> None:
     script = """
         echo out; echo err >&2; echo more >/dev/stdout
         cat /sys/kernel/debug/swiotlb/io_tlb_nslabs; ls -d /sys/kernel/tracing/events; pwd; ls /dev/vda /dev/nvme0n1
         mkdir /results/deep; seq 100000 >/results/deep/numbers
+        sleep 1000 &
         exit 7
     """
     result = lab.run(Machine(kernel=kernel, swiotlb="512,force"), shell(script))
@@ -49,30 +59,54 @@ def test_output_status_and_files_come_back(lab: Lab, kernel: str) -> None:
     assert (result.files / "deep" / "numbers").read_text() == "".join(f"{n}\n" for n in range(1, 100001))
 
 
-def test_status_0_comes_back_with_all_of_a_long_output(lab: Lab) -> None:
-    result = lab.run(Machine(), shell("seq 300000"))
-    assert result.status == 0
-    assert result.stdout == "".join(f"{n}\n" for n in range(1, 300001))
-
-
 def test_a_command_that_is_not_there_is_127_not_a_lost_machine(lab: Lab) -> None:
     result = lab.run(Machine(), ["no-such-command"])
     assert result.status == 127
     assert "no-such-command" in result.stderr
 
 
-def test_the_hosts_files_are_seen_and_cannot_be_changed(lab: Lab, tmp_path: Path) -> None:
-    mine = tmp_path / "mine"
+@dataclass(frozen=True)
+class Asked:
+    """What a machine said of itself, and of a file of the host's that it tried to change."""
+
+    result: Result
+    about_itself: list[str]
+    hosts_file: Path
+
+
+@pytest.fixture(scope="module")
+def asked(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Asked:
+    mine = tmp_path_factory.mktemp("host") / "mine"
     mine.write_text("the host's\n")
-    script = f"cat {mine}; echo changed >{mine}; cat {mine}"
-    result = lab.run(Machine(), shell(script))
-    assert result.stdout == "the host's\nchanged\n"
-    assert mine.read_text() == "the host's\n"
+    script = f"""
+        nproc; awk '/MemTotal/ {{ print $2 }}' /proc/meminfo; cat /proc/cmdline
+        cat {mine}; echo changed >{mine}; cat {mine}
+        /usr/bin/python3 -c 'import bcc' && .venv/bin/python -c 'import bcc, click, rich, prometheus_client' || exit
+        seq 300000
+    """
+    result = lab.run(Machine(cpus=2, memory_mb=512, extra_cmdline=("lab.word=1",)), shell(script))
+    return Asked(result, result.stdout.splitlines()[:5], mine)
 
 
-def test_a_process_left_behind_does_not_hold_up_the_end(lab: Lab) -> None:
-    result = lab.run(Machine(), shell("sleep 1000 & echo done"))
-    assert result.stdout == "done\n"
+def test_status_0_comes_back_with_all_of_a_long_output(asked: Asked) -> None:
+    assert asked.result.status == 0
+    assert asked.result.stdout.splitlines()[5:] == [str(n) for n in range(1, 300001)]
+
+
+def test_the_hosts_files_are_seen_and_cannot_be_changed(asked: Asked) -> None:
+    assert asked.about_itself[3:] == ["the host's", "changed"]
+    assert asked.hosts_file.read_text() == "the host's\n"
+
+
+def test_a_machine_has_the_cpus_the_memory_and_the_command_line_it_was_given(asked: Asked) -> None:
+    cpus, total_kb, command_line, *_ = asked.about_itself
+    assert cpus == "2"
+    assert 400_000 < int(total_kb) < 512 * 1024
+    assert command_line.endswith(" lab.word=1")
+
+
+def test_the_distributions_python_has_bcc_and_the_environments_has_the_rest(asked: Asked) -> None:
+    assert (asked.result.status, asked.result.stderr) == (0, "")
 
 
 def test_a_panic_is_a_lost_machine_and_its_console_is_shown(lab: Lab) -> None:
@@ -87,26 +121,10 @@ def test_a_guest_that_hangs_is_ended_at_its_deadline(lab: Lab) -> None:
     assert 12 <= time.monotonic() - started < 120
 
 
-def test_a_machine_has_the_cpus_the_memory_and_the_command_line_it_was_given(lab: Lab) -> None:
-    machine = Machine(cpus=2, memory_mb=512, extra_cmdline=("lab.word=1",))
-    script = "nproc; awk '/MemTotal/ { print $2 }' /proc/meminfo; cat /proc/cmdline"
-    cpus, total_kb, command_line = lab.run(machine, shell(script)).stdout.splitlines()
-    assert cpus == "2"
-    assert 400_000 < int(total_kb) < 512 * 1024
-    assert command_line.endswith(" lab.word=1")
-
-
-def test_the_distributions_python_has_bcc_and_the_environments_has_the_rest(lab: Lab) -> None:
-    script = "/usr/bin/python3 -c 'import bcc' && .venv/bin/python -c 'import bcc, click, rich, prometheus_client'"
-    result = lab.run(Machine(), shell(script))
-    assert (result.status, result.stderr) == (0, "")
-
-
 # --- the command line
 
 
-def test_a_terminal_reaches_the_command_with_each_of_its_sizes_and_is_given_back(lab: Lab) -> None:
-    lab.run(Machine(), ["true"])  # skips here, not inside the terminal
+def test_a_terminal_reaches_the_command_with_each_of_its_sizes_and_is_given_back(boots: None) -> None:
     host, guest = pty.openpty()
     fcntl.ioctl(guest, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
     before = termios.tcgetattr(guest)
@@ -143,8 +161,7 @@ def read_lines(terminal: int, *, until: str) -> list[str]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_the_guest_dies_with_whoever_started_it(lab: Lab, tmp_path: Path, how: signal.Signals) -> None:
-    lab.run(Machine(), ["true"])
+def test_the_guest_dies_with_whoever_started_it(boots: None, tmp_path: Path, how: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.lab", "run", "--deadline", "100", "--", *shell("echo here; sleep 1000")],
         cwd=CHECKOUT,
@@ -173,8 +190,7 @@ def is_running(pid: str) -> bool:
         return False
 
 
-def test_a_lost_machine_is_exit_status_70_and_a_dry_run_boots_none(lab: Lab) -> None:
-    lab.run(Machine(), ["true"])
+def test_a_lost_machine_is_exit_status_70_and_a_dry_run_boots_none(boots: None) -> None:
     words = [sys.executable, "-m", "tests.lab", "run", "--deadline", "1"]
     lost = subprocess.run([*words, "--", "true"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert lost.returncode == 70

@@ -41,12 +41,11 @@ for disk, step in (("nvme0n1", 508), ("vda", 512)):
 lie together and are mapped together."""
 
 SCRIPT = f"""
-    try doctor $tool doctor
-    try doctor_json $tool doctor --json
-    try record $python $workloads/record_with.py /results/kprobe.swtrace --prefer kprobe -- sh -c '
-        sh tests/lab/workloads/counted.sh {NVME_REQUESTS} nvme0n1
-        sh tests/lab/workloads/counted.sh {VDA_REQUESTS} vda'
-    try totals $python $workloads/count_with.py /results/records.bin -- $python -c '{UNALIGNED_READS}'
+    $python $workloads/one_process.py /results doctor swiotlb_top doctor , doctor_json swiotlb_top doctor --json , \
+        record tests.lab.workloads.record_with /results/kprobe.swtrace --prefer kprobe -- sh -c '
+            sh tests/lab/workloads/counted.sh {NVME_REQUESTS} nvme0n1
+            sh tests/lab/workloads/counted.sh {VDA_REQUESTS} vda' , \
+        totals tests.lab.workloads.count_with /results/records.bin -- $python -c '{UNALIGNED_READS}'
 """
 
 

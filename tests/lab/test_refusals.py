@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,13 @@ OFF = """
     try record $tool record -o /results/off.swtrace --duration 1
     try plain $tool -n 1 -d 0
     try export $tool export --source debugfs
+"""
+
+LOCKED = """
+    mount -t securityfs none /sys/kernel/security
+    cat /sys/kernel/security/lockdown
+    try debugfs $tool --source debugfs -n 1 -d 0
+    try live $tool --source live -n 1 -d 0
 """
 
 
@@ -130,3 +138,16 @@ def test_with_swiotlb_off_the_screen_shows_the_recording_and_says_why(off: Path)
 
 def test_with_swiotlb_off_the_exporter_does_not_serve_a_recording(off: Path) -> None:
     assert_one_line(tried(off, "export"), Exit.CANNOT, "swiotlb is off")
+
+
+def test_a_locked_down_kernel_shows_all_but_the_high_water_to_debugfs_and_that_too_to_the_probes(lab: Lab) -> None:
+    ran = lab.run(
+        Machine(kernel="debian", swiotlb="256,force", extra_cmdline=("lockdown=integrity",)), guest_shell(LOCKED)
+    )
+    assert "[integrity]" in ran.stdout
+    by_debugfs, by_probes = tried(ran.files, "debugfs"), tried(ran.files, "live")
+    assert (by_debugfs.status, by_debugfs.err) == (by_probes.status, by_probes.err) == (Exit.OK, "")
+    assert " of 256 used" in by_debugfs.out
+    assert "high water - " in by_debugfs.out
+    assert "note     the high water is locked away" in by_debugfs.out
+    assert re.search(r"high water \d+ \(", by_probes.out), by_probes.out

@@ -1,0 +1,37 @@
+"""readers.py DEVICE READERS READS PIECES PIECE_BYTES: processes that read at once, each so many times, directly.
+
+A read is scattered over PIECES pages of which no two lie together: as many maps by one call into the kernel.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tests.lab.workloads.memory import PAGE, scattered
+
+MEBIBYTE = 1 << 20
+PART_BYTES = 16 * MEBIBYTE
+"""Each reader has a part of the disk of its own, and begins anew at its end."""
+
+
+def read(device: str, begins_bytes: int, reads: int, pieces: int, piece_bytes: int) -> None:
+    disk = os.open(f"/dev/{device}", os.O_RDONLY | os.O_DIRECT)
+    room = scattered(pieces * PAGE)
+    buffers = [room[page : page + piece_bytes] for page in range(0, len(room), PAGE)]
+    for number in range(reads):
+        os.preadv(disk, buffers, begins_bytes + number * pieces * piece_bytes % PART_BYTES)
+
+
+def main() -> int:
+    device = sys.argv[1]
+    readers, reads, pieces, piece_bytes = map(int, sys.argv[2:])
+    for reader in range(readers):
+        if os.fork() == 0:
+            read(device, reader * PART_BYTES, reads, pieces, piece_bytes)
+            os._exit(0)
+    return max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(readers))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
