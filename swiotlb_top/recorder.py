@@ -82,19 +82,9 @@ def record(
     _refuse_to_overwrite(output)
     _refuse_what_cannot_run(command)
     with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
-        return record_session(session, output, duration_s, command, stopped)
-
-
-def record_session(
-    session: Session, output: Path, duration_s: float | None, command: tuple[str, ...], stopped: list[int]
-) -> RecordReport:
-    """Record with probes that are attached, in ``Mode.RECORD``; afterwards they are in ``Mode.STOP``.
-
-    :param stopped: a signal in it ends the recording.
-    """
-    header = Header(session.kernel, __version__, "CLOCK_MONOTONIC", time.time_ns())
-    with TraceWriter(output, header) as trace:
-        return _Recording(session, trace, output).run(duration_s, command, stopped)
+        header = Header(session.kernel, __version__, "CLOCK_MONOTONIC", time.time_ns())
+        with TraceWriter(output, header) as trace:
+            return _Recording(session, trace, output).run(duration_s, command, stopped)
 
 
 class _Recording:
