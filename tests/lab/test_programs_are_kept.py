@@ -13,7 +13,8 @@ from tests.lab.tool import guest_shell, replay, tried
 
 MAPS = 211
 
-# The first finds, or leaves, what all guests share. Everything a guest does to its root is gone with it: the host's libbcc stays what it is.
+# The first finds, or leaves, what all guests share. What a guest does to its root is gone with it: the host's libbcc
+# stays what it is.
 SCRIPT = f"""
     record() {{ try $1 $tool record -o /results/$1.swtrace -- sh $workloads/counted.sh {MAPS} nvme0n1; }}
     record one_of_many
