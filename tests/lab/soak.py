@@ -38,7 +38,7 @@ SCRIPT = """
     $python $workloads/scrape.py $url --metric swiotlb_up >/dev/null
     $tool record -o /results/soak.swtrace --duration {seconds} >/results/recorder.out 2>&1 & recorder=$!
     until [ -e /results/soak.swtrace.partial ]; do sleep 1; done
-    setsid sh $workloads/busy.sh 100000 >/dev/null 2>&1 &
+    setsid nice -n 19 sh $workloads/steady.sh >/dev/null 2>&1 &
     while [ -e /results/soak.swtrace.partial ]; do
         read -r now_s _ </proc/uptime
         echo "$now_s$(resident $exporter)$(resident $recorder)" >>/results/resident_kib
