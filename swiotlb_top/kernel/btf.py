@@ -2,54 +2,36 @@
 
 The kernel describes its own types in ``/sys/kernel/btf/vmlinux`` (Documentation/bpf/btf.rst).
 ``struct io_tlb_slot`` and ``struct io_tlb_area`` are private to swiotlb.c: no header has them,
-BTF does.  One pass over the type section keeps only what was asked for.
+BTF does.  libbpf reads it: there are 100,000 types and more, of which a few are asked for.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel.libbpf import library
 
 VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
 
-_MAGIC: Final = 0xEB9F
-_HEADER: Final = struct.Struct("<HBBIIIII")
 _TYPE: Final = struct.Struct("<III")
+"""``struct btf_type``: name, info, size or type"""
 _MEMBER: Final = struct.Struct("<III")
+"""``struct btf_member``: name, type, offset"""
+_PARAMETER: Final = struct.Struct("<II")
+"""``struct btf_param``: name, type"""
 
-_PTR, _ARRAY, _STRUCT, _UNION, _FUNC, _FUNC_PROTO = 2, 3, 4, 5, 12, 13
+_PTR, _STRUCT, _FUNC, _FUNC_PROTO = 2, 4, 12, 13
 _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG = 8, 9, 10, 11, 18
 _REFERENCES: Final = frozenset({_PTR, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
 """Kinds of types that only lead to another one."""
 _LONGEST_REFERENCE: Final = 64
-
-# Bytes that follow the 12-byte head of a type: (fixed, per element of vlen), by BTF_KIND_*.
-_TAIL: Final[Mapping[int, tuple[int, int]]] = {
-    1: (4, 0),  # INT
-    _PTR: (0, 0),
-    _ARRAY: (12, 0),
-    _STRUCT: (0, 12),
-    _UNION: (0, 12),
-    6: (0, 8),  # ENUM
-    7: (0, 0),  # FWD
-    _TYPEDEF: (0, 0),
-    _VOLATILE: (0, 0),
-    _CONST: (0, 0),
-    _RESTRICT: (0, 0),
-    _FUNC: (0, 0),
-    _FUNC_PROTO: (0, 8),
-    14: (4, 0),  # VAR
-    15: (0, 12),  # DATASEC
-    16: (0, 0),  # FLOAT
-    17: (4, 0),  # DECL_TAG
-    _TYPE_TAG: (0, 0),
-    19: (0, 12),  # ENUM64
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +62,7 @@ class Btf:
 def load(structs: Collection[str], functions: Collection[str], path: Path = VMLINUX) -> Btf:
     """Read the kernel's BTF.
 
-    :raises CannotError: the kernel has none (CONFIG_DEBUG_INFO_BTF=n), or it is no BTF.
+    :raises CannotError: the kernel has none (CONFIG_DEBUG_INFO_BTF=n), or it is no BTF; there is no libbpf.
     """
     try:
         raw = path.read_bytes()
@@ -91,90 +73,99 @@ def load(structs: Collection[str], functions: Collection[str], path: Path = VMLI
         ) from None
     try:
         return parse(raw, structs, functions)
-    except struct.error:
-        reason = "it ends too early"
-    except KeyError as kind:
-        reason = f"it has a type of unknown kind {kind}"
     except ValueError as error:
-        reason = str(error)
-    raise CannotError(f"the type information in {path} cannot be understood: {reason}")
+        raise CannotError(f"the type information in {path} cannot be understood: {error}") from None
 
 
 def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> Btf:
-    """Parse BTF bytes; see :func:`load`. Little-endian only, as every kernel it serves is."""
-    magic, _, _, header_bytes, type_off, type_len, str_off, str_len = _HEADER.unpack_from(raw)
-    if magic != _MAGIC:
-        raise ValueError(f"magic {magic:#x} is not BTF's")
-    types = memoryview(raw)[header_bytes + type_off : header_bytes + type_off + type_len]
-    strings = raw[header_bytes + str_off : header_bytes + str_off + str_len]
-    wanted = {at: name for name in structs for at in _name_offsets(strings, name)}
-    called = {at: name for name in functions for at in _name_offsets(strings, name)}
+    """Find structs and functions in BTF bytes, of this machine's byte order.
 
-    found: dict[str, Struct] = {}
-    found_functions: dict[str, int] = {}
-    function_ids: dict[str, int] = {}
-    protos: dict[int, tuple[int, int]] = {}
-    references: dict[int, tuple[int, int]] = {}
-    type_id, at, unpack = 0, 0, _TYPE.unpack_from
-    while at < type_len:
-        type_id += 1
-        name_off, info, size_or_type = unpack(types, at)
-        kind, vlen = info >> 24 & 0x1F, info & 0xFFFF
-        if kind == _STRUCT and name_off in wanted:
-            bitfields = bool(info >> 31)
-            found[wanted[name_off]] = Struct(size_or_type, _members(types, strings, at + 12, vlen, bitfields))
-        elif kind == _FUNC and name_off in called:
-            found_functions[called[name_off]] = size_or_type
-            function_ids[called[name_off]] = type_id
-        elif kind == _FUNC_PROTO:
-            protos[type_id] = (at + 12, vlen)
-        elif kind in _REFERENCES:
-            references[type_id] = (kind, size_or_type)
-        fixed, each = _TAIL[kind]
-        at += 12 + fixed + each * vlen
-    parameters = {
-        name: _parameters(types, strings, references, *protos[proto])
-        for name, proto in found_functions.items()
-        if proto in protos
-    }
-    return Btf(found, parameters, function_ids)
+    :raises ValueError: they are no BTF, or none that libbpf knows.
+    """
+    types = _Types(raw)
+    try:
+        ids = types.numbers(functions, _FUNC)
+        protos = {name: types.of(types.of(number).size_or_type) for name, number in ids.items()}
+        return Btf(
+            {name: _struct(types, types.of(number)) for name, number in types.numbers(structs, _STRUCT).items()},
+            {name: _parameters(types, proto) for name, proto in protos.items() if proto.kind == _FUNC_PROTO},
+            ids,
+        )
+    finally:
+        types.close()
 
 
-def _name_offsets(strings: bytes, name: str) -> list[int]:
-    """Where ``name`` stands in the string section; strings may be shared, so only whole ones."""
-    needle = b"\0" + name.encode() + b"\0"
-    at = strings.find(needle)
-    return [at + 1] if at >= 0 else []
+class _Type(NamedTuple):
+    """``struct btf_type``"""
+
+    address: int
+    kind: int
+    vlen: int
+    flag: bool
+    size_or_type: int
+
+    def elements(self, of: struct.Struct) -> Iterator[tuple[int, ...]]:
+        """What follows it."""
+        return of.iter_unpack(ctypes.string_at(self.address + _TYPE.size, self.vlen * of.size))
 
 
-def _string(strings: bytes, at: int) -> str:
-    end = strings.find(b"\0", at)
-    if end < 0:
-        raise ValueError("a name runs past the end")
-    return strings[at:end].decode()
+class _Types:
+    """``struct btf``. Close it."""
+
+    def __init__(self, raw: bytes) -> None:
+        new = library().btf__new
+        new.restype = ctypes.c_void_p
+        handle = new(raw, ctypes.c_uint32(len(raw)))
+        if not handle:
+            raise ValueError(f"libbpf says: {os.strerror(ctypes.get_errno())}")
+        self._handle = ctypes.c_void_p(handle)
+
+    def close(self) -> None:
+        library().btf__free(self._handle)
+
+    def numbers(self, names: Collection[str], kind: int) -> dict[str, int]:
+        """The types' of these names, those that there are."""
+        find = library().btf__find_by_name_kind
+        found = ((name, find(self._handle, name.encode(), ctypes.c_uint32(kind))) for name in names)
+        return {name: number for name, number in found if number > 0}
+
+    def of(self, number: int) -> _Type:
+        """A type by its number; 0 is void."""
+        by_id = library().btf__type_by_id
+        by_id.restype = ctypes.c_void_p
+        address = by_id(self._handle, ctypes.c_uint32(number))
+        if not address:
+            raise ValueError(f"there is no type {number}")
+        _, info, size_or_type = _TYPE.unpack(ctypes.string_at(address, _TYPE.size))
+        return _Type(address, info >> 24 & 0x1F, info & 0xFFFF, bool(info >> 31), size_or_type)
+
+    def name(self, offset: int) -> str:
+        by_offset = library().btf__name_by_offset
+        by_offset.restype = ctypes.c_char_p
+        name: bytes | None = by_offset(self._handle, ctypes.c_uint32(offset))
+        if name is None:
+            raise ValueError("a name runs past the end")
+        return name.decode()
 
 
-def _members(types: memoryview, strings: bytes, at: int, vlen: int, bitfields: bool) -> dict[str, int]:
-    members = {}
-    for name_off, _, offset_bits in _MEMBER.iter_unpack(types[at : at + 12 * vlen]):
-        bits = offset_bits & 0xFFFFFF if bitfields else offset_bits
-        members[_string(strings, name_off)] = bits // 8
-    return members
+def _struct(types: _Types, found: _Type) -> Struct:
+    # Where there are bitfields, their widths stand above the offsets.
+    bits = 0xFFFFFF if found.flag else 0xFFFFFFFF
+    members = found.elements(_MEMBER)
+    return Struct(found.size_or_type, {types.name(name): (offset & bits) // 8 for name, _, offset in members})
 
 
-def _parameters(
-    types: memoryview, strings: bytes, references: Mapping[int, tuple[int, int]], at: int, vlen: int
-) -> tuple[str, ...]:
-    pairs = struct.iter_unpack("<II", types[at : at + 8 * vlen])
-    return tuple("*" * _pointers(references, type_id) + _string(strings, name_off) for name_off, type_id in pairs)
+def _parameters(types: _Types, proto: _Type) -> tuple[str, ...]:
+    return tuple("*" * _pointers(types, of) + types.name(name) for name, of in proto.elements(_PARAMETER))
 
 
-def _pointers(references: Mapping[int, tuple[int, int]], type_id: int) -> int:
+def _pointers(types: _Types, number: int) -> int:
     """How many pointers lead from a type to what is no pointer."""
     pointers = 0
     for _ in range(_LONGEST_REFERENCE):
-        if type_id not in references:
+        one = types.of(number)
+        if one.kind not in _REFERENCES:
             return pointers
-        kind, type_id = references[type_id]
-        pointers += kind == _PTR
+        pointers += one.kind == _PTR
+        number = one.size_or_type
     raise ValueError("a type leads back to itself")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -166,8 +167,9 @@ class Layout:
         return next((struct for struct in holders if struct in self.btf.structs), holders[0])
 
 
+@cache
 def load(types: Path = btf.VMLINUX, names: Path = symbols.KALLSYMS) -> Layout:
-    """Learn a kernel's swiotlb from its BTF and kallsyms; this kernel's, unless told otherwise.
+    """Learn a kernel's swiotlb from its BTF and kallsyms; this kernel's, unless told otherwise. Once: neither changes.
 
     :raises CannotError: no BTF, no kallsyms, or a swiotlb from before areas (6.0), or with other structures.
     """

@@ -1,4 +1,4 @@
-"""bpf(2), through the library that libbcc itself is linked with, and perf_event_open(2) for kprobes.
+"""bpf(2), through libbpf, and perf_event_open(2) for kprobes.
 
 None of it needs bcc.
 """
@@ -13,11 +13,10 @@ import platform
 import struct
 from collections.abc import Mapping
 from enum import IntEnum
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel.libbpf import library
 
 REFUSED: Final = "the kernel refuses BPF programs even to root (a container, a sandbox, or lockdown)"
 _LICENSE: Final = b"GPL"
@@ -129,7 +128,7 @@ class _TestRunOpts(ctypes.Structure):
 def create_map(name: str, kind: int, key_bytes: int, value_bytes: int, entries: int, flags: int) -> int:
     """BPF_MAP_CREATE. Returns a descriptor; raises RefusedError."""
     opts = _MapOpts(sz=ctypes.sizeof(_MapOpts), map_flags=flags)
-    return _made(_library().bpf_map_create(kind, _name(name), key_bytes, value_bytes, entries, ctypes.byref(opts)))
+    return _made(library().bpf_map_create(kind, _name(name), key_bytes, value_bytes, entries, ctypes.byref(opts)))
 
 
 def load_program(name: str, kind: ProgramType, code: bytes, attach: AttachType, function_id: int) -> int:
@@ -139,7 +138,7 @@ def load_program(name: str, kind: ProgramType, code: bytes, attach: AttachType, 
     :raises RefusedError: with the verifier's last word, where it has one.
     """
     opts = _ProgramOpts(sz=ctypes.sizeof(_ProgramOpts), expected_attach_type=attach, attach_btf_id=function_id)
-    load = _library().bpf_prog_load
+    load = library().bpf_prog_load
     place = (kind, _name(name), _LICENSE, code, ctypes.c_size_t(len(code) // 8), ctypes.byref(opts))
     descriptor = load(*place)
     if descriptor >= 0:
@@ -151,7 +150,7 @@ def load_program(name: str, kind: ProgramType, code: bytes, attach: AttachType, 
 
 def attach_tracing(program: int) -> int:
     """Attach an fentry or fexit program where it was loaded for. Returns a link's descriptor; raises RefusedError."""
-    return _made(_library().bpf_raw_tracepoint_open(None, program))
+    return _made(library().bpf_raw_tracepoint_open(None, program))
 
 
 def attach_kprobe(program: int, symbol: str, *, at_return: bool) -> int:
@@ -178,12 +177,12 @@ def attach_kprobe(program: int, symbol: str, *, at_return: bool) -> int:
 
 def look_up(array: int, value: Any) -> int:
     """Fill ``value``, a ctypes buffer, with an array map's entry 0. Returns 0, or an error below it."""
-    return int(_library().bpf_map_lookup_elem(array, ctypes.byref(ctypes.c_uint32(0)), value))
+    return int(library().bpf_map_lookup_elem(array, ctypes.byref(ctypes.c_uint32(0)), value))
 
 
 def update(array: int, value: Any) -> int:
     """Set an array map's entry 0. Returns 0, or an error below it."""
-    return int(_library().bpf_map_update_elem(array, ctypes.byref(ctypes.c_uint32(0)), value, ctypes.c_uint64(0)))
+    return int(library().bpf_map_update_elem(array, ctypes.byref(ctypes.c_uint32(0)), value, ctypes.c_uint64(0)))
 
 
 def run(program: int, arguments: tuple[int, ...]) -> int:
@@ -192,14 +191,14 @@ def run(program: int, arguments: tuple[int, ...]) -> int:
     opts = _TestRunOpts(sz=ctypes.sizeof(_TestRunOpts))
     opts.ctx_in = ctypes.addressof(words)
     opts.ctx_size_in = ctypes.sizeof(words)
-    return int(_library().bpf_prog_test_run_opts(program, ctypes.byref(opts)))
+    return int(library().bpf_prog_test_run_opts(program, ctypes.byref(opts)))
 
 
 def missed_runs(program: int) -> int:
     """How often the kernel skipped a program because it ran already on that CPU."""
     info = (ctypes.c_ubyte * 256)()
     length = ctypes.c_uint32(ctypes.sizeof(info))
-    if _library().bpf_obj_get_info_by_fd(program, ctypes.byref(info), ctypes.byref(length)):
+    if library().bpf_obj_get_info_by_fd(program, ctypes.byref(info), ctypes.byref(length)):
         return 0
     return int.from_bytes(bytes(info[_RECURSION_MISSES_AT : _RECURSION_MISSES_AT + 8]), "little")
 
@@ -218,15 +217,3 @@ def _last_line(log: str) -> str:
     # The verifier's statistics come after what it complains of.
     lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("processed ")]
     return lines[-1] if lines else ""
-
-
-@cache
-def _library() -> Any:
-    """Loaded once.
-
-    :raises CannotError: there is none.
-    """
-    try:
-        return ctypes.CDLL("libbpf.so.1")
-    except OSError as error:
-        raise CannotError(f"libbpf is missing: install the distribution's package (Debian: libbpf1): {error}") from None

@@ -13,7 +13,7 @@ from swiotlb_top.kernel import layout
 from swiotlb_top.kernel.btf import Btf, Struct
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
-from tests.kernels import KERNELS, kallsyms_of, layout_of
+from tests.kernels import KERNELS, btf_of, kallsyms_of, layout_of
 
 
 def of_struct(whole: Layout, struct: str, offsets: Mapping[str, int]) -> Layout:
@@ -161,6 +161,11 @@ def test_the_allocator_is_found_where_kallsyms_shows_it() -> None:
 def test_a_hidden_allocator_is_refused_with_what_would_show_it(hidden: Layout) -> None:
     with pytest.raises(CannotError, match=r"CONFIG_KALLSYMS_ALL=y, not root, or sysctl kernel.kptr_restrict"):
         hidden.default_mem()
+
+
+def test_a_kernel_is_learnt_once() -> None:
+    types, names = btf_of("dynamic"), kallsyms_of("dynamic")
+    assert layout.load(types, names) is layout.load(types, names)
 
 
 def test_a_kernel_without_types_is_refused(tmp_path: Path) -> None:

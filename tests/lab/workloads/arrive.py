@@ -1,8 +1,8 @@
 """arrive.py DIRECTORY TIMES -- LOAD...: record in the middle of a load, TIMES over, each time into a file of its own.
 
 Every time the program is loaded, the probes are attached, the state is read, what goes on is recorded for a moment, and
-all of it is gone again, as `swiotlb-top record` does it. Only what the kernel is, is found out but once, and
-before the load begins. It goes before the load where both want a CPU: who arrives is not to be kept waiting.
+all of it is gone again, as `swiotlb-top record` does it. What the kernel is, is found out before the load begins. The
+recorder goes before the load where both want a CPU: who arrives is not to be kept waiting.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import os
 import subprocess
 import time
-from functools import cache
 from pathlib import Path
 
 from swiotlb_top.kernel import layout
@@ -28,7 +27,6 @@ def main() -> None:
     parser.add_argument("times", type=int)
     parser.add_argument("load", nargs="+", help="after --")
     options = parser.parse_args()
-    layout.load = cache(layout.load)
     layout.load()
     load = subprocess.Popen(options.load, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(LOAD_BEGINS_S)

@@ -1,7 +1,7 @@
 """one_process.py DIRECTORY NAME MODULE ARGUMENTS... [, NAME MODULE ARGUMENTS...]...: several commands in one process.
 
-Each is a module run as `python -m` does it, and ends as `try NAME` keeps it: DIRECTORY/NAME.out, .err and .status. Only
-what the kernel is, is found out but once, which takes seconds where the kernel's types are many.
+Each is a module run as `python -m` does it, and ends as `try NAME` keeps it: DIRECTORY/NAME.out, .err and .status. What
+takes seconds in an emulated machine is had but once: Python itself, its modules, and what the kernel is.
 """
 
 from __future__ import annotations
@@ -11,10 +11,7 @@ import runpy
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-
-from swiotlb_top.kernel import layout
 
 SEPARATOR = ","
 
@@ -55,7 +52,6 @@ def run(module: str, arguments: Sequence[str]) -> int:
 
 def main() -> None:
     directory = Path(sys.argv[1])
-    layout.load = cache(layout.load)
     for name, module, *arguments in split(sys.argv[2:]):
         with kept(1, directory / f"{name}.out"), kept(2, directory / f"{name}.err"):
             status = run(module, arguments)
