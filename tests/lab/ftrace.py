@@ -23,14 +23,15 @@ echo "p:lab/unmap $unmap tlb_addr=%si:u64" >>$tracing/kprobe_events
 echo mono >$tracing/trace_clock
 traced() {
     name=$1; shift
-    echo 32768 >$tracing/buffer_size_kb
+    echo 16384 >$tracing/buffer_size_kb
     echo >$tracing/trace
     echo 1 >$tracing/events/lab/enable
     "$@" >/results/$name.out 2>&1
     echo $? >/results/$name.status
     echo 0 >$tracing/events/lab/enable
     lost=$(cat $tracing/per_cpu/cpu*/stats | awk '/^overrun:/ { lost += $2 } END { print lost }')
-    { cat $tracing/trace; echo "lost $lost"; } >/results/$name.ftrace
+    dd if=$tracing/trace of=/results/$name.ftrace bs=1M iflag=fullblock status=none
+    echo "lost $lost" >>/results/$name.ftrace
 }
 counted() {
     name=$1; shift

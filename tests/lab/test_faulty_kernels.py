@@ -36,6 +36,7 @@ LOAD = f"""
         ($python $workloads/unaligned.py nvme0n1 || echo nvme0n1 >>/results/wrong) >/dev/null &
         ($python $workloads/unaligned.py vda {VDA_LARGEST_BYTES} || echo vda >>/results/wrong) >/dev/null &
         nice -n 19 sh $workloads/busy.sh 1 >/dev/null 2>&1 &
+        nice -n 19 python3 $workloads/readers.py vda:16:64:1:4096 &
         wait'
     card=$(basename "$(readlink -f /sys/class/net/eth0/device)")
     echo "$card" >/sys/bus/virtio/drivers/virtio_net/unbind

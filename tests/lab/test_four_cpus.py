@@ -14,21 +14,24 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import Replayed, Tried, guest_shell, replay, tried
 
-PASSES = 28
+PASSES = 26
 """Of busy.sh: over MAPS maps."""
 MAPS = 300_000
 MOST_INCONCLUSIVE = 0.001
 ARRIVALS = 20
-SWIOTLB = {"dynamic": "512,force", "debian": "4096,force"}
+SWIOTLB = {"dynamic": "512,force", "debian": "8192,force"}
 """The static pool must hold at once what the card and both disks have in flight, or they wait for ever."""
 
-FOUR_PASSES = 32_000
+TWO_PASSES = 20_000
 """Maps, at least."""
+RING_BYTES = 64 << 20
+"""Room for all of them. The recorder goes before the load, but not before what else the host does: a CPU of an emulated
+machine may stand still for seconds while the three others fill a ring of the usual size."""
 
-# The recorder goes before the load: on an emulated machine that is full, its ring may else be, too.
 BUSY = f"""
-    try record $tool record -o /results/busy.swtrace -- nice -n 19 sh $workloads/busy.sh {PASSES}
-    counted four-passes sh $workloads/busy.sh 4
+    try record $python $workloads/record_with.py /results/busy.swtrace --ring-bytes {RING_BYTES} -- \
+        nice -n 19 sh $workloads/busy.sh {PASSES}
+    counted two-passes sh $workloads/busy.sh 2
 """
 ARRIVING = f"""
     try arrive $python $workloads/arrive.py /results {ARRIVALS} -- nice -n 19 sh $workloads/steady.sh
@@ -40,7 +43,7 @@ class Busy:
     recorded: Tried
     replayed: Replayed
     maps_by_cpu: list[int]
-    """Of four passes, as ftrace counts them."""
+    """Of two passes, as ftrace counts them."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Arrived:
 def busy(request: pytest.FixtureRequest, lab: Lab) -> Busy:
     machine = Machine(kernel=request.param, cpus=4, swiotlb=SWIOTLB[request.param])
     files = lab.run(machine, guest_shell(WORDS + BUSY)).files
-    return Busy(tried(files, "record"), replay(files / "busy.swtrace"), maps_by_cpu(files, "four-passes"))
+    return Busy(tried(files, "record"), replay(files / "busy.swtrace"), maps_by_cpu(files, "two-passes"))
 
 
 @pytest.fixture(scope="module", params=SWIOTLB)
@@ -80,7 +83,7 @@ def test_where_a_probe_is_hit_inside_itself_the_call_is_recorded_all_the_same(bu
 
 
 def test_the_load_keeps_all_four_cpus_busy_as_ftrace_tells(busy: Busy) -> None:
-    assert sum(busy.maps_by_cpu) > FOUR_PASSES
+    assert sum(busy.maps_by_cpu) > TWO_PASSES
     assert len(busy.maps_by_cpu) == 4
     assert min(busy.maps_by_cpu) >= 1_000
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from swiotlb_top.kernel import layout
 from swiotlb_top.recorder import record
 
-MOMENT_S = 0.3
+MOMENT_S = 0.1
 LOAD_BEGINS_S = 3.0
 LEAST_NICE = -20
 

@@ -1,6 +1,7 @@
-"""readers.py DEVICE READERS READS PIECES PIECE_BYTES: processes that read at once, each so many times, directly.
+"""readers.py READER..., each DEVICE:READERS:READS:PIECES:PIECE_BYTES: processes that read at once, directly.
 
-A read is scattered over PIECES pages of which no two lie together: as many maps by one call into the kernel.
+So many READERS each make so many READS, every one scattered over PIECES pages of which no two lie together: as many maps
+by one call into the kernel.
 """
 
 from __future__ import annotations
@@ -24,13 +25,16 @@ def read(device: str, begins_bytes: int, reads: int, pieces: int, piece_bytes: i
 
 
 def main() -> int:
-    device = sys.argv[1]
-    readers, reads, pieces, piece_bytes = map(int, sys.argv[2:])
-    for reader in range(readers):
-        if os.fork() == 0:
-            read(device, reader * PART_BYTES, reads, pieces, piece_bytes)
-            os._exit(0)
-    return max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(readers))
+    begun = 0
+    for words in sys.argv[1:]:
+        device, *counts = words.split(":")
+        readers, reads, pieces, piece_bytes = map(int, counts)
+        for reader in range(readers):
+            begun += 1
+            if os.fork() == 0:
+                read(device, reader * PART_BYTES, reads, pieces, piece_bytes)
+                os._exit(0)
+    return max(os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(begun))
 
 
 if __name__ == "__main__":
