@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swiotlb_top.kernel.libbpf import library
+from swiotlb_top.probes.image import MapSpec
 
 REFUSED: Final = "the kernel refuses BPF programs even to root (a container, a sandbox, or lockdown)"
 _LICENSE: Final = b"GPL"
@@ -125,10 +126,11 @@ class _TestRunOpts(ctypes.Structure):
     )
 
 
-def create_map(name: str, kind: int, key_bytes: int, value_bytes: int, entries: int, flags: int) -> int:
+def create_map(asked: MapSpec) -> int:
     """BPF_MAP_CREATE. Returns a descriptor; raises RefusedError."""
-    opts = _MapOpts(sz=ctypes.sizeof(_MapOpts), map_flags=flags)
-    return _made(library().bpf_map_create(kind, _name(name), key_bytes, value_bytes, entries, ctypes.byref(opts)))
+    opts = _MapOpts(sz=ctypes.sizeof(_MapOpts), map_flags=asked.flags)
+    sizes = (asked.key_bytes, asked.value_bytes, asked.entries)
+    return _made(library().bpf_map_create(asked.type, _name(asked.name), *sizes, ctypes.byref(opts)))
 
 
 def load_program(name: str, kind: ProgramType, code: bytes, attach: AttachType, function_id: int) -> int:

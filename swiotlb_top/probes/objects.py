@@ -35,9 +35,7 @@ class Objects:
         objects = cls(image, {})
         try:
             for each in image.maps:
-                objects.maps[each.name] = libbpf.create_map(
-                    each.name, each.type, each.key_bytes, each.value_bytes, each.entries, each.flags
-                )
+                objects.maps[each.name] = libbpf.create_map(each)
         except BaseException:
             objects.close()
             raise
