@@ -4,6 +4,12 @@ Each area was copied some time between two moments, without its lock, while oper
 Where none overlapped, the copy is the area's state.  Where some did it may be torn, but only in the
 slots these had to do with, and of those it is known how they were left: so what overlapped is done
 again on top of the copy, whatever the reference thinks of it, and afterwards the area is known.
+
+But for this: a mapping that was copied, or made again, may be the one that was released meanwhile, or another that
+came into its place.  That a release was seen to begin after the map had returned tells; where nothing does, the
+mapping stays in use, and what its area holds stays unknown until that one is gone - released or given out again, as
+it was in either case then - or until the area is read anew while nothing goes on.
+
 None of this is compared.
 """
 
@@ -11,14 +17,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Violation
+from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.state import MemState
+from swiotlb_top.verify.add_pool import AddPool
+from swiotlb_top.verify.audits import Audit
 from swiotlb_top.verify.locality import Domain, areas_of, domain_of, domains_of, touched
-from swiotlb_top.verify.operations import AddPool, Operation, Release, Take, Undo, nothing
+from swiotlb_top.verify.operation import Operation, Undo, nothing
 from swiotlb_top.verify.ordering import in_likely_order
-from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
+from swiotlb_top.verify.release import Release
+from swiotlb_top.verify.take import Take
+from swiotlb_top.verify.uncertain import Area, Uncertain, uncertain_after
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +71,10 @@ class Copy:
         return None
 
 
+_Takes: TypeAlias = dict[tuple[Pool, int], Take]
+"""Searches by the first slot they found; of one slot, the last."""
+
+
 class Arrival:
     """What is not known yet of a state that was read while it changed.
 
@@ -72,8 +87,14 @@ class Arrival:
         self._read = {pool: (state.begin_ns, state.end_ns) for pool, state in zip(pools, mem.pools, strict=True)}
         self._unknown = {domain for pool in pools for domain in domains_of(pool)}
         self.uncertain: Uncertain = {}
-        """What cannot be told of areas that are known."""
+        """Where areas may be searched next that are known or were searched; empty for what is certain."""
         self._ledger = ledger
+        self._torn: set[Domain] = set()
+        """Copied while the operations went on that are being done."""
+        self._doubtful: list[tuple[Pool, Mapping]] = []
+        """Mappings that are in use in the reference, and may have been released in the kernel."""
+        self._gone: set[tuple[Pool, int]] = set()
+        """Slots of mappings for which no release is known, though a search found some of these slots."""
         self._mappings: dict[Pool, dict[Domain, list[Mapping]]] = {}
         for pool in pools:
             ledger.add_pool(pool.address, pool.start, pool.nslabs)
@@ -94,33 +115,36 @@ class Arrival:
     def go_through(self, group: list[Operation], world: Allocator) -> int:
         """Do what a group of overlapping operations did; how many of them would have been compared."""
         copies = [operation for operation in group if isinstance(operation, Copy)]
-        done = [operation for operation in group if not isinstance(operation, Copy)]
-        read = {
-            (copy.domain[0], area): copy.domain[0].area_index[area] for copy in copies for area in copy.domain_areas
-        }
-        takes: dict[Domain, dict[int, Take]] = {}
-        for operation in in_likely_order(done):
+        done = [operation for operation in group if not isinstance(operation, Copy | Audit)]
+        if not done:
+            self._read_anew(group, world)
+        self._torn = {copy.domain for copy in copies}
+        read = {(domain[0], area): domain[0].area_index[area] for domain in self._torn for area in areas_of(domain)}
+        takes: _Takes = {}
+        rest = []
+        for operation in done:
+            place = self._copied_at(operation)
+            if place is None:
+                rest.append(operation)
+            elif isinstance(operation, Take):
+                takes[place] = operation
+        for operation in in_likely_order(rest, self._sure):
             self._do(operation, world, takes)
-        for copy in copies:
-            self._now_known(copy.domain, torn=bool(done))
-        for domain, here in takes.items():
-            self.uncertain |= uncertain_after(here.values())
-            for area, index in read.items():
-                # What was over before the copy began may have come after what was not.
-                if domain_of(*area) == domain and all(
-                    take.entry_ns <= self._read[area[0]][1] for take in here.values()
-                ):
-                    self.uncertain.setdefault(area, {})[index] = True
+        doubtful = {_domain(pool, mapping) for pool, mapping in self._doubtful}
+        self._doubtful = [(pool, mapping) for pool, mapping in self._doubtful if _is_live(pool, mapping)]
+        still_doubtful = {_domain(pool, mapping) for pool, mapping in self._doubtful}
+        for domain in (self._torn | doubtful) - still_doubtful:
+            self._now_known(domain, torn=bool(done))
+        self._torn = set()
+        self._gone.clear()
+        self._go_on_from(read, [take for take in takes.values() if not self._copied_at(take)])
         return sum(operation.compared for operation in done)
 
-    def _do(self, operation: Operation, world: Allocator, takes: dict[Domain, dict[int, Take]]) -> None:
+    def _do(self, operation: Operation, world: Allocator, takes: _Takes) -> None:
         """Do one operation.
 
-        :param takes: the searches done so far, by where they found their slots and where the buffer begins.
+        :param takes: the searches so far.
         """
-        pool = operation.pool if isinstance(operation, Take | Release | AddPool) else None
-        if pool is None or operation.exit_ns < self._read.get(pool, (0, 0))[0]:
-            return  # the copy has it
         if isinstance(operation, AddPool):
             operation.adopt(world)
             operation.enter(self._ledger)
@@ -128,24 +152,67 @@ class Arrival:
         place = operation.where()
         if place is None:
             return
-        domain = domain_of(pool, place[1] // pool.area_nslabs)
-        taken = takes.get(domain, {}).get(place[1])
-        if (
-            isinstance(operation, Release)
-            and taken is not None
-            and operation.entry_ns < taken.exit_ns
-            and not operation.unseen
-        ):
-            return  # it made room for that one
-        if isinstance(operation, Release) and not pool.transient and operation.found() is None:
-            return  # the copy has that already
+        pool = place[0]
+        if isinstance(operation, Take):
+            takes[place] = operation
+            self._gone |= set(_in_the_way(operation, pool))
+        elif isinstance(operation, Release) and not pool.transient and not self._is_of_what_is_there(operation, takes):
+            return
         operation.adopt(world)
         self._mappings.pop(pool, None)
-        if isinstance(operation, Take):
-            begins = next(m.slot + m.pad_slots for m in pool.mappings() if m.slot == operation.slot)
-            takes.setdefault(domain, {})[begins] = operation
-        if domain not in self._unknown:
+        if domain_of(pool, place[1] // pool.area_nslabs) not in self._unknown:
             operation.enter(self._ledger)
+
+    def _copied_at(self, operation: Operation) -> tuple[Pool, int] | None:
+        """Where an operation was at work that was over before its pool's copy began; None if it was not."""
+        place = operation.where()
+        return place if place and operation.exit_ns < self._read.get(place[0], (0, 0))[0] else None
+
+    def _is_of_what_is_there(self, release: Release, takes: _Takes) -> bool:
+        """Whether a release is of the mapping that is in its place now; where that cannot be told, this is noted."""
+        pool, mapping = release.pool, release.meant()
+        if mapping is None:
+            return False  # the copy has that already
+        taken = takes.get((pool, mapping.slot))
+        begin_ns, end_ns = self._read.get(pool, (0, 0))
+        if release.entry_ns >= (taken.exit_ns if taken else begin_ns):
+            return True
+        if taken is not None and not release.unseen:
+            return False  # it made room for that one
+        if taken is not None and release.entry_ns > end_ns and (pool, release.slot) not in self._gone:
+            return True  # nothing else can have been released there since the copy
+        self._doubtful.append((pool, mapping))
+        return False
+
+    def _sure(self, pool: Pool, mapping: Mapping) -> bool:
+        """Whether it is known that a mapping was there before this group of operations."""
+        return _domain(pool, mapping) not in self._torn and (pool, mapping) not in self._doubtful
+
+    def _read_anew(self, group: list[Operation], world: Allocator) -> None:
+        """What was read while nothing went on is as it was read."""
+        for audit in group:
+            if isinstance(audit, Audit) and domain_of(audit.pool, audit.area) in self._unknown:
+                audit.adopt(world)
+                self._mappings.pop(audit.pool, None)
+                self.uncertain[audit.pool, audit.area] = {}
+
+    def _go_on_from(self, read: dict[Area, int], takes: list[Take]) -> None:
+        """Note where areas may be searched next.
+
+        :param read: the ``index`` of areas that were copied meanwhile.
+        :param takes: the searches done, in each place the last.
+        """
+        by_area: dict[Area, list[Take]] = {}
+        for take in takes:
+            if take.pool is not None:
+                by_area.setdefault((take.pool, take.area), []).append(take)
+        uncertain = uncertain_after(takes)
+        for area, here in by_area.items():
+            others = uncertain.get(area, {})
+            # What was over before the copy began may have come after what was not.
+            if area in read and all(take.entry_ns <= self._read[area[0]][1] for take in here):
+                others[read[area]] = True
+            self.uncertain[area] = others
 
     def _now_known(self, domain: Domain, *, torn: bool) -> None:
         self._unknown.remove(domain)
@@ -162,5 +229,23 @@ class Arrival:
         if known is None:
             known = self._mappings[pool] = {}
             for mapping in pool.mappings():
-                known.setdefault(domain_of(pool, mapping.slot // pool.area_nslabs), []).append(mapping)
+                known.setdefault(_domain(pool, mapping), []).append(mapping)
         return known
+
+
+def _domain(pool: Pool, mapping: Mapping) -> Domain:
+    return domain_of(pool, mapping.slot // pool.area_nslabs)
+
+
+def _in_the_way(take: Take, pool: Pool) -> Iterator[tuple[Pool, int]]:
+    """Every slot of the mappings that have slots which a search found."""
+    if pool.free_run(take.slot) >= take.nslots:
+        return
+    for mapping in pool.mappings():
+        if mapping.slot < take.slot + take.nslots and take.slot < mapping.slot + mapping.nslots:
+            yield from ((pool, slot) for slot in range(mapping.slot, mapping.slot + mapping.nslots))
+
+
+def _is_live(pool: Pool, mapping: Mapping) -> bool:
+    """Whether it is this mapping that is there, and no other that looks the same."""
+    return pool.find_mapping(slot_addr(pool.start, mapping.slot + mapping.pad_slots), 0) is mapping

@@ -13,7 +13,7 @@ from typing import ClassVar
 from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Violation, adopt
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
 from swiotlb_top.state import PoolState
-from swiotlb_top.verify.operations import Undo, nothing
+from swiotlb_top.verify.operation import Undo, nothing
 
 
 @dataclass(slots=True, eq=False)

@@ -19,9 +19,10 @@ from swiotlb_top.verify.arrival import Arrival, Copy
 from swiotlb_top.verify.audits import Audit, ListAudit
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
 from swiotlb_top.verify.locality import NEVER_NS, apart, clusters
-from swiotlb_top.verify.operations import Operation, Take
+from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.ordering import DEFAULT_BUDGET, Outcome, arrange, in_likely_order
 from swiotlb_top.verify.resolving import NEVER_INTRODUCED, OLDER_POOL, ElsewhereError, Resolver, UnresolvedError
+from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
 from swiotlb_top.verify.unseen import LONGEST_UNSEEN_NS, earliest_entry_ns
 
@@ -234,7 +235,7 @@ class Judge:
         for group in apart(cluster, world):
             if arrival is not None and arrival.concerns(group, world):
                 during = arrival.go_through(group, world)
-                self._uncertain |= arrival.uncertain
+                self._now_uncertain(arrival.uncertain)
                 arrival.uncertain.clear()
                 if during:
                     self.findings.doubt(_DURING_STATE, during)
@@ -258,7 +259,11 @@ class Judge:
             return
         for operation in outcome.order:
             self._agree(operation, "" if outcome.sure else _BUDGET)
-        for area, others in outcome.uncertain.items():
+        self._now_uncertain(outcome.uncertain)
+
+    def _now_uncertain(self, uncertain: Uncertain) -> None:
+        """Of some areas, where they may be searched next; empty for what is certain now."""
+        for area, others in uncertain.items():
             if others:
                 self._uncertain[area] = others
             else:

@@ -14,7 +14,8 @@ from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Pool
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
-from swiotlb_top.verify.operations import AddPool, Operation
+from swiotlb_top.verify.add_pool import AddPool
+from swiotlb_top.verify.operation import Operation
 
 NEVER_NS: Final = 1 << 64
 _WHOLE: Final = -1

@@ -12,16 +12,19 @@ is :mod:`swiotlb_top.verify.uncertain`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Final
 
-from swiotlb_top.allocator import Allocator
+from swiotlb_top.allocator import Allocator, Mapping, Pool
+from swiotlb_top.verify.add_pool import AddPool
 from swiotlb_top.verify.asking import step_by_step
 from swiotlb_top.verify.endings import Endings
-from swiotlb_top.verify.operations import AddPool, Operation, Release, Take, Undo
+from swiotlb_top.verify.operation import Operation, Undo
+from swiotlb_top.verify.release import Release
 from swiotlb_top.verify.search import Search
+from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.uncertain import Uncertain, begin_from, starts
 
 DEFAULT_BUDGET: Final = 20_000
@@ -128,17 +131,22 @@ def _as_they_ended(world: Allocator, group: list[Operation]) -> Callable[[], Non
     return take_back
 
 
-def in_likely_order(group: list[Operation]) -> Iterator[Operation]:
+def in_likely_order(
+    group: list[Operation], sure: Callable[[Pool, Mapping], bool] = lambda pool, mapping: True
+) -> Iterator[Operation]:
     """An order for what is not proved to have one: as they ended, but new pools first, and what a release
     freed is free before it is taken.
 
     To be carried out while it is read: which mapping is in the way is looked up when its turn comes.
+
+    :param sure: whether a mapping was in use before the group if it is in use now, and neither found by one of
+        the group nor released.
     """
     yield from (operation for operation in group if isinstance(operation, AddPool))
     waiting = [operation for operation in group if isinstance(operation, Release)]
     for operation in group:
         if isinstance(operation, Take):
-            for release in [release for release in waiting if _made_room(release, operation)]:
+            for release in _making_room(operation, waiting, sure):
                 waiting.remove(release)
                 yield release
             yield operation
@@ -147,10 +155,22 @@ def in_likely_order(group: list[Operation]) -> Iterator[Operation]:
             yield operation
 
 
-def _made_room(release: Release, take: Take) -> bool:
-    """Whether a mapping is in the way of a search's slots now that was being released meanwhile."""
-    begun_ns = release.exit_ns if release.unseen else release.entry_ns
-    if release.pool is not take.pool or begun_ns > take.exit_ns:
-        return False
-    mapping = release.pool.find_mapping(release.tlb_addr, release.min_align_mask)
-    return mapping is not None and take.slot < mapping.slot + mapping.nslots and mapping.slot < take.slot + take.nslots
+def _making_room(take: Take, releases: list[Release], sure: Callable[[Pool, Mapping], bool]) -> Collection[Release]:
+    """For each mapping that is in the way of a search's slots now, a release of it that was under way: the rest
+    is of mappings to come.
+
+    What was not seen to begin, and ended later than the search, may be of what that found; it is taken where
+    the mapping must have gone and nothing else released it.
+    """
+    room: dict[Mapping, Release] = {}
+    for release in sorted(releases, key=lambda release: _may_be_later(release, take)):
+        mapping = release.found() if release.pool is take.pool and release.entry_ns <= take.exit_ns else None
+        if mapping is None or take.slot >= mapping.slot + mapping.nslots or mapping.slot >= take.slot + take.nslots:
+            continue
+        if not _may_be_later(release, take) or sure(release.pool, mapping):
+            room.setdefault(mapping, release)
+    return room.values()
+
+
+def _may_be_later(release: Release, take: Take) -> bool:
+    return release.unseen and release.exit_ns > take.exit_ns

@@ -24,7 +24,10 @@ from swiotlb_top.events import (
     PoolFree,
     Unmap,
 )
-from swiotlb_top.verify.operations import ADDRESS_UNSEEN, AddPool, Operation, Release, Take
+from swiotlb_top.verify.add_pool import AddPool
+from swiotlb_top.verify.operation import Operation
+from swiotlb_top.verify.release import Release
+from swiotlb_top.verify.take import ADDRESS_UNSEEN, Take
 from swiotlb_top.verify.unseen import earliest_entry_ns
 
 _MOST_SLOTS: Final = 1 << 22

@@ -24,9 +24,12 @@ from typing import Final, TypeAlias
 from swiotlb_top.allocator import Allocator, Pool, Revision
 from swiotlb_top.allocator.geometry import SLOT_SET_SHIFT, slot_addr
 from swiotlb_top.allocator.pool import Mapping
+from swiotlb_top.verify.add_pool import AddPool
 from swiotlb_top.verify.asking import Asking, Progress
 from swiotlb_top.verify.locality import Domain, domain_of, touched
-from swiotlb_top.verify.operations import AddPool, Operation, Release, Take, Undo
+from swiotlb_top.verify.operation import Operation, Undo
+from swiotlb_top.verify.release import Release
+from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.uncertain import Area
 
 Wanted: TypeAlias = dict[Area, set[int]]
@@ -325,7 +328,7 @@ class Search:
             self._back_to(place.depth)
             return False
         self._done(last, undo)
-        if not room and isinstance(operation, Take) and not operation.listed(self._world):
+        if isinstance(operation, Take) and not operation.listed(self._world):
             place.moves = iter(())  # whatever comes before it might as well come after
         return True
 

@@ -12,7 +12,8 @@ from itertools import islice, product
 from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Pool
-from swiotlb_top.verify.operations import Operation, Take
+from swiotlb_top.verify.operation import Operation
+from swiotlb_top.verify.take import Take
 
 MOST_STARTS: Final = 64
 """Combinations tried together."""

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from swiotlb_top.allocator import Limits, Pool
+from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request
 from swiotlb_top.events import DMA_MAPPING_ERROR, NOT_FOUND, Device, Direction, Find, Grow, Map, PoolAlloc, Unmap
 from swiotlb_top.state import INVALID_PHYS_ADDR, AreaState, KernelInfo, MemState, PoolState
+from swiotlb_top.verify import Judge
 
 DEV: Final = 7
 POOL: Final = 0x1000
@@ -17,6 +18,12 @@ START: Final = 0x1000_0000
 SLOT_BYTES: Final = 2048
 LIMITS: Final = Limits(0xFFFF_FFFF, 0, 0xFFFF_FFFF, 0)
 STATE_END_NS: Final = 10
+
+OLDER: Final = POOL + 0x100
+OLDER_START: Final = START + (1 << 30)
+STRANGER: Final = DEV + 1
+"""A device that never introduces itself."""
+SECOND_NS: Final = 1_000_000_000
 
 KERNEL: Final = KernelInfo("6.12.0", "x86_64", "", 4, ("dynamic", "pad_slots"), ())
 
@@ -131,3 +138,28 @@ def allocated(exit_ns: int, pool: int, start: int, nslabs: int, nareas: int = 1,
 def grown(entry_ns: int, exit_ns: int, pool: int, start: int, nslabs: int, nareas: int = 1) -> Grow:
     """A pool was added."""
     return Grow(entry_ns, exit_ns, POOL, pool, start, nslabs, nareas)
+
+
+def pool_with(*slots: int, nslabs: int = 512, address: int = POOL, start: int = START) -> Pool:
+    """A pool with one-slot mappings."""
+    pool = Pool(address, start, nslabs, 1)
+    for slot in slots:
+        pool.take(slot, Request(0x20_0000, SLOT_BYTES, 0, LIMITS), DEV)
+    return pool
+
+
+def two_copies() -> MemState:
+    """A new pool copied in 0..10, an old one in 20..30."""
+    return machine(
+        state_of(pool_with(0), 0, 10),
+        state_of(pool_with(0, address=OLDER, start=OLDER_START), 20, 30),
+        can_grow=True,
+    )
+
+
+def judging(mem: MemState | None = None, *, pools_announced: bool = True, cpus: int = 1) -> Judge:
+    """A judge that has a state and knows the device."""
+    judge = Judge(REVISIONS["6.10"], pools_announced=pools_announced, cpus=cpus)
+    judge.state(mem or machine())
+    judge.feed([device()])
+    return judge

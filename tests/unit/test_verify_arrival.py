@@ -14,13 +14,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import REVISIONS, Pool, Request
-from swiotlb_top.events import Event
+from swiotlb_top.events import ENTRY_UNKNOWN, Event, Unmap
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Findings, Judge
+from swiotlb_top.verify.unseen import LONGEST_UNSEEN_NS
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
 from tests.unit.small_kernel import NAREAS, NSLABS, Kernel
 
 STEP_NS: Final = 100
+FIRST_NS: Final = 10 * LONGEST_UNSEEN_NS
+AREA_SLOTS: Final = NSLABS // NAREAS
 
 
 @st.composite
@@ -62,6 +65,39 @@ def arrivals(draw: st.DrawFn) -> Arrived:
     return Arrived(kernel, copy)
 
 
+@st.composite
+def handovers(draw: st.DrawFn) -> Arrived:
+    """Each area is given out and released in turns, whole; of some releases it was not seen when they began, and of
+    what was over before the copy began nothing is told."""
+    long = st.integers(0, LONGEST_UNSEEN_NS // 2)
+    calls: list[tuple[int, int, int, int, bool]] = []
+    for cpu in range(NAREAS):
+        last_ns = FIRST_NS
+        for turn in range(draw(st.integers(2, 8))):
+            if turn % 2:
+                entry_ns = calls[-1][2] + 1 + draw(long)
+                moment_ns = entry_ns + draw(long)
+            else:
+                moment_ns = last_ns + 1 + draw(st.sampled_from([0, 0, 0, 4])) * LONGEST_UNSEEN_NS + draw(long)
+                entry_ns = moment_ns - draw(long)
+            last_ns = moment_ns
+            calls.append((moment_ns, entry_ns, moment_ns + draw(long), cpu, bool(turn % 2)))
+    kernel = Kernel()
+    for moment_ns, entry_ns, exit_ns, cpu, unmaps in sorted(calls):
+        if unmaps:
+            (gone,) = (live for live in kernel.live if live.slot == cpu * AREA_SLOTS)
+            kernel.unmap(moment_ns, entry_ns, exit_ns, gone)
+            release = kernel.events[-1]
+            if isinstance(release, Unmap) and draw(st.booleans()):
+                kernel.events[-1] = release._replace(entry_ns=ENTRY_UNKNOWN)
+        else:
+            kernel.map(moment_ns, entry_ns, exit_ns, cpu, AREA_SLOTS)
+    begin_ns = draw(st.sampled_from(calls))[0] + draw(st.integers(-1, 1)) * draw(long)
+    delays = sorted(draw(st.lists(long, min_size=NAREAS, max_size=NAREAS)))
+    (copy,) = kernel.copied([begin_ns, *(begin_ns + delays[slot // AREA_SLOTS] for slot in range(NSLABS))])
+    return Arrived(kernel, copy)
+
+
 def judged(state: PoolState, events: Sequence[Event], *later: PoolState) -> Findings:
     """What the recorder writes: a state, then what was over after it began, by its end."""
     judge = Judge(REVISIONS["6.10"])
@@ -70,6 +106,11 @@ def judged(state: PoolState, events: Sequence[Event], *later: PoolState) -> Find
     for read in later:
         judge.state(machine(read))
     return judge.finish()
+
+
+def _was_begun(event: Event, copy: PoolState) -> bool:
+    """Whether it is a release under way when the copy began: of what it was nobody knows for a while."""
+    return isinstance(event, Unmap) and event.entry_ns < copy.begin_ns <= event.exit_ns
 
 
 def last_state(kernel: Kernel) -> PoolState:
@@ -91,6 +132,7 @@ def test_a_copy_of_slots_in_use_is_never_part_of_a_false_alarm(arrived: Arrived)
 @given(arrivals())
 def test_once_nothing_overlaps_any_more_all_is_known(arrived: Arrived) -> None:
     kernel, copy = arrived.kernel, arrived.copy
+    assume(not any(_was_begun(event, copy) for event in kernel.events))
     before = judged(copy, kernel.events)
     for cpu in (0, 1):
         at = 9000 + 100 * cpu
@@ -103,6 +145,7 @@ def test_once_nothing_overlaps_any_more_all_is_known(arrived: Arrived) -> None:
 def test_what_is_wrong_after_it_is_found_as_ever(arrived: Arrived, slot: int) -> None:
     """Once a search in each area has shown where it goes on, every slot but one is wrong, and nothing else is."""
     kernel, copy = arrived.kernel, arrived.copy
+    assume(not any(_was_begun(event, copy) for event in kernel.events))
     for cpu in (0, 1):
         at = 8000 + 100 * cpu
         kernel.map(at, at, at, cpu, 1)
@@ -123,6 +166,25 @@ def test_a_state_read_in_the_middle_is_compared_where_nothing_touched_it(kernel:
     findings = judged(first, kernel.events, in_the_middle, last_state(kernel))
     assert (findings.disagree, findings.inconclusive) == (0, 0)
     assert NAREAS <= findings.audits <= 2 * NAREAS
+
+
+@settings(max_examples=250, deadline=None)
+@given(handovers())
+def test_whether_a_mapping_was_there_before_a_release_or_after_it_is_not_guessed(arrived: Arrived) -> None:
+    """And once all was given back and out again, it is known."""
+    kernel, copy = arrived.kernel, arrived.copy
+    at = max(event.exit_ns for event in kernel.events) + 2 * LONGEST_UNSEEN_NS
+    released_and_found = []
+    for _ in range(2):
+        for live in list(kernel.live):
+            kernel.unmap(at, at, at, live)
+        for cpu in range(NAREAS):
+            kernel.map(at + 10, at + 10, at + 10, cpu, AREA_SLOTS)
+        released_and_found.append(judged(copy, kernel.events))
+        at += 20
+    before, findings = released_and_found
+    assert (findings.first, findings.disagree, findings.safety_violations) == (None, 0, 0)
+    assert findings.agree == before.agree + 2 * NAREAS
 
 
 # ---- by hand ----------------------------------------------------------------
@@ -181,3 +243,62 @@ def test_a_mapping_that_was_caught_before_its_padding_was_to_be_seen_is_released
     findings = judge.finish()
     assert (findings.first, findings.safety_violations) == (None, 0)
     assert findings.agree == 2
+
+
+AMID: Final = FIRST_NS + 10
+LATER: Final = FIRST_NS + 10 * LONGEST_UNSEEN_NS
+DOUBTS: Final[dict[str, list[Event]]] = {
+    "it overlaps what ended before the copy": [released(FIRST_NS - 9, AMID, 0)],
+    "it was not seen to begin": [released(ENTRY_UNKNOWN, AMID, 0)],
+    "it was not seen to begin, nor which search came first": [
+        found(AMID - 5, AMID - 2, 0),
+        released(ENTRY_UNKNOWN, AMID, 0),
+    ],
+    "two were not seen to begin": [
+        found(AMID - 5, AMID - 2, 0),
+        released(ENTRY_UNKNOWN, AMID, 0),
+        released(ENTRY_UNKNOWN, AMID + 1, 0),
+    ],
+}
+
+
+def doubtful(overlapping: list[Event], *later: Event | PoolState) -> Findings:
+    """A copy in which slot 0 is in use and released meanwhile, or another mapping's by then; and what came later."""
+    copy = state_of(pool_with(0), FIRST_NS, FIRST_NS + 100)
+    events = [event for event in later if not isinstance(event, PoolState)]
+    return judged(copy, [*overlapping, *events], *(state for state in later if isinstance(state, PoolState)))
+
+
+@pytest.mark.parametrize("overlapping", DOUBTS.values(), ids=DOUBTS)
+def test_a_mapping_that_may_have_been_released_is_in_use_if_it_is_released_then(overlapping: list[Event]) -> None:
+    findings = doubtful(overlapping, released(LATER, LATER + 10, 0), found(LATER + 20, LATER + 30, 1))
+    assert (findings.agree, findings.inconclusive, findings.disagree) == (1, len(overlapping) + 1, 0)
+
+
+@pytest.mark.parametrize("overlapping", DOUBTS.values(), ids=DOUBTS)
+def test_it_is_not_if_its_slots_are_found(overlapping: list[Event]) -> None:
+    findings = doubtful(overlapping, found(LATER, LATER + 10, 0), found(LATER + 20, LATER + 30, 1))
+    assert (findings.agree, findings.inconclusive, findings.disagree) == (1, len(overlapping) + 1, 0)
+
+
+@pytest.mark.parametrize("overlapping", DOUBTS.values(), ids=DOUBTS)
+@pytest.mark.parametrize("left", [[], [0]], ids=["free", "in use"])
+def test_it_is_as_a_state_says_that_is_read_while_nothing_goes_on(overlapping: list[Event], left: list[int]) -> None:
+    pool = pool_with(*left)
+    pool.area_index[0] = 0
+    findings = doubtful(overlapping, found(LATER + 20, LATER + 30, len(left)), state_of(pool, LATER, LATER + 10))
+    assert (findings.agree, findings.inconclusive, findings.disagree) == (1, len(overlapping), 0)
+
+
+@pytest.mark.parametrize("overlapping", DOUBTS.values(), ids=DOUBTS)
+def test_until_then_nothing_in_its_area_is_judged_and_everything_beside_it(overlapping: list[Event]) -> None:
+    apart = [found(LATER, LATER + 10, 128, cpu=1), found(LATER, LATER + 10, 99)]
+    findings = doubtful(overlapping, *apart)
+    assert (findings.agree, findings.inconclusive, findings.disagree) == (1, len(overlapping) + 1, 0)
+
+
+def test_what_was_copied_free_may_have_been_given_out_after_that_release() -> None:
+    """The release was over in fact before its slot was copied, and returned late."""
+    overlapping: list[Event] = [found(AMID, AMID + 200, 0), released(ENTRY_UNKNOWN, AMID + 300, 0)]
+    findings = judged(state_of(pool_with(), FIRST_NS, FIRST_NS + 100), [*overlapping, released(LATER, LATER + 10, 0)])
+    assert (findings.inconclusive, findings.disagree) == (3, 0)

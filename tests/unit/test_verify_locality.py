@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import NO_BOUNDARY, REVISIONS, Allocator, Limits, Pool, Request
+from swiotlb_top.verify.add_pool import AddPool
 from swiotlb_top.verify.locality import NEVER_NS, apart, clusters, touched
-from swiotlb_top.verify.operations import AddPool, Operation, Release, Take
+from swiotlb_top.verify.operation import Operation
+from swiotlb_top.verify.release import Release
+from swiotlb_top.verify.take import Take
 from tests.unit.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 128

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from swiotlb_top.allocator import REVISIONS, Allocator, Pool, Request
 from swiotlb_top.events import Find, Unmap
 from swiotlb_top.verify import Judge, Verdict
-from swiotlb_top.verify.operations import Operation, Release, Take
+from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.ordering import arrange
+from swiotlb_top.verify.release import Release
+from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.uncertain import Uncertain
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
 
-FREE: Final = 4
-"""Slots of an area that are not in use for good."""
 BLOCK_NS: Final = 1000
 Called: TypeAlias = Find | Unmap
 Indices: TypeAlias = tuple[int, ...]
@@ -31,6 +31,8 @@ class Block:
     """Overlapping calls on a pool: what it was before, and what was seen."""
 
     area_slots: int
+    free: int
+    """Slots of an area that are not in use for good."""
     live: list[tuple[int, int]]
     """slot, slots"""
     indices: Indices
@@ -40,8 +42,8 @@ class Block:
     def pool(self) -> Pool:
         pool = Pool(POOL, START, self.area_slots * len(self.indices), len(self.indices))
         for area in range(pool.nareas):
-            if self.area_slots > FREE:
-                pool.take(area * self.area_slots + FREE, request_for(self.area_slots - FREE), DEV)
+            if self.area_slots > self.free:
+                pool.take(area * self.area_slots + self.free, request_for(self.area_slots - self.free), DEV)
         for slot, nslots in self.live:
             pool.take(slot, request_for(nslots), DEV)
         pool.area_index = list(self.indices)
@@ -61,11 +63,23 @@ def world_of(pool: Pool) -> Allocator:
     return Allocator(REVISIONS["6.10"], [pool], pool.nslabs, pool.nareas, can_grow=False, dynamic=True)
 
 
-def areas_asked(world: Allocator, event: Find) -> list[tuple[Pool, int]]:
-    return list(world.attempts(event.cpu))
+def cpus_of(event: Find, nareas: int) -> list[int]:
+    """Where it may have begun; as many CPUs as areas."""
+    return [event.cpu, *(cpu for cpu in range(nareas) if event.migrated and cpu != event.cpu)]
 
 
 # ---- the naive one ----------------------------------------------------------
+
+
+class _Step(NamedTuple):
+    """How many areas a search that began on a CPU has asked in vain."""
+
+    cpu: int
+    done: int
+
+
+_BEGUN: Final = _Step(-1, 0)
+_OVER: Final = _Step(-1, -1)
 
 
 def endings(block: Block, start: Indices) -> Iterator[Indices]:
@@ -73,46 +87,52 @@ def endings(block: Block, start: Indices) -> Iterator[Indices]:
     pool = block.pool()
     pool.area_index = list(start)
     world = world_of(pool)
-    return _interleaved(world, pool, block.events, [0] * len(block.events))
+    return _interleaved(world, pool, block.events, [_BEGUN] * len(block.events), set())
 
 
-def _interleaved(world: Allocator, pool: Pool, events: Sequence[Called], steps: list[int]) -> Iterator[Indices]:
-    """:param steps: how many steps of each call are done; -1 where it is over."""
-    left = [at for at, done in enumerate(steps) if done >= 0]
+def _interleaved(
+    world: Allocator, pool: Pool, events: Sequence[Called], steps: list[_Step], been: set[object]
+) -> Iterator[Indices]:
+    """
+    :param steps: how far each call has come.
+    :param been: all there was before, to go on from each once.
+    """
+    everything = tuple(steps), tuple(pool.area_index), pool.mappings()
+    if everything in been:
+        return
+    been.add(everything)
+    left = [at for at, step in enumerate(steps) if step != _OVER]
     if not left:
         yield tuple(pool.area_index)
     for at in left:
         event = events[at]
         if any(events[other].exit_ns < event.entry_ns for other in left):
             continue
-        if isinstance(event, Find):
-            undo, further = _search_step(world, pool, event, steps[at])
-        else:
-            undo, further = _release_step(pool, event), -1
-        if undo is not None:
-            yield from _interleaved(world, pool, events, [*steps[:at], further, *steps[at + 1 :]])
+        for undo, further in (
+            _search_steps(world, pool, event, steps[at]) if isinstance(event, Find) else _release_step(pool, event)
+        ):
+            yield from _interleaved(world, pool, events, [*steps[:at], further, *steps[at + 1 :]], been)
             undo()
 
 
-def _search_step(world: Allocator, pool: Pool, event: Find, done: int) -> tuple[Callable[[], None] | None, int]:
-    areas = areas_asked(world, event)
+def _search_steps(world: Allocator, pool: Pool, event: Find, step: _Step) -> Iterator[tuple[Callable[[], None], _Step]]:
     request = Request(0x20_0000, event.alloc_size_bytes, 0, LIMITS)
-    slot = pool.search(areas[done][1], request)
-    if slot < 0:
-        over = done + 1 == len(areas)
-        return (None, 0) if over and event.slot >= 0 else (lambda: None, -1 if over else done + 1)
-    if slot != event.slot:
-        return None, 0
-    undo = pool.take(slot, request, DEV)
-    return lambda: pool.undo(undo), -1
+    for cpu in cpus_of(event, pool.nareas) if step == _BEGUN else [step.cpu]:
+        areas = list(world.attempts(cpu))
+        slot = pool.search(areas[step.done][1], request)
+        over = step.done + 1 == len(areas)
+        if slot < 0 and not (over and event.slot >= 0):
+            yield lambda: None, _OVER if over else _Step(cpu, step.done + 1)
+        elif slot >= 0 and slot == event.slot:
+            taken = pool.take(slot, request, DEV)
+            yield lambda taken=taken: pool.undo(taken), _OVER  # type: ignore[misc]
 
 
-def _release_step(pool: Pool, event: Unmap) -> Callable[[], None] | None:
+def _release_step(pool: Pool, event: Unmap) -> Iterator[tuple[Callable[[], None], _Step]]:
     mapping = pool.find_mapping(event.tlb_addr, 0)
-    if mapping is None or mapping.alloc_size_bytes != event.mapping_size_bytes:
-        return None
-    undo = pool.release(mapping)
-    return lambda: pool.undo(undo)
+    if mapping is not None and mapping.alloc_size_bytes == event.mapping_size_bytes:
+        released = pool.release(mapping)
+        yield lambda: pool.undo(released), _OVER
 
 
 # ---- blocks -----------------------------------------------------------------
@@ -121,34 +141,42 @@ def _release_step(pool: Pool, event: Unmap) -> Callable[[], None] | None:
 @st.composite
 def blocks(draw: st.DrawFn, most: int) -> Block:
     """What could have been: calls in some true order, in times that contain it, and perhaps a lie."""
-    nareas = draw(st.sampled_from([1, 2, 3]))
-    block = Block(draw(st.sampled_from([FREE, 128])), [], (0,) * nareas, [])
+    nareas, free = draw(st.sampled_from([1, 2, 3])), draw(st.sampled_from([1, 2, 4]))
+    block = Block(draw(st.sampled_from([free, 128])), free, [], (0,) * nareas, [])
+    size, long = (
+        st.integers(1, min(free, 3)),
+        st.integers(0, draw(st.sampled_from([5, 12, 40]))).map(lambda fives: 5 * fives),
+    )
+    at_once = draw(st.booleans())
     pool = block.pool()
     world = world_of(pool)
     for _ in range(draw(st.integers(0, 4))):
-        place = world.find_slots(draw(st.integers(0, nareas - 1)), request_for(nslots := draw(st.integers(1, 3))))
+        place = world.find_slots(draw(st.integers(0, nareas - 1)), request_for(nslots := draw(size)))
         if place:
             place.pool.take(place.slot, request_for(nslots), DEV)
             block.live.append((place.slot, nslots))
-    pool.area_index = [draw(st.integers(0, FREE - 1)) for _ in range(nareas)]
+    pool.area_index = [draw(st.integers(0, free - 1)) for _ in range(nareas)]
     block.indices = tuple(pool.area_index)
     for moment_ns in range(BLOCK_NS, BLOCK_NS + 10 * draw(st.integers(2, most)), 10):
-        times = moment_ns - draw(st.integers(0, 25)), moment_ns + draw(st.integers(0, 25))
-        live = [mapping for mapping in pool.mappings() if mapping.nslots <= FREE]
+        times = BLOCK_NS if at_once else moment_ns - draw(long), moment_ns + draw(long)
+        live = [mapping for mapping in pool.mappings() if mapping.slot % block.area_slots < free]
         if draw(st.booleans()) and live:
             gone = draw(st.sampled_from(live))
             pool.release(gone)
             gone_bytes = gone.alloc_size_bytes
             block.events.append(released(*times, gone.slot)._replace(mapping_size_bytes=gone_bytes))
             continue
-        cpu, nslots = draw(st.integers(0, nareas - 1)), draw(st.integers(1, 3))
+        cpu, nslots = draw(st.integers(0, nareas - 1)), draw(size)
         place = world.find_slots(cpu, request_for(nslots))
         if place:
             pool.take(place.slot, request_for(nslots), DEV)
         slot = place.slot if place else -1
         if draw(st.integers(0, 9)) == 0:
-            slot = draw(st.integers(-1, FREE - nslots))
-        block.events.append(found(*times, slot, cpu=cpu)._replace(alloc_size_bytes=bytes_of(nslots)))
+            slot = draw(st.integers(-1, free - nslots))
+        moved = draw(st.integers(0, 4)) == 0
+        told_cpu = draw(st.integers(0, nareas - 1)) if moved else cpu
+        event = found(*times, slot, cpu=told_cpu)._replace(alloc_size_bytes=bytes_of(nslots), migrated=moved)
+        block.events.append(event)
     block.events.sort(key=lambda event: event.exit_ns)
     return block
 
@@ -164,6 +192,7 @@ def operations(block: Block, pool: Pool) -> list[Operation]:
             Request(0x20_0000, event.alloc_size_bytes, 0, LIMITS),
             pool if event.slot >= 0 else None,
             event.slot,
+            elsewhere=tuple(cpus_of(event, pool.nareas)[1:]),
         )
         if isinstance(event, Find)
         else Release(event, event.entry_ns, event.exit_ns, DEV, pool, event.tlb_addr, 0, event.mapping_size_bytes)
@@ -171,10 +200,10 @@ def operations(block: Block, pool: Pool) -> list[Operation]:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(blocks(most=6), st.data())
 def test_what_explains_a_block_and_what_it_may_leave_is_the_same(block: Block, data: st.DataObject) -> None:
-    others = [data.draw(st.sets(st.integers(0, FREE - 1), max_size=2)) - {own} for own in block.indices]
+    others = [data.draw(st.sets(st.integers(0, block.free - 1), max_size=2)) - {own} for own in block.indices]
     left = {
         ending
         for start in product(*({own, *other} for own, other in zip(block.indices, others, strict=True)))
@@ -192,10 +221,10 @@ def test_what_explains_a_block_and_what_it_may_leave_is_the_same(block: Block, d
         assert indices == {ending[area] for ending in left}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(blocks(most=7))
 def test_the_verdict_on_a_block_is_the_same(block: Block) -> None:
-    judge = Judge(REVISIONS["6.10"])
+    judge = Judge(REVISIONS["6.10"], cpus=len(block.indices))
     judge.state(machine(state_of(block.pool())))
     judge.feed([device(), *block.events])
     findings = judge.finish()

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import NO_BOUNDARY, REVISIONS, Allocator, Limits, Pool, Request
-from swiotlb_top.verify.operations import AddPool, Operation, Release, Take
+from swiotlb_top.verify.add_pool import AddPool
+from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.ordering import arrange
+from swiotlb_top.verify.release import Release
+from swiotlb_top.verify.take import Take
 from tests.unit.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 2
@@ -207,6 +210,63 @@ def test_what_no_order_of_asking_explains_is_proved_wrong(full: tuple[int, ...],
     assert not outcome.order
     assert not outcome.exhausted
     assert everything(world) == before
+
+
+def test_how_far_a_search_had_come_is_remembered_beside_what_was_done() -> None:
+    """Area 0 was full only if the search found its last slot before the release, which ended first. What is done then
+    is the same; and there is room in area 1 only later."""
+    pool = Pool(POOL, START, 2 * AREA_SLOTS, 2)
+    for slot in (0, 2, 3):
+        pool.take(slot, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
+    world = world_of(pool, nareas=2)
+    last_slot, gone = take(0, 50, pool, 1), release(10, 20, pool, 0)
+    outcome = arrange(world, [gone, release(30, 40, pool, 2), last_slot, take(0, 100, pool, 2)])
+    assert outcome.order[:2] == [last_slot, gone]
+
+
+def test_what_is_full_when_a_search_begins_is_passed_at_once() -> None:
+    pool = Pool(POOL, START, 3 * AREA_SLOTS, 3)
+    for slot in range(0, 3 * AREA_SLOTS, AREA_SLOTS):
+        pool.take(slot, Request(0, AREA_SLOTS * SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
+    world = world_of(pool, nareas=3)
+    turns: list[Operation] = [freed(pool, 20 * index + 10, 20 * index + 20, index) for index in range(3)]
+    assert len(arrange(world, [*turns, area(pool, 0, 100, 2)]).order) == 4
+
+
+def test_searches_that_share_an_area_with_one_that_shares_another_are_interleaved() -> None:
+    """The third filled area 1, so that the second went on to area 0, and the first came after that."""
+    pool = Pool(POOL, START, 256, 2)
+    pool.take(128, Request(0, 127 * SLOT_BYTES, 0, Limits(NO_BOUNDARY)), DEV)
+    first, second, third = take(0, 10, pool, 1), take(0, 20, pool, 0, cpu=1), take(0, 30, pool, 255, cpu=1)
+    assert arrange(world_of(pool, nareas=2), [first, second, third]).order == [third, second, first]
+
+
+def test_what_is_yet_to_be_entered_may_come_first_in_an_area_of_its_own() -> None:
+    """Until the release is over; and the last two came in turn, not as they ended."""
+    pool = Pool(POOL, START, 512, 4)
+    pool.take(384, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
+    gone, first = release(0, 10, pool, 384), take(20, 90, pool, 0)
+    after = take(0, 100, pool, 1)
+    turned = [take(0, 110, pool, 129, cpu=1), take(0, 120, pool, 128, cpu=1)]
+    outcome = arrange(world_of(pool, nareas=4), [gone, first, after, *turned])
+    assert outcome.order.index(first) < outcome.order.index(after)
+
+
+def test_what_was_over_before_another_was_entered_comes_before_it_however_long_a_third_goes_on() -> None:
+    pool = Pool(POOL, START, 256, 2)
+    short, lasting = take(0, 5, pool, 128, cpu=1), take(0, 100, pool, 129, cpu=1)
+    outcome = arrange(world_of(pool, nareas=2), [short, take(10, 20, pool, 1), take(30, 40, pool, 0), lasting])
+    assert (outcome.order, outcome.exhausted) == ([], False)
+
+
+def test_of_two_pools_that_were_added_at_once_a_search_shows_which_came_last() -> None:
+    old, first, last = (Pool(POOL + 8 * nth, START + (nth << 30), 512, 2) for nth in range(3))
+    world = Allocator(REVISIONS["6.10"], [old], 512, 2, can_grow=True, dynamic=True)
+    old.take(0, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
+    gone = release(0, 40, old, 0)
+    outcome = arrange(world, [adding(0, 20, last), adding(0, 30, first), gone, take(45, 50, last, 0)])
+    assert len(outcome.order) == 4
+    assert world.pools == (last, first, old)
 
 
 def test_a_search_that_saw_the_old_list_of_pools_goes_beyond_a_pool_being_added() -> None:

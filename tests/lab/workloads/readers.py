@@ -1,7 +1,7 @@
 """readers.py READER..., each DEVICE:READERS:READS:PIECES:PIECE_BYTES: processes that read at once, directly.
 
-So many READERS each make so many READS, every one scattered over PIECES pages of which no two lie together: as many maps
-by one call into the kernel.
+So many READERS each make so many READS, every one scattered over PIECES pages of which no two lie together: as many
+maps by one call into the kernel.
 """
 
 from __future__ import annotations

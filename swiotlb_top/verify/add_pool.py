@@ -1,0 +1,67 @@
+"""Growth: a pool more on the allocator's list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from swiotlb_top.allocator import Allocator, Ledger, Pool, Violation
+from swiotlb_top.events import Grow, PoolAdd
+from swiotlb_top.verify.operation import Undo
+
+
+@dataclass(slots=True, eq=False)
+class AddPool:
+    """A new pool goes to the head of the list (``add_mem_pool()``)."""
+
+    event: PoolAdd | Grow
+    entry_ns: int
+    exit_ns: int
+    pool: Pool
+    given: ClassVar[bool] = False
+    compared: ClassVar[bool] = False
+
+    def attempt(self, world: Allocator) -> Undo | None:
+        pool, event = self.pool, self.event
+        if (event.start, event.nslabs, event.nareas) != (pool.start, pool.nslabs, pool.nareas):
+            return None
+        if not world.can_grow or (pool.nslabs, pool.nareas) not in self._sizes(world):
+            return None
+        return self.impose(world)
+
+    def impose(self, world: Allocator) -> Undo:
+        before = world.pools
+        world.add_pool(self.pool)
+
+        def back() -> None:
+            world.pools = before
+
+        return back
+
+    def adopt(self, world: Allocator) -> None:
+        world.pools = (self.pool, *world.pools)
+
+    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
+        return tuple((self.pool, area) for area in range(self.pool.nareas))
+
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        ledger.add_pool(self.pool.address, self.pool.start, self.pool.nslabs)
+        return ()
+
+    def expected(self, world: Allocator) -> str:
+        if not world.can_grow:
+            return "no growth"
+        sizes = ", ".join(f"{nslabs}/{nareas}" for nslabs, nareas in self._sizes(world))
+        was = f"{self.pool.nslabs}/{self.pool.nareas} at {self.pool.start:#x}"
+        return f"a pool of one of these slots/areas: {sizes}; the one allocated is {was}"
+
+    def observed(self) -> str:
+        event = self.event
+        return f"pool {event.start:#x} of {event.nslabs} slots in {event.nareas} areas was added"
+
+    def where(self) -> tuple[Pool, int] | None:
+        return None
+
+    @staticmethod
+    def _sizes(world: Allocator) -> list[tuple[int, int]]:
+        return list(world.revision.grow_sizes(world.default_nslabs, world.default_nareas))
