@@ -10,7 +10,7 @@ import importlib.machinery
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +23,7 @@ from swiotlb_top.probes.libbpf import REFUSED
 _DISTRIBUTION_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
 
 
-def compiled(source: Path, flags: list[str]) -> Image:
+def compiled(source: Path, flags: Sequence[str]) -> Image:
     """Compile ``swiotlb_top.c`` of a directory.
 
     :raises CannotError: no bcc, no privilege (bcc makes the maps as it compiles), or the compiler refuses.
@@ -40,7 +40,7 @@ def version() -> str:
     return ""
 
 
-def _compiled(source: Path, flags: list[str]) -> Image:
+def _compiled(source: Path, flags: Sequence[str]) -> Image:
     bcc = _import_bcc()
     os.environ["BCC_KERNEL_SOURCE"] = str(source / "headers")
     with _stderr_of_c() as heard:

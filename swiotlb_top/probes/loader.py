@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -78,7 +79,7 @@ def telling_programs(attachment: Attachment) -> Iterator[str]:
         yield exit_program(attachment)
 
 
-def compiler_flags(layout: Layout, plan: Plan, ring_bytes: int = RING_BYTES, *, spares: bool) -> list[str]:
+def compiler_flags(layout: Layout, plan: Plan, ring_bytes: int = RING_BYTES, *, spares: bool) -> tuple[str, ...]:
     """What makes ``swiotlb_top.c`` the program for one kernel and one plan."""
     defines = {
         **layout.defines(),
@@ -93,10 +94,11 @@ def compiler_flags(layout: Layout, plan: Plan, ring_bytes: int = RING_BYTES, *, 
         "RETURN_ADDRESS_BYTES": _RETURN_ADDRESS_BYTES.get(platform.machine(), 0),
         **({"SPARES": 1} if spares else {}),
     }
-    return ["-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in defines.items())]
+    return ("-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in defines.items()))
 
 
-def _image(flags: list[str]) -> Image:
+@cache
+def _image(flags: tuple[str, ...]) -> Image:
     """Compile the program, unless that was done before: of the same sources, with the same flags, by the same bcc."""
     source = bpf_files.directory()
     sources = [path.read_text() for path in sorted(source.rglob("*.[ch]"))]

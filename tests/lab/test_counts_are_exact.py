@@ -28,9 +28,7 @@ SCRIPT = f"""
     try record $tool record -o /results/counted.swtrace -- sh $workloads/counted.sh {MAPS} nvme0n1
 
     # An interval and a half after the right number, a wrong one would be seen too.
-    $python $workloads/scrape.py $url --metric swiotlb_unmaps_total --above {MAPS - 1} >/dev/null
-    sleep 3
-    try metrics $python $workloads/scrape.py $url
+    try metrics $python $workloads/scrape.py $url --metric swiotlb_unmaps_total --above {MAPS - 1} --later-s 3
     kill $screen $exporter
 """
 

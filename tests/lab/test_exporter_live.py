@@ -19,9 +19,9 @@ SCRAPES_WITHOUT_ALERT = 90
 
 GROWTH = f"""
     debugfs >/results/before
-    $tool export --source live --textfile /results --interval 1 2>/results/export.err &
+    $tool export --source live --textfile /results --interval 2 2>/results/export.err &
     exporter=$!
-    for _ in $(seq 1200); do grep -qs '^swiotlb_up 1' /results/swiotlb.prom && break; sleep 0.5; done
+    for _ in $(seq 1200); do grep -qs '^swiotlb_up 1' /results/swiotlb.prom && break; sleep 1; done
     sh $workloads/grow.sh >/results/grow.out
 
     # Meanwhile, others: Prometheus has to look for a while.
@@ -41,12 +41,12 @@ GROWTH = f"""
     wait $another
     echo $? >/results/debugfs.status
 
-    for _ in $(seq 1200); do [ -e /results/enough ] && break; sleep 1; done
-    sleep 2
+    for _ in $(seq 1200); do [ -e /results/enough ] && break; sleep 2; done
+    sleep 4
     cp /results/swiotlb.prom /results/last.prom
     debugfs >/results/after
     echo 1 >/sys/bus/pci/devices/{NVME}/remove
-    for _ in $(seq 1200); do grep -q 'device="{NVME}"' /results/swiotlb.prom || break; sleep 0.5; done
+    for _ in $(seq 1200); do grep -q 'device="{NVME}"' /results/swiotlb.prom || break; sleep 1; done
     cp /results/swiotlb.prom /results/unplugged.prom
     kill $exporter
     wait $exporter

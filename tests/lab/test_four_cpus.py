@@ -61,7 +61,7 @@ def busy(request: pytest.FixtureRequest, lab: Lab) -> Busy:
 
 @pytest.fixture(scope="module", params=SWIOTLB)
 def arrived(request: pytest.FixtureRequest, lab: Lab) -> Arrived:
-    machine = Machine(kernel=request.param, cpus=4, swiotlb="4096,force", in_turn=True)
+    machine = Machine(kernel=request.param, cpus=4, swiotlb="2048,force", in_turn=True)
     ran = lab.run(machine, guest_shell(ARRIVING))
     reports = [judged(trace) for trace in sorted(ran.files.glob("arrived-*.swtrace"))]
     return Arrived(tried(ran.files, "arrive"), reports)

@@ -34,9 +34,9 @@ def shell(script: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def boots(lab: Lab) -> None:
+def boots(lab: Lab) -> Result:
     """Skips here, where no machine can be had, rather than in a process that a test starts."""
-    lab.run(Machine(), ["true"])
+    return lab.run(Machine(), ["no-such-command"])
 
 
 @every_sound_kernel
@@ -59,10 +59,9 @@ def test_output_status_and_files_come_back_and_a_process_left_behind_does_not_ho
     assert (result.files / "deep" / "numbers").read_text() == "".join(f"{n}\n" for n in range(1, 100001))
 
 
-def test_a_command_that_is_not_there_is_127_not_a_lost_machine(lab: Lab) -> None:
-    result = lab.run(Machine(), ["no-such-command"])
-    assert result.status == 127
-    assert "no-such-command" in result.stderr
+def test_a_command_that_is_not_there_is_127_not_a_lost_machine(boots: Result) -> None:
+    assert boots.status == 127
+    assert "no-such-command" in boots.stderr
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def test_a_guest_that_hangs_is_ended_at_its_deadline(lab: Lab) -> None:
 # --- the command line
 
 
-def test_a_terminal_reaches_the_command_with_each_of_its_sizes_and_is_given_back(boots: None) -> None:
+def test_a_terminal_reaches_the_command_with_each_of_its_sizes_and_is_given_back(boots: Result) -> None:
     host, guest = pty.openpty()
     fcntl.ioctl(guest, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
     before = termios.tcgetattr(guest)
@@ -161,7 +160,7 @@ def read_lines(terminal: int, *, until: str) -> list[str]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_the_guest_dies_with_whoever_started_it(boots: None, tmp_path: Path, how: signal.Signals) -> None:
+def test_the_guest_dies_with_whoever_started_it(boots: Result, tmp_path: Path, how: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.lab", "run", "--deadline", "100", "--", *shell("echo here; sleep 1000")],
         cwd=CHECKOUT,
@@ -190,7 +189,7 @@ def is_running(pid: str) -> bool:
         return False
 
 
-def test_a_lost_machine_is_exit_status_70_and_a_dry_run_boots_none(boots: None) -> None:
+def test_a_lost_machine_is_exit_status_70_and_a_dry_run_boots_none(boots: Result) -> None:
     words = [sys.executable, "-m", "tests.lab", "run", "--deadline", "1"]
     lost = subprocess.run([*words, "--", "true"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert lost.returncode == 70

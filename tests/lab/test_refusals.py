@@ -14,40 +14,43 @@ from tests.lab.tool import Tried, guest_shell, tried
 
 PLAIN = "swiotlb-top: "
 
-SCRIPT = """
+# Where nothing changes between commands, they share a process.
+TOGETHER = 'together="$python $workloads/one_process.py /results"'
+
+SCRIPT = f"""
+    {TOGETHER}
     user='setpriv --bounding-set=-all --inh-caps=-all'
     mkdir -m 777 /results/user
-    try user_record $user $tool record -o /results/user/a.swtrace --duration 1
-    try user_live $user $tool --source live -n 1 -d 0
+    $user $together user_record swiotlb_top record -o /results/user/a.swtrace --duration 1 , \
+        user_live swiotlb_top --source live -n 1 -d 0
 
     echo precious >/results/taken
-    try taken $tool record -o /results/taken --duration 1
-    try no_command $tool record -o /results/b.swtrace -- no-such-command
-    try no_directory $tool record -o /results/missing/c.swtrace --duration 1
+    umount /sys/kernel/debug
+    $together taken swiotlb_top record -o /results/taken --duration 1 , \
+        no_command swiotlb_top record -o /results/b.swtrace -- no-such-command , \
+        no_directory swiotlb_top record -o /results/missing/c.swtrace --duration 1 , \
+        no_debugfs swiotlb_top --source live -n 1 -d 0
 
     echo 0 >/proc/sys/kernel/ftrace_enabled
     try no_ftrace $tool record -o /results/e.swtrace --duration 1
     echo 1 >/proc/sys/kernel/ftrace_enabled
 
-    umount /sys/kernel/debug
-    try no_debugfs $tool --source live -n 1 -d 0
     mount -t tmpfs none /sys/kernel/btf
-    try no_btf $tool record -o /results/d.swtrace --duration 1
-    try no_btf_doctor $tool doctor
-    try nothing $tool -n 1 -d 0
+    $together no_btf swiotlb_top record -o /results/d.swtrace --duration 1 , \
+        no_btf_doctor swiotlb_top doctor , nothing swiotlb_top -n 1 -d 0
 """
 
-OFF = """
-    try record $tool record -o /results/off.swtrace --duration 1
-    try plain $tool -n 1 -d 0
-    try export $tool export --source debugfs
+OFF = f"""
+    {TOGETHER}
+    $together record swiotlb_top record -o /results/off.swtrace --duration 1 , plain swiotlb_top -n 1 -d 0 , \
+        export swiotlb_top export --source debugfs
 """
 
-LOCKED = """
+LOCKED = f"""
+    {TOGETHER}
     mount -t securityfs none /sys/kernel/security
     cat /sys/kernel/security/lockdown
-    try debugfs $tool --source debugfs -n 1 -d 0
-    try live $tool --source live -n 1 -d 0
+    $together debugfs swiotlb_top --source debugfs -n 1 -d 0 , live swiotlb_top --source live -n 1 -d 0
 """
 
 

@@ -24,21 +24,19 @@ RESIDENT_BYTES = 60 << 20
 
 # Emulated, a screen takes its time to come up; the count only ends what hangs.
 SCRIPT = """
-    url=http://127.0.0.1:9788/metrics
+    scrape='tests.lab.workloads.scrape http://127.0.0.1:9788/metrics'
     failures=swiotlb_map_failures_total
     sh $workloads/stall.sh 4 >/results/workload    # its readers stay, and the stall with them
 
-    $tool export --source live --textfile /results --interval 1 2>/results/textfile.err &
+    $tool export --source live --textfile /results --interval 2 2>/results/textfile.err &
     watched=$!
 
-    try record $tool record -o /results/stall.swtrace --duration 5
-    try screen $tool -n 1 -d 2
+    together="$python $workloads/one_process.py /results"
+    $together record swiotlb_top record -o /results/stall.swtrace --duration 3 , screen swiotlb_top -n 1 -d 2
 
-    $tool export 2>/results/export.err &
+    $tool export --interval 1 2>/results/export.err &
     exporter=$!
-    try first $python $workloads/scrape.py $url --metric $failures
-    above=$(sed -n "s/^$failures{.*} //p" /results/first.out)
-    try second $python $workloads/scrape.py $url --metric $failures --above $above
+    $together first $scrape --metric $failures , second $scrape --metric $failures --above /results/first.out
     kill $exporter
     wait $exporter
     echo $? >/results/export.status
@@ -46,14 +44,13 @@ SCRIPT = """
     for _ in 1 2 3 4 5 6 7 8 9 10; do cat /sys/kernel/debug/swiotlb/io_tlb_used; done >/results/io_tlb_used
 
     without='setpriv --bounding-set=-all --inh-caps=-all'
-    try no_capabilities $without $tool -n 1 -d 0
-    try no_capabilities_live $without $tool --source live -n 1 -d 0
+    $without $together no_capabilities swiotlb_top -n 1 -d 0 , no_capabilities_live swiotlb_top --source live -n 1 -d 0
     try nobody setpriv --reuid 65534 --regid 65534 --clear-groups $tool --source debugfs -n 1 -d 0
 
     pane() { tmux -u -L lab capture-pane -p; }
     until_seen() {
         tries=0
-        until pane | grep -q "$1" || [ $tries -eq 600 ]; do tries=$((tries + 1)); sleep 0.5; done
+        until pane | grep -q -e "$1" -e 'ended with' || [ $tries -eq 300 ]; do tries=$((tries + 1)); sleep 1; done
         pane >/results/$2.pane
     }
     press() { tmux -L lab send-keys "$@"; }
@@ -69,7 +66,7 @@ SCRIPT = """
     until_seen 'ended with' ended
     tmux -L lab kill-server
 
-    for _ in $(seq 1200); do [ -e /results/enough ] && break; sleep 1; done
+    for _ in $(seq 1200); do [ -e /results/enough ] && break; sleep 2; done
     cp /results/swiotlb.prom /results/last.prom
     awk '{ print $3 }' /sys/block/vda/stat >/results/sectors
     dmesg | grep 'swiotlb buffer is full' | tail -n 1 >/results/full

@@ -3,12 +3,16 @@
 Prints a JSON object a round. In each, several of the tool's commands are attached at once and then ended in one way:
 the exit statuses (negative: by that signal), and what of BPF and ftrace there was more than before the round, while
 they were attached and after they were gone. Recordings and frames stay in DIRECTORY.
+
+The commands are forked off a process that has imported the tool and knows the kernel, which is most of what an emulated
+start takes; each ends as the process it is, by its own signal handlers and the interpreter's own end.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,11 +20,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-TOOL: Final = (sys.executable, "-m", "swiotlb_top")
-RECORD_WITH: Final = (sys.executable, "tests/lab/workloads/record_with.py")
+from swiotlb_top.kernel import layout
+from tests.lab.workloads.one_process import run as run_module
+
+TOOL: Final = "swiotlb_top"
+SHARED: Final = ("swiotlb_top.cli", "swiotlb_top.recorder", "swiotlb_top.sources.live", "swiotlb_top.tui.json_frames")
+"""What the commands import; had once."""
+RECORD_WITH: Final = "tests.lab.workloads.record_with"
 COUNTED: Final = ("sh", "tests/lab/workloads/counted.sh")
 TRACING: Final = Path("/sys/kernel/tracing")
 KPROBES: Final = Path("/sys/kernel/debug/kprobes/list")
@@ -34,11 +44,13 @@ DETACH_S: Final = 60.0
 
 @dataclass(frozen=True)
 class Command:
-    """One of a round: its words, and the file that is not empty any more as soon as it is attached."""
+    """One of a round: a module and its arguments, and the file that is not empty any more as soon as it is attached."""
 
     name: str
-    words: tuple[str, ...]
+    module: str
+    arguments: tuple[str, ...]
     output: Path
+    stdout: Path = Path(os.devnull)
 
 
 @dataclass(frozen=True)
@@ -83,15 +95,18 @@ def commands(directory: Path, ending: signal.Signals | None) -> list[Command]:
     """
     word = ending.name if ending else "end"
     trace, frames, kprobe = (directory / f"{name}-{word}" for name in ("record", "screen", "kprobe"))
-    recorder = (*TOOL, "record", "-o", str(trace))
+    recorder = ("record", "-o", str(trace))
     if ending is None:
         until_let_go = ("--", "sh", "-c", f"until [ -e {directory / GO} ]; do sleep 0.2; done")
-        return [Command("record", (*recorder, *until_let_go), unfinished(trace))]
-    screen = ("sh", "-c", f'exec "$@" >{frames}', "sh", *TOOL, "--source", "live", "--json", "-d", "0.5")
-    listed = [Command("record", recorder, unfinished(trace)), Command("screen", screen, frames)]
+        return [Command("record", TOOL, (*recorder, *until_let_go), unfinished(trace))]
+    screen = ("--source", "live", "--json", "-d", "0.5")
+    listed = [
+        Command("record", TOOL, recorder, unfinished(trace)),
+        Command("screen", TOOL, screen, frames, stdout=frames),
+    ]
     if ending is signal.SIGKILL:
-        words = (*RECORD_WITH, str(kprobe), "--prefer", "kprobe", "--", "sleep", "1000")
-        listed.append(Command("kprobe", words, unfinished(kprobe)))
+        arguments = (str(kprobe), "--prefer", "kprobe", "--", "sleep", "1000")
+        listed.append(Command("kprobe", RECORD_WITH, arguments, unfinished(kprobe)))
     return listed
 
 
@@ -104,10 +119,25 @@ def size_bytes(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def attached(command: Command, process: subprocess.Popen[bytes]) -> bool:
+def start(command: Command) -> int:
+    """Its process id. In that process this returns never: it ends as `python -m` does."""
+    process = os.fork()
+    if process == 0:
+        with command.stdout.open("wb") as stdout:
+            os.dup2(stdout.fileno(), 1)
+        sys.exit(run_module(command.module, command.arguments))
+    return process
+
+
+def ended(process: int) -> int:
+    """Wait for its status; negative: by that signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def attached(command: Command, process: int) -> bool:
     """Whether it is; SystemExit if it ended instead."""
-    if process.poll() is not None:
-        raise SystemExit(f"{command.name} ended with status {process.returncode} before it was attached")
+    if end := os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        raise SystemExit(f"{command.name} ended with status {end.si_status} before it was attached")
     return size_bytes(command.output) > 0
 
 
@@ -124,7 +154,7 @@ def run(directory: Path, ending: signal.Signals | None, libbpf: ctypes.CDLL) -> 
     """One round."""
     before = belongings(libbpf)
     listed = commands(directory, ending)
-    processes = [subprocess.Popen(one.words, stdout=subprocess.DEVNULL) for one in listed]
+    processes = [start(one) for one in listed]
     seen = {
         one.name: wait_for(partial(attached, one, process), PATIENCE_S)
         for one, process in zip(listed, processes, strict=True)
@@ -136,10 +166,10 @@ def run(directory: Path, ending: signal.Signals | None, libbpf: ctypes.CDLL) -> 
         # What a recorder that is killed has written by then is what it leaves.
         seen["written"] = wait_for(lambda: size_bytes(listed[0].output) > at_first_bytes, PATIENCE_S)
         for process in processes:
-            process.send_signal(ending)
+            os.kill(process, ending)
     else:
         (directory / GO).touch()
-    statuses = {one.name: process.wait(PATIENCE_S) for one, process in zip(listed, processes, strict=True)}
+    statuses = {one.name: ended(process) for one, process in zip(listed, processes, strict=True)}
     wait_for(lambda: not any(belongings(libbpf).more_than(before).values()), DETACH_S)
     after = belongings(libbpf).more_than(before)
     word = ending.name if ending else "end"
@@ -147,6 +177,9 @@ def run(directory: Path, ending: signal.Signals | None, libbpf: ctypes.CDLL) -> 
 
 
 def main() -> None:
+    for module in SHARED:
+        import_module(module)
+    layout.load()
     libbpf = ctypes.CDLL("libbpf.so.1")
     for ending in (None, signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         print(json.dumps(run(Path(sys.argv[1]), ending, libbpf)), flush=True)

@@ -1,6 +1,7 @@
 """scrape.py URL [--metric NAME --above VALUE]: print a page of metrics as soon as it is there and says enough.
 
-Asks until the exporter answers and, where a metric is named, until its samples' sum is above VALUE. Gives up after
+Asks until the exporter answers and, where a metric is named, until its samples' sum is above VALUE, or above what it is
+in the page that is kept in a file of that name. With --later-s prints the page of so much later. Gives up after
 --patience-s with status 1.
 """
 
@@ -11,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 POLL_S = 0.5
 ANSWER_S = 60.0
@@ -20,24 +22,31 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("url")
     parser.add_argument("--metric", default="")
-    parser.add_argument("--above", type=float, default=0.0)
+    parser.add_argument("--above", default="0")
+    parser.add_argument("--later-s", type=float, default=0.0)
     parser.add_argument("--patience-s", type=float, default=300.0)
     options = parser.parse_args()
     give_up_s = time.monotonic() + options.patience_s
+    above = total(Path(options.above).read_text(), options.metric) if "/" in options.above else float(options.above)
     said = ""
     while time.monotonic() < give_up_s:
         try:
-            with urllib.request.urlopen(options.url, timeout=ANSWER_S) as answer:  # noqa: S310 (its own loopback)
-                said = answer.read().decode()
+            said = asked(options.url)
         except (urllib.error.URLError, ConnectionError, TimeoutError) as not_yet:
             said = f"{not_yet}\n"
         else:
-            if not options.metric or total(said, options.metric) > options.above:
-                sys.stdout.write(said)
+            if not options.metric or total(said, options.metric) > above:
+                time.sleep(options.later_s)
+                sys.stdout.write(asked(options.url) if options.later_s else said)
                 return 0
         time.sleep(POLL_S)
     sys.stderr.write(said)
     return 1
+
+
+def asked(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:  # noqa: S310 (its own loopback)
+        return str(answer.read().decode())
 
 
 def total(page: str, metric: str) -> float:
