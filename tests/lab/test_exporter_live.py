@@ -19,7 +19,7 @@ SCRAPES_WITHOUT_ALERT = 90
 
 GROWTH = f"""
     debugfs >/results/before
-    $tool export --source live --textfile /results --interval 2 2>/results/export.err &
+    $tool export --source live --textfile /results --interval 1 2>/results/export.err &
     exporter=$!
     for _ in $(seq 1200); do grep -qs '^swiotlb_up 1' /results/swiotlb.prom && break; sleep 1; done
     sh $workloads/grow.sh >/results/grow.out

@@ -1,6 +1,6 @@
 """exporter_life.py URL COMMAND...: scrape an exporter from its start on, end it once attached, and scrape on.
 
-Until it answers there is a pause between scrapes, which would take the CPU that it starts on; then there is none.
+Until it is attached there is a pause between scrapes, which would take the CPU that it attaches on; then there is none.
 Prints JSON: what scrapes said, each change once ("refused", "up 0", "up 1", else the fault), how many there were, the
 exit status, and of /proc/PID/status what it was allowed while it was attached.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 ANSWER_S = 60.0
 PATIENCE_S = 600.0
 ATTACHED_SCRAPES = 20
-PAUSE_S = 0.1
+PAUSE_S = 0.02
 
 
 def scrape(url: str) -> str:
@@ -48,7 +48,7 @@ def main() -> int:
             if now != (said[-1] if said else ""):
                 said.append(now)
             attached += now == "up 1"
-            if said == ["refused"]:
+            if not attached:
                 time.sleep(PAUSE_S)
             if attached == ATTACHED_SCRAPES:
                 lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
