@@ -19,7 +19,7 @@ from pathlib import Path
 ANSWER_S = 60.0
 PATIENCE_S = 600.0
 ATTACHED_SCRAPES = 20
-PAUSE_S = 0.02
+PAUSE_S = 0.1
 
 
 def scrape(url: str) -> str:
