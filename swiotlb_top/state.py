@@ -66,6 +66,11 @@ class MemState:
     settled: bool = True
     """No operation touched a pool while it was copied; else the state proves nothing."""
 
+    @property
+    def begin_ns(self) -> int:
+        """When the first pool's copy began."""
+        return min((pool.begin_ns for pool in self.pools), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceName:

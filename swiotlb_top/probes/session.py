@@ -98,8 +98,8 @@ class Session:
             elif dirty := _touched(state.pools, came):
                 state = self._again(state, dirty)
             else:
-                return (state, *_split(seen, _begin_ns(state)))
-        return (replace(state, settled=False), *_split(seen, _begin_ns(state)))
+                return (state, *_split(seen, state.begin_ns))
+        return (replace(state, settled=False), *_split(seen, state.begin_ns))
 
     def device_name(self, dev: int) -> DeviceName:
         """Who a device is."""
@@ -119,11 +119,6 @@ class Session:
 def now_ns() -> int:
     """The clock of ``bpf_ktime_get_ns()``."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-
-
-def _begin_ns(state: MemState) -> int:
-    """When the first pool's copy began."""
-    return min((pool.begin_ns for pool in state.pools), default=0)
 
 
 def _touched(pools: tuple[PoolState, ...], records: bytes) -> set[int]:

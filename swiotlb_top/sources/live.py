@@ -23,6 +23,7 @@ from swiotlb_top.events import Direction, Event, Find, Gap, Map, decode
 from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
+from swiotlb_top.sources.burst import cut
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.verify import NOT_SAMPLED
 
@@ -33,6 +34,8 @@ _SHARE_OF_CPU: Final = 0.015
 time."""
 _BURST_S: Final = (0.01, 0.2)
 _BURST_EVENTS: Final = 4000
+_MOST_EVENTS: Final = 6000
+"""A burst has more where it took time to read the state, or many came at once."""
 _RING_BYTES: Final = 4 << 20
 """A burst's worth several times over; all of it counts as this process's memory, twice, since it is mapped twice."""
 _UNDER_WAY_S: Final = 0.02
@@ -157,14 +160,14 @@ class LiveSource:
         records += self._session.drain()
         if program.faults().lost_events > lost:
             return state, b"", until_ns
-        return state, records, until_ns
+        return state, *cut(records, state.begin_ns, until_ns, _MOST_EVENTS, int(_UNDER_WAY_S * 1e9))
 
     def _judge(self, state: MemState, records: bytes, until_ns: int) -> None:
         pipeline = self._pipeline
         assert pipeline is not None  # noqa: S101 (_burst looked)
         for name in self._session.device_names(records):
             self._know(name.dev).name = name
-        pipeline.judge.gap(Gap(0, state.pools[0].begin_ns if state.pools else 0, 0, "between bursts"))
+        pipeline.judge.gap(Gap(0, state.begin_ns, 0, "between bursts"))
         pipeline.judge.state(state)
         events = list(decode(records))
         self._look_at(events)
