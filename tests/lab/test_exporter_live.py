@@ -43,11 +43,11 @@ GROWTH = f"""
 
     for _ in $(seq 1200); do [ -e /results/enough ] && break; sleep 2; done
     sleep 4
-    cp /results/swiotlb.prom /results/last.prom
+    cat /results/swiotlb.prom >/results/last.prom
     debugfs >/results/after
     echo 1 >/sys/bus/pci/devices/{NVME}/remove
     for _ in $(seq 1200); do grep -q 'device="{NVME}"' /results/swiotlb.prom || break; sleep 1; done
-    cp /results/swiotlb.prom /results/unplugged.prom
+    cat /results/swiotlb.prom >/results/unplugged.prom
     kill $exporter
     wait $exporter
 """

@@ -67,7 +67,7 @@ SCRIPT = """
     tmux -L lab kill-server
 
     for _ in $(seq 1200); do [ -e /results/enough ] && break; sleep 2; done
-    cp /results/swiotlb.prom /results/last.prom
+    cat /results/swiotlb.prom >/results/last.prom
     awk '{ print $3 }' /sys/block/vda/stat >/results/sectors
     dmesg | grep 'swiotlb buffer is full' | tail -n 1 >/results/full
     kill $watched
