@@ -89,8 +89,9 @@ def kernel_command_line(machine: Machine) -> str:
     """`panic=-1` with QEMU's `-no-reboot`: a panic ends the run at once. An oops is made one: its guest is not sane.
 
     `no_timer_check`: on a busy host emulated ticks come too late for setup_IO_APIC(), which panics then.
+    `nr_uarts`: looking for others than the console takes a quarter of a second.
     """
-    words = ("console=ttyS0", "panic=-1", "oops=panic", "no_timer_check", "mitigations=off")
+    words = ("console=ttyS0", "panic=-1", "oops=panic", "no_timer_check", "mitigations=off", "8250.nr_uarts=1")
     return " ".join((*words, f"swiotlb={machine.swiotlb}", *machine.extra_cmdline))
 
 

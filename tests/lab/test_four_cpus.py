@@ -1,14 +1,11 @@
-"""Four CPUs, two disks and a network card at once: every operation is judged, from the middle of the traffic too."""
+"""Four CPUs, two disks and a network card at once: every operation is judged."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import pytest
 
-from swiotlb_top.report import ReplayReport
-from swiotlb_top.report import replay as judged
 from tests.lab.ftrace import WORDS, maps_by_cpu
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -18,7 +15,6 @@ PASSES = 26
 """Of busy.sh: over MAPS maps."""
 MAPS = 300_000
 MOST_INCONCLUSIVE = 0.001
-ARRIVALS = 20
 SWIOTLB = {"dynamic": "512,force", "debian": "8192,force"}
 """The static pool must hold at once what the card and both disks have in flight, or they wait for ever."""
 
@@ -33,9 +29,6 @@ BUSY = f"""
         nice -n 19 sh $workloads/busy.sh {PASSES}
     counted two-passes sh $workloads/busy.sh 2
 """
-ARRIVING = f"""
-    try arrive $python $workloads/arrive.py /results {ARRIVALS} -- nice -n 19 sh $workloads/steady.sh
-"""
 
 
 @dataclass(frozen=True)
@@ -46,25 +39,11 @@ class Busy:
     """Of two passes, as ftrace counts them."""
 
 
-@dataclass(frozen=True)
-class Arrived:
-    ended: Tried
-    reports: list[ReplayReport]
-
-
 @pytest.fixture(scope="module", params=SWIOTLB)
 def busy(request: pytest.FixtureRequest, lab: Lab) -> Busy:
     machine = Machine(kernel=request.param, cpus=4, swiotlb=SWIOTLB[request.param])
     files = lab.run(machine, guest_shell(WORDS + BUSY)).files
     return Busy(tried(files, "record"), replay(files / "busy.swtrace"), maps_by_cpu(files, "two-passes"))
-
-
-@pytest.fixture(scope="module", params=SWIOTLB)
-def arrived(request: pytest.FixtureRequest, lab: Lab) -> Arrived:
-    machine = Machine(kernel=request.param, cpus=4, swiotlb="2048,force", in_turn=True)
-    ran = lab.run(machine, guest_shell(ARRIVING))
-    reports = [judged(trace) for trace in sorted(ran.files.glob("arrived-*.swtrace"))]
-    return Arrived(tried(ran.files, "arrive"), reports)
 
 
 def test_of_hundreds_of_thousands_of_overlapping_operations_each_agrees(busy: Busy) -> None:
@@ -86,22 +65,3 @@ def test_the_load_keeps_all_four_cpus_busy_as_ftrace_tells(busy: Busy) -> None:
     assert sum(busy.maps_by_cpu) > TWO_PASSES
     assert len(busy.maps_by_cpu) == 4
     assert min(busy.maps_by_cpu) >= 1_000
-
-
-def test_who_arrives_in_the_middle_of_the_traffic_sees_no_fault(arrived: Arrived) -> None:
-    assert (arrived.ended.status, arrived.ended.err) == (0, "")
-    assert [report.findings.first for report in arrived.reports] == [None] * ARRIVALS
-    assert [report.findings.safety_violations for report in arrived.reports] == [0] * ARRIVALS
-
-
-def test_the_load_goes_on_while_he_does(arrived: Arrived) -> None:
-    said = re.findall(r"^(\d+) events, \d+ lost, load (.*)$", arrived.ended.out, re.MULTILINE)
-    assert [load for _, load in said] == ["goes on"] * ARRIVALS
-    assert all(int(events) for events, _ in said)
-
-
-def test_and_verifies_what_goes_on(arrived: Arrived) -> None:
-    agreed = sum(report.findings.agree for report in arrived.reports)
-    doubtful = sum(report.findings.inconclusive for report in arrived.reports)
-    assert all(report.findings.agree for report in arrived.reports)
-    assert agreed > 20 * doubtful
