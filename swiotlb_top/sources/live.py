@@ -34,8 +34,7 @@ _SHARE_OF_CPU: Final = 0.015
 time."""
 _BURST_S: Final = (0.01, 0.2)
 _BURST_EVENTS: Final = 4000
-_MOST_EVENTS: Final = 6000
-"""A burst has more where it took time to read the state, or many came at once."""
+"""So many are judged: each takes half a KiB and more, and what was in use once stays resident."""
 _RING_BYTES: Final = 4 << 20
 """A burst's worth several times over; all of it counts as this process's memory, twice, since it is mapped twice."""
 _UNDER_WAY_S: Final = 0.02
@@ -160,7 +159,7 @@ class LiveSource:
         records += self._session.drain()
         if program.faults().lost_events > lost:
             return state, b"", until_ns
-        return state, *cut(records, state.begin_ns, until_ns, _MOST_EVENTS, int(_UNDER_WAY_S * 1e9))
+        return state, *cut(records, state.begin_ns, until_ns, _BURST_EVENTS, int(_UNDER_WAY_S * 1e9))
 
     def _judge(self, state: MemState, records: bytes, until_ns: int) -> None:
         pipeline = self._pipeline
