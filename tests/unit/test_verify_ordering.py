@@ -225,12 +225,15 @@ def test_how_far_a_search_had_come_is_remembered_beside_what_was_done() -> None:
 
 
 def test_what_is_full_when_a_search_begins_is_passed_at_once() -> None:
-    pool = Pool(POOL, START, 3 * AREA_SLOTS, 3)
-    for slot in range(0, 3 * AREA_SLOTS, AREA_SLOTS):
-        pool.take(slot, Request(0, AREA_SLOTS * SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
-    world = world_of(pool, nareas=3)
-    turns: list[Operation] = [freed(pool, 20 * index + 10, 20 * index + 20, index) for index in range(3)]
-    assert len(arrange(world, [*turns, area(pool, 0, 100, 2)]).order) == 4
+    """All that comes before its own area in one round: area 0 of both pools, of which each has room soon after."""
+    pools = [Pool(POOL + at, START + at * 2 * AREA_SLOTS * SLOT_BYTES, 2 * AREA_SLOTS, 2) for at in range(2)]
+    for pool in pools:
+        for slot in (0, AREA_SLOTS):
+            pool.take(slot, Request(0, AREA_SLOTS * SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
+    first, second = pools
+    turns: list[Operation] = [freed(first, 10, 20, 0), freed(second, 30, 40, 0), freed(first, 50, 60, 1)]
+    search = area(first, 0, 100, 1)
+    assert arrange(world_of(*pools, nareas=2), [*turns, search]).order == [*turns, search]
 
 
 def test_searches_that_share_an_area_with_one_that_shares_another_are_interleaved() -> None:
