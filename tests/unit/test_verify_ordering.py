@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import permutations
 from typing import Final
 
@@ -234,6 +235,18 @@ def test_what_is_full_when_a_search_begins_is_passed_at_once() -> None:
     turns: list[Operation] = [freed(first, 10, 20, 0), freed(second, 30, 40, 0), freed(first, 50, 60, 1)]
     search = area(first, 0, 100, 1)
     assert arrange(world_of(*pools, nareas=2), [*turns, search]).order == [*turns, search]
+
+
+def test_a_search_that_was_moved_asks_on_from_where_it_may_have_begun() -> None:
+    """On CPU 2 it would have had room at once; on CPU 3 area 3 was full, and has room by the time area 0 has."""
+    pool = Pool(POOL, START, 4 * AREA_SLOTS, 4)
+    for slot in (0, 3 * AREA_SLOTS):
+        pool.take(slot, Request(0, AREA_SLOTS * SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
+    turns: list[Operation] = [freed(pool, 10, 20, 3), freed(pool, 30, 40, 0)]
+    stayed = area(pool, 0, 100, 0, cpu=2)
+    moved = replace(stayed, elsewhere=(3,))
+    assert arrange(world_of(pool, nareas=4), [*turns, stayed]).order == []
+    assert arrange(world_of(pool, nareas=4), [*turns, moved]).order == [*turns, moved]
 
 
 def test_searches_that_share_an_area_with_one_that_shares_another_are_interleaved() -> None:
