@@ -127,16 +127,15 @@ def slots_stay_taken(seen: Seen) -> bool:
 
 
 def a_transient_pool_was_overrun(calls: Calls) -> int:
-    nslabs = {
-        entry.pool: entry.size
-        for entry in calls.entries
-        if isinstance(entry, Record) and entry.kind == Kind.POOL_ALLOC and entry.align_mask == 1
-    }
-    return next(
-        number
-        for number, call in calls.found()
-        if call.pool in nslabs and call.result + -(-call.size // SLOT) > nslabs[call.pool]
-    )
+    numbers = {call: number for number, call in calls.numbered()}
+    nslabs: dict[int, int] = {}
+    for call in calls.records:
+        if call.kind == Kind.POOL_ALLOC:
+            nslabs[call.pool] = call.size if call.align_mask == 1 else 0  # where another pool may have been
+        elif call.kind == Kind.FIND and not call.failed and nslabs.get(call.pool):
+            if call.result + -(-call.size // SLOT) > nslabs[call.pool]:
+                return numbers[call]
+    raise AssertionError("no transient pool was overrun")
 
 
 def a_page_was_at_an_odd_slot(calls: Calls) -> int:
