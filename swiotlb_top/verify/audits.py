@@ -53,6 +53,11 @@ class Audit:
         slots = slots_of(self.pool, self.area)
         return self.pool, next((s for s in slots if self.state.list_[s] != self.pool.free_run(s)), slots[0])
 
+    def missing(self) -> list[int]:
+        """Slots that are free in the reference and not in the kernel."""
+        slots = slots_of(self.pool, self.area)
+        return [slot for slot in slots if not self.state.list_[slot] and self.pool.free_run(slot)]
+
     def _difference(self) -> str:
         state, pool, area = self.state, self.pool, self.area
         kernel = state.areas[area]

@@ -17,7 +17,9 @@ from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map,
 from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify.arrival import Arrival, Copy
 from swiotlb_top.verify.audits import Audit, ListAudit
+from swiotlb_top.verify.blame import Blame, all_but_few
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
+from swiotlb_top.verify.leaks import Leaks
 from swiotlb_top.verify.locality import NEVER_NS, apart, clusters
 from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.ordering import DEFAULT_BUDGET, Outcome, arrange, in_likely_order
@@ -45,9 +47,9 @@ _MOST_IN_VAIN: Final = 200_000
 _MOVES_OF_AN_OPERATION: Final = 50
 """What an operation may cost at any time."""
 _SCANT_BUDGET: Final = 800
-_MOST_SUSPECTS: Final = 8
-_BUDGET_OF_A_SUSPECT: Final = 500
 _BUDGET: Final = "too many orders to try"
+_MOST_FAULTS: Final = 8
+_OVERLAPS_FAULTS: Final = "overlaps too many faults"
 
 _Item: TypeAlias = Event | PoolState | Copy | ListAudit
 _Span: TypeAlias = tuple[int, int, _Item]
@@ -71,6 +73,7 @@ class Judge:
         self._ledger = Ledger(pads_slots=revision.pads_slots)
         self._arrival: Arrival | None = None
         self._uncertain: Uncertain = {}
+        self._leaks = Leaks()
         self._in_vain = 0
         self._begin_ns = 0
         self._in_doubt_from_ns = NEVER_NS
@@ -217,6 +220,7 @@ class Judge:
         self._waiting += [(copy.exit_ns, copy.entry_ns, copy) for copy in self._arrival.copies()]
         self._begin_ns = self._arrival.begin_ns
         self._uncertain.clear()
+        self._leaks = Leaks()
         self._blind = ""
 
     # ---- judging ---------------------------------------------------------
@@ -248,14 +252,21 @@ class Judge:
         if arrival is not None and arrival.over:
             self._arrival = None
 
-    def _judge_group(self, group: list[Operation]) -> None:
+    def _judge_group(self, group: list[Operation], faults: int = _MOST_FAULTS) -> None:
+        """Judge operations that overlap.
+
+        :param faults: how many may be told of until the rest is in doubt.
+        """
         world = self.world
         assert world is not None  # noqa: S101
         budget = DEFAULT_BUDGET if self._in_vain < _MOST_IN_VAIN else _SCANT_BUDGET
         outcome = arrange(world, group, budget, uncertain=self._uncertain)
         self._in_vain = max(self._in_vain + outcome.steps - _MOVES_OF_AN_OPERATION * len(group), 0)
         if not outcome.order:
-            self._blame(group, outcome)
+            if self._leaks.refuted(group):
+                self._judge_group(group, faults)
+            else:
+                self._blame(group, outcome, faults)
             return
         for operation in outcome.order:
             self._agree(operation, "" if outcome.sure else _BUDGET)
@@ -269,32 +280,54 @@ class Judge:
             else:
                 self._uncertain.pop(area, None)
 
-    def _blame(self, group: list[Operation], outcome: Outcome) -> None:
-        """Where no order does: find the operation without which one would, and go on from what the kernel
+    def _blame(self, group: list[Operation], outcome: Outcome, faults: int) -> None:
+        """Where no order does: find the operations without which one would, and go on from what the kernel
         did, so that one fault is one report."""
+        doubt = _BUDGET if outcome.exhausted else "" if faults else _OVERLAPS_FAULTS
+        if group[-1].exit_ns >= self._in_doubt_from_ns:
+            doubt = _AFTER_GAP
+        if doubt:
+            self._go_on(in_likely_order(group), doubt)
+        else:
+            self._tell_of_culprits(group, outcome, faults)
+        self._leaks.hold()
+        self._uncertain |= uncertain_after(group)
+
+    def _tell_of_culprits(self, group: list[Operation], outcome: Outcome, faults: int) -> None:
         world = self.world
         assert world is not None  # noqa: S101
-        order = group
-        culprit = None
-        doubt = _AFTER_GAP if group[-1].exit_ns >= self._in_doubt_from_ns else _BUDGET if outcome.exhausted else ""
-        if not doubt and len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
-            order, culprit, moves = _all_but_one(world, group, outcome.furthest, self._uncertain)
-            self._in_vain += moves
-        for operation in in_likely_order(group) if doubt else order:
-            if operation is not culprit and operation.attempt(world) is not None:
+        blame = Blame(group)
+        if len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
+            blame = all_but_few(world, group, outcome.furthest, self._uncertain)
+            self._in_vain += blame.moves
+        order = iter(blame.order)
+        for at, operation in enumerate(order):
+            if operation in blame.culprits:
+                self._disagree(operation, group, outcome)
+            elif operation.attempt(world) is not None:
                 self._agree(operation)
-            elif doubt:
-                operation.adopt(world)
-                operation.enter(self._ledger)
-                if operation.compared:
-                    self.findings.doubt(doubt)
-            elif culprit is not None and operation is not culprit:
+            elif at < blame.explained:
                 # In place among the others, only its way there is more than one step.
                 operation.adopt(world)
                 self._agree(operation)
             else:
-                self._disagree(operation, group, outcome, last=operation is order[-1])
-        self._uncertain |= uncertain_after(group)
+                self._disagree(operation, group, outcome)
+                self._leaks.hold()
+                if rest := set(order):
+                    self._judge_group([operation for operation in group if operation in rest], faults - 1)
+
+    def _go_on(self, order: Iterable[Operation], doubt: str) -> None:
+        """Do as the kernel did, in an order of which nothing is known."""
+        world = self.world
+        assert world is not None  # noqa: S101
+        for operation in order:
+            if operation.attempt(world) is not None:
+                self._agree(operation)
+                continue
+            operation.adopt(world)
+            operation.enter(self._ledger)
+            if operation.compared:
+                self.findings.doubt(doubt)
 
     def _agree(self, operation: Operation, doubt: str = "") -> None:
         findings = self.findings
@@ -316,16 +349,20 @@ class Judge:
         else:
             findings.audits += isinstance(operation, Audit)
 
-    def _disagree(self, operation: Operation, group: list[Operation], outcome: Outcome, *, last: bool) -> None:
+    def _disagree(self, operation: Operation, group: list[Operation], outcome: Outcome) -> None:
         world = self.world
         assert world is not None  # noqa: S101
+        if self._leaks.explain(operation, world):
+            operation.attempt(world)
+            self._agree(operation)
+            return
         self._operations += 1
         expected = operation.expected(world)
         self._record(operation, expected, operation.enter(self._ledger), group, outcome)
-        if last and isinstance(operation, Take):
-            operation.hold_passed_over(world)
-        if isinstance(operation, Take) and operation.pool:
-            self._uncertain.pop((operation.pool, operation.area), None)
+        if isinstance(operation, Take):
+            self._leaks.suspect(operation, world)
+            if operation.pool:
+                self._uncertain.pop((operation.pool, operation.area), None)
         operation.adopt(world)
         if isinstance(operation, Audit):
             pool = operation.pool
@@ -373,22 +410,3 @@ def _what_proves(group: list[Operation]) -> list[list[Operation]]:
     """A group without the audits in it, which may be torn; where it has nothing but audits, each by itself."""
     others = [operation for operation in group if not isinstance(operation, Audit | ListAudit)]
     return [others] if others else [[audit] for audit in group]
-
-
-def _all_but_one(
-    world: Allocator, group: list[Operation], furthest: list[Operation], uncertain: Uncertain
-) -> tuple[list[Operation], Operation | None, int]:
-    """An order in which all but one operation are as the reference's, that one, and how many moves it took.
-
-    Where there is none, None, and an order that goes as far as any, with the rest behind it.
-
-    :param furthest: the longest order that could be followed: what stopped it is not in it.
-    """
-    suspects = [operation for operation in group if operation not in furthest]
-    moves = 0
-    for culprit in suspects[:_MOST_SUSPECTS]:
-        outcome = arrange(world, group, _BUDGET_OF_A_SUSPECT, culprit, uncertain)
-        moves += outcome.steps
-        if outcome.order:
-            return outcome.order, culprit, moves
-    return [*furthest, *suspects], None, moves

@@ -58,24 +58,24 @@ def arrange(
     world: Allocator,
     group: list[Operation],
     budget: int = DEFAULT_BUDGET,
-    excused: Operation | None = None,
+    excused: Collection[Operation] = (),
     uncertain: Uncertain | None = None,
 ) -> Outcome:
     """Find an order the reference accepts and carry it out on ``world``.
 
-    Where none is found, or one operation is excused, ``world`` is left as it was.
+    Where none is found, or operations are excused, ``world`` is left as it was.
 
     :param group: operations that overlap, sorted by exit.
     :param budget: moves to try at most until one is found, and a part of that for what other orders leave; a
         long group has more.
-    :param excused: an operation that need not be as the reference's: what it did is imposed.
+    :param excused: operations that need not be as the reference's: what they did is imposed.
     :param uncertain: from where areas may be searched next besides where ``world`` has it.
     """
     budget = max(budget, budget // _AVERAGE_GROUP * len(group))
     possible, all_of_them = starts(uncertain or {}, group, world)
     in_one_step = len(group) == 1 or not step_by_step(group, world)
     outcome = Outcome()
-    begun, take_back = possible[0], _as_they_ended(world, group) if excused is None else None
+    begun, take_back = possible[0], None if excused else _as_they_ended(world, group)
     if take_back is not None:
         outcome.order = list(group)
     for start, whole in product(possible, (True,) if in_one_step else (True, False)):
@@ -96,7 +96,7 @@ def arrange(
         return outcome
     outcome.exhausted = False
     outcome.sure = begun.sure
-    if excused is not None:
+    if excused:
         take_back()
         begin_from(possible[0])
         return outcome

@@ -16,7 +16,7 @@ made at the first moment they fit, and only the taking of slots is tried in diff
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Final, TypeAlias
@@ -58,7 +58,7 @@ class Search:
     :param group: operations that overlap, sorted by exit.
     :param budget: moves to try at most.
     :param whole: each search for slots is one step.
-    :param excused: an operation that need not be as the reference's: what it did is imposed.
+    :param excused: operations that need not be as the reference's: what they did is imposed.
     :param wanted: ``index`` values of areas; only orders that may leave one of these are looked for. Read while
         it is searched, so that what was found can be taken out.
     """
@@ -70,7 +70,7 @@ class Search:
         budget: int,
         *,
         whole: bool,
-        excused: Operation | None = None,
+        excused: Collection[Operation] = (),
         wanted: Wanted | None = None,
     ) -> None:
         self.furthest: list[Operation] = []
@@ -83,7 +83,7 @@ class Search:
         self._world = world
         self._group = group
         self._budget = budget
-        self._imposed = {at for at, operation in enumerate(group) if operation.given or operation is excused}
+        self._imposed = {at for at, operation in enumerate(group) if operation.given or operation in excused}
         self._by_entry = sorted(range(len(group)), key=lambda at: group[at].entry_ns)
         # Of those entered later than the first few, when the first was over.
         exits = accumulate((group[at].exit_ns for at in reversed(self._by_entry)), min)

@@ -170,17 +170,6 @@ class Take:
             return ledger.adopt(pool.address, self.slot, self.nslots, begins)
         return ledger.mapped(pool.address, self.slot, self.request)
 
-    def hold_passed_over(self, world: Allocator) -> None:
-        """After a disagreement: what the reference would have taken is not free in the kernel, or so it seems.
-
-        Left free it would be found again by every search to come, and one fault reported as many. Held
-        wrongly it costs one report more: the kernel takes it, and it is the kernel's. Where the reference
-        does not even think the kernel's own slots free, the fault is there, and nothing was passed over.
-        """
-        found = None if self.given else world.find_slots(self.cpu, self.request)
-        if found and self._could_be(nr_slots(self.request.alloc_size_bytes)):
-            found.pool.take(found.slot, self.request, self.dev)
-
     def _could_be(self, nslots: int) -> bool:
         pool = self.pool
         if pool is None or self.slot < 0:

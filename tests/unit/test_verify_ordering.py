@@ -431,7 +431,7 @@ def test_an_operation_that_is_excused_need_not_be_the_references() -> None:
     before = everything(world)
     wrong = take(0, 20, pool, 7)
     assert not arrange(world, [take(0, 10, pool, 0), wrong]).order
-    outcome = arrange(world, [take(0, 10, pool, 0), wrong], excused=wrong)
+    outcome = arrange(world, [take(0, 10, pool, 0), wrong], excused=[wrong])
     assert wrong in outcome.order
     assert everything(world) == before
 

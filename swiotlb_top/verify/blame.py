@@ -1,0 +1,65 @@
+"""Where no order explains overlapping operations: which of them are to blame.
+
+Those without which there is an order: as few as do, so that one fault is one report. Each is found by taking
+it as the kernel did it and searching again; the one that lets the search come furthest is to blame, and if it
+still does not come to the end, another is as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, NamedTuple
+
+from swiotlb_top.allocator import Allocator
+from swiotlb_top.verify.operation import Operation
+from swiotlb_top.verify.ordering import arrange
+from swiotlb_top.verify.uncertain import Uncertain
+
+_MOST_CULPRITS: Final = 8
+_MOST_SUSPECTS: Final = 8
+_BUDGET_OF_A_SUSPECT: Final = 500
+"""Moves, and"""
+_MOVES_OF_AN_OPERATION: Final = 4
+"""so many an operation."""
+
+
+class Blame(NamedTuple):
+    """Who is to blame."""
+
+    order: list[Operation]
+    """All of the group."""
+    culprits: Collection[Operation] = ()
+    explained: int = 0
+    """How far the order does, with the culprits taken as they are."""
+    moves: int = 0
+    """What that took."""
+
+
+def all_but_few(world: Allocator, group: list[Operation], furthest: list[Operation], uncertain: Uncertain) -> Blame:
+    """An order in which all but the culprits are as the reference's, or one that goes as far as any.
+
+    :param furthest: the longest order that could be followed: what stopped it is not in it.
+    :param uncertain: from where areas may be searched next besides where ``world`` has it.
+    """
+    budget = _BUDGET_OF_A_SUSPECT + _MOVES_OF_AN_OPERATION * len(group)
+    culprits: list[Operation] = []
+    moves = 0
+    while len(culprits) < _MOST_CULPRITS:
+        came, worst = furthest, None
+        for suspect in _not_among(furthest, group)[:_MOST_SUSPECTS]:
+            outcome = arrange(world, group, budget, (*culprits, suspect), uncertain)
+            moves += outcome.steps
+            if outcome.order:
+                return Blame(outcome.order, [*culprits, suspect], len(group), moves)
+            if len(outcome.furthest) > len(came):
+                came, worst = outcome.furthest, suspect
+        if worst is None:
+            break
+        furthest = came
+        culprits.append(worst)
+    return Blame([*furthest, *_not_among(furthest, group)], culprits, len(furthest), moves)
+
+
+def _not_among(others: list[Operation], group: list[Operation]) -> list[Operation]:
+    known = set(others)
+    return [operation for operation in group if operation not in known]
