@@ -31,14 +31,11 @@ VDA_LARGEST_BYTES = 65536
 # Not busy.sh: where less is in use at once, a search comes sooner to a slot that is lost. Where the kernel is faulty,
 # reads may fail. Afterwards the network card loses its driver, which holds slots as long as it is there.
 LOAD = f"""
-    export python workloads
+    export workloads
     traced load $tool record -o /results/load.swtrace -- sh -c '
-        ($python $workloads/unaligned.py nvme0n1 || echo nvme0n1 >>/results/wrong) >/dev/null &
-        ($python $workloads/unaligned.py vda {VDA_LARGEST_BYTES} || echo vda >>/results/wrong) >/dev/null &
+        (python3 $workloads/unaligned.py nvme0n1 vda:{VDA_LARGEST_BYTES} || touch /results/wrong) >/dev/null &
         nice -n 19 python3 $workloads/transfer.py 1 >/dev/null &
-        for readers in nvme0n1:8:16:16:4096 vda:8:4:128:512 vda:4:128:1:4096; do
-            nice -n 19 python3 $workloads/readers.py $readers &
-        done
+        nice -n 19 python3 $workloads/readers.py nvme0n1:8:16:16:4096 vda:8:4:128:512 vda:4:128:1:4096 &
         for disk in nvme0n1 vda; do
             nice -n 19 dd if=/dev/$disk bs=1M count=4 skip=128 iflag=direct of=/dev/null status=none &
             nice -n 19 dd of=/dev/$disk bs=1M count=4 seek=192 oflag=direct conv=notrunc if=/dev/zero status=none &

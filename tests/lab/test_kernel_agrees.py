@@ -68,8 +68,7 @@ def growing(lab: Lab) -> Growing:
         $tool record -o /results/grow.swtrace -- sh $workloads/grow.sh || exit
         echo after
         debugfs
-        $tool record -o /results/unaligned.swtrace -- sh -c "
-            $python $workloads/unaligned.py nvme0n1 && $python $workloads/unaligned.py vda"
+        $tool record -o /results/unaligned.swtrace -- python3 $workloads/unaligned.py nvme0n1 vda
     """
     ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script))
     assert (ran.status, ran.stderr) == (0, "")
