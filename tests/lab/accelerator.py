@@ -37,7 +37,7 @@ def kvm_works(image: KernelImage) -> bool:
     with tempfile.TemporaryDirectory(prefix="swiotlb-lab-") as directory:
         console = Path(directory) / "console.log"
         command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS["kvm"], "-m", "512", "-nodefaults"]
-        command += ["-no-reboot", "-display", "none", "-serial", f"file:{console}", "-kernel", str(image.bzimage)]
+        command += ["-no-reboot", "-display", "none", "-serial", f"file:{console}", "-kernel", str(image.bootable)]
         command += ["-append", "console=ttyS0 panic=-1"]
         try:
             subprocess.run(command, capture_output=True, timeout=PROBE_DEADLINE_S, check=True)

@@ -6,6 +6,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 HERE = Path(__file__).parent
 CONFIG_DIR = HERE / "configs"
@@ -33,6 +34,8 @@ class SourceKernel:
     tree: SourceTree
     patches: tuple[str, ...] = ()
     """As the tree's, and applied after them. None: the kernel that the tree was compiled to."""
+    bootable: ClassVar = "bzImage"
+    """Its file that QEMU boots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class PackagedKernel:
     """Debian package whose dependency names the versioned image package."""
     modules: tuple[str, ...]
     """What the initramfs loads before there is a root file system; their dependencies are added."""
+    bootable: ClassVar = "vmlinux"
+    """Its file that QEMU boots: an emulated guest takes seconds to unpack it."""
 
 
 Kernel = SourceKernel | PackagedKernel
@@ -88,9 +93,9 @@ class KernelImage:
     directory: Path
 
     @property
-    def bzimage(self) -> Path:
+    def bootable(self) -> Path:
         """What QEMU boots."""
-        return self.directory / "bzImage"
+        return self.directory / KERNELS[self.name].bootable
 
     @property
     def modules(self) -> tuple[Path, ...]:

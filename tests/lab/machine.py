@@ -107,7 +107,7 @@ def qemu_command(
     command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS[how]]
     command += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
     command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mb)]
-    command += ["-kernel", str(image.bzimage), "-initrd", str(run.initramfs)]
+    command += ["-kernel", str(image.bootable), "-initrd", str(run.initramfs)]
     command += ["-append", kernel_command_line(machine), "-serial", f"file:{run.console}"]
     command += _shared_directory("root", Path("/"), "readonly=on,multidevs=remap")
     command += _shared_directory("results", run.results, "multidevs=remap")

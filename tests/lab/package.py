@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.lab.bzimage import vmlinux
 from tests.lab.errors import LabUnavailableError
 from tests.lab.kernels import PackagedKernel
 from tests.lab.modules import in_load_order
 from tests.lab.requirements import TO_FETCH, output_of, require
 
-RECIPE = "1"
+RECIPE = "2"
 """Part of every cache key: count up when the steps below change what comes out."""
 
 
@@ -36,20 +37,22 @@ def _image_package(kernel: PackagedKernel) -> str:
 
 
 def fetch(kernel: PackagedKernel, directory: Path, say: Callable[[str], None]) -> None:
-    """Put bzImage, System.map, config and modules/NN-name.ko (numbered in load order) into `directory`.
+    """Put vmlinux, System.map, config and modules/NN-name.ko (numbered in load order) into `directory`.
 
     Downloads some 100 MB with apt-get. Raises LabUnavailableError if that fails.
     """
-    with tempfile.TemporaryDirectory(prefix="swiotlb-lab-fetch-") as name:
-        scratch = Path(name)
+    with tempfile.TemporaryDirectory(prefix="swiotlb-lab-fetch-") as temporary:
+        scratch = Path(temporary)
         image = _image_package(kernel)
         say(f"{kernel.name}: download {image}")
         _download(image, scratch)
         say(f"{kernel.name}: unpack")
         root = scratch / "root"
         output_of("dpkg-deb", "-x", str(next(scratch.glob("*.deb"))), str(root))
-        for pattern, kept in (("vmlinuz-*", "bzImage"), ("System.map-*", "System.map"), ("config-*", "config")):
-            shutil.copy(next((root / "boot").glob(pattern)), directory / kept)
+        for name in ("System.map", "config"):
+            shutil.copy(next((root / "boot").glob(f"{name}-*")), directory / name)
+        bzimage = next((root / "boot").glob("vmlinuz-*")).read_bytes()
+        (directory / kernel.bootable).write_bytes(vmlinux(bzimage))
         modules = directory / "modules"
         modules.mkdir()
         tree = next(path for path in (root / "lib/modules", root / "usr/lib/modules") if path.exists())

@@ -32,7 +32,7 @@ TO_BUILD: Mapping[str, str] = MappingProxyType(
     }
 )
 TO_FETCH: Mapping[str, str] = MappingProxyType(
-    {"apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg", "dpkg-query": "dpkg"}
+    {"apt-get": "apt", "apt-cache": "apt", "dpkg-deb": "dpkg", "dpkg-query": "dpkg", "xz": "xz-utils", "zstd": "zstd"}
 )
 
 

@@ -12,11 +12,10 @@ from tests.lab import vm
 from tests.lab.kernels import KernelImage
 from tests.lab.machine import Machine, RunDirectory, kernel_command_line, qemu_command
 
-IMAGE = KernelImage("dynamic", Path("KERNEL"))
-
 
 def command(machine: Machine, accelerator: str = "tcg", *, terminal: bool = False) -> list[str]:
-    return qemu_command(machine, IMAGE, accelerator, RunDirectory(Path("RUN"), Path("KEPT")), terminal=terminal)
+    image = KernelImage(machine.kernel, Path("KERNEL"))
+    return qemu_command(machine, image, accelerator, RunDirectory(Path("RUN"), Path("KEPT")), terminal=terminal)
 
 
 def values(words: list[str], option: str) -> list[str]:
@@ -63,6 +62,7 @@ def test_the_machines_data_is_on_the_command_line() -> None:
     assert values(words, "-smp") == ["4"]
     assert values(words, "-m") == ["2048"]
     assert values(words, "-kernel") == ["KERNEL/bzImage"]
+    assert values(command(Machine(kernel="debian")), "-kernel") == ["KERNEL/vmlinux"]
     assert "swiotlb=256,force" in kernel_command_line(machine).split()
     assert kernel_command_line(machine).endswith(" nokaslr panic=5")
 
