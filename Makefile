@@ -10,7 +10,7 @@ LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils ma
 	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lab bench coverage mutants soak fix clean
+.PHONY: help run test types pytest lab bench coverage mutants soak fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,12 +21,16 @@ run: $(VENV)/run ## watch this machine, or a recording where there is nothing to
 test: $(VENV)/test ## lint, types, unit tests, recorded traces, and kernels in the lab
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
 	@$(VENV)/bin/python -m tests.lab build || test "$${SWIOTLB_TOP_REQUIRE_LAB:-0}" != 1
+	@$(MAKE) --no-print-directory --jobs types coverage pytest
+
+types: $(VENV)/test
+	$(VENV)/bin/mypy
+
 # In the order of their names: lab first, whose machines are waited for; else files of few tests came last. Three at a
 # time on two cores: a machine that is watched for a while leaves a core to others.
+pytest: $(VENV)/test
 	$(VENV)/bin/pytest -q -rs -n 3 --dist loadfile --no-loadscope-reorder --durations=15 $(ARGS)
-	@$(MAKE) --no-print-directory coverage
 
 lab: $(VENV)/test ## a lab kernel under load, with the live screen on this terminal (KERNEL=debian: a disk that stalls)
 	@$(VENV)/bin/python -m tests.lab run --tty --deadline 86400 --cpus 2 --kernel $(or $(KERNEL),dynamic) \
