@@ -19,7 +19,9 @@ from tests.lab.tool import Tried, guest_shell, tried
 ARRIVALS = 20
 
 ARRIVING = f"""
-    try arrive $python $workloads/arrive.py /results {ARRIVALS} -- nice -n 19 sh $workloads/steady.sh
+    mkdir /tmp/arrived
+    try arrive $python $workloads/arrive.py /tmp/arrived {ARRIVALS} -- nice -n 19 sh $workloads/steady.sh
+    cp /tmp/arrived/* /results
 """
 
 
