@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -44,13 +43,6 @@ OFF = f"""
     {TOGETHER}
     $together record swiotlb_top record -o /results/off.swtrace --duration 1 , plain swiotlb_top -n 1 -d 0 , \
         export swiotlb_top export --source debugfs
-"""
-
-LOCKED = f"""
-    {TOGETHER}
-    mount -t securityfs none /sys/kernel/security
-    cat /sys/kernel/security/lockdown
-    $together debugfs swiotlb_top --source debugfs -n 1 -d 0 , live swiotlb_top --source live -n 1 -d 0
 """
 
 
@@ -141,16 +133,3 @@ def test_with_swiotlb_off_the_screen_shows_the_recording_and_says_why(off: Path)
 
 def test_with_swiotlb_off_the_exporter_does_not_serve_a_recording(off: Path) -> None:
     assert_one_line(tried(off, "export"), Exit.CANNOT, "swiotlb is off")
-
-
-def test_a_locked_down_kernel_shows_all_but_the_high_water_to_debugfs_and_that_too_to_the_probes(lab: Lab) -> None:
-    ran = lab.run(
-        Machine(kernel="debian", swiotlb="256,force", extra_cmdline=("lockdown=integrity",)), guest_shell(LOCKED)
-    )
-    assert "[integrity]" in ran.stdout
-    by_debugfs, by_probes = tried(ran.files, "debugfs"), tried(ran.files, "live")
-    assert (by_debugfs.status, by_debugfs.err) == (by_probes.status, by_probes.err) == (Exit.OK, "")
-    assert " of 256 used" in by_debugfs.out
-    assert "high water - " in by_debugfs.out
-    assert "note     the high water is locked away" in by_debugfs.out
-    assert re.search(r"high water \d+ \(", by_probes.out), by_probes.out
