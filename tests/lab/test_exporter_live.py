@@ -19,7 +19,7 @@ SCRAPES_WITHOUT_ALERT = 90
 
 GROWTH = f"""
     debugfs >/results/before
-    $tool export --source live --textfile /results --interval 1 2>/results/export.err &
+    $tool export --source live --textfile /results --interval 2 2>/results/export.err &
     exporter=$!
     for _ in $(seq 1200); do grep -qs '^swiotlb_up 1' /results/swiotlb.prom && break; sleep 1; done
     sh $workloads/grow.sh >/results/grow.out
@@ -27,16 +27,16 @@ GROWTH = f"""
     # Meanwhile, others: Prometheus has to look for a while.
     url=http://127.0.0.1:9788
     to_attach=+bpf,+perfmon,+syslog
-    try life $python $workloads/exporter_life.py $url/metrics setpriv --reuid=65534 --regid=65534 --clear-groups \\
+    try life python3 $workloads/exporter_life.py $url/metrics setpriv --reuid=65534 --regid=65534 --clear-groups \\
         --inh-caps=$to_attach --ambient-caps=$to_attach --bounding-set=-all,$to_attach $tool export --source live
 
     $tool export --source debugfs --interval 0.2 2>/results/debugfs.err &
     another=$!
-    try seen $python $workloads/scrape.py $url/metrics --metric swiotlb_up
+    try seen python3 $workloads/scrape.py $url/metrics --metric swiotlb_up
     umount -l /sys/kernel/debug
-    try gone $python $workloads/scrape.py $url/metrics --metric swiotlb_scrape_errors_total
+    try gone python3 $workloads/scrape.py $url/metrics --metric swiotlb_scrape_errors_total
     mount -t debugfs debugfs /sys/kernel/debug
-    try back $python $workloads/scrape.py $url/metrics --metric swiotlb_up
+    try back python3 $workloads/scrape.py $url/metrics --metric swiotlb_up
     kill $another
     wait $another
     echo $? >/results/debugfs.status
