@@ -85,7 +85,7 @@ class Arrival:
     def __init__(self, mem: MemState, pools: tuple[Pool, ...], ledger: Ledger) -> None:
         self.begin_ns = min((state.begin_ns for state in mem.pools), default=0)
         self._read = {pool: (state.begin_ns, state.end_ns) for pool, state in zip(pools, mem.pools, strict=True)}
-        self._unknown = {domain for pool in pools for domain in domains_of(pool)}
+        self._unknown = dict.fromkeys(domain for pool in pools for domain in domains_of(pool))
         self.uncertain: Uncertain = {}
         """Where areas may be searched next that are known or were searched; empty for what is certain."""
         self._ledger = ledger
@@ -110,7 +110,7 @@ class Arrival:
 
     def concerns(self, group: list[Operation], world: Allocator) -> bool:
         """Whether an operation of the group touches what is not known yet."""
-        return any(not self._unknown.isdisjoint(touched(operation, world)) for operation in group)
+        return any(not self._unknown.keys().isdisjoint(touched(operation, world)) for operation in group)
 
     def go_through(self, group: list[Operation], world: Allocator) -> int:
         """Do what a group of overlapping operations did; how many of them would have been compared."""
@@ -133,7 +133,8 @@ class Arrival:
         doubtful = {_domain(pool, mapping) for pool, mapping in self._doubtful}
         self._doubtful = [(pool, mapping) for pool, mapping in self._doubtful if _is_live(pool, mapping)]
         still_doubtful = {_domain(pool, mapping) for pool, mapping in self._doubtful}
-        for domain in (self._torn | doubtful) - still_doubtful:
+        settled = (self._torn | doubtful) - still_doubtful
+        for domain in [domain for domain in self._unknown if domain in settled]:
             self._now_known(domain, torn=bool(done))
         self._torn = set()
         self._gone.clear()
@@ -215,7 +216,7 @@ class Arrival:
             self.uncertain[area] = others
 
     def _now_known(self, domain: Domain, *, torn: bool) -> None:
-        self._unknown.remove(domain)
+        del self._unknown[domain]
         pool = domain[0]
         mappings = self._of(pool).get(domain, [])
         if torn:

@@ -8,7 +8,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, KeysView
 from itertools import accumulate, pairwise
 from typing import Final, TypeAlias
 
@@ -41,9 +41,10 @@ def domains_of(pool: Pool) -> Iterator[Domain]:
     return iter(dict.fromkeys(domain_of(pool, area) for area in range(pool.nareas)))
 
 
-def touched(operation: Operation, world: Allocator) -> set[Domain]:
-    """The domains an operation may have read or changed."""
-    return {domain_of(*area) for area in operation.areas(world)}
+def touched(operation: Operation, world: Allocator) -> KeysView[Domain]:
+    """The domains an operation may have read or changed, in the order it asks them: a set's order, which is of
+    addresses, would be another in each process."""
+    return dict.fromkeys(domain_of(*area) for area in operation.areas(world)).keys()
 
 
 def clusters(operations: list[Operation], before_ns: int) -> Iterator[list[Operation]]:

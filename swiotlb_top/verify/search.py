@@ -16,7 +16,7 @@ made at the first moment they fit, and only the taking of slots is tried in diff
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, KeysView
 from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Final, TypeAlias
@@ -98,7 +98,7 @@ class Search:
         self._asking = None if whole else Asking(world, group, self._imposed)
         self._wait = self._that_can_wait()
         self._crowded = False
-        self._touched: dict[int, set[Domain]] = {}
+        self._touched: dict[int, KeysView[Domain]] = {}
         self._wanted = wanted
         self._not_done = [True] * len(group)
         self._begin()
@@ -302,7 +302,7 @@ class Search:
                 return None
         return sorted(mine)
 
-    def _touches(self, at: int) -> set[Domain]:
+    def _touches(self, at: int) -> KeysView[Domain]:
         known = self._touched.get(at)
         if known is None:
             known = self._touched[at] = touched(self._group[at], self._world)

@@ -302,3 +302,25 @@ def test_what_was_copied_free_may_have_been_given_out_after_that_release() -> No
     overlapping: list[Event] = [found(AMID, AMID + 200, 0), released(ENTRY_UNKNOWN, AMID + 300, 0)]
     findings = judged(state_of(pool_with(), FIRST_NS, FIRST_NS + 100), [*overlapping, released(LATER, LATER + 10, 0)])
     assert (findings.inconclusive, findings.disagree) == (3, 0)
+
+
+def test_judged_again_it_is_judged_the_same() -> None:
+    """An area after the other in an order of their own: in that of a set, which is of addresses, what is settled
+    first differs from one time to the next."""
+    copy = state_of(Pool(POOL, START, NSLABS, NAREAS), 285_000_402, 285_123_014)
+    events = [
+        found(285_000_402, 301_319_611, 0, AREA_SLOTS),
+        released(ENTRY_UNKNOWN, 301_428_258, 0, AREA_SLOTS),
+        found(300_005_350, 304_117_965, 128, AREA_SLOTS, cpu=1),
+        found(314_634_587, 319_122_340, 128, AREA_SLOTS, cpu=1),
+        released(ENTRY_UNKNOWN, 319_126_300, 128, AREA_SLOTS),
+        released(ENTRY_UNKNOWN, 320_123_982, 128, AREA_SLOTS),
+        found(431_723_098, 432_749_339, 0, AREA_SLOTS),
+        released(432_749_974, 432_750_758, 0, AREA_SLOTS),
+        found(429_738_620, 432_965_450, 0, AREA_SLOTS),
+        released(432_965_854, 433_711_559, 0, AREA_SLOTS),
+        found(500_000_000, 500_000_010, 0, AREA_SLOTS),
+        found(500_000_000, 500_000_010, 128, AREA_SLOTS, cpu=1),
+    ]
+    again = [judged(copy, events) for _ in range(100)]
+    assert {(findings.agree, findings.inconclusive, findings.disagree) for findings in again} == {(2, 10, 0)}
