@@ -53,7 +53,7 @@ def adopt(state: PoolState, *, rule: AlignmentRule = NEWEST_RULE) -> Adopted:
     """Rebuild a pool from the kernel's slots.
 
     A mapping caught between ``swiotlb_find_slots()`` and the end of the map has no ``orig_addr``
-    yet, so it is not known where its buffer begins: it can be found by any of its slots.
+    yet, or only behind where its buffer begins, which is not known: it can be found by any of its slots.
 
     :raises ValueError: as :class:`Pool`, and where lists are not as long as nslabs and nareas say.
     """
@@ -69,8 +69,8 @@ def adopt(state: PoolState, *, rule: AlignmentRule = NEWEST_RULE) -> Adopted:
     index = [min(area.index, pool.area_nslabs - 1) for area in state.areas]
     pool.restore(free, [area.used for area in state.areas], index, live)
     problems = [*_area_problems(state, pool, mappings), *_free_problems(state, free)]
-    for mapping, settled in mappings:
-        problems += _mapping_problems(state, mapping, settled)
+    for mapping, _ in mappings:
+        problems += _mapping_problems(state, mapping)
     return Adopted(pool, tuple(problems))
 
 
@@ -102,15 +102,19 @@ def _continues(state: PoolState, slot: int) -> bool:
 
 def _mapping(state: PoolState, first: int, nslots: int) -> tuple[Mapping, bool]:
     """The mapping in a run of slots, and whether its buffer's first slot is known."""
-    addresses = state.orig_addr[first : first + nslots]
-    pad_slots = next((i for i, address in enumerate(addresses) if address != INVALID_PHYS_ADDR), -1)
-    settled = pad_slots >= 0
+    pad_slots = _first_with_address(state, first, nslots)
+    # swiotlb_tbl_map_single() writes that first: where the addresses begin elsewhere, it was writing them.
+    settled = pad_slots >= 0 and state.pad_slots[first + pad_slots] == pad_slots
     if not settled:
-        pad_slots = 0
-    mapping = Mapping(
-        first, nslots, pad_slots, state.alloc_size[first], addresses[pad_slots] if settled else 0, UNKNOWN_DEVICE
-    )
-    return mapping, settled
+        return Mapping(first, nslots, 0, state.alloc_size[first], 0, UNKNOWN_DEVICE), False
+    orig_addr = state.orig_addr[first + pad_slots]
+    return Mapping(first, nslots, pad_slots, state.alloc_size[first], orig_addr, UNKNOWN_DEVICE), True
+
+
+def _first_with_address(state: PoolState, first: int, nslots: int) -> int:
+    """How many slots of a run come before the first that says what is in it; -1 where none does."""
+    addresses = state.orig_addr[first : first + nslots]
+    return next((i for i, address in enumerate(addresses) if address != INVALID_PHYS_ADDR), -1)
 
 
 def _area_problems(state: PoolState, pool: Pool, mappings: list[tuple[Mapping, bool]]) -> Iterator[Problem]:
@@ -144,17 +148,18 @@ def _free_problems(state: PoolState, free: list[int]) -> Iterator[Problem]:
             yield Problem(Flaw.FREE_SLOT_NOT_CLEAN, slot, f"slot {slot} is free, but not as a released slot is")
 
 
-def _mapping_problems(state: PoolState, mapping: Mapping, settled: bool) -> Iterator[Problem]:
-    first, nslots, pad_slots, size, orig_addr, _ = mapping
+def _mapping_problems(state: PoolState, mapping: Mapping) -> Iterator[Problem]:
+    first, nslots, _, size, _, _ = mapping
     # alloc_size lacks the 0..2047 bytes before the buffer in its first slot.
     if not 0 <= nslots - nr_slots(size) <= 1 or not size:
         yield Problem(Flaw.ALLOC_SIZE, first, f"{nslots} slots from slot {first} on hold a mapping of {size} bytes")
-    if not settled:
+    pad_slots = _first_with_address(state, first, nslots)
+    if pad_slots < 0:
         return
     data = first + pad_slots
     pads = state.pad_slots[first : first + nslots]
     if any(pad != (pad_slots if slot == data else 0) for slot, pad in enumerate(pads, first)):
         yield Problem(Flaw.PAD_SLOTS, data, f"{pad_slots} slots before slot {data} are padding, it says {pads}")
-    expected = tuple(slot_addr(orig_addr, i) for i in range(nslots - pad_slots))
+    expected = tuple(slot_addr(state.orig_addr[data], i) for i in range(nslots - pad_slots))
     if state.orig_addr[data : first + nslots] != expected:
         yield Problem(Flaw.ORIG_ADDR, data, f"orig_addr does not run on from slot {data}")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Violation
-from swiotlb_top.allocator.geometry import slot_addr
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, nr_slots, slot_addr
 from swiotlb_top.state import MemState
 from swiotlb_top.verify.add_pool import AddPool
 from swiotlb_top.verify.audits import Audit
@@ -96,8 +96,11 @@ class Arrival:
         self._gone: set[tuple[Pool, int]] = set()
         """Slots of mappings for which no release is known, though a search found some of these slots."""
         self._mappings: dict[Pool, dict[Domain, list[Mapping]]] = {}
+        self._cut: dict[tuple[Pool, int], Mapping] = {}
+        """What is left of mappings that were being released, by the slots they had no more."""
         for pool in pools:
             ledger.add_pool(pool.address, pool.start, pool.nslabs)
+            self._cut |= {(pool, slot): mapping for mapping in pool.mappings() for slot in _lost_slots(mapping)}
 
     @property
     def over(self) -> bool:
@@ -157,8 +160,14 @@ class Arrival:
         if isinstance(operation, Take):
             takes[place] = operation
             self._gone |= set(_in_the_way(operation, pool))
-        elif isinstance(operation, Release) and not pool.transient and not self._is_of_what_is_there(operation, takes):
-            return
+        elif isinstance(operation, Release) and not pool.transient:
+            mapping = self._meant(operation)
+            if mapping is None or not self._is_of_what_is_there(operation, mapping, takes):
+                return  # the copy has that already, or it is to be waited for
+            if operation.meant() is None:
+                pool.release(mapping)
+                self._mappings.pop(pool, None)
+                return
         operation.adopt(world)
         self._mappings.pop(pool, None)
         if domain_of(pool, place[1] // pool.area_nslabs) not in self._unknown:
@@ -169,11 +178,15 @@ class Arrival:
         place = operation.where()
         return place if place and operation.exit_ns < self._read.get(place[0], (0, 0))[0] else None
 
-    def _is_of_what_is_there(self, release: Release, takes: _Takes) -> bool:
+    def _meant(self, release: Release) -> Mapping | None:
+        """What it may be of: a mapping that is there, or padding that is left of one whose buffer was free already."""
+        pool = release.pool
+        cut = self._cut.get((pool, release.slot))
+        return release.meant() or (cut if cut and _is_live(pool, cut) and _domain(pool, cut) in self._unknown else None)
+
+    def _is_of_what_is_there(self, release: Release, mapping: Mapping, takes: _Takes) -> bool:
         """Whether a release is of the mapping that is in its place now; where that cannot be told, this is noted."""
-        pool, mapping = release.pool, release.meant()
-        if mapping is None:
-            return False  # the copy has that already
+        pool = release.pool
         taken = takes.get((pool, mapping.slot))
         begin_ns, end_ns = self._read.get(pool, (0, 0))
         if release.entry_ns >= (taken.exit_ns if taken else begin_ns):
@@ -236,6 +249,13 @@ class Arrival:
 
 def _domain(pool: Pool, mapping: Mapping) -> Domain:
     return domain_of(pool, mapping.slot // pool.area_nslabs)
+
+
+def _lost_slots(mapping: Mapping) -> range:
+    """Slots that a copy shows as free, of a mapping of which it does not show where its buffer begins: releases
+    begin at the end."""
+    nslots = mapping.nslots if mapping.orig_addr else min(nr_slots(mapping.alloc_size_bytes), IO_TLB_SEGSIZE)
+    return range(mapping.slot + mapping.nslots, mapping.slot + nslots)
 
 
 def _in_the_way(take: Take, pool: Pool) -> Iterator[tuple[Pool, int]]:

@@ -83,9 +83,9 @@ def machine(*pools: PoolState, can_grow: bool = False, settled: bool = True, tra
     )
 
 
-def device(dev: int = DEV, exit_ns: int = 1) -> Device:
+def device(dev: int = DEV, exit_ns: int = 1, min_align_mask: int = 0) -> Device:
     """A device introduces itself."""
-    return Device(exit_ns, dev, POOL, LIMITS.dma_mask, LIMITS.bus_dma_limit, LIMITS.seg_boundary_mask, 0)
+    return Device(exit_ns, dev, POOL, LIMITS.dma_mask, LIMITS.bus_dma_limit, LIMITS.seg_boundary_mask, min_align_mask)
 
 
 def found(

@@ -17,7 +17,7 @@ from swiotlb_top.state import MemState
 from swiotlb_top.verify import Findings, Judge
 from swiotlb_top.verify.unseen import LONGEST_UNSEEN_NS
 from tests.unit.histories import DEV, device, found, machine
-from tests.unit.small_kernel import GROWN_NSLABS, NSLABS, Kernel
+from tests.unit.small_kernel import ALIGN_MASK, GROWN_NSLABS, NSLABS, PADDED, Kernel
 
 STEP_NS: Final = LONGEST_UNSEEN_NS // 4
 """An operation takes up to four: one that is not seen to begin began no earlier than is supposed."""
@@ -75,7 +75,8 @@ def streams(draw: st.DrawFn) -> Stream:
             grown_ns = times[2]  # there is one worker
         else:
             nslots = draw(st.sampled_from(sizes))
-            kernel.map(*times, draw(st.integers(0, 1)), nslots, draw(st.sampled_from([DEV, DEV, STRANGER])))
+            cpu, dev = draw(st.integers(0, 1)), draw(st.sampled_from([DEV, DEV, STRANGER, PADDED]))
+            kernel.map(*times, cpu, nslots, dev, draw(st.integers(0, 7)) if dev == PADDED else 0)
     return Stream(kernel, list(_told(draw, kernel)))
 
 
@@ -87,6 +88,7 @@ def _told(draw: st.DrawFn, kernel: Kernel) -> Iterator[Item]:
     known_ns = (again_ns if loses else begin_ns) + 6 * STEP_NS + LONGEST_UNSEEN_NS
     yield _copied(draw, kernel, begin_ns)
     yield device()
+    yield device(PADDED, min_align_mask=ALIGN_MASK)
     if draw(st.booleans()):
         yield device(STRANGER)
     events = sorted((event for event in kernel.events if event.exit_ns >= begin_ns), key=lambda event: event.exit_ns)

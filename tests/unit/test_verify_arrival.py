@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from swiotlb_top.allocator import REVISIONS, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Unmap
-from swiotlb_top.state import PoolState
+from swiotlb_top.state import INVALID_PHYS_ADDR, PoolState
 from swiotlb_top.verify import Findings, Judge
 from swiotlb_top.verify.unseen import LONGEST_UNSEEN_NS
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
-from tests.unit.small_kernel import NAREAS, NSLABS, Kernel
+from tests.unit.small_kernel import ALIGN_MASK, MAP_GOES_ON_NS, NAREAS, NSLABS, PADDED, Kernel, Live
 
 STEP_NS: Final = 100
 FIRST_NS: Final = 10 * LONGEST_UNSEEN_NS
@@ -38,7 +38,9 @@ def kernels(draw: st.DrawFn, steps: int = 24) -> Kernel:
         if over and unmaps:
             kernel.unmap(moment_ns, entry_ns, exit_ns, draw(st.sampled_from(over)))
         else:
-            kernel.map(moment_ns, entry_ns, exit_ns, draw(st.integers(0, 1)), draw(st.sampled_from([1, 2, 5, 40, 100])))
+            cpu, nslots = draw(st.integers(0, 1)), draw(st.sampled_from([1, 2, 5, 40, 100]))
+            dev, pad_slots = draw(st.sampled_from([(DEV, 0), (DEV, 0), (PADDED, 0), (PADDED, 1), (PADDED, 7)]))
+            kernel.map(moment_ns, entry_ns, exit_ns, cpu, nslots, dev, pad_slots)
     return kernel
 
 
@@ -75,7 +77,7 @@ def handovers(draw: st.DrawFn) -> Arrived:
         last_ns = FIRST_NS
         for turn in range(draw(st.integers(2, 8))):
             if turn % 2:
-                entry_ns = calls[-1][2] + 1 + draw(long)
+                entry_ns = calls[-1][2] + MAP_GOES_ON_NS + 1 + draw(long)
                 moment_ns = entry_ns + draw(long)
             else:
                 moment_ns = last_ns + 1 + draw(st.sampled_from([0, 0, 0, 4])) * LONGEST_UNSEEN_NS + draw(long)
@@ -102,7 +104,8 @@ def judged(state: PoolState, events: Sequence[Event], *later: PoolState) -> Find
     """What the recorder writes: a state, then what was over after it began, by its end."""
     judge = Judge(REVISIONS["6.10"])
     judge.state(machine(state))
-    judge.feed([device(), *sorted((e for e in events if e.exit_ns >= state.begin_ns), key=lambda e: e.exit_ns)])
+    devices = [device(), device(PADDED, min_align_mask=ALIGN_MASK)]
+    judge.feed([*devices, *sorted((e for e in events if e.exit_ns >= state.begin_ns), key=lambda e: e.exit_ns)])
     for read in later:
         judge.state(machine(read))
     return judge.finish()
@@ -304,11 +307,38 @@ def test_what_was_copied_free_may_have_been_given_out_after_that_release() -> No
     assert (findings.inconclusive, findings.disagree) == (3, 0)
 
 
+def padded() -> tuple[Kernel, Live]:
+    """Slots 0..15, of which the first seven are padding; and what comes there once they are released."""
+    kernel = Kernel()
+    kernel.map(500, 490, 510, 0, 16, PADDED, 7)
+    return kernel, kernel.live[0]
+
+
+def test_padding_that_is_left_of_what_was_being_released_goes_with_it() -> None:
+    kernel, gone = padded()
+    kernel.unmap(1050, 1040, 1060, gone)
+    (copy,) = kernel.copied([1000, *(1049 if slot < 5 else 1051 for slot in range(NSLABS))])
+    assert [copy.list_[slot] > 0 for slot in (0, 4, 5, 7)] == [False, False, True, True]
+    for at in (2000, 2100):
+        kernel.map(at, at, at + 1, 0, 113)
+    findings = judged(copy, kernel.events)
+    assert (findings.agree, findings.inconclusive, findings.disagree) == (2, 1, 0)
+
+
+def test_a_mapping_of_which_only_the_end_was_written_yet_is_found_by_where_it_begins() -> None:
+    kernel, live = padded()
+    (copy,) = kernel.copied([520, *(540 if slot < 10 else 541 for slot in range(NSLABS))])
+    assert [copy.orig_addr[slot] == INVALID_PHYS_ADDR for slot in (7, 9, 10, 15)] == [True, True, False, False]
+    kernel.unmap(1050, 1040, 1060, live)
+    findings = judged(copy, kernel.events)
+    assert (findings.agree, findings.inconclusive, findings.disagree) == (1, 0, 0)
+
+
 def test_judged_again_it_is_judged_the_same() -> None:
     """An area after the other in an order of their own: in that of a set, which is of addresses, what is settled
     first differs from one time to the next."""
     copy = state_of(Pool(POOL, START, NSLABS, NAREAS), 285_000_402, 285_123_014)
-    events = [
+    events: list[Event] = [
         found(285_000_402, 301_319_611, 0, AREA_SLOTS),
         released(ENTRY_UNKNOWN, 301_428_258, 0, AREA_SLOTS),
         found(300_005_350, 304_117_965, 128, AREA_SLOTS, cpu=1),
