@@ -91,7 +91,7 @@ class Judge:
             self._run()
             self._begin_from(mem)
             return
-        begin_ns = min((state.begin_ns for state in mem.pools), default=0)
+        begin_ns = mem.begin_ns
         end_ns = max((state.end_ns for state in mem.pools), default=0)
         # The list was read some time before its first pool.
         read = ListAudit(begin_ns - LONGEST_UNSEEN_NS, end_ns, tuple(state.address for state in mem.pools))
