@@ -8,9 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swiotlb_top.allocator import Pool, Request
 from swiotlb_top.events import Event
 from swiotlb_top.verify import Findings
-from tests.unit.histories import found, judging, released
+from tests.unit.histories import (
+    DEV,
+    LIMITS,
+    POOL,
+    SLOT_BYTES,
+    START,
+    empty_pool,
+    found,
+    judging,
+    machine,
+    released,
+    state_of,
+)
 
 BEGUN_NS: Final = 1000
 OVER_NS: Final = 2000
@@ -23,8 +36,8 @@ def overlapping(*slots: int) -> list[Event]:
     return [found(BEGUN_NS, OVER_NS + at, slot) for at, slot in enumerate(slots)]
 
 
-def judged(events: list[Event]) -> Findings:
-    judge = judging()
+def judged(events: list[Event], nslabs: int = 512) -> Findings:
+    judge = judging(machine(state_of(empty_pool(nslabs))))
     judge.feed(events)
     return judge.finish()
 
@@ -75,3 +88,41 @@ def test_wrong_operations_of_every_kind_are_told_of_together() -> None:
         ]
     )
     assert (findings.disagree, findings.agree, findings.inconclusive) == (3, 10, 0)
+
+
+WAY_THROUGH_BOTH_AREAS: Final[list[Event]] = [
+    released(1100, 1200, 0, 128),
+    released(1300, 1400, 128, 128),
+    found(BEGUN_NS, OVER_NS, 128, 128),  # asked the first area before the first release, the second after the second
+]
+
+
+@pytest.mark.parametrize("wrong", [1, 12])
+def test_a_search_that_is_in_place_though_not_at_one_moment_is_not_to_blame(wrong: int) -> None:
+    full = Pool(POOL, START, 256, 2)
+    for slot in (0, 128):
+        full.take(slot, Request(0x20_0000, 128 * SLOT_BYTES, 0, LIMITS), DEV)
+    judge = judging(machine(state_of(full)), cpus=2)
+    judge.feed([*WAY_THROUGH_BOTH_AREAS, *(found(BEGUN_NS, OVER_NS + 1 + at, 50 + 5 * at) for at in range(wrong))])
+    judge.feed([released(5000, 5010, 128, 128)])
+    findings = judge.finish()
+    assert (findings.disagree, findings.agree, findings.inconclusive) == (wrong, 4, 0)
+
+
+def test_where_it_is_uncertain_from_where_they_searched_only_the_wrong_one_is_to_blame() -> None:
+    """Of two searches either may have been the last, so that the next goes on from slot 6 or 14."""
+    filled = [(0, 5), (5, 1), (6, 4), (10, 4), (14, 114)]
+    before = [found(100 + 10 * at, 105 + 10 * at, slot, nslots) for at, (slot, nslots) in enumerate(filled)]
+    room = [released(200, 210, 5), released(220, 230, 10, 4)]
+    either_last = [found(300, 350, 5), found(310, 360, 10, 4)]
+    more_room = [released(400, 410, 6, 4), released(420, 430, 14, 114)]
+    judge = judging(machine(state_of(empty_pool(128))))
+    judge.feed([*before, *room, *either_last, *more_room, *overlapping(6, 100)])
+    findings = judge.finish()
+    assert (findings.disagree, findings.agree, findings.inconclusive) == (1, 13 - 1, 0)
+
+
+def test_of_very_many_at_once_the_rest_is_in_doubt() -> None:
+    findings = judged(overlapping(*range(30, 3030, 30)), 4096)
+    assert (findings.disagree + findings.inconclusive, findings.agree) == (100, 0)
+    assert findings.doubts.keys() == {"overlaps too many faults"}
