@@ -103,7 +103,8 @@ def test_a_search_that_is_in_place_though_not_at_one_moment_is_not_to_blame(wron
     for slot in (0, 128):
         full.take(slot, Request(0x20_0000, 128 * SLOT_BYTES, 0, LIMITS), DEV)
     judge = judging(machine(state_of(full)), cpus=2)
-    judge.feed([*WAY_THROUGH_BOTH_AREAS, *(found(BEGUN_NS, OVER_NS + 1 + at, 50 + 5 * at) for at in range(wrong))])
+    of_nothing = [released(BEGUN_NS, OVER_NS + 1 + at, 64 + at) for at in range(wrong)]
+    judge.feed([*WAY_THROUGH_BOTH_AREAS, *of_nothing])
     judge.feed([released(5000, 5010, 128, 128)])
     findings = judge.finish()
     assert (findings.disagree, findings.agree, findings.inconclusive) == (wrong, 4, 0)
@@ -117,9 +118,9 @@ def test_where_it_is_uncertain_from_where_they_searched_only_the_wrong_one_is_to
     either_last = [found(300, 350, 5), found(310, 360, 10, 4)]
     more_room = [released(400, 410, 6, 4), released(420, 430, 14, 114)]
     judge = judging(machine(state_of(empty_pool(128))))
-    judge.feed([*before, *room, *either_last, *more_room, *overlapping(6, 100)])
+    judge.feed([*before, *room, *either_last, *more_room, *overlapping(6, 101, 100)])
     findings = judge.finish()
-    assert (findings.disagree, findings.agree, findings.inconclusive) == (1, 13 - 1, 0)
+    assert (findings.disagree, findings.agree, findings.inconclusive) == (1, 14 - 1, 0)
 
 
 def test_of_very_many_at_once_the_rest_is_in_doubt() -> None:
