@@ -115,6 +115,31 @@ def test_a_state_that_was_read_tells_which_it_is() -> None:
         assert (findings.disagree, findings.audits) == (1, 1)
 
 
+def test_what_a_state_told_is_held_from_then_on() -> None:
+    judge = judging(machine(state_of(empty_pool(128))))
+    judge.feed([*ROUND, found(2000, 2010, 2, 62), released(2020, 2030, 2, 62)])
+    judge.state(with_forgotten(1))
+    at = 2 * SECOND_NS
+    judge.feed([found(at, at + 10, 64, 64), found(at + 20, at + 30, 2, 60)])
+    findings = judge.finish()
+    assert (findings.disagree, findings.agree, findings.audits) == (1, 7, 1)
+
+
+def test_a_slot_that_was_given_out_meanwhile_is_not_held_in_place_of_another() -> None:
+    """It was slot 1 that was lost; that this is given out, and slot 0 is not, is another fault."""
+    findings = judged_after(
+        *ROUND,
+        found(2000, 2010, 2, 126),
+        released(2020, 2030, 2, 126),
+        found(3000, 3010, 0),
+        released(3020, 3030, 0),
+        found(4000, 4010, 2, 126),
+        released(4020, 4030, 2, 126),
+        found(5000, 5010, 1),
+    )
+    assert (findings.disagree, findings.agree) == (2, 9)
+
+
 def test_another_slot_that_is_lost_is_another_fault() -> None:
     pool_is_searched_from_64 = found(2000, 2010, 2, 62), released(2020, 2030, 2, 62)
     findings = judged_after(*ROUND, *pool_is_searched_from_64, state=with_forgotten(1, 100))
