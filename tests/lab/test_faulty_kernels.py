@@ -28,11 +28,14 @@ VDA_DMA_ALIGNMENT = 511
 VDA_LARGEST_BYTES = 65536
 """A segment of a whole slot set has no place where odd slots are kept, and virtio-blk asks for it for ever."""
 
-# Not busy.sh: where less is in use at once, a search comes sooner to a slot that is lost. Where the kernel is faulty,
-# reads may fail. Afterwards the network card loses its driver, which holds slots as long as it is there.
+# The crowd comes before all others, which would make the pools grow: else it is left to chance whether a transient pool
+# is ever asked for what it has no place for. Not busy.sh: where less is in use at once, a search comes sooner to a slot
+# that is lost. Where the kernel is faulty, reads may fail. Afterwards the network card loses its driver, which holds
+# slots as long as it is there.
 LOAD = f"""
     export workloads
     traced load $tool record -o /results/load.swtrace -- sh -c '
+        python3 $workloads/crowd.py nvme0n1 4 4 || touch /results/wrong
         (python3 $workloads/unaligned.py nvme0n1 vda:{VDA_LARGEST_BYTES} || touch /results/wrong) >/dev/null &
         nice -n 19 python3 $workloads/transfer.py 1 >/dev/null &
         nice -n 19 python3 $workloads/readers.py nvme0n1:8:16:16:4096 vda:8:4:128:512 vda:4:128:1:4096 &
