@@ -1,8 +1,8 @@
 """crowd.py DEVICE READERS READS: processes that read at once, directly, what a transient pool has no place for.
 
 Each reads 4 MiB into memory that lies together and begins in the second half of a page. nvme keeps such an offset
-(min_align_mask 4095): each segment, 252 KiB, takes a whole slot set from its slot 1 on. A transient pool is as long as
-the segment, and so has no place for it; where every slot set has one already, it is refused, and nvme asks again.
+(min_align_mask 4095): a segment, mostly of 252 KiB, takes a slot set from its slot 1 on. A transient pool is as long
+as the segment, and so has no place for it; where every slot set has one already, it is refused, and nvme asks again.
 """
 
 from __future__ import annotations
