@@ -19,7 +19,7 @@ from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView, SlotsView, Snapshot, VerdictView
 from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError
-from swiotlb_top.events import Direction, Event, Find, Gap, Map, decode
+from swiotlb_top.events import RECORD, Direction, Event, Find, Gap, Map, decode
 from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
@@ -30,11 +30,15 @@ from swiotlb_top.verify import NOT_SAMPLED
 _SHARE_OF_TIME: Final = 0.1
 """At most so much of the time is spent in bursts, which cost the watched more than counting does."""
 _SHARE_OF_CPU: Final = 0.015
-"""Of one CPU, at most this much goes into judging; the first burst aside, in which everything is done for the first
-time."""
-_BURST_S: Final = (0.01, 0.2)
+"""Of one CPU, at most this much goes into judging; the first records aside, with which everything is done for the
+first time."""
+_SAVED_S: Final = 60.0
+"""So much time without a burst is made up for, as there is none before the start: a verdict comes soon."""
+_BURST_S: Final = 0.2
+_STEP_S: Final = 0.01
 _BURST_EVENTS: Final = 4000
-"""So many are judged: each takes half a KiB and more, and what was in use once stays resident."""
+"""With so many a burst ends, and no more are judged: each takes half a KiB and more, and what was in use once stays
+resident."""
 _RING_BYTES: Final = 4 << 20
 """A burst's worth several times over; all of it counts as this process's memory, twice, since it is mapped twice."""
 _UNDER_WAY_S: Final = 0.02
@@ -75,8 +79,9 @@ class LiveSource:
         self._failures = FailureLog()
         self._seen_ns: dict[int, int] = {}
         self._next_burst_ns = 0
+        self._paid_off_ns = 0
+        self._has_judged = False
         self._operations_before = 0
-        self._asked_ns = now_ns()
 
     def snapshot(self) -> Snapshot:
         """The kernel now; also judges a burst if it is time for one.
@@ -127,31 +132,34 @@ class LiveSource:
             return
         operations = sum(device.maps + device.map_failures + device.unmaps for device in totals.values())
         if self._slots and operations == self._operations_before:
-            self._asked_ns = time_ns
             return
-        is_first = not self._slots
+        self._operations_before = operations
         began_s, began_cpu_s = time.perf_counter(), time.thread_time()
-        state, records, until_ns = self._record(self._burst_length(operations, time_ns))
+        state, records, until_ns = self._record()
         self._slots = {pool.address: slots_view(adopt(pool).pool) for pool in state.pools}
         self._judge(state, records, until_ns)
         took_s = time.perf_counter() - began_s
-        cost_s = 0.0 if is_first else time.thread_time() - began_cpu_s
-        self._next_burst_ns = time_ns + int(max(took_s / _SHARE_OF_TIME, cost_s / _SHARE_OF_CPU) * 1e9)
+        cost_s = time.thread_time() - began_cpu_s if self._has_judged else 0.0
+        self._pay(time_ns, took_s, cost_s)
+        self._has_judged |= bool(records)
 
-    def _burst_length(self, operations: int, time_ns: int) -> float:
-        """Seconds in which no more than a judgeable number of events come, at the present rate."""
-        rate = (operations - self._operations_before) / max((time_ns - self._asked_ns) / 1e9, 1e-3)
-        self._operations_before, self._asked_ns = operations, time_ns
-        return min(max(_BURST_EVENTS / max(rate, 1.0), _BURST_S[0]), _BURST_S[1])
+    def _pay(self, time_ns: int, took_s: float, cost_s: float) -> None:
+        """Put off the next burst for what this one, which began at ``time_ns``, took and cost."""
+        owed_from_ns = max(self._paid_off_ns, time_ns - int(_SAVED_S * 1e9))
+        self._paid_off_ns = owed_from_ns + int(cost_s / _SHARE_OF_CPU * 1e9)
+        self._next_burst_ns = max(self._paid_off_ns, time_ns + int(took_s / _SHARE_OF_TIME * 1e9))
 
-    def _record(self, burst_s: float) -> tuple[MemState, bytes, int]:
+    def _record(self) -> tuple[MemState, bytes, int]:
         """A state, the records after it, and up to when they are complete."""
         program = self._session.program
         lost = program.faults().lost_events
         program.set_mode(Mode.RECORD)
         try:
             state, _, records = self._session.settle()
-            time.sleep(burst_s)
+            end_s = time.perf_counter() + _BURST_S
+            while len(records) < _BURST_EVENTS * RECORD.size and time.perf_counter() < end_s:
+                time.sleep(_STEP_S)
+                records += self._session.drain()
             until_ns = now_ns()
             time.sleep(_UNDER_WAY_S)
         finally:
