@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from swiotlb_top.errors import UnreadableError
-from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Grow, Map, PoolAdd, PoolAlloc, Unmap, decode
+from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Grow, Map, PoolAdd, PoolAlloc, Unmap
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
 
@@ -75,12 +75,12 @@ def _calls(path: Path) -> Iterator[tuple[_Call, str]]:
             if isinstance(item, MemState):
                 starts.update((pool.address, pool.start) for pool in item.pools)
             elif isinstance(item, Records):
-                for event in decode(item.data):
+                for event in item.events():
                     if isinstance(event, PoolAlloc | PoolAdd | Grow):
                         starts[event.pool] = event.start
                     if isinstance(event, _Call):
                         yield event, _in_words(event, starts)
-    except (UnreadableError, ValueError):
+    except UnreadableError:
         return  # the report says so
 
 

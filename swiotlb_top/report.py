@@ -11,7 +11,7 @@ from typing import Final
 
 from swiotlb_top.context import Call, around
 from swiotlb_top.errors import Exit, UnreadableError
-from swiotlb_top.events import Event, Find, Gap, Map, decode
+from swiotlb_top.events import Find, Gap, Map
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import End, Records, TraceReader
@@ -206,11 +206,7 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
 
 def _feed(pipeline: Pipeline, item: object) -> End | None:
     if isinstance(item, Records):
-        try:
-            events: list[Event] = list(decode(item.data))
-        except ValueError as error:
-            raise UnreadableError(f"the recording holds events this swiotlb-top does not know: {error}") from None
-        pipeline.feed(events)
+        pipeline.feed(list(item.events()))
     elif isinstance(item, MemState):
         pipeline.state(item)
     elif isinstance(item, DeviceName):

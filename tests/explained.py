@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import REVISIONS
-from swiotlb_top.events import Gap, decode
+from swiotlb_top.events import Gap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
@@ -45,7 +45,7 @@ def judged(path: Path, revision: str | None = None) -> Judged:
         elif isinstance(item, Gap):
             pipeline.gap(item)
         elif isinstance(item, Records):
-            events = list(islice(decode(item.data), left))
+            events = list(islice(item.events(), left))
             pipeline.feed(events)
             left -= len(events)
             if not left:

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, TypeGuard
 
 from swiotlb_top.accounting.snapshot import Playback, Snapshot
 from swiotlb_top.errors import UnreadableError
-from swiotlb_top.events import Event, Gap, decode
+from swiotlb_top.events import Event, Gap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.state import DeviceName, MemState
@@ -106,12 +106,7 @@ class ReplaySource:
     def _read(self) -> Iterator[_Step]:
         for item in self._trace:
             if isinstance(item, Records):
-                try:
-                    yield from decode(item.data)
-                except ValueError as error:
-                    raise UnreadableError(
-                        f"{self._path} holds events this swiotlb-top does not know: {error}"
-                    ) from None
+                yield from item.events()
             elif isinstance(item, MemState | DeviceName | Gap):
                 yield item
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from swiotlb_top.events import RECORD, Gap
+from swiotlb_top.errors import UnreadableError
+from swiotlb_top.events import RECORD, Event, Gap, decode
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 
 Extra: TypeAlias = str | int | float | bool
@@ -34,6 +35,13 @@ class Records:
     def count(self) -> int:
         """Number of records."""
         return len(self.data) // RECORD.size
+
+    def events(self) -> Iterator[Event]:
+        """Decode them. :raises UnreadableError: one is of a kind that only another swiotlb-top writes."""
+        try:
+            yield from decode(self.data)
+        except ValueError as error:
+            raise UnreadableError(f"the recording holds events this swiotlb-top does not know: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

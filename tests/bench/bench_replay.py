@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.accounting.account import Account
-from swiotlb_top.events import Event, decode
+from swiotlb_top.events import Event
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.report import replay
 from swiotlb_top.state import MemState
@@ -31,7 +31,7 @@ def read(path: Path) -> list[Item]:
 
 def decoded(items: list[Item]) -> list[list[Event]]:
     """Records to events."""
-    return [list(decode(item.data)) for item in items if isinstance(item, Records)]
+    return [list(item.events()) for item in items if isinstance(item, Records)]
 
 
 def accounted(state: MemState, batches: list[list[Event]]) -> None:

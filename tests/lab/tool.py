@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from swiotlb_top.events import RECORD, Event, decode
+from swiotlb_top.events import RECORD, Event
 from swiotlb_top.trace import Records, TraceReader
 from tests.lab.vm import CHECKOUT
 
@@ -90,7 +90,7 @@ def replay_as_text(path: Path) -> tuple[int, str]:
 
 def events(path: Path) -> list[Event]:
     """Every event of a recording, in order."""
-    return [event for item in TraceReader(path) if isinstance(item, Records) for event in decode(item.data)]
+    return [event for item in TraceReader(path) if isinstance(item, Records) for event in item.events()]
 
 
 def records(path: Path) -> int:

@@ -59,7 +59,7 @@ def test_the_account_ends_with_what_debugfs_says(path: Path) -> None:
     account.state(next(item for item in items if isinstance(item, MemState)))
     for item in items:
         if isinstance(item, Records):
-            account.feed(list(decode(item.data)))
+            account.feed(list(item.events()))
     end = items[-1]
     assert isinstance(end, End)
     told = {name: end.counters[name] for name in ("nslabs", "total_used", "transient_nslabs", "maps", "unmaps")}
