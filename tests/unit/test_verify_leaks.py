@@ -97,6 +97,18 @@ def test_a_slot_that_was_held_and_is_given_out_was_not_the_one() -> None:
     assert (findings.disagree, findings.agree) == (1, 7)
 
 
+def test_nor_was_it_where_it_is_given_out_while_others_are_searched_for() -> None:
+    findings = judged_after(
+        *ROUND,
+        found(2000, 2010, 2, 126),
+        released(2020, 2030, 2, 126),
+        found(3000, 3020, 2, 2),  # past slot 1, as that is the one
+        found(3005, 3025, 0),
+        found(4000, 4010, 4),
+    )
+    assert (findings.disagree, findings.agree) == (1, 8)
+
+
 def test_slots_that_are_given_out_after_all_leave_none_to_be_missed() -> None:
     findings = judged_after(
         *ROUND,
