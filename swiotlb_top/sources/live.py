@@ -32,8 +32,6 @@ _SHARE_OF_TIME: Final = 0.1
 _SHARE_OF_CPU: Final = 0.015
 """Of one CPU, at most this much goes into judging; the first records aside, with which everything is done for the
 first time."""
-_SAVED_S: Final = 60.0
-"""So much time without a burst is made up for, as there is none before the start: a verdict comes soon."""
 _BURST_S: Final = 0.2
 _STEP_S: Final = 0.01
 _BURST_EVENTS: Final = 4000
@@ -79,7 +77,6 @@ class LiveSource:
         self._failures = FailureLog()
         self._seen_ns: dict[int, int] = {}
         self._next_burst_ns = 0
-        self._paid_off_ns = 0
         self._has_judged = False
         self._operations_before = 0
 
@@ -140,14 +137,8 @@ class LiveSource:
         self._judge(state, records, until_ns)
         took_s = time.perf_counter() - began_s
         cost_s = time.thread_time() - began_cpu_s if self._has_judged else 0.0
-        self._pay(time_ns, took_s, cost_s)
         self._has_judged |= bool(records)
-
-    def _pay(self, time_ns: int, took_s: float, cost_s: float) -> None:
-        """Put off the next burst for what this one, which began at ``time_ns``, took and cost."""
-        owed_from_ns = max(self._paid_off_ns, time_ns - int(_SAVED_S * 1e9))
-        self._paid_off_ns = owed_from_ns + int(cost_s / _SHARE_OF_CPU * 1e9)
-        self._next_burst_ns = max(self._paid_off_ns, time_ns + int(took_s / _SHARE_OF_TIME * 1e9))
+        self._next_burst_ns = time_ns + int(max(took_s / _SHARE_OF_TIME, cost_s / _SHARE_OF_CPU) * 1e9)
 
     def _record(self) -> tuple[MemState, bytes, int]:
         """A state, the records after it, and up to when they are complete."""
