@@ -159,7 +159,10 @@ def test_only_lines_that_changed_are_drawn_again(monkeypatch: pytest.MonkeyPatch
 def test_a_new_size_is_drawn_in_full() -> None:
     async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
         await pilot.resize_terminal(200, 50)
-        await pilot.pause()
+        for _ in range(100):  # the canvas learns of its size first, then the screen
+            if len(text(screen).splitlines()) == 50:
+                break
+            await pilot.pause(0.01)
         lines = text(screen).splitlines()
         assert len(lines) == 50
         assert any("DEVICES" in line and "POOLS" in line for line in lines)
