@@ -21,6 +21,7 @@ from swiotlb_exporter.server import listen, make_app, url_of
 from swiotlb_exporter.service_manager import ServiceManager
 from swiotlb_exporter.textfile import Textfile
 from swiotlb_exporter.watch import Watch
+from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import Source
 from swiotlb_top.sources.sampler import Sampler
@@ -78,7 +79,7 @@ def _watched(watch: Watch, open_source: Callable[[], Source], interval_s: float)
     with closing(open_source()) as source:
         debugfs = source.snapshot().source == "debugfs"
         privileges.drop(keep=(privileges.CAP_DAC_READ_SEARCH,) if debugfs else ())
-        with Sampler(source, interval_s, PATIENCE_S) as sampler:
+        with Sampler(source, interval_s, PATIENCE_S, Frame.alone) as sampler:
             watch.sampler = sampler
             now = sampler.frame.now
             manager.tell("READY=1", f"STATUS={now.source}: {now.reason}")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Generic, TypeAlias, TypeVar
 
-from swiotlb_top.accounting.frame import Frame, mapped_bytes
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.past import mapped_bytes
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, FailureView, PoolView, Snapshot
 
 Value: TypeAlias = str | int | float | tuple[int, ...] | None

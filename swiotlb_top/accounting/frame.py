@@ -6,13 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias, TypeVar
 
 from swiotlb_top.accounting.journal import KEPT, Entry, entries
+from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, per_second
 
+_Timed: TypeAlias = Snapshot | Past
+_T = TypeVar("_T", Snapshot, Past)
+
 HISTORY: Final = 120
-"""Snapshots kept: two minutes at one a second."""
+"""So many snapshots' totals are kept: two minutes at one a second."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,8 @@ class Frame:
     before: Snapshot | None = None
     sequence: int = 0
     failure: str = ""
-    history: tuple[Snapshot, ...] = ()
-    """Snapshots up to ``before``, the oldest first."""
+    history: tuple[Past, ...] = ()
+    """The totals up to those of ``before``, the oldest first."""
     journal: tuple[Entry, ...] = ()
     """What changed, the newest first."""
 
@@ -36,9 +40,13 @@ class Frame:
         sequence = self.sequence + 1
         if now.time_ns < self.now.time_ns:
             return Frame(now, self.now, sequence)
-        history = (*self.history, self.now)[-HISTORY:]
-        journal = (*entries((*history, now)), *self.journal)[:KEPT]
+        history = (*self.history, Past.of(self.now))[-HISTORY:]
+        journal = (*entries(history[0], self.now, now), *self.journal)[:KEPT]
         return Frame(now, self.now, sequence, history=history, journal=journal)
+
+    def alone(self, now: Snapshot) -> Frame:
+        """The frame after this one, for who looks at ``now`` only: nothing before it is kept."""
+        return Frame(now, sequence=self.sequence + 1)
 
     @property
     def elapsed_ns(self) -> int:
@@ -56,9 +64,9 @@ class Frame:
         earlier = self._devices_before.get(device.dev)
         return per_second(total(device), max(total(earlier), 0) if earlier else 0, self.elapsed_ns)
 
-    def past(self, total: Callable[[Snapshot], int], most: int = HISTORY) -> tuple[float, ...]:
+    def past(self, total: Callable[[Past], int], most: int = HISTORY) -> tuple[float, ...]:
         """At most so many rates between each two snapshots, the latest last; what was not known counts as 0."""
-        latest = (*self.history, self.now)[-most - 1 :]
+        latest = (*self.history, Past.of(self.now))[-most - 1 :]
         return tuple(_rate(before, now, total) or 0.0 for before, now in pairwise(latest))
 
     @cached_property
@@ -66,17 +74,12 @@ class Frame:
         return {device.dev: device for device in self.before.devices} if self.before else {}
 
 
-def _elapsed_ns(before: Snapshot | None, now: Snapshot) -> int:
+def _elapsed_ns(before: _Timed | None, now: _Timed) -> int:
     return 0 if before is None else max(0, now.time_ns - before.time_ns)
 
 
-def _rate(before: Snapshot | None, now: Snapshot, total: Callable[[Snapshot], int]) -> float | None:
+def _rate(before: _T | None, now: _T, total: Callable[[_T], int]) -> float | None:
     elapsed_ns = _elapsed_ns(before, now)
     if before is None or not elapsed_ns or total(now) < 0 or total(before) < 0:
         return None
     return per_second(total(now), total(before), elapsed_ns)
-
-
-def mapped_bytes(snapshot: Snapshot) -> int:
-    """Bytes mapped by all devices; -1 where devices are not seen."""
-    return -1 if snapshot.unseen else sum(device.mapped_bytes for device in snapshot.devices)

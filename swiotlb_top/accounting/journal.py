@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, VerdictView
 
 KEPT: Final = 200
@@ -25,10 +26,9 @@ class Entry:
     sentence: str
 
 
-def entries(snapshots: Sequence[Snapshot]) -> tuple[Entry, ...]:
-    """What happened between the last two of some snapshots, which are in the order of time."""
-    before, now = snapshots[-2:]
-    return (*(entry for kind in _KINDS for entry in kind(before, now)), *_failing(snapshots[0], before, now))
+def entries(first: Past, before: Snapshot, now: Snapshot) -> tuple[Entry, ...]:
+    """What happened between two snapshots; ``first`` is as far back as is known."""
+    return (*(entry for kind in _KINDS for entry in kind(before, now)), *_failing(first, before, now))
 
 
 def _growth(before: Snapshot, now: Snapshot) -> Iterator[Entry]:
@@ -48,13 +48,13 @@ def _pools(before: Snapshot, now: Snapshot) -> Iterator[Entry]:
         yield Entry(now.time_ns, "plain", "pool freed", f"{old[address].start:#x}: {old[address].nslabs} slots")
 
 
-def _failing(first: Snapshot, before: Snapshot, now: Snapshot) -> Iterator[Entry]:
+def _failing(first: Past, before: Snapshot, now: Snapshot) -> Iterator[Entry]:
     """Devices that fail and did not as far back as is known: who fails all the time fails once."""
-    long_ago, earlier = ({device.dev: device.map_failures for device in then.devices} for then in (first, before))
+    earlier = {device.dev: device.map_failures for device in before.devices}
     begun = [
         device
         for device in now.devices
-        if device.map_failures > earlier.get(device.dev, 0) == long_ago.get(device.dev, 0)
+        if device.map_failures > earlier.get(device.dev, 0) == first.device(device.dev).map_failures
     ]
     for device in begun[:_MOST_DEVICES]:
         why = f": {device.last_failure}" if device.last_failure else ""

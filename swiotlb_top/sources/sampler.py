@@ -5,12 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import SwiotlbTopError
 from swiotlb_top.sources import Player, PlayOrder, Source
 
@@ -45,12 +46,21 @@ class Sampler:
     Frame 0, without rates, is there from the start. A source that fails later is shown in
     :attr:`Frame.failure` and asked again, one that does not answer is shown there too; any other
     exception is a bug and is raised to the reader.
+
+    :param follow: the frame after one, with the next snapshot; :meth:`Frame.then` keeps what charts and log need.
     """
 
-    def __init__(self, source: Source, interval_s: float, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self,
+        source: Source,
+        interval_s: float,
+        patience_s: float = PATIENCE_S,
+        follow: Callable[[Frame, Snapshot], Frame] = Frame.then,
+    ) -> None:
         self._source = source
         self._interval_s = interval_s
         self._patience_s = patience_s
+        self._follow = follow
         self._orders: queue.SimpleQueue[PlayOrder | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._bug: Exception | None = None
@@ -104,6 +114,6 @@ class Sampler:
 
     def _next(self, last: Frame) -> Frame:
         try:
-            return last.then(self._source.snapshot())
+            return self._follow(last, self._source.snapshot())
         except (SwiotlbTopError, OSError) as error:
             return replace(last, sequence=last.sequence + 1, failure=str(error))

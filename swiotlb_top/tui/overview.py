@@ -8,7 +8,8 @@ from typing import Final
 from rich.text import Text
 
 from swiotlb_top.accounting.fields import pool_kind
-from swiotlb_top.accounting.frame import HISTORY, Frame, mapped_bytes
+from swiotlb_top.accounting.frame import HISTORY, Frame
+from swiotlb_top.accounting.past import mapped_bytes
 from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
 from swiotlb_top.tui import charts, numbers, styles
 from swiotlb_top.tui.glyphs import Glyphs
@@ -163,13 +164,13 @@ def trend(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
 
 
 def _used(frame: Frame, most: int) -> Sequence[float]:
-    return [snapshot.used_slots for snapshot in (*frame.history, frame.now)[-most:]]
+    return [*(then.used_slots for then in frame.history), frame.now.used_slots][-most:]
 
 
 _TRENDS: Final[tuple[tuple[str, Callable[[Frame, int], Sequence[float]], str], ...]] = (
-    ("maps", lambda frame, most: frame.past(lambda snapshot: snapshot.maps, most), ""),
-    ("failed", lambda frame, most: frame.past(lambda snapshot: snapshot.map_failures, most), styles.FILL_BAD),
-    ("bytes", lambda frame, most: frame.past(mapped_bytes, most), ""),
+    ("maps", lambda frame, most: frame.past(lambda then: then.maps, most), ""),
+    ("failed", lambda frame, most: frame.past(lambda then: then.map_failures, most), styles.FILL_BAD),
+    ("bytes", lambda frame, most: frame.past(lambda then: then.mapped_bytes, most), ""),
     ("used", _used, ""),
 )
 """Name, the latest values (at most so many), style."""

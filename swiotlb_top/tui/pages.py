@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from rich.text import Text
@@ -10,7 +10,8 @@ from rich.text import Text
 from swiotlb_top.accounting import fields
 from swiotlb_top.accounting.fields import Field, Unit
 from swiotlb_top.accounting.frame import HISTORY, Frame
-from swiotlb_top.accounting.snapshot import SIZE_BUCKETS_SLOTS, DeviceView, Snapshot
+from swiotlb_top.accounting.past import DevicePast
+from swiotlb_top.accounting.snapshot import SIZE_BUCKETS_SLOTS, DeviceView
 from swiotlb_top.tui import charts, numbers, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging, labelled
@@ -60,11 +61,8 @@ def _fields(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> lis
     return lines
 
 
-def _past(frame: Frame, dev: int, total: Any) -> tuple[float, ...]:
-    def of(snapshot: Snapshot) -> int:
-        return next((int(total(device)) for device in snapshot.devices if device.dev == dev), 0)
-
-    return frame.past(of)
+def _past(frame: Frame, dev: int, total: Callable[[DevicePast], int]) -> tuple[float, ...]:
+    return frame.past(lambda then: total(then.device(dev)))
 
 
 def _sizes(device: DeviceView) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.journal import Entry
+from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import (
     DeviceView,
     FailureView,
@@ -138,7 +139,7 @@ STALLING = Frame(
     STALLED,
     QUIET,
     1,
-    history=(replace(QUIET, time_ns=4 * SECOND_NS), QUIET),
+    history=(Past.of(replace(QUIET, time_ns=4 * SECOND_NS)), Past.of(QUIET)),
     journal=(
         Entry(6 * SECOND_NS, "bad", "failing", "0000:00:04.0 (virtio-pci)"),
         Entry(2 * SECOND_NS, "plain", "pool added", "0x100000000: 2048 slots in 4 areas"),

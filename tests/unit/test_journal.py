@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from swiotlb_top.accounting.journal import entries
+from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
 from tests.unit.snapshots import DEFAULT_POOL, DISK, GROWN_POOL, NVME, QUIET, STALLED, TRANSIENT_POOL
 
@@ -14,7 +15,7 @@ CALM = replace(STALLED, pools=(DEFAULT_POOL,), growths=0, devices=(replace(DISK,
 
 
 def told(*snapshots: Snapshot) -> list[tuple[str, str]]:
-    return [(entry.word, entry.sentence) for entry in entries(snapshots)]
+    return [(entry.word, entry.sentence) for entry in entries(Past.of(snapshots[0]), *snapshots[-2:])]
 
 
 def test_nothing_that_stays_is_told() -> None:

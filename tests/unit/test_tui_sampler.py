@@ -10,11 +10,12 @@ from itertools import islice
 import pytest
 
 from swiotlb_top.accounting.frame import HISTORY, Frame
+from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.sampler import Sampler, frames
-from tests.unit.snapshots import DEBUGFS, DISK, QUIET, SECOND_NS, STALLED, ScriptedSource
+from tests.unit.snapshots import DEBUGFS, DISK, NVME, QUIET, SECOND_NS, STALLED, ScriptedSource
 
 DEADLINE_S = 300.0
 
@@ -94,8 +95,24 @@ def test_a_frame_knows_those_before_it_and_no_more_than_two_minutes_of_them() ->
     for second in range(1, HISTORY + 50):
         frame = frame.then(replace(QUIET, time_ns=QUIET.time_ns + second * SECOND_NS, maps=second * 10))
     assert len(frame.history) == HISTORY
-    assert frame.history[-1] is frame.before
+    assert frame.before
+    assert frame.history[-1] == Past.of(frame.before)
     assert set(frame.past(lambda snapshot: snapshot.maps)) == {10.0}
+
+
+def test_who_looks_at_the_latest_only_keeps_nothing_before_it() -> None:
+    with Sampler(ScriptedSource([QUIET, STALLED]), 0.01, follow=Frame.alone) as sampler:
+        frame = wait_for_frame(sampler, 3)
+    assert (frame.now, frame.before, frame.history, frame.journal) == (STALLED, None, (), ())
+
+
+def test_of_what_is_past_only_totals_are_kept() -> None:
+    past = Past.of(STALLED)
+    assert (past.maps, past.map_failures, past.used_slots) == (STALLED.maps, STALLED.map_failures, STALLED.used_slots)
+    assert past.mapped_bytes == DISK.mapped_bytes + NVME.mapped_bytes
+    assert past.device(DISK.dev) == (DISK.maps, DISK.map_failures, DISK.mapped_bytes)
+    assert past.device(1) == (0, 0, 0)
+    assert Past.of(DEBUGFS).mapped_bytes == -1
 
 
 def test_a_recording_that_begins_anew_leaves_no_past() -> None:
