@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from swiotlb_top.allocator import Allocator
 from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.ordering import arrange
+from swiotlb_top.verify.release import Release
 from swiotlb_top.verify.uncertain import Uncertain
 
 _MOST_CULPRITS: Final = 8
@@ -29,14 +30,17 @@ class Blame(NamedTuple):
     order: list[Operation]
     """All of the group."""
     culprits: Collection[Operation] = ()
-    explained: int = 0
-    """How far the order does, with the culprits taken as they are."""
+    explained: Collection[Operation] = ()
+    """Those that are as the reference's in this order, if the culprits are taken as they are."""
     moves: int = 0
     """What that took."""
 
 
 def all_but_few(world: Allocator, group: list[Operation], furthest: list[Operation], uncertain: Uncertain) -> Blame:
     """An order in which all but the culprits are as the reference's, or one that goes as far as any.
+
+    Of the latter, one in which no slot is taken that is in use, if there is one: harm is told of only where no order
+    is without it.
 
     :param furthest: the longest order that could be followed: what stopped it is not in it.
     :param uncertain: from where areas may be searched next besides where ``world`` has it.
@@ -50,14 +54,22 @@ def all_but_few(world: Allocator, group: list[Operation], furthest: list[Operati
             outcome = arrange(world, group, budget, (*culprits, suspect), uncertain)
             moves += outcome.steps
             if outcome.order:
-                return Blame(outcome.order, [*culprits, suspect], len(group), moves)
+                culprits.append(suspect)
+                return Blame(outcome.order, culprits, _not_among(culprits, group), moves)
             if len(outcome.furthest) > len(came):
                 came, worst = outcome.furthest, suspect
         if worst is None:
             break
         furthest = came
         culprits.append(worst)
-    return Blame([*furthest, *_not_among(furthest, group)], culprits, len(furthest), moves)
+    explained = _not_among(culprits, furthest)
+    rest = _not_among(furthest, group)
+    for excused in ([*culprits, *rest], group):
+        outcome = arrange(world, group, budget, [one for one in excused if not isinstance(one, Release)], uncertain)
+        moves += outcome.steps
+        if outcome.order:
+            return Blame(outcome.order, culprits, explained, moves)
+    return Blame([*furthest, *rest], culprits, explained, moves)
 
 
 def _not_among(others: list[Operation], group: list[Operation]) -> list[Operation]:

@@ -301,12 +301,12 @@ class Judge:
             blame = all_but_few(world, group, outcome.furthest, self._uncertain)
             self._in_vain += blame.moves
         order = iter(blame.order)
-        for at, operation in enumerate(order):
+        for operation in order:
             if operation in blame.culprits:
                 self._disagree(operation, group, outcome)
             elif operation.attempt(world) is not None:
                 self._agree(operation)
-            elif at < blame.explained:
+            elif operation in blame.explained:
                 # In place among the others, only its way there is more than one step.
                 operation.adopt(world)
                 self._agree(operation)

@@ -127,3 +127,20 @@ def test_of_very_many_at_once_the_rest_is_in_doubt() -> None:
     findings = judged(overlapping(*range(30, 3030, 30)), 4096)
     assert (findings.disagree + findings.inconclusive, findings.agree) == (100, 0)
     assert findings.doubts.keys() == {"overlaps too many faults"}
+
+
+MORE_THAN_ARE_LOOKED_INTO: Final = [found(1100 + at, 1150 + at, at // 5) for at in range(100, 1100, 100)]
+"""Wrong searches, one after another, while another was under way:"""
+ALL_THE_TIME: Final = found(BEGUN_NS, 9000, 0)
+
+
+def test_what_was_freed_meanwhile_was_not_in_use_however_many_others_are_wrong() -> None:
+    given_out, freed = found(3000, 3010, 0), released(4000, 4010, 0)
+    findings = judged([*MORE_THAN_ARE_LOOKED_INTO, given_out, freed, ALL_THE_TIME, released(9100, 9110, 0)])
+    assert findings.disagree >= len(MORE_THAN_ARE_LOOKED_INTO)
+    assert findings.safety_violations == 0
+
+
+def test_what_was_not_freed_was() -> None:
+    findings = judged([*MORE_THAN_ARE_LOOKED_INTO, found(3000, 3010, 0), ALL_THE_TIME, released(9100, 9110, 0)])
+    assert findings.safety_violations == 1

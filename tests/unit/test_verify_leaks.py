@@ -173,9 +173,11 @@ def forgetful(draw: st.DrawFn) -> tuple[Kernel, int]:
     kernel = Kernel()
     forgotten = 0
     moment_ns = FIRST_NS
-    long = st.integers(0, draw(st.sampled_from([STEP_NS // 2 - 1, 3 * STEP_NS])))
+    usual = st.integers(0, draw(st.sampled_from([STEP_NS // 2 - 1, 3 * STEP_NS])))
+    rare = draw(st.sampled_from([usual, st.integers(0, 30 * STEP_NS)]))
     for _ in range(STEPS):
         moment_ns += STEP_NS
+        long = usual if draw(st.integers(0, 19)) else rare
         times = moment_ns, moment_ns - draw(long), moment_ns + draw(long)
         over = [live for live in kernel.live if live.mapped_ns < times[1]]
         maps = draw(st.booleans())
