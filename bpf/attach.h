@@ -107,45 +107,26 @@
 #endif
 
 #ifdef HOOK_FIND_SLOTS_FENTRY
-/*
- * *retpool costs a bpf_probe_read_kernel(), 170 instructions; that there is one
- * pool on the list, and no transient one of this device, can be seen with plain
- * loads, as the verifier knows the types on the way.
- */
-static __always_inline u64 only_pool(u64 *ctx, u64 dev)
-{
-#ifdef DYNAMIC
-	u64 mem = *(u64 *)(ctx[0] + O_device_dma_io_tlb_mem);
-	u64 next = *(u64 *)(mem + O_mem_pools);
-	u64 prev = *(u64 *)(mem + O_mem_pools + sizeof(u64));
-	u64 transient = *(u64 *)(ctx[0] + O_device_dma_io_tlb_pools);
-
-	if (next != prev || transient != dev + O_device_dma_io_tlb_pools)
-		return 0;
-	return next - O_pool_node;
-#else
-	return FEXIT_STATIC_POOL();
-#endif
-}
-
 FENTRY_REMEMBERS(FIND_SLOTS)
 FEXIT_TELLS(HOOK_FIND_SLOTS)
 {
-	/* The verifier lets no program load retpool, a pointer to a pointer, from ctx. */
-	u64 retpool = 0;
+	int index = ctx[FIND_SLOTS_RESULT];
+	u64 pool = 0;
 
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
 	FEXIT_ALIGN_OFFSET(ctx[FIND_SLOTS_orig_addr], ctx[FIND_SLOTS_alloc_align_mask]);
-	if (c.mode == MODE_RECORD) {
-		c.only_pool = only_pool(ctx, dev);
+	if (c.mode == MODE_RECORD && index >= 0) {
 #if FIND_SLOTS_retpool >= 0
-		if (!c.only_pool)
-			bpf_get_func_arg(ctx, FIND_SLOTS_retpool, &retpool);
+		/* The verifier lets no program load retpool, a pointer to a pointer, from ctx. */
+		bpf_get_func_arg(ctx, FIND_SLOTS_retpool, &pool);
+		pool = load_u64(pool);
+#else
+		pool = FEXIT_STATIC_POOL();
 #endif
 	}
 	return find_slots_returned(&c, dev, ctx[FIND_SLOTS_orig_addr], ctx[FIND_SLOTS_alloc_size],
-				   ctx[FIND_SLOTS_alloc_align_mask], retpool, ctx[FIND_SLOTS_RESULT]);
+				   ctx[FIND_SLOTS_alloc_align_mask], pool, index);
 }
 #endif
 
@@ -246,15 +227,21 @@ FENTRY(HOOK_DEVICE_INIT)
 KPROBE_REMEMBERS(find_slots)
 KRETPROBE(find_slots)
 {
+	int index = PT_REGS_RC(ctx);
+	u64 pool = 0;
+
 	KRETPROBE_CONTEXT();
 	KRETPROBE_DEVICE();
 	KRETPROBE_ALIGN_OFFSET(call.args[FIND_SLOTS_orig_addr], call.args[FIND_SLOTS_alloc_align_mask]);
-#if FIND_SLOTS_retpool < 0
-	c.only_pool = KRETPROBE_STATIC_POOL();
+	if (c.mode == MODE_RECORD && index >= 0) {
+#if FIND_SLOTS_retpool >= 0
+		pool = load_u64(call.args[FIND_SLOTS_retpool]);
+#else
+		pool = KRETPROBE_STATIC_POOL();
 #endif
+	}
 	return find_slots_returned(&c, dev, call.args[FIND_SLOTS_orig_addr], call.args[FIND_SLOTS_alloc_size],
-				   call.args[FIND_SLOTS_alloc_align_mask], ARGUMENT(call.args, FIND_SLOTS_retpool),
-				   PT_REGS_RC(ctx));
+				   call.args[FIND_SLOTS_alloc_align_mask], pool, index);
 }
 #endif
 

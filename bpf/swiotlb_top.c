@@ -91,6 +91,25 @@ static __always_inline u32 read_u32(u64 address)
 	return value;
 }
 
+#ifdef RDONLY_CAST
+/* image.py tells calls of kernel functions, by their BTF ids, from calls of helpers. */
+static u64 (*bpf_rdonly_cast)(u64 address, u32 btf_id) = (void *)RDONLY_CAST;
+#endif
+
+/*
+ * The same for the hot path: bpf_probe_read_kernel() takes 170 instructions. As
+ * a list_head, which begins with a pointer, any word can be loaded, and is 0
+ * where the load faults (bpf_rdonly_cast(), a35b9af4ec2c, 6.2; it costs nothing).
+ */
+static __always_inline u64 load_u64(u64 address)
+{
+#ifdef RDONLY_CAST
+	return *(u64 *)bpf_rdonly_cast(address, LIST_HEAD);
+#else
+	return read_u64(address);
+#endif
+}
+
 static __always_inline struct faults *this_cpu_faults(void)
 {
 	int zero = 0;
@@ -136,8 +155,6 @@ struct context {
 	u64 entry_ns;
 	/* dev->driver */
 	u64 driver;
-	/* The only pool that slots can come from; 0 where there are several. */
-	u64 only_pool;
 	/* Bytes of padding before the buffer; to count also. */
 	u64 align_offset;
 };
@@ -439,7 +456,7 @@ static __always_inline void count_unmap(struct totals *t, u64 bytes, u32 dir)
 
 #ifdef HOOK_FIND_SLOTS
 static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 orig_addr, u64 alloc_size,
-					       u32 align_mask, u64 retpool, int index)
+					       u32 align_mask, u64 pool, s64 index)
 {
 	count_map(totals_of(dev, c), alloc_size - c->align_offset, alloc_size, index < 0);
 	if (c->mode != MODE_RECORD)
@@ -450,14 +467,10 @@ static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 o
 	if (!r)
 		return 0;
 	r->object = dev;
-	r->pool = c->only_pool;
-	if (index < 0)
-		r->pool = 0;
-	else if (!c->only_pool)
-		bpf_probe_read_kernel(&r->pool, sizeof(r->pool), (void *)retpool);
+	r->pool = pool;
 	r->address = orig_addr;
 	r->size = alloc_size;
-	r->result = (u64)index;
+	r->result = index;
 	r->align_mask = align_mask;
 	r->extra = 0;
 	records.ringbuf_submit(r, NO_WAKEUP);
@@ -491,7 +504,7 @@ static __always_inline int map_returned(struct context *c, u64 dev, u64 orig_add
 	r->result = tlb_addr;
 	r->align_mask = align_mask;
 #ifdef MAP_attrs_POINTER
-	r->extra = read_u64(attrs);
+	r->extra = load_u64(attrs);
 #else
 	r->extra = attrs;
 #endif

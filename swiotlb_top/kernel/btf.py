@@ -51,7 +51,9 @@ class Btf:
     """Function -> its parameters in order, as a C prototype has them without their types: ``*dev``,
     ``orig_addr``, ``**retpool``."""
     function_ids: Mapping[str, int] = field(default_factory=dict)
-    """Function -> the number of its type, by which fentry and fexit programs name it."""
+    """Function -> the number of its type, by which programs name it."""
+    struct_ids: Mapping[str, int] = field(default_factory=dict)
+    """The same for structs."""
 
     def offset(self, struct_name: str, member: str) -> int | None:
         """Byte offset of a member, or None where this kernel has no such member."""
@@ -84,12 +86,14 @@ def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> B
     """
     types = _Types(raw)
     try:
-        ids = types.numbers(functions, _FUNC)
-        protos = {name: types.of(types.of(number).size_or_type) for name, number in ids.items()}
+        function_ids = types.numbers(functions, _FUNC)
+        struct_ids = types.numbers(structs, _STRUCT)
+        protos = {name: types.of(types.of(number).size_or_type) for name, number in function_ids.items()}
         return Btf(
-            {name: _struct(types, types.of(number)) for name, number in types.numbers(structs, _STRUCT).items()},
+            {name: _struct(types, types.of(number)) for name, number in struct_ids.items()},
             {name: _parameters(types, proto) for name, proto in protos.items() if proto.kind == _FUNC_PROTO},
-            ids,
+            function_ids,
+            struct_ids,
         )
     finally:
         types.close()

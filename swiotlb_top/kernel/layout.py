@@ -43,7 +43,9 @@ _DYNAMIC: Final[Mapping[str, tuple[str, ...]]] = {
     "pool": ("node", "free_head", "transient"),
     "device": ("dma_io_tlb_pools",),
 }
-STRUCTS: Final = tuple(sorted({struct for holders in _HOLDERS.values() for struct in holders}))
+_CAST: Final = ("bpf_rdonly_cast", "list_head")
+"""A function, and a struct that begins with a pointer, to load any word of the kernel's memory; a35b9af4ec2c (6.2)."""
+STRUCTS: Final = tuple(sorted({struct for holders in _HOLDERS.values() for struct in holders} | {_CAST[1]}))
 
 FUNCTIONS: Final = (
     "swiotlb_find_slots",
@@ -60,6 +62,7 @@ FUNCTIONS: Final = (
     "swiotlb_dyn_free_work",
     "swiotlb_dev_init",
     "device_initialize",
+    _CAST[0],
 )
 
 _Shown = Callable[[Btf, Symbols], bool]
@@ -161,6 +164,11 @@ class Layout:
         }
         padded = {"PAD_SLOTS": 1} if "pad_slots" in self.features else {}
         return offsets | {"O_mem_defpool": self.default_pool()} | padded
+
+    def cast_defines(self) -> dict[str, int]:
+        """BTF ids by which bpf/swiotlb_top.c loads any word of the kernel's memory; none where this kernel cannot."""
+        function, struct = self.btf.function_ids.get(_CAST[0]), self.btf.struct_ids.get(_CAST[1])
+        return {"RDONLY_CAST": function, "LIST_HEAD": struct} if function and struct else {}
 
     def _holder(self, owner: str) -> str:
         holders = _HOLDERS[owner]

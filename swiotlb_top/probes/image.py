@@ -13,6 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Final, Self
 
 INSTRUCTION_BYTES: Final = 8
+_CALL: Final = 0x85
+"""``BPF_JMP | BPF_CALL``"""
+_KERNEL_FUNCTION: Final = 2
+"""BPF_PSEUDO_KFUNC_CALL, as such an instruction's source: its immediate is a function's BTF id."""
+_HELPERS: Final = 4096
+"""Helpers have numbers below (there are 211, and there will be no more); the BTF ids of functions are far above."""
 _LOAD_64_BITS: Final = 0x18
 """``BPF_LD | BPF_DW | BPF_IMM``, the one instruction that takes two places."""
 _MAP: Final = 1
@@ -44,9 +50,12 @@ class Image:
 
     @classmethod
     def of(cls, maps: Mapping[int, MapSpec], programs: Mapping[str, bytes]) -> Self:
-        """From programs as they were made for maps with these descriptors."""
+        """From programs as they were made for maps with these descriptors.
+
+        bcc knows helpers only: what is called by another number is a function of the kernel's.
+        """
         places = {descriptor: place for place, descriptor in enumerate(maps)}
-        return cls(tuple(maps.values()), {name: _renamed(code, places) for name, code in programs.items()})
+        return cls(tuple(maps.values()), {name: _told(_renamed(code, places)) for name, code in programs.items()})
 
     def code(self, name: str, descriptors: Sequence[int]) -> bytes:
         """A program's instructions for maps with these descriptors, in the order of ``maps``."""
@@ -74,11 +83,22 @@ def _renamed(code: bytes, names: Mapping[int, int]) -> bytes:
     return bytes(renamed)
 
 
+def _told(code: bytes) -> bytes:
+    told = bytearray(code)
+    for at in _instructions(code):
+        if code[at] == _CALL and _IMMEDIATE.unpack_from(code, at + _IMMEDIATE_AT)[0] >= _HELPERS:
+            told[at + 1] |= _KERNEL_FUNCTION << 4
+    return bytes(told)
+
+
 def _map_loads(code: bytes) -> Iterator[int]:
     """Where the instructions that load a map's address begin."""
+    return (at for at in _instructions(code) if code[at] == _LOAD_64_BITS and code[at + 1] >> 4 == _MAP)
+
+
+def _instructions(code: bytes) -> Iterator[int]:
+    """Where each instruction begins."""
     at = 0
     while at < len(code):
-        wide = code[at] == _LOAD_64_BITS
-        if wide and code[at + 1] >> 4 == _MAP:
-            yield at
-        at += INSTRUCTION_BYTES * (1 + wide)
+        yield at
+        at += INSTRUCTION_BYTES * (2 if code[at] == _LOAD_64_BITS else 1)

@@ -13,6 +13,7 @@ from typing import Final
 
 from swiotlb_top import bpf_files
 from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import compiler
 from swiotlb_top.probes import plan as planning
@@ -43,9 +44,10 @@ def load(
     :raises CannotError: no bcc, no privilege, or a kernel that takes no plan.
     """
     refused: dict[tuple[str, How], str] = {}
+    jit = settings.text("proc/sys/net/core/bpf_jit_enable") != "0"
     while True:
         plan = plan_for(layout, refused=refused, prefer=prefer)
-        image = _image(compiler_flags(layout, plan, ring_bytes, spares=spares))
+        image = _image(compiler_flags(layout, plan, ring_bytes, spares=spares, jit=jit))
         try:
             return plan, _attached(image, plan, layout, spares=spares)
         except _AttachmentRefusedError as refusal:
@@ -79,11 +81,17 @@ def telling_programs(attachment: Attachment) -> Iterator[str]:
         yield exit_program(attachment)
 
 
-def compiler_flags(layout: Layout, plan: Plan, ring_bytes: int = RING_BYTES, *, spares: bool) -> tuple[str, ...]:
-    """What makes ``swiotlb_top.c`` the program for one kernel and one plan."""
+def compiler_flags(
+    layout: Layout, plan: Plan, ring_bytes: int = RING_BYTES, *, spares: bool, jit: bool = True
+) -> tuple[str, ...]:
+    """What makes ``swiotlb_top.c`` the program for one kernel and one plan.
+
+    :param jit: whether the kernel compiles programs: interpreted ones may call none of its functions.
+    """
     defines = {
         **layout.defines(),
         **plan.defines(),
+        **(layout.cast_defines() if jit else {}),
         "PAGE_SIZE": os.sysconf("SC_PAGE_SIZE"),
         "RING_PAGES": ring_bytes // os.sysconf("SC_PAGE_SIZE"),
         "CPUS": possible_cpus(),

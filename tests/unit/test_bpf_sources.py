@@ -44,7 +44,8 @@ def everything_out_of_line(whole: Layout, *, newest: bool) -> Layout:
     own = [[prototype for prototype in hook.prototypes if not prototype.stands_in_before] for hook in HOOKS]
     chosen = [prototypes[0 if newest else -1] for prototypes in own]
     functions = {prototype.symbol: prototype.parameters for prototype in chosen}
-    return replace(whole, btf=Btf(whole.btf.structs, functions), symbols=Symbols(dict.fromkeys(functions, 1)))
+    types = Btf(whole.btf.structs, functions, {"bpf_rdonly_cast": 30_000}, {"list_head": 50})
+    return replace(whole, btf=types, symbols=Symbols(dict.fromkeys(functions, 1)))
 
 
 @contextmanager
@@ -67,8 +68,8 @@ def diagnostics(flags: list[str], capture: pytest.CaptureFixture[str]) -> list[s
     return DIAGNOSTIC.findall(capture.readouterr().err)
 
 
-def flags_of(layout: Layout, made: Plan, *, spares: bool = True) -> list[str]:
-    return [f"-I{bpf_files.directory()}", *compiler_flags(layout, made, SMALL_RING_BYTES, spares=spares)]
+def flags_of(layout: Layout, made: Plan, *, spares: bool = True, jit: bool = True) -> list[str]:
+    return [f"-I{bpf_files.directory()}", *compiler_flags(layout, made, SMALL_RING_BYTES, spares=spares, jit=jit)]
 
 
 @pytest.mark.skipif(shutil.which("clang-format") is None, reason="clang-format is not installed")
@@ -91,8 +92,9 @@ def test_it_compiles_for_the_plan_of_every_recorded_kernel(
 @pytest.mark.parametrize("mappings_by", ["find_slots", "map"])
 @pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE], ids=lambda how: how.value)
 @pytest.mark.parametrize("newest", [True, False], ids=["newest", "oldest"])
+@pytest.mark.parametrize("jit", [True, False], ids=["compiled", "interpreted"])
 def test_it_compiles_with_every_hook_probed(
-    prefer: How, mappings_by: str, newest: bool, capfd: pytest.CaptureFixture[str]
+    prefer: How, mappings_by: str, newest: bool, jit: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     layout = everything_out_of_line(layout_of("dynamic"), newest=newest)
     refused = {("find_slots", how): "not this time" for how in How} if mappings_by == "map" else {}
@@ -101,7 +103,9 @@ def test_it_compiles_with_every_hook_probed(
     beside_find_slots = {hook.name for hook in HOOKS if hook.beside}
     unseen = {"map"} if mappings_by == "find_slots" else {"find_slots"} | beside_find_slots
     assert probed == {hook.name for hook in HOOKS} - unseen
-    assert diagnostics(flags_of(layout, made), capfd) == []
+    flags = flags_of(layout, made, jit=jit)
+    assert any(flag.startswith("-DRDONLY_CAST=") for flag in flags) == jit
+    assert diagnostics(flags, capfd) == []
 
 
 @pytest.mark.parametrize("prefer", [How.FENTRY, How.KPROBE], ids=lambda how: how.value)

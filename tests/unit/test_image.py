@@ -13,6 +13,7 @@ INSTRUCTION = struct.Struct("<BBhi")
 LOAD_64_BITS = 0x18
 MAP = 1
 CALL = 0x85
+KERNEL_FUNCTION = 2
 
 DESCRIPTORS = st.lists(st.integers(3, 1 << 20), min_size=1, max_size=8, unique=True)
 
@@ -48,6 +49,14 @@ def test_only_what_loads_a_maps_address_changes_with_the_maps_descriptors(data: 
         wide(MAP, renamed[INSTRUCTION.unpack_from(one)[3]]) if one[0] == LOAD_64_BITS and one[1] >> 4 == MAP else one
         for one in code
     )
+
+
+@given(st.integers(0, 255), st.integers(10_000, 1 << 20))
+def test_what_no_helper_has_the_number_of_is_called_as_a_function_of_the_kernels(helper: int, btf_id: int) -> None:
+    constant = wide(0, CALL)  # whose second place looks like no call of its own
+    code = INSTRUCTION.pack(CALL, 0, 0, helper) + constant + INSTRUCTION.pack(CALL, 0, 0, btf_id)
+    told = INSTRUCTION.pack(CALL, 0, 0, helper) + constant + INSTRUCTION.pack(CALL, KERNEL_FUNCTION << 4, 0, btf_id)
+    assert Image.of({}, {"p": code}).code("p", []) == told
 
 
 @given(st.data(), DESCRIPTORS)
