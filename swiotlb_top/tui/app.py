@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from functools import partial
 from itertools import zip_longest
 from typing import Final
 
@@ -35,7 +36,7 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.sources import Source
 from swiotlb_top.sources.sampler import Sampler
 from swiotlb_top.tui.glyphs import Glyphs
-from swiotlb_top.tui.keys import key_of, press
+from swiotlb_top.tui.keys import key_of, press, told_apart
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.terminal import ending_on_sigterm
 from swiotlb_top.tui.view import PLAIN, View
@@ -109,7 +110,8 @@ class LiveScreen(App[None], inherit_bindings=False):
 
     def on_key(self, event: events.Key) -> None:
         event.stop()
-        self._guarded(lambda: self._press(event.key, event.character))
+        for name, character in told_apart(event.key, event.character):
+            self._guarded(partial(self._press, name, character))
 
     def look(self) -> None:
         """Draw if there is a new frame, a new view or a new size."""

@@ -142,6 +142,17 @@ def key_of(name: str, *, playing: bool) -> Key | None:
     return next((key for key in offered if name in key.names), None)
 
 
+def told_apart(name: str, character: str | None) -> tuple[tuple[str, str | None], ...]:
+    """The keys, each a name and what it types, that the terminal layer told of as one.
+
+    Esc and a letter that are read together, typed fast or on a slow machine, are to a terminal the
+    letter with Alt held down. No Alt key does anything here, so both are meant.
+    """
+    if character and name.startswith("alt+"):
+        return ("escape", None), (character, character)
+    return ((name, character),)
+
+
 def press(view: View, frame: Frame, name: str, character: str | None = None) -> View:
     """The view after a key.
 

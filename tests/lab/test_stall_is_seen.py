@@ -59,8 +59,7 @@ SCRIPT = """
     until_seen '^why' reason
     press Enter
     until_seen 'causes of its failed maps' device
-    press Escape
-    press p
+    press Escape p    # at once, as whoever types fast on a machine that is slow
     until_seen PAUSED paused
     press q
     until_seen 'ended with' ended
@@ -230,8 +229,10 @@ def test_the_device_has_a_page_of_its_own(files: Path) -> None:
     assert re.search(r"^P99 +[0-9.]+(us|ms)", screen, re.MULTILINE), screen
 
 
-def test_p_holds_it_and_q_leaves_it(files: Path) -> None:
-    assert "PAUSED" in pane(files, "paused").splitlines()[0]
+def test_esc_and_p_at_once_go_back_and_hold_it_and_q_leaves_it(files: Path) -> None:
+    paused = pane(files, "paused")
+    assert "PAUSED" in paused.splitlines()[0]
+    assert "DEVICES" in paused, "Esc was lost"
     assert "ended with 0" in pane(files, "ended")
     assert "swiotlb-top" not in pane(files, "ended")
 

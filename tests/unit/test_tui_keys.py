@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.tui.glyphs import UNICODE
-from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, key_of, press
+from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, key_of, press, told_apart
 from swiotlb_top.tui.panels import ORDER, PANELS
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import PLAIN, Order, Page, View
@@ -175,6 +175,20 @@ def test_p_holds_the_frame_on_show_and_p_again_lets_go() -> None:
     view = after("p")
     assert view.paused is STALLING
     assert after("p", view=view).paused is None
+
+
+@pytest.mark.parametrize(
+    ("name", "character", "keys"),
+    [
+        ("alt+p", "p", (("escape", None), ("p", "p"))),
+        ("alt+shift+p", "P", (("escape", None), ("P", "P"))),
+        ("alt+up", None, (("alt+up", None),)),
+        ("p", "p", (("p", "p"),)),
+        ("escape", "\x1b", (("escape", "\x1b"),)),
+    ],
+)
+def test_esc_and_a_letter_told_of_as_one_are_two_keys(name: str, character: str | None, keys: object) -> None:
+    assert told_apart(name, character) == keys
 
 
 @pytest.mark.parametrize(

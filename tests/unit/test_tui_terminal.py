@@ -137,6 +137,22 @@ def test_the_mouse_is_left_to_the_terminal(screens: list[Screen]) -> None:
     assert not re.search(rb"\x1b\[\?100[0236]h", screen.seen)
 
 
+@pytest.mark.parametrize("letter", [b"p", b"P"])
+def test_a_letter_that_arrives_with_esc_is_not_lost_nor_is_esc(screens: list[Screen], letter: bytes) -> None:
+    """As where both are typed fast, or the machine is slow to read them: to a terminal the two are one Alt key."""
+    screen = start("works")
+    screens.append(screen)
+    screen.wait_for(b"0000:00:04.0")
+    os.write(screen.descriptor, b"\r")
+    screen.wait_for(b"DEVICE 0000:00:04.0")
+    screen.seen = b""
+    os.write(screen.descriptor, b"\x1b" + letter)
+    screen.wait_for(b"PAUSED")
+    screen.wait_for(b"POOLS")
+    os.write(screen.descriptor, b"q")
+    assert screen.end() == 0
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_ends_it_and_restores_the_terminal(screens: list[Screen], number: int, status: int) -> None:
     screen = start("works")
