@@ -64,12 +64,14 @@ def all_but_few(world: Allocator, group: list[Operation], furthest: list[Operati
         culprits.append(worst)
     explained = _not_among(culprits, furthest)
     rest = _not_among(furthest, group)
-    for excused in ([*culprits, *rest], group):
+    kept = Blame([*furthest, *rest], culprits, explained)
+    # What is explained in one order need not be in another: where all are taken as they are, nothing is known.
+    for excused, blame in (([*culprits, *rest], kept), (group, Blame([]))):
         outcome = arrange(world, group, budget, [one for one in excused if not isinstance(one, Release)], uncertain)
         moves += outcome.steps
         if outcome.order:
-            return Blame(outcome.order, culprits, explained, moves)
-    return Blame([*furthest, *rest], culprits, explained, moves)
+            return blame._replace(order=outcome.order, moves=moves)
+    return kept._replace(moves=moves)
 
 
 def _not_among(others: list[Operation], group: list[Operation]) -> list[Operation]:

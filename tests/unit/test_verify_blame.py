@@ -144,3 +144,18 @@ def test_what_was_freed_meanwhile_was_not_in_use_however_many_others_are_wrong()
 def test_what_was_not_freed_was() -> None:
     findings = judged([*MORE_THAN_ARE_LOOKED_INTO, found(3000, 3010, 0), ALL_THE_TIME, released(9100, 9110, 0)])
     assert findings.safety_violations == 1
+
+
+def test_what_an_order_that_is_given_up_explained_is_told_of_in_the_one_taken() -> None:
+    """The last, then the third explain each other; but with these at first, the first takes slots that are in use."""
+    less_than_a_page = 2 * SLOT_BYTES - 512  # it may begin in any slot
+    first, freed, third, last = (
+        found(BEGUN_NS, 2000, 0, 2)._replace(alloc_size_bytes=less_than_a_page),
+        released(BEGUN_NS, 2010, 0, 2)._replace(mapping_size_bytes=less_than_a_page),
+        found(BEGUN_NS, 2020, 1, 2)._replace(alloc_size_bytes=less_than_a_page),
+        found(BEGUN_NS, 2030, 0, 1),
+    )
+    findings = judged([first, freed, third, last], nslabs=4)
+    assert (findings.disagree, findings.agree, findings.safety_violations) == (2, 2, 0)
+    assert findings.first is not None
+    assert findings.first.event == third
