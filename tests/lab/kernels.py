@@ -57,8 +57,9 @@ DYNAMIC = SourceTree(
     name="dynamic",
     source_package="linux-source-6.12",
     config="dynamic.config",
-    patches=("find-slots-noinline.patch",),
 )
+NOINLINE = "find-slots-noinline.patch"
+"""Keeps `swiotlb_find_slots()` out of line, as a kernel with CONFIG_DMA_RESTRICTED_POOL has it."""
 
 DISKS_AND_ROOT = ("9p", "9pnet_virtio", "overlay", "virtio_blk", "nvme", "virtio_net")
 
@@ -73,9 +74,10 @@ FAULTY = (
 """Kernels with a bug, each named for it, as is its patch; there it says which releases had it."""
 
 _ALL: tuple[Kernel, ...] = (
-    SourceKernel("dynamic", DYNAMIC),
-    SourceKernel("seed", DYNAMIC, ("seed-order.patch",)),
-    *(SourceKernel(name, DYNAMIC, (f"{name}.patch",)) for name in FAULTY),
+    SourceKernel("dynamic", DYNAMIC, (NOINLINE,)),
+    SourceKernel("dynamic-inlined", DYNAMIC),
+    SourceKernel("seed", DYNAMIC, (NOINLINE, "seed-order.patch")),
+    *(SourceKernel(name, DYNAMIC, (NOINLINE, f"{name}.patch")) for name in FAULTY),
     PackagedKernel("debian", "linux-image-6.12-amd64", DISKS_AND_ROOT),
     PackagedKernel("debian-6.1", "linux-image-amd64", ("virtio_pci", "virtio_console", *DISKS_AND_ROOT)),
 )

@@ -109,6 +109,7 @@ class Traits(NamedTuple):
 
 TRAITS = {
     "dynamic": Traits("swiotlb_find_slots", feature="search_area", grows=True, slots=512, locks_down=False),
+    "dynamic-inlined": Traits("swiotlb_tbl_map_single", feature="search_area", grows=True, slots=512, locks_down=False),
     "seed": Traits("swiotlb_find_slots", feature="pool_find_slots", grows=True, slots=512, locks_down=False),
     "debian": Traits("swiotlb_tbl_map_single"),
     "debian-6.1": Traits(

@@ -64,7 +64,7 @@ def tree_key(recipe: Path) -> str:
     return cache.key(build.tree_inputs(DYNAMIC, recipe / CONFIG_DIR.name, recipe / PATCH_DIR.name))
 
 
-@pytest.mark.parametrize("file", [f"patches/{DYNAMIC.patches[0]}", f"configs/{DYNAMIC.config}"])
+@pytest.mark.parametrize("file", [f"configs/{DYNAMIC.config}"])
 def test_what_the_tree_is_made_of_is_part_of_every_kernel_of_it(recipe: Path, file: str) -> None:
     before = [tree_key(recipe), *(key_of(kernel, recipe) for kernel in built_kernels())]
     with (recipe / file).open("a") as text:
