@@ -145,7 +145,7 @@ def gather(root: Path = settings.ROOT) -> Facts:
         kprobes=(root / "sys/bus/event_source/devices/kprobe").is_dir(),
         missing_capabilities=missing_capabilities(),
         layout=_or_why(layout.load),
-        counters=_or_why(lambda: debugfs.read_default(root / "sys/kernel/debug")),
+        counters=_or_why(lambda: debugfs.read_default(root / "sys/kernel/debug", root)),
         attached=_or_why(_attach),
         planned=_or_why(lambda: plan_for(layout.load())),
     )

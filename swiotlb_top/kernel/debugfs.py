@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel import settings
+from swiotlb_top.kernel.no_pool import NoPoolError
 
 DEBUGFS_ROOT: Final = Path("/sys/kernel/debug")
 ABSENT: Final = -1
@@ -40,19 +42,19 @@ class Counters:
     """Why there is no high water; empty where there is."""
 
 
-def read_default(root: Path = DEBUGFS_ROOT) -> Counters:
+def read_default(root: Path = DEBUGFS_ROOT, machine: Path = settings.ROOT) -> Counters:
     """Read the default allocator's counters under ``root``/swiotlb.
 
-    :raises CannotError: debugfs is not mounted, may not be read, or swiotlb is not there or off.
+    :param machine: where proc/ and sys/ are, which say why there are no counters.
+    :raises NoPoolError: swiotlb has no memory.
+    :raises CannotError: debugfs is not mounted, may not be read, or this kernel has no swiotlb.
     """
     try:
         return _read(_directory(root))
     except PermissionError as error:
         raise _refused(root, error) from error
     except FileNotFoundError as error:
-        raise CannotError(
-            "swiotlb is off (no memory is set aside): boot with swiotlb=force, or on a machine whose devices need it"
-        ) from error
+        raise NoPoolError.here(machine) from error
     except (OSError, ValueError) as error:
         raise CannotError(f"{root}/swiotlb cannot be read: {error}") from error
 

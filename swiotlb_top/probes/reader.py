@@ -13,6 +13,7 @@ from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
 
 _LONGEST_NAME_BYTES: Final = 64
 _MAX_POOLS: Final = 65536
+_GONE: Final = "a pool went away while it was read"
 
 
 class Reader:
@@ -25,15 +26,18 @@ class Reader:
     def mem(self, address: int, *, slots: bool = True) -> MemState:
         """Read an allocator and its pools; ``slots=False`` leaves the slots' lists empty.
 
+        An allocator that the kernel gave no memory has no pools.
+
         :raises CannotError: memory there cannot be read, or it is no allocator.
         """
         layout = self._layout
         raw = self._need(address, "mem")
-        pools = self._listed_pools(address, raw) if layout.dynamic else [address + layout.default_pool()]
+        nslabs = self._u64(raw, "mem", "nslabs", 0)
+        pools = self._pools(address, raw) if nslabs else []
         dynamic, kept = layout.dynamic, self._keeps_total_used()
         return MemState(
             address=address,
-            nslabs=self._u64(raw, "mem", "nslabs", 0),
+            nslabs=nslabs,
             can_grow=bool(dynamic and raw[layout.at("mem", "can_grow")]),
             dynamic=dynamic,
             default_nslabs=self._variable("default_nslabs"),
@@ -46,13 +50,18 @@ class Reader:
         )
 
     def pool(self, address: int, *, slots: bool = True) -> PoolState:
-        """Read one pool, its areas and (``slots``) its slots, copied together where they fit."""
+        """Read one pool, its areas and (``slots``) its slots, copied together where they fit.
+
+        :raises CannotError: memory there cannot be read, or it is no pool, or no longer one.
+        """
         layout = self._layout
         raw = self._need(address, "pool")
         nslabs = self._u64(raw, "pool", "nslabs", 0)
         nareas, area_nslabs = self._u32(raw, "nareas"), self._u32(raw, "area_nslabs")
         areas_at = self._u64(raw, "pool", "areas", 0)
         slots_at = self._u64(raw, "pool", "slots", 0)
+        if not nareas or not nslabs:
+            raise CannotError(_GONE)
         windows = self._areas_and_slots(areas_at, nareas, slots_at, nslabs if slots else 0)
         areas = b"".join(window.head for window in windows)
         return PoolState(
@@ -75,6 +84,10 @@ class Reader:
         driver = self._pointer(dev + at("device", "driver"))
         driver_name = self._string(self._pointer(driver + at("device_driver", "name"))) if driver else ""
         return DeviceName(dev, name, driver_name)
+
+    def _pools(self, mem: int, raw: bytes) -> list[int]:
+        layout = self._layout
+        return self._listed_pools(mem, raw) if layout.dynamic else [mem + layout.default_pool()]
 
     def _listed_pools(self, mem: int, raw: bytes) -> list[int]:
         """``mem->pools``: newest first, as ``list_add_rcu()`` leaves them."""
@@ -99,7 +112,7 @@ class Reader:
                 return windows
             window = self._program.read(areas + done * HEAD_BYTES, head, slots + done * BODY_BYTES, body)
             if window is None:
-                raise CannotError("a pool went away while it was read")
+                raise CannotError(_GONE)
             windows.append(window)
             done += 1
 

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -16,6 +15,7 @@ from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.grace import wait_for_calls_under_way
+from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.probes.loader import RING_BYTES
 from swiotlb_top.probes.plan import How
@@ -33,7 +33,8 @@ _IN_FLIGHT_S: Final = 0.002
 class Session:
     """swiotlb's probes, attached; a context manager that leaves nothing behind.
 
-    :raises CannotError: this kernel or these privileges do not allow it, or swiotlb is off.
+    :raises NoPoolError: swiotlb has no memory.
+    :raises CannotError: this kernel or these privileges do not allow it.
     """
 
     def __init__(self, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY) -> None:
@@ -49,21 +50,18 @@ class Session:
             self._reader = Reader(self.program, self._layout)
             self._mem = self._layout.default_mem()
             if not self.sizes().nslabs:
-                raise CannotError(
-                    "swiotlb is off (no memory is set aside): boot with swiotlb=force, or on a machine whose devices "
-                    "need it"
-                )
+                raise NoPoolError.here()
+            self.kernel = KernelInfo(
+                release=os.uname().release,
+                machine=os.uname().machine,
+                boot_id=settings.text("proc/sys/kernel/random/boot_id"),
+                cpus=os.cpu_count() or 1,
+                features=self._layout.features,
+                hooks=self.program.plan.describe(),
+            )
         except BaseException:
             self.program.close()
             raise
-        self.kernel = KernelInfo(
-            release=os.uname().release,
-            machine=os.uname().machine,
-            boot_id=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-            cpus=os.cpu_count() or 1,
-            features=self._layout.features,
-            hooks=self.program.plan.describe(),
-        )
 
     def __enter__(self) -> Self:
         return self

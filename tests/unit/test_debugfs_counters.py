@@ -17,6 +17,7 @@ from swiotlb_top.kernel.debugfs import (
     read_default,
     read_restricted,
 )
+from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.sources.debugfs import TOTALS_ONLY, DebugfsSource
 
 DYNAMIC_6_12 = {"io_tlb_nslabs": 3072, "io_tlb_used": 40, "io_tlb_used_hiwater": 2688, "io_tlb_transient_nslabs": 0}
@@ -64,9 +65,9 @@ def test_no_directory_says_the_kernel_has_no_swiotlb(tmp_path: Path) -> None:
         read_default(debugfs(tmp_path, None))
 
 
-def test_a_directory_without_files_says_swiotlb_is_off(tmp_path: Path) -> None:
-    with pytest.raises(CannotError, match="swiotlb is off"):
-        read_default(debugfs(tmp_path, {}))
+def test_a_directory_without_files_says_swiotlb_has_no_memory(tmp_path: Path) -> None:
+    with pytest.raises(NoPoolError, match="swiotlb has no memory"):
+        read_default(debugfs(tmp_path, {}), machine=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes.program import Program, Window
 from swiotlb_top.probes.reader import Reader
 from swiotlb_top.state import INVALID_PHYS_ADDR, AreaState, MemState
-from tests.kernels import layout_of
+from tests.kernels import KERNELS, layout_of
 
 MEM: Final = 0xFFFF_FFFF_8200_0000
 AREAS: Final = 0xFFFF_8880_0100_0000
@@ -147,3 +147,20 @@ def test_a_pool_that_goes_while_it_is_read_is_an_error() -> None:
     del memory.regions[SLOTS]
     with pytest.raises(CannotError, match="went away"):
         read(layout, memory)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_an_allocator_without_memory_has_no_pool(kernel: str) -> None:
+    layout = layout_of(kernel)
+    memory = Memory()
+    memory.put(MEM, layout.size_bytes("mem"))
+    state = read(layout, memory)
+    assert (state.nslabs, state.pools) == (0, ())
+
+
+def test_a_pool_that_was_zeroed_is_gone() -> None:
+    layout = layout_of("debian")
+    memory = Memory()
+    memory.put(MEM, layout.size_bytes("mem"))
+    with pytest.raises(CannotError, match="went away"):
+        Reader(cast(Program, memory), layout).pool(MEM + layout.default_pool())

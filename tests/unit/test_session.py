@@ -1,0 +1,66 @@
+"""A session that cannot begin: one line says why, and nothing is left in the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from swiotlb_top.kernel import layout as kernel_layout
+from swiotlb_top.kernel import settings
+from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
+from swiotlb_top.kernel.symbols import Symbols
+from swiotlb_top.probes import session as sessions
+from swiotlb_top.probes.program import Window
+from swiotlb_top.probes.session import Session
+from tests.kernels import KERNELS, layout_of
+from tests.unit.test_reader import MEM, Memory, static_swiotlb
+
+
+class LoadedProgram:
+    """Stands in for the BPF program, over memory that is laid out as a kernel's."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.open = True
+        self.plan = self
+
+    def read(self, *asked: int) -> Window | None:
+        return self.memory.read(*asked)
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        return (("map", "fentry+fexit swiotlb_tbl_map_single"),)
+
+    def close(self) -> None:
+        self.open = False
+
+
+def kernel_with(monkeypatch: pytest.MonkeyPatch, kernel: str, **mem_members: int) -> LoadedProgram:
+    """Let sessions begin on a kernel whose allocator holds these numbers."""
+    layout = layout_of(kernel)
+    layout = replace(layout, symbols=Symbols({**layout.symbols.addresses, "io_tlb_default_mem": MEM}))
+    program = LoadedProgram(static_swiotlb(layout, **mem_members))
+    monkeypatch.setattr(sessions, "missing_capabilities", tuple)
+    monkeypatch.setattr(settings, "text", lambda path: "1")
+    monkeypatch.setattr(kernel_layout, "load", lambda: layout)
+    monkeypatch.setattr(sessions, "Program", lambda *_, **__: program)
+    return program
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_swiotlb_without_memory_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch, kernel: str) -> None:
+    program = kernel_with(monkeypatch, kernel, nslabs=0)
+    for region in program.memory.regions.values():
+        region[:] = bytes(len(region))
+    monkeypatch.setattr(NoPoolError, "here", lambda: NoPoolError(NoPool.ALL_WITHIN_REACH))
+    with pytest.raises(NoPoolError, match="needs none"):
+        Session()
+    assert not program.open
+
+
+def test_a_session_that_cannot_learn_its_kernel_leaves_no_program_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = kernel_with(monkeypatch, "debian")
+    monkeypatch.setattr(program, "describe", lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        Session()
+    assert not program.open
