@@ -4,6 +4,9 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
+# The exit status that says that this machine cannot be watched. The reason is then on the terminal for a moment.
+CANNOT := 3
+
 # What Debian has and PyPI has not. The lab builds a kernel, hence the toolchain.
 RUN_PACKAGES := python3 python3-venv python3-bpfcc
 LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils make flex bison bc perl patch xz-utils \
@@ -15,8 +18,10 @@ LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils ma
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/run ## watch this machine, or a recording where there is nothing to watch
-	@$(SUDO) $(VENV)/bin/swiotlb-top $(ARGS)
+run: $(VENV)/run ## watch this machine; where it cannot be watched, say why and show a demonstration
+	@$(SUDO) $(VENV)/bin/swiotlb-top $(ARGS) || { \
+		status=$$?; test $$status = $(CANNOT) && test -z "$(ARGS)" || exit $$status; \
+		if test -t 1; then sleep 3; fi; $(VENV)/bin/swiotlb-top --demo; }
 
 test: $(VENV)/test ## lint, types, unit tests, recorded traces, and kernels in the lab
 	$(VENV)/bin/ruff check .

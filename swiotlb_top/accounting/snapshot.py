@@ -199,6 +199,8 @@ class Snapshot:
     playback: Playback | None = None
     hooks: tuple[tuple[str, str], ...] = ()
     """Each hook of the probe plan, and how it was attached or why not (``Plan.describe()``)."""
+    demo: bool = False
+    """This is the recording that is installed with the tool. It says nothing of this machine."""
 
 
 def per_second(now: int, before: int, elapsed_ns: int) -> float:

@@ -22,6 +22,7 @@ EPILOG = examples(
     "swiotlb-top -n 1                     one frame with a second's rates",
     "swiotlb-top -n 1 -d 0 --json         the state now, as JSON",
     "swiotlb-top --trace boot.swtrace     watch a recording",
+    "swiotlb-top --demo                   watch the recording that comes with swiotlb-top",
     "swiotlb-top record -o boot.swtrace --duration 10",
     "swiotlb-top replay boot.swtrace      did the kernel do what it should?",
 )
@@ -48,14 +49,15 @@ EPILOG = examples(
     help="Time between frames, in seconds; 0 with -n: do not wait, no rates. Default: 1.",
 )
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of a screen; null is: not known.")
-@source_option("the first that can be had, else a recording")
+@source_option("the first that this machine allows")
 @trace_option("Show a recording instead of this machine.")
+@click.option("--demo", is_flag=True, help="Show the recording that comes with swiotlb-top. It is not of this machine.")
 @click.option(
     "--speed",
     type=click.FloatRange(0.01, 64),
     default=1.0,
     metavar="FACTOR",
-    help="How much faster than it was recorded --trace plays. Default: 1.",
+    help="How much faster than it was recorded a recording plays. Default: 1.",
 )
 @click.option(
     "--start",
@@ -63,7 +65,7 @@ EPILOG = examples(
     type=seconds_from(0.0),
     default=0.0,
     metavar="SECONDS",
-    help="Where in it --trace begins, in seconds. Default: 0.",
+    help="Where in the recording to begin, in seconds. Default: 0.",
 )
 @click.option(
     "--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters. Default: what output and locale have."
@@ -77,13 +79,15 @@ def swiotlb_top(
     as_json: bool,
     source: str,
     trace: Path | None,
+    demo: bool,
     speed: float,
     start_s: float,
     ascii_only: bool,
 ) -> Exit:
     """See what the kernel's bounce-buffer allocator (swiotlb) is doing, and why a mapping failed.
 
-    Without a command: a live screen. Not on a terminal: plain frames, one after another.
+    Without a command: a live screen of this machine. Not on a terminal: plain frames, one after another.
+    Where this machine cannot be watched, the reason is said and nothing is shown.
 
     Exit status: 0 well or agree, 1 disagreement, 2 usage, 3 this machine cannot, 4 unreadable input, 5 inconclusive.
     """
@@ -92,11 +96,14 @@ def swiotlb_top(
         if named:
             raise click.UsageError(f"options of the screen do not go with the command {context.invoked_subcommand!r}")
         return Exit.OK
-    if trace is None and not {"speed", "start_s"}.isdisjoint(named):
-        raise click.UsageError("--speed and --start go with --trace")
+    if trace is None and not demo and not {"speed", "start_s"}.isdisjoint(named):
+        raise click.UsageError("--speed and --start go with a recording: --trace FILE, or --demo")
     if interval_s == 0 and count is None:
         raise click.UsageError("-d 0 needs -n COUNT")
-    opener = top.source_named(source) if trace is None else top.recording(trace, speed, start_s)
+    if trace is not None:
+        opener = top.recording(trace, speed, start_s)
+    else:
+        opener = top.demonstration(speed, start_s) if demo else top.source_named(source)
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 

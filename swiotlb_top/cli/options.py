@@ -36,11 +36,12 @@ def trace_option(what: str) -> Option:
 def given(context: click.Context) -> set[str]:
     """The parameters that stand on the command line.
 
-    :raises click.UsageError: ``--trace`` and ``--source`` are both among them.
+    :raises click.UsageError: two of them say what to look at.
     """
     named = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
-    if {"trace", "source"} <= named:
-        raise click.UsageError("--trace and --source exclude each other")
+    shown = [f"--{name}" for name in ("demo", "source", "trace") if name in named]
+    if len(shown) > 1:
+        raise click.UsageError(f"{' and '.join(shown)} exclude each other: give one of them")
     return named
 
 

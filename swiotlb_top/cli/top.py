@@ -37,12 +37,12 @@ def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool,
 
 
 def source_named(name: str) -> Opener:
-    """How to open "live", "debugfs", or "auto": the first that can be had, else a recording."""
+    """How to open "live", "debugfs", or "auto": the first of the two that this machine allows."""
 
     def opener() -> Source:
         from swiotlb_top.sources import select
 
-        return select.first_that_opens(select.ALL_SOURCES) if name == "auto" else select.KERNEL_SOURCES[name]()
+        return select.first_that_opens(select.KERNEL_SOURCES) if name == "auto" else select.KERNEL_SOURCES[name]()
 
     return opener
 
@@ -54,6 +54,17 @@ def recording(path: Path, speed: float, start_s: float) -> Opener:
         from swiotlb_top.sources import select
 
         return select.open_trace(path, speed, start_s)
+
+    return opener
+
+
+def demonstration(speed: float, start_s: float) -> Opener:
+    """How to open the recording that is installed with the tool."""
+
+    def opener() -> Source:
+        from swiotlb_top.sources import select
+
+        return select.open_demo(speed, start_s)
 
     return opener
 

@@ -1,8 +1,8 @@
-"""Which source to look through, and why that one."""
+"""Which source to look through: this machine's, or a recording, which is shown only to those who ask for one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -15,22 +15,24 @@ from swiotlb_top.sources import Player, PlayOrder, Source
 Opener = Callable[[], Source]
 
 
-class ExplainedSource:
-    """A source whose snapshots say first why no better one could be had."""
+class RetoldSource:
+    """A source about whose snapshots something more is said.
 
-    def __init__(self, source: Source, refusals: Sequence[str]) -> None:
+    :param retell: gives a snapshot with that in it.
+    """
+
+    def __init__(self, source: Source, retell: Callable[[Snapshot], Snapshot]) -> None:
         self._source = source
-        self._refusals = "; ".join(refusals)
+        self._retell = retell
 
     def snapshot(self) -> Snapshot:
-        snapshot = self._source.snapshot()
-        return replace(snapshot, reason=f"{self._refusals}; so: {snapshot.reason}")
+        return self._retell(self._source.snapshot())
 
     def close(self) -> None:
         self._source.close()
 
     def play(self, order: PlayOrder) -> None:
-        """For the recording that is shown where nothing better can be."""
+        """Passed on to a source that plays a recording."""
         if isinstance(self._source, Player):
             self._source.play(order)
 
@@ -58,24 +60,24 @@ def open_trace(path: Path, speed: float = 1.0, start_s: float = 0.0) -> Source:
     return source
 
 
-def open_bundled() -> Source:
-    """The recording that is installed with the tool; :raises CannotError: where there is none."""
+def open_demo(speed: float = 1.0, start_s: float = 0.0) -> Source:
+    """The recording that is installed with the tool; each snapshot says that it does not show this machine.
+
+    :raises CannotError: none is installed.
+    """
     directory = Path(str(resources.files("swiotlb_top") / "recordings"))
     bundled = sorted(directory.glob("*.swtrace"))
     if not bundled:
-        raise CannotError("none is installed")
-    return open_trace(bundled[0])
+        raise CannotError("no recording is installed with swiotlb-top: install it again, or show one with --trace FILE")
+    return RetoldSource(open_trace(bundled[0], speed, start_s), lambda snapshot: replace(snapshot, demo=True))
 
 
 KERNEL_SOURCES: Final[dict[str, Opener]] = {"live": open_live, "debugfs": open_debugfs}
 """Sources that look at this machine, best first."""
 
-ALL_SOURCES: Final[dict[str, Opener]] = {**KERNEL_SOURCES, "recording": open_bundled}
-"""The same, and after them what there is to see on any machine."""
-
 
 def first_that_opens(openers: dict[str, Opener]) -> Source:
-    """Open the first source that can be, its reason preceded by why those before it cannot.
+    """Open the first source that can be; its snapshots say why those before it cannot.
 
     :raises CannotError: none opens; the line gathers every reason.
     """
@@ -86,5 +88,9 @@ def first_that_opens(openers: dict[str, Opener]) -> Source:
         except SwiotlbTopError as refusal:
             refusals.append(f"{name}: {refusal}")
         else:
-            return ExplainedSource(source, refusals) if refusals else source
+            return _explained(source, "; ".join(refusals)) if refusals else source
     raise CannotError("; ".join(refusals))
+
+
+def _explained(source: Source, refusals: str) -> Source:
+    return RetoldSource(source, lambda snapshot: replace(snapshot, reason=f"{refusals}; so: {snapshot.reason}"))

@@ -58,6 +58,8 @@ def headline(frame: Frame, glyphs: Glyphs) -> list[Line]:
         failed = sorted((d for d in now.devices if d.map_failures), key=lambda d: -d.map_failures)
         total = failed[0].map_failures if failed else now.map_failures
         return _headline("failed", styles.WARN, failed, f"{numbers.count(total)} maps since the start", glyphs)
+    if now.demo:
+        return [labelled("demo", "no map has failed in this recording; of this machine it says nothing")]
     return [labelled("well", ("no map has failed", styles.GOOD), " since the start")]
 
 

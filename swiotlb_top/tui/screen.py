@@ -19,6 +19,7 @@ from swiotlb_top.tui.panels import PANELS, Panel
 from swiotlb_top.tui.view import PLAIN, Page, View
 
 TWO_COLUMNS_FROM: Final = 150
+DEMO: Final = "DEMONSTRATION, NOT THIS MACHINE"
 _LEFT: Final = ("devices", "failures")
 _GAP: Final = "  "
 _LEAST: Final = 3
@@ -61,9 +62,10 @@ def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) ->
 
 
 def _title(frame: Frame, glyphs: Glyphs, state: str = "") -> Text:
-    """Whose picture this is."""
+    """Whose picture this is. It stands on every page, so that a demonstration can never be taken for this machine."""
     release = glyphs.text(frame.now.kernel_release) or numbers.UNKNOWN_MARK
-    return Text.assemble(("swiotlb-top", "bold"), f" {glyphs.dot} kernel {release}{state}")
+    demo = (f" {glyphs.dot} {DEMO}", styles.BAD) if frame.now.demo else ""
+    return Text.assemble(("swiotlb-top", "bold"), demo, f" {glyphs.dot} kernel {release}{state}")
 
 
 def _state(frame: Frame, view: View, glyphs: Glyphs) -> str:

@@ -30,7 +30,7 @@ def run(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def use_source(monkeypatch: pytest.MonkeyPatch, source: Source) -> None:
-    monkeypatch.setattr(select, "ALL_SOURCES", {"fake": lambda: source})
+    monkeypatch.setattr(select, "KERNEL_SOURCES", {"fake": lambda: source})
 
 
 def refusing(error: SwiotlbTopError) -> Source:
@@ -113,7 +113,7 @@ def test_what_is_not_needed_is_not_imported(arguments: list[str]) -> None:
         "import atexit\n"
         "from swiotlb_top.sources import select\n"
         "from tests.unit.snapshots import QUIET, ScriptedSource\n"
-        "select.ALL_SOURCES = {'fake': lambda: ScriptedSource([QUIET])}\n"
+        "select.KERNEL_SOURCES = {'fake': lambda: ScriptedSource([QUIET])}\n"
         "heavy = ('rich', 'textual', 'bcc', 'prometheus_client')\n"
         "atexit.register(lambda: print([name for name in heavy if name in sys.modules], file=sys.stderr))\n"
     )
@@ -125,7 +125,7 @@ def test_an_interrupt_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     def interrupt() -> Source:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(select, "ALL_SOURCES", {"fake": interrupt})
+    monkeypatch.setattr(select, "KERNEL_SOURCES", {"fake": interrupt})
     assert main([]) == 130
     assert capsys.readouterr().err == ""
 
@@ -135,7 +135,7 @@ def test_a_reader_that_goes_away_ends_it_quietly_and_not_as_a_success(form: list
     program = (
         "import sys; from swiotlb_top.cli import main; from swiotlb_top.sources import select;"
         "from tests.unit.snapshots import STALLED, ScriptedSource;"
-        "select.ALL_SOURCES = {'fake': lambda: ScriptedSource([STALLED])};"
+        "select.KERNEL_SOURCES = {'fake': lambda: ScriptedSource([STALLED])};"
         f"sys.exit(main({['-d', '0.01', *form]!r}))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -145,7 +145,7 @@ def test_installed_it_finds_its_own_c_and_recording(installed: Path) -> None:
         "from swiotlb_top import bpf_files\n"
         "from swiotlb_top.sources import select\n"
         "print(bpf_files.directory())\n"
-        "print(select.open_bundled().snapshot().source)\n"
+        "print(select.open_demo().snapshot().source)\n"
     )
     assert run_installed(installed, "-c", program).splitlines() == [str(installed / "swiotlb_top/bpf"), "replay"]
 

@@ -47,8 +47,8 @@ if sys.argv[1] == "draws badly":
         raise KeyError("no such picture")
 
     app.render = render
-select.ALL_SOURCES.clear()
-select.ALL_SOURCES["fake"] = lambda: ScriptedSource(scripts[sys.argv[1]])
+select.KERNEL_SOURCES.clear()
+select.KERNEL_SOURCES["fake"] = lambda: ScriptedSource(scripts[sys.argv[1]])
 sys.exit(main(["-d", "0.05"]))
 """
 
