@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Final
 
 from swiotlb_top import __version__
+from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.errors import CannotError, Exit, UsageError
 from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind
 from swiotlb_top.probes.loader import RING_BYTES
@@ -183,10 +184,11 @@ class _Recording:
         self._write(last)
         totals = self._session.program.totals().values()
         counters = {name: sum(getattr(device, name) for device in totals) - self._left_out[name] for name in _COUNTED}
+        in_use = of_state(state)
         counters |= {
             "nslabs": state.nslabs,
-            "total_used": state.total_used,
-            "used_hiwater": state.used_hiwater,
+            "total_used": in_use.used_slots,
+            "used_hiwater": in_use.used_hiwater_slots,
             "transient_nslabs": state.transient_nslabs,
             "quiet": int(self._settled and quiet and not last),
         }

@@ -12,6 +12,7 @@ from typing import Final
 
 from swiotlb_top.accounting.device import DeviceAccount, took_ns
 from swiotlb_top.accounting.failures import FailureLog
+from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView, PoolView
 from swiotlb_top.allocator import Explanation, Limits, Pool, adopt, align_offset, request_for
@@ -160,7 +161,7 @@ class Account:
             self.pools[state.address] = pool
         self.transient_slots = max(0, mem.transient_nslabs)
         self.used_slots = sum(pool.used_slots for pool in self.pools.values()) + self.transient_slots
-        self.used_hiwater_slots = max(self.used_hiwater_slots, self.used_slots, mem.used_hiwater)
+        self.used_hiwater_slots = max(self.used_hiwater_slots, self.used_slots, of_state(mem).used_hiwater_slots)
 
     def name(self, name: DeviceName) -> None:
         """Who a device address is."""

@@ -84,11 +84,11 @@ def _directory(root: Path) -> Path:
 
 
 def _read(directory: Path) -> Counters:
-    # used before its high water: read the other way round, used could rise above it in between.
-    nslabs = _number(directory / "io_tlb_nslabs")
+    # used before its high water and before the total, which only grow: else it could rise above them in between.
     used = _number(directory / "io_tlb_used")
     hiwater, unknown = _hiwater(directory / "io_tlb_used_hiwater", used)
-    return Counters(nslabs, used, hiwater, _number_if_there(directory / "io_tlb_transient_nslabs"), unknown)
+    transient = _number_if_there(directory / "io_tlb_transient_nslabs")
+    return Counters(_number(directory / "io_tlb_nslabs"), used, hiwater, transient, unknown)
 
 
 def _hiwater(path: Path, used: int) -> tuple[int, str]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from swiotlb_top.accounting.in_use import InUse, of_counters
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
 from swiotlb_top.kernel import debugfs
 
@@ -29,20 +30,23 @@ class DebugfsSource:
         kernel_release: str | None = None,
     ) -> None:
         self._root = root
+        self._credible = True
         self._clock = clock
         self._release = os.uname().release if kernel_release is None else kernel_release
         debugfs.read_default(root)
 
     def snapshot(self) -> Snapshot:
         counters = debugfs.read_default(self._root)
+        in_use = of_counters(counters, credible=self._credible)
+        self._credible = in_use.credible
         return Snapshot(
             time_ns=self._clock(),
             source="debugfs",
             reason="swiotlb's own counters",
             kernel_release=self._release,
             nslabs=counters.nslabs,
-            used_slots=counters.used_slots,
-            used_hiwater_slots=counters.used_hiwater_slots,
+            used_slots=in_use.used_slots,
+            used_hiwater_slots=in_use.used_hiwater_slots,
             transient_slots=counters.transient_slots,
             maps=UNKNOWN,
             map_failures=UNKNOWN,
@@ -50,15 +54,15 @@ class DebugfsSource:
             growths=UNKNOWN,
             pools_added=UNKNOWN,
             lost=0,
-            notes=self._notes(counters),
+            notes=self._notes(counters, in_use),
             unseen=TOTALS_ONLY,
         )
 
     def close(self) -> None:
         """Nothing is held open between snapshots."""
 
-    def _notes(self, counters: debugfs.Counters) -> tuple[str, ...]:
-        notes = [counters.hiwater_unknown] if counters.hiwater_unknown else []
+    def _notes(self, counters: debugfs.Counters, in_use: InUse) -> tuple[str, ...]:
+        notes = [note for note in (in_use.note, counters.hiwater_unknown) if note]
         notes += [
             f"restricted pool {name}: {pool.used_slots} of {pool.nslabs} slots used"
             for name, pool in debugfs.read_restricted(self._root)

@@ -15,6 +15,7 @@ from typing import Final
 
 from swiotlb_top.accounting.device import Latencies, took_ns
 from swiotlb_top.accounting.failures import FailureLog
+from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView, SlotsView, Snapshot, VerdictView
 from swiotlb_top.allocator import adopt
@@ -79,6 +80,7 @@ class LiveSource:
         self._next_burst_ns = 0
         self._has_judged = False
         self._operations_before = 0
+        self._count_is_credible = True
 
     def snapshot(self) -> Snapshot:
         """The kernel now; also judges a burst if it is time for one.
@@ -95,14 +97,16 @@ class LiveSource:
             self._know(dev)
         self._note_new_pools(sizes, time_ns)
         everyone = totals.values()
+        in_use = of_state(sizes, credible=self._count_is_credible)
+        self._count_is_credible = in_use.credible
         return Snapshot(
             time_ns=time_ns,
             source="live",
             reason=self._reason,
             kernel_release=self._session.kernel.release,
             nslabs=sizes.nslabs,
-            used_slots=_used(sizes),
-            used_hiwater_slots=sizes.used_hiwater,
+            used_slots=in_use.used_slots,
+            used_hiwater_slots=in_use.used_hiwater_slots,
             transient_slots=sizes.transient_nslabs,
             maps=sum(device.maps for device in everyone),
             map_failures=sum(device.map_failures for device in everyone),
@@ -113,7 +117,7 @@ class LiveSource:
             pools=tuple(self._pool(pool, pool is sizes.pools[-1]) for pool in sizes.pools),
             devices=tuple(self._device(dev, device) for dev, device in totals.items()),
             verdict=self._verdict(),
-            notes=(*self._notes, *faults.notes()),
+            notes=(*self._notes, *faults.notes(), *([in_use.note] if in_use.note else ())),
             failures=self._failures.views(self._who, disputed=self._disputed()),
             sampled=self._pipeline is not None,
             hooks=self._session.kernel.hooks,
@@ -256,13 +260,6 @@ class LiveSource:
             fine_latencies=known.latencies.fine,
             latency_sum_ns=known.latencies.sum_ns,
         )
-
-
-def _used(mem: MemState) -> int:
-    """``io_tlb_used``; a sum over areas where the kernel keeps no total (no CONFIG_DEBUG_FS)."""
-    if mem.total_used >= 0:
-        return mem.total_used
-    return sum(area.used for pool in mem.pools for area in pool.areas)
 
 
 def open_live() -> LiveSource:
