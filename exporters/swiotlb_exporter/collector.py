@@ -16,21 +16,23 @@ from swiotlb_exporter.devices import Devices, Presence
 from swiotlb_exporter.histogram import HistogramFamily
 from swiotlb_exporter.metrics import METRICS, MetricSpec, Sample, Seen
 from swiotlb_exporter.pools import PoolNames
-from swiotlb_exporter.watch import NotYetError
+from swiotlb_exporter.watch import Blindness, NotYetError
 from swiotlb_top import __version__
 from swiotlb_top.accounting.snapshot import Snapshot
 
 MOST_DEVICES: Final = 100
 MOST_POOLS: Final = 100
 """The oldest have series of their own; all are in the totals."""
+_SLOTS: Final = next(spec for spec in METRICS if spec.name == "swiotlb_slots")
 
 
 class SnapshotCollector(Collector):
     """Gives the metrics of ``sample()`` at each scrape.
 
-    A ``sample`` that raises is counted in swiotlb_scrape_errors_total (while the source is being opened it is not) and
-    leaves swiotlb_up at 0; the scrape itself never fails. The snapshot's metrics are then absent: stale numbers would
-    look well.
+    Where ``sample`` raises, swiotlb_up is 0, swiotlb_blind_info has the reason as a label, and the snapshot's metrics
+    are absent: stale numbers would look well. The scrape itself never fails. Where swiotlb has no memory, swiotlb_slots
+    is there all the same and 0, since that is known. Other failures are counted in swiotlb_scrape_errors_total, but for
+    those while the source is being opened for the first time.
 
     :param devices: how many devices have series of their own.
     :param is_there: whether a device of a name still exists; what is gone has no series.
@@ -53,7 +55,7 @@ class SnapshotCollector(Collector):
         """Every family without samples, so that registering reads no kernel."""
         for spec in METRICS:
             yield _family(spec, ())
-        yield from self._own(0.0, up=False)
+        yield from self._own(0.0, None)
 
     def collect(self) -> Iterator[Metric]:
         # Scrapes may come in parallel; what is remembered between them is one.
@@ -62,25 +64,29 @@ class SnapshotCollector(Collector):
 
     def _collect(self) -> list[Metric]:
         began_s = time.perf_counter()
-        families: list[Metric] = []
+        blind: Blindness | None = None
         try:
             seen = self._see(self._sample())
             families = [_family(spec, spec.samples(seen)) for spec in METRICS]
-        except NotYetError:
-            pass
-        except Exception:
-            self._errors += 1
-        return families + self._own(time.perf_counter() - began_s, up=bool(families))
+        except Exception as error:
+            blind = Blindness.by(error)
+            self._errors += not (blind.off or isinstance(error, NotYetError))
+            families = [_family(_SLOTS, [((), 0)])] if blind.off else []
+        return families + self._own(time.perf_counter() - began_s, blind)
 
     def _see(self, snapshot: Snapshot) -> Seen:
         devices = self._devices.totals(snapshot)
         return Seen(snapshot, devices, tuple(islice(self._pool_names.named(snapshot.pools), MOST_POOLS)))
 
-    def _own(self, took_s: float, *, up: bool) -> list[Metric]:
+    def _own(self, took_s: float, blind: Blindness | None) -> list[Metric]:
+        why = GaugeMetricFamily("swiotlb_blind_info", "Why swiotlb_up is 0; absent where it is 1.", labels=("reason",))
+        if blind:
+            why.add_metric((blind.reason,), 1)
         build = GaugeMetricFamily("swiotlb_exporter_build_info", "The exporter's version.", labels=("version",))
         build.add_metric((__version__,), 1)
         return [
-            GaugeMetricFamily("swiotlb_up", "Whether the source could be read.", value=int(up)),
+            GaugeMetricFamily("swiotlb_up", "Whether swiotlb is being watched.", value=int(blind is None)),
+            why,
             CounterMetricFamily("swiotlb_scrape_errors", "Scrapes that could not read the source.", value=self._errors),
             GaugeMetricFamily(
                 "swiotlb_exporter_scrape_duration_seconds", "Time it took to gather these metrics.", value=took_s

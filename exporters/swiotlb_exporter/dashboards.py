@@ -46,6 +46,10 @@ _NODE: Final = '{instance=~"$instance"}'
 _DEVICE: Final = '{instance=~"$instance",device=~"$device"}'
 
 
+_BLIND: Final = "swiotlb_up == 0 unless on (job, instance) swiotlb_slots == 0"
+"""Nodes whose swiotlb nobody sees; those where it is off have none to see."""
+
+
 def _stat(title: str, query: str, legend: str, unit: str = "short", width: int = 4) -> Panel:
     """One number."""
     return Panel(title, {legend: query}, unit=unit, kind="stat", width=width, height=4)
@@ -74,7 +78,8 @@ FLEET: Final = Dashboard(
     {},
     (
         _stat("Nodes", "count(swiotlb_up)", "nodes"),
-        _stat("Blind", "count(swiotlb_up == 0) or vector(0)", "blind"),
+        _stat("Swiotlb off", "count(swiotlb_slots == 0) or vector(0)", "off", width=2),
+        _stat("Blind", f"count({_BLIND}) or vector(0)", "blind", width=2),
         _stat("Nodes whose maps fail", _nodes_with("instance_device:swiotlb_map_failures:rate5m"), "failing"),
         _stat(
             "Nodes the reference disagrees with",
@@ -117,6 +122,12 @@ FLEET: Final = Dashboard(
             "Kernels and sources",
             {"{{source}} {{kernel}} {{revision}}": "count by (source, kernel, revision) (swiotlb_source_info)"},
             kind="table",
+        ),
+        Panel(
+            "Why nodes are blind",
+            {"{{reason}}": f"count by (reason) (swiotlb_blind_info and on (job, instance) ({_BLIND})) or vector(0)"},
+            kind="table",
+            description="Where swiotlb is off there is nothing to see; such nodes are not blind.",
         ),
     ),
 )

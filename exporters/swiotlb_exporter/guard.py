@@ -36,6 +36,9 @@ class Guard:
         self._config = web_config.read(path) if path else WebConfig()
         self._context = self._config.tls_context()
         self._versions = _versions(self._config)
+        self._said = ""
+        for ignored in self._config.ignored:
+            print(f"swiotlb-top: {path}: {ignored} is ignored: this exporter does not have it", file=sys.stderr)
 
     @property
     def scheme(self) -> str:
@@ -58,8 +61,10 @@ class Guard:
         with self._lock:
             if token in self._admitted:
                 return True
-            if not _matches(password, hashed) or name not in users:
-                return False
+        # Outside the lock: whoever tries passwords must not hold up scrapers that are known already.
+        if not _matches(password, hashed) or name not in users:
+            return False
+        with self._lock:
             if len(self._admitted) >= _REMEMBERED:
                 self._admitted.clear()
             self._admitted.add(token)
@@ -79,9 +84,12 @@ class Guard:
                 if bool(config.tls) != bool(self._config.tls):
                     raise SwiotlbTopError(f"{self._path}: TLS is turned on or off by a restart only")
             except SwiotlbTopError as error:
-                print(f"swiotlb-top: {error}; what was in force stays", file=sys.stderr)
+                # Certificate and key change one after the other: the same fault is then met twice.
+                if str(error) != self._said:
+                    print(f"swiotlb-top: {error}; what was in force stays", file=sys.stderr)
+                self._said = str(error)
                 return
-            self._config, self._context = config, context
+            self._config, self._context, self._said = config, context, ""
             self._versions = _versions(config)
 
 

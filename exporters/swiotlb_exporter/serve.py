@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -28,65 +30,131 @@ from swiotlb_top.sources.sampler import Sampler
 
 PATIENCE_S: Final = 30.0
 """A source that is so late is stuck: its last numbers are shown no more, and systemd is not told that all is well."""
+RETRY_S: Final = 60.0
+"""How long a kernel that cannot be watched is left alone before it is asked again: privileges and settings change."""
 _BEAT_S: Final = 10.0
+
+OpenSource = Callable[[], Source]
 
 
 class _Told(BaseException):
     """SIGTERM came: a clean end, out of whatever is being done."""
 
 
-def over_http(
-    open_source: Callable[[], Source], host: str, port: int, *, config: Path | None, interval_s: float, devices: int
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What to export, and how often."""
+
+    open_source: OpenSource
+    interval_s: float
+    devices: int
+    """How many have series of their own."""
+    exit_if_blind: bool = False
+    """End where the source cannot be opened, rather than serve ``swiotlb_up 0`` and try again."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long after its last answer a source is stuck."""
+        return self.interval_s + PATIENCE_S
+
+
+def over_http(watching: Watching, host: str, port: int, *, config: Path | None) -> None:
     """Serve until SIGTERM (a clean end) or KeyboardInterrupt.
 
     Listens before the source is opened: that takes seconds, in which /metrics says ``swiotlb_up 0``.
 
-    :param devices: how many have series of their own.
-    :raises SwiotlbTopError: as :class:`.Guard` and :func:`.listen`; or the source cannot be opened.
+    :raises SwiotlbTopError: as :class:`.Guard` and :func:`.listen`; the recording cannot be read; or the source cannot
+        be opened and ``exit_if_blind`` is set.
     """
-    watch = Watch()
+    watch = Watch(watching.patience_s)
     guard = Guard(config)
     with _until_told(), listen(host, port, guard) as server:
-        server.set_app(make_app(_registry(watch, devices), watch.trouble, guard))
-        with _answering(server.serve_forever, server.shutdown), _watched(watch, open_source, interval_s) as reason:
-            _say(f"{reason} on {url_of(server, guard.scheme)}/metrics")
-            _beat(watch, _BEAT_S, lambda: None, interval_s + PATIENCE_S)
+        server.set_app(make_app(_registry(watch, watching.devices), watch, guard))
+        where = f"on {url_of(server, guard.scheme)}/metrics"
+        with _answering(server.serve_forever, server.shutdown):
+            _keep_watching(watch, watching, where, lambda: None, _BEAT_S)
 
 
-def into_directory(open_source: Callable[[], Source], directory: Path, *, interval_s: float, devices: int) -> None:
+def into_directory(watching: Watching, directory: Path) -> None:
     """Write swiotlb.prom into ``directory`` once an interval until SIGTERM or KeyboardInterrupt.
 
-    :raises SwiotlbTopError: the directory cannot be written to at the beginning, or the source not opened.
+    :raises SwiotlbTopError: the directory cannot be written to at the beginning; otherwise as :func:`over_http`.
     """
-    watch = Watch()
+    watch = Watch(watching.patience_s)
     with _until_told():
-        textfile = Textfile(directory, _registry(watch, devices))
+        textfile = Textfile(directory, _registry(watch, watching.devices))
         try:
-            with _watched(watch, open_source, interval_s) as reason:
-                textfile.write()  # may be forbidden by now: a directory of somebody else's
-                _say(f"{reason} into {directory}")
-                _beat(watch, interval_s, _complaining_once(textfile.write), interval_s + PATIENCE_S)
+            _keep_watching(watch, watching, f"into {directory}", textfile.write, watching.interval_s)
         finally:
             textfile.remove()
 
 
-@contextmanager
-def _watched(watch: Watch, open_source: Callable[[], Source], interval_s: float) -> Iterator[str]:
-    """Open the source, give up what that needed, and sample it; yields what it is, in words."""
+def _keep_watching(watch: Watch, watching: Watching, where: str, each_time: Callable[[], None], beat_s: float) -> None:
+    """Open the source, for as long as it takes, and then read it until the process is told to end.
+
+    :param each_time: what is done once an interval, watched or blind; its first failure ends all.
+    """
     manager = ServiceManager()
     manager.tell("STATUS=attaching")
-    with closing(open_source()) as source:
+    pulse = _Pulse(watch, manager, each_time, beat_s)
+    with _opened(watch, watching, where, pulse) as source:
         debugfs = source.snapshot().source == "debugfs"
         privileges.drop(keep=(privileges.CAP_DAC_READ_SEARCH,) if debugfs else ())
-        with Sampler(source, interval_s, PATIENCE_S, Frame.alone) as sampler:
+        with Sampler(source, watching.interval_s, PATIENCE_S, Frame.alone) as sampler:
             watch.sampler = sampler
             now = sampler.frame.now
-            manager.tell("READY=1", f"STATUS={now.source}: {now.reason}")
+            pulse.ready(f"{now.source}: {now.reason}")
+            _say(f"{now.source} ({now.reason}) {where}")
             try:
-                yield f"{now.source} ({now.reason})"
+                pulse.beat()
             finally:
                 manager.tell("STOPPING=1")
+
+
+@contextmanager
+def _opened(watch: Watch, watching: Watching, where: str, pulse: _Pulse) -> Iterator[Source]:
+    """The source, as soon as it opens; until then, why it does not is served and said, once for each reason."""
+    said = ""
+    while True:
+        try:
+            source = watching.open_source()
+            break
+        except CannotError as refusal:
+            if watching.exit_if_blind:
+                raise
+            watch.refusal = refusal
+            if str(refusal) != said:
+                _say(f"{refusal}; serving swiotlb_up 0 {where}")
+            said = str(refusal)
+            pulse.ready(f"blind: {refusal}")
+            pulse.beat(RETRY_S)
+    with closing(source):
+        yield source
+
+
+class _Pulse:
+    """What is done at every interval, and telling systemd, as often as it wants, that the exporter works."""
+
+    def __init__(self, watch: Watch, manager: ServiceManager, each_time: Callable[[], None], interval_s: float) -> None:
+        self._watch = watch
+        self._manager = manager
+        self._first_time = each_time
+        self._each_time = _complaining_once(each_time)
+        self._interval_s = min(interval_s, manager.watchdog_s / 3) if manager.watchdog_s else interval_s
+
+    def ready(self, status: str) -> None:
+        """Metrics can be had from now on. :raises CannotError: the textfile may not be written (any more)."""
+        self._first_time()  # may be forbidden by now: a directory of somebody else's
+        self._manager.tell("READY=1", f"STATUS={status}")
+
+    def beat(self, for_s: float = math.inf) -> None:
+        """Go on for ``for_s``."""
+        end_s = time.monotonic() + for_s
+        while (left_s := end_s - time.monotonic()) > 0:
+            time.sleep(min(self._interval_s, left_s))
+            self._each_time()
+            if self._watch.alive():
+                self._manager.tell("WATCHDOG=1")
 
 
 def _registry(watch: Watch, devices: int) -> CollectorRegistry:
@@ -129,18 +197,6 @@ def _answering(serve: Callable[[], None], shutdown: Callable[[], None]) -> Itera
     finally:
         shutdown()
         thread.join()
-
-
-def _beat(watch: Watch, interval_s: float, each_time: Callable[[], None], patience_s: float) -> None:
-    """Do it once an interval, and tell systemd, as often as it wants, that the source answered in time."""
-    manager = ServiceManager()
-    if manager.watchdog_s:
-        interval_s = min(interval_s, manager.watchdog_s / 3)
-    while True:
-        time.sleep(interval_s)
-        each_time()
-        if watch.alive(patience_s):
-            manager.tell("WATCHDOG=1")
 
 
 def _complaining_once(write: Callable[[], None]) -> Callable[[], None]:

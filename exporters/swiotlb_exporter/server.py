@@ -1,4 +1,4 @@
-"""The HTTP side: ``/metrics``, ``/healthz`` and a page at ``/``."""
+"""The HTTP side: ``/metrics``, ``/healthz``, ``/livez`` and a page at ``/``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import html
 import socket
 from collections.abc import Callable, Iterable
 from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, Final
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry
@@ -15,10 +16,23 @@ from prometheus_client.exposition import gzip_accepted
 
 from swiotlb_exporter import exposition
 from swiotlb_exporter.guard import Guard, guarded
-from swiotlb_top import __version__
 from swiotlb_top.errors import CannotError
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class State(Protocol):
+    """How the exporter stands; see :class:`.Watch`."""
+
+    def health(self) -> str:
+        """``ok``: swiotlb is watched; ``off``: this kernel has none in use; ``blind``: nobody can tell."""
+
+    def alive(self) -> bool:
+        """Whether the exporter itself works; a restart may help where it does not."""
+
+    def sentence(self) -> str:
+        """What is being watched, or why nothing is."""
+
 
 REQUEST_TIMEOUT_S: Final = 10.0
 """A client that sends nothing is let go."""
@@ -27,7 +41,7 @@ _INDEX: Final = """<!DOCTYPE html>
 <html lang="en">
 <head><title>swiotlb-top exporter</title></head>
 <body>
-<h1>swiotlb-top exporter {version}</h1>
+<h1>swiotlb-top exporter</h1>
 <p>{state}</p>
 <p><a href="/metrics">Metrics</a> <a href="/healthz">Health</a></p>
 </body>
@@ -35,50 +49,68 @@ _INDEX: Final = """<!DOCTYPE html>
 """
 
 
-def make_app(registry: CollectorRegistry, trouble: Callable[[], str], guard: Guard) -> App:
-    """A WSGI application: ``/metrics`` of ``registry`` in the format that is asked for, ``/healthz``, ``/``, else 404.
+def make_app(registry: CollectorRegistry, state: State, guard: Guard) -> App:
+    """A WSGI application: ``/metrics`` of ``registry`` in the format that is asked for, the two health pages, ``/``.
 
-    :param trouble: why there is nothing to see at the moment; empty where there is.
-    :param guard: asked before every page but ``/healthz``: a kubelet has no password, and learns one word.
+    ``/metrics?name[]=swiotlb_up`` gives the families of these names only, as Prometheus's own exporters do.
+
+    :param state: how the exporter stands, asked at each request.
+    :param guard: asked before every page but the health pages: a kubelet has no password, and learns one word.
     """
 
     def metrics(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         form = exposition.asked_for(environ.get("HTTP_ACCEPT", ""))
-        body = form.write(registry.collect())
+        names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]")
+        body = form.write((registry.restricted_registry(names) if names else registry).collect())
         headers = [("Content-Type", form.content_type)]
         if gzip_accepted(environ.get("HTTP_ACCEPT_ENCODING", "")):
             # The usual level takes ten times as long for a tenth less.
             body = gzip.compress(body, compresslevel=1)
             headers.append(("Content-Encoding", "gzip"))
-        start_response("200 OK", headers)
+        start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
 
     def health(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        well = not trouble()
-        return _page(start_response, "200 OK" if well else "503 Service Unavailable", "ok\n" if well else "blind\n")
+        word = state.health()
+        return _page(start_response, "503 Service Unavailable" if word == "blind" else "200 OK", f"{word}\n")
+
+    def life(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        alive = state.alive()
+        return _page(start_response, "200 OK" if alive else "503 Service Unavailable", "ok\n" if alive else "stuck\n")
 
     def index(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        state = html.escape(trouble() or "The source is read.")
-        return _page(start_response, "200 OK", _INDEX.format(version=__version__, state=state), "html")
+        return _page(start_response, "200 OK", _INDEX.format(state=html.escape(state.sentence())), "html")
 
     def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return _page(start_response, "404 Not Found", "not found: see /metrics\n")
 
-    pages = {"/metrics": guarded(metrics, guard), "/healthz": health, "/": guarded(index, guard)}
+    pages = {"/metrics": guarded(metrics, guard), "/healthz": health, "/livez": life, "/": guarded(index, guard)}
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def nameless(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+            # In place of the server's and Python's versions, which are nobody's business.
+            return start_response(status, [*headers, ("Server", "swiotlb-top")], *more)
+
         method = environ["REQUEST_METHOD"]
         if method not in ("GET", "HEAD"):
-            return _page(start_response, "405 Method Not Allowed", "only GET and HEAD\n")
-        body = pages.get(environ.get("PATH_INFO", "/"), nothing)(environ, start_response)
+            allow = ("Allow", "GET, HEAD")
+            return _page(nameless, "405 Method Not Allowed", "only GET and HEAD\n", headers=(allow,))
+        body = pages.get(environ.get("PATH_INFO", "/"), nothing)(environ, nameless)
         return body if method == "GET" else ()
 
     return app
 
 
-def _page(start_response: Callable[..., Any], status: str, text: str, kind: str = "plain") -> list[bytes]:
+def _page(
+    start_response: Callable[..., Any],
+    status: str,
+    text: str,
+    kind: str = "plain",
+    headers: Iterable[tuple[str, str]] = (),
+) -> list[bytes]:
     body = text.encode()
-    start_response(status, [("Content-Type", f"text/{kind}; charset=utf-8"), ("Content-Length", str(len(body)))])
+    content = [("Content-Type", f"text/{kind}; charset=utf-8"), ("Content-Length", str(len(body)))]
+    start_response(status, [*content, *headers])
     return [body]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,9 @@ class Textfile:
     """
 
     def __init__(self, directory: Path, registry: CollectorRegistry) -> None:
+        if not directory.is_dir():
+            what = "is not a directory" if directory.exists() else "does not exist"
+            raise CannotError(f"--textfile {directory} {what}: name the directory that node_exporter reads")
         self._path = directory / NAME
         # Not *.prom: the collector reads those.
         self._next = directory / f".{NAME}.{os.getpid()}"
@@ -34,13 +38,15 @@ class Textfile:
                 file.write(text_page.text(self._registry.collect()))
             self._next.replace(self._path)
         except OSError as error:
-            self._next.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._next.unlink(missing_ok=True)
             raise CannotError(f"{self._path} cannot be written: {error.strerror or error}") from error
 
     def remove(self) -> None:
         """Take the file away, and what a write may have left that was interrupted."""
         for path in (self._next, self._path):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only directory: then there is nothing of ours in it, or nobody can help
+                path.unlink(missing_ok=True)
 
 
 def _readable_by_all(path: str, flags: int) -> int:

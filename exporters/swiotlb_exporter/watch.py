@@ -1,11 +1,14 @@
-"""What the metrics are of: a source that is being opened, then is read once an interval, and may fail at any time."""
+"""What the metrics are of: a source that is being opened, cannot be opened, or is read once an interval."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Self
 
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import SwiotlbTopError
+from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.sources.sampler import Sampler
 
 
@@ -13,39 +16,82 @@ class NotYetError(SwiotlbTopError):
     """The source is still being opened."""
 
 
-class Watch:
-    """The latest snapshot, for any thread at any time."""
+@dataclass(frozen=True, slots=True)
+class Blindness:
+    """Why there is no snapshot."""
 
-    def __init__(self) -> None:
+    reason: str
+    """One sentence, the same on every machine in the same state: a label can hold it."""
+    off: bool
+    """swiotlb has no memory here, so that there is nothing to see: that is knowledge, not blindness."""
+
+    @classmethod
+    def by(cls, error: Exception) -> Self:
+        """What an exception of :meth:`Watch.snapshot` says."""
+        return cls(" ".join(str(error).split()) or type(error).__name__, isinstance(error, NoPoolError))
+
+
+class Watch:
+    """The latest snapshot, or why there is none; for any thread at any time.
+
+    :param patience_s: how long after its last answer a source counts as stuck.
+    """
+
+    def __init__(self, patience_s: float) -> None:
         self.sampler: Sampler | None = None
         """There from when the source is open."""
+        self.refusal: SwiotlbTopError | None = None
+        """Why the source could not be opened when that was last tried."""
+        self._patience_s = patience_s
         self._beat = -1
         self._moved_s = time.monotonic()
 
     def snapshot(self) -> Snapshot:
-        """The last one; :raises NotYetError: there is none yet; :raises SwiotlbTopError: the source failed since."""
+        """The last one.
+
+        :raises NotYetError: the source is being opened for the first time.
+        :raises SwiotlbTopError: the source could not be opened, or failed since.
+        """
         if self.sampler is None:
-            raise NotYetError("the source is being opened")
+            raise self.refusal or NotYetError("the source is being opened")
         frame = self.sampler.frame
         if frame.failure:
             raise SwiotlbTopError(frame.failure)
         return frame.now
 
-    def trouble(self) -> str:
-        """Why there is no snapshot; empty where there is one."""
+    def blindness(self) -> Blindness | None:
+        """Why there is no snapshot; None where there is one."""
         try:
             self.snapshot()
         except Exception as error:
-            return str(error) or type(error).__name__
-        return ""
+            return Blindness.by(error)
+        return None
 
-    def alive(self, patience_s: float) -> bool:
-        """Whether the source answered, be it with a failure, within ``patience_s``."""
+    def health(self) -> str:
+        """``ok``: swiotlb is watched; ``off``: there is none to watch; ``blind``: nobody can tell."""
+        blind = self.blindness()
+        if blind is None:
+            return "ok"
+        return "off" if blind.off else "blind"
+
+    def sentence(self) -> str:
+        """What is being watched, or why nothing is."""
+        blind = self.blindness()
+        if blind is not None:
+            return f"swiotlb is not watched: {blind.reason}"
+        now = self.snapshot()
+        judged = f"; judged as revision {now.verdict.revision}" if now.verdict else ""
+        return f"Kernel {now.kernel_release}, source {now.source} ({now.reason}){judged}."
+
+    def alive(self) -> bool:
+        """Whether a source that is open has answered of late, be it with a failure; true while there is none."""
+        if self.sampler is None:
+            return True
         try:
-            beat = self.sampler.frame.sequence if self.sampler else -1
+            beat = self.sampler.frame.sequence
         except Exception:
             return False
         now_s = time.monotonic()
         if beat != self._beat:
             self._beat, self._moved_s = beat, now_s
-        return now_s - self._moved_s <= patience_s
+        return now_s - self._moved_s <= self._patience_s

@@ -1,8 +1,9 @@
 """``--web.config.file``: TLS and basic authentication, in the form that Prometheus's own exporters read.
 
 Of that form: ``tls_server_config`` with ``cert_file``, ``key_file``, ``client_auth_type``, ``client_ca_file``,
-``min_version`` and ``max_version``, and ``basic_auth_users`` with bcrypt hashes. Anything else is refused rather than
-ignored: a setting that does nothing is no protection.
+``min_version`` and ``max_version``, and ``basic_auth_users`` with bcrypt hashes. One file often serves every exporter
+of a fleet, so what newer versions of that form have besides is accepted and listed as ignored
+(:attr:`WebConfig.ignored`). What that form does not have at all is a typing error, and refused.
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ _CLIENT_AUTH: Final = {
 _TLS_FILES: Final = ("cert_file", "key_file", "client_ca_file")
 _TLS_KEYS: Final = frozenset({*_TLS_FILES, "client_auth_type", "min_version", "max_version"})
 _KEYS: Final = frozenset({"tls_server_config", "basic_auth_users"})
+_IGNORED_TLS_KEYS: Final = frozenset({"cipher_suites", "curve_preferences", "prefer_server_cipher_suites"})
+_IGNORED_KEYS: Final = frozenset({"http_server_config", "rate_limit"})
+"""Settings of the exporter toolkit's web configuration that are not supported here. Who may come in does not hang on
+them; those on which it does (``client_allowed_sans``, certificates in the file itself) are refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,8 @@ class WebConfig:
     """Password hashes by name; empty: no authentication."""
     files: tuple[Path, ...] = ()
     """All files that this was made of, itself the first."""
+    ignored: tuple[str, ...] = ()
+    """Keys that the form has and this exporter does not support, for example ``tls_server_config.cipher_suites``."""
 
     def tls_context(self) -> ssl.SSLContext | None:
         """A server's context as the file has it, or None without TLS.
@@ -71,14 +78,19 @@ def read(path: Path) -> WebConfig:
         raise UnreadableError(f"{path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise UnreadableError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    sections = _table(path, "the file", {} if said is None else said, _KEYS)
-    tls = _tls(path, sections.get("tls_server_config"))
+    sections = _table(path, "the file", {} if said is None else said, _KEYS | _IGNORED_KEYS)
+    given = sections.get("tls_server_config")
+    said_of_tls = _table(path, "tls_server_config", {} if given is None else given, _TLS_KEYS | _IGNORED_TLS_KEYS)
+    tls = _tls(path, {key: value for key, value in said_of_tls.items() if key in _TLS_KEYS})
     users = _users(path, sections.get("basic_auth_users"))
-    return WebConfig(tls, users, (path, *(Path(tls[name]) for name in _TLS_FILES if name in tls)))
+    ignored = (
+        *sorted(sections.keys() & _IGNORED_KEYS),
+        *(f"tls_server_config.{key}" for key in sorted(said_of_tls.keys() & _IGNORED_TLS_KEYS)),
+    )
+    return WebConfig(tls, users, (path, *(Path(tls[name]) for name in _TLS_FILES if name in tls)), ignored)
 
 
-def _tls(path: Path, said: Any) -> dict[str, str]:
-    given = _table(path, "tls_server_config", {} if said is None else said, _TLS_KEYS)
+def _tls(path: Path, given: dict[Any, Any]) -> dict[str, str]:
     if not given:
         return {}
     tls = {key: str(value) for key, value in given.items()}

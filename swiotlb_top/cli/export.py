@@ -59,6 +59,12 @@ _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
     metavar="N",
     help='Devices with series of their own; the others are summed up as "other". Default: 100.',
 )
+@click.option(
+    "--exit-if-blind",
+    is_flag=True,
+    help="End with status 3 where this machine cannot be watched. Default: serve swiotlb_up 0 and the reason, and "
+    "try again once a minute.",
+)
 @click.pass_context
 def export(
     context: click.Context,
@@ -69,6 +75,7 @@ def export(
     trace: Path | None,
     interval_s: float,
     devices: int,
+    exit_if_blind: bool,
 ) -> Exit:
     """Serve this machine's swiotlb to Prometheus, until told to stop.
 
@@ -86,10 +93,12 @@ def export(
     else:
         openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
         open_source = partial(select.first_that_opens, openers)
+    # A recording that cannot be replayed now never can.
+    watching = serve.Watching(open_source, interval_s, devices, exit_if_blind or trace is not None)
     if textfile is not None:
-        serve.into_directory(open_source, textfile, interval_s=interval_s, devices=devices)
+        serve.into_directory(watching, textfile)
     else:
-        serve.over_http(open_source, host, port, config=config, interval_s=interval_s, devices=devices)
+        serve.over_http(watching, host, port, config=config)
     return Exit.OK
 
 

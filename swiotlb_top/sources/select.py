@@ -10,6 +10,7 @@ from typing import Final
 
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError, SwiotlbTopError
+from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.sources import Player, PlayOrder, Source
 
 Opener = Callable[[], Source]
@@ -79,12 +80,15 @@ KERNEL_SOURCES: Final[dict[str, Opener]] = {"live": open_live, "debugfs": open_d
 def first_that_opens(openers: dict[str, Opener]) -> Source:
     """Open the first source that can be; its snapshots say why those before it cannot.
 
+    :raises NoPoolError: swiotlb has no memory, which no other source sees otherwise.
     :raises CannotError: none opens; the line gathers every reason.
     """
     refusals: list[str] = []
     for name, opener in openers.items():
         try:
             source = opener()
+        except NoPoolError:
+            raise
         except SwiotlbTopError as refusal:
             refusals.append(f"{name}: {refusal}")
         else:

@@ -30,7 +30,9 @@ from prometheus_client.registry import Collector
 from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.exposition import OPENMETRICS, PROTOBUF, TEXT, Form
 from swiotlb_exporter.guard import Guard
+from swiotlb_exporter.serve import PATIENCE_S
 from swiotlb_exporter.server import listen, make_app, url_of
+from swiotlb_exporter.watch import Watch
 from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLOTS
 from tests.lab import cache
 from tests.lab.lab import Lab
@@ -127,7 +129,7 @@ def serving_mb(*words: str, port: int, accept: str = "") -> float:
 def main() -> None:
     """Measure and print."""
     registry = fifty_devices()
-    ours, bare = make_app(registry, lambda: "", Guard(None)), make_wsgi_app(Made(registry.collect()))
+    ours, bare = make_app(registry, Watch(PATIENCE_S), Guard(None)), make_wsgi_app(Made(registry.collect()))
     on_cpu_ms: dict[Form, float] = {}
     for form in (TEXT, OPENMETRICS, PROTOBUF):
         took_ms, on_cpu_ms[form], page_bytes = scrape_ms(ours, form.content_type)

@@ -8,6 +8,7 @@ import pytest
 
 from swiotlb_top.cli import main
 from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.sources import Source, select
 from swiotlb_top.sources.select import first_that_opens
 from tests.doctoring import STALL
@@ -72,8 +73,20 @@ def test_the_exporter_never_serves_a_recording(
 ) -> None:
     for name in list(select.KERNEL_SOURCES):
         monkeypatch.setitem(select.KERNEL_SOURCES, name, lambda: refuse("needs root"))
-    assert main(["export"]) == 3
+    assert main(["export", "--exit-if-blind", "--web.listen-address", "127.0.0.1:0"]) == 3
     assert capsys.readouterr().err == "swiotlb-top: live: needs root; debugfs: needs root\n"
+
+
+def test_that_swiotlb_has_no_memory_is_said_alone_whatever_other_sources_lack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none() -> Source:
+        raise NoPoolError(NoPool.NOFORCE)
+
+    monkeypatch.setitem(select.KERNEL_SOURCES, "live", lambda: refuse("needs root"))
+    monkeypatch.setitem(select.KERNEL_SOURCES, "debugfs", none)
+    assert main(["-n", "1"]) == 3
+    assert capsys.readouterr().err == f"swiotlb-top: {NoPool.NOFORCE.value}\n"
 
 
 def test_a_bug_in_a_source_is_not_taken_for_a_refusal() -> None:

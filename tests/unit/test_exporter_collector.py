@@ -15,6 +15,7 @@ from swiotlb_exporter.watch import NotYetError
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from tests.unit.snapshots import DEBUGFS, DISK, GROWN_POOL, NVME, QUIET, STALLED, ScriptedSource
 
 DISK_LABELS = {"device": "0000:00:04.0", "driver": "virtio-pci"}
@@ -140,8 +141,25 @@ def test_while_the_source_is_being_opened_it_is_down_and_no_error() -> None:
     registry = registry_of(NotYetError("attaching"))
     text = generate_latest(registry).decode()
     assert "swiotlb_up 0.0" in text
+    assert 'swiotlb_blind_info{reason="attaching"} 1.0' in text
     assert "swiotlb_scrape_errors_total 0.0" in text
     assert "swiotlb_slots" not in [line.split()[0] for line in text.splitlines()]
+
+
+def test_why_it_is_blind_is_a_label_and_is_gone_once_it_sees() -> None:
+    registry = registry_of(CannotError("no BTF:\n build one"), STALLED)
+    assert 'swiotlb_blind_info{reason="no BTF: build one"} 1.0' in generate_latest(registry).decode()
+    assert "swiotlb_blind_info{" not in generate_latest(registry).decode()
+
+
+def test_where_swiotlb_has_no_memory_that_is_known_and_no_error() -> None:
+    registry = registry_of(NoPoolError(NoPool.NOFORCE))
+    text = generate_latest(registry).decode()
+    assert "swiotlb_up 0.0" in text
+    assert "swiotlb_slots 0.0" in text
+    assert "swiotlb_scrape_errors_total 0.0" in text
+    assert f'swiotlb_blind_info{{reason="{NoPool.NOFORCE.value}"}} 1.0' in text
+    assert "swiotlb_used_slots" not in [line.split()[0] for line in text.splitlines()]
 
 
 def test_registering_reads_nothing_and_describes_everything() -> None:

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from swiotlb_exporter import dashboards, metrics_page
 from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.metrics import METRICS
+from swiotlb_top.errors import Exit
 from swiotlb_top.sources.replay import ReplaySource
 from tests.prometheus import DEPLOYED, MISSING, ROOT, RULES, WHY_MISSING, promtool
 from tests.unit.snapshots import STALLED, ScriptedSource
@@ -97,6 +98,12 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"swiotlb_up": "1 0 1 0 1+0x30", 'up{job="swiotlb"}': "1+0x30"},
     ),
 }
+SWIOTLB_IS_OFF = {
+    "swiotlb_up": "0+0x30",
+    "swiotlb_slots": "0+0x30",
+    'swiotlb_blind_info{reason="swiotlb is off"}': "1+0x30",
+    'up{job="swiotlb"}': "1+0x30",
+}
 MORE_THAT_FIRE: list[tuple[str, dict[str, str]]] = [
     (
         "SwiotlbNearlyFull",
@@ -160,6 +167,17 @@ def test_an_alert_fires_on_what_it_is_for_and_no_other_does(alert: str, series: 
 @pytest.mark.parametrize("alert", SERIES)
 def test_it_stays_silent_on_what_only_looks_like_it(alert: str, tmp_path: Path) -> None:
     assert fired(SERIES[alert][1], tmp_path) == set()
+
+
+@needs_prometheus
+def test_a_node_whose_swiotlb_is_off_alerts_nobody(tmp_path: Path) -> None:
+    assert fired(SWIOTLB_IS_OFF, tmp_path) == set()
+
+
+@needs_prometheus
+def test_the_alert_of_a_blind_node_says_why_it_is_blind(tmp_path: Path) -> None:
+    series = {"swiotlb_up": "0+0x30", 'swiotlb_blind_info{reason="no BTF"}': "1+0x30"}
+    assert 'description="no BTF."' in said_of(series, tmp_path, {})
 
 
 def test_every_alert_is_tested() -> None:
@@ -226,7 +244,7 @@ def test_dashboards_and_rules_ask_for_metrics_that_there_are() -> None:
     rules = [rule for path in RULES for rule in yaml.safe_load(path.read_text())["groups"][0]["rules"]]
     queries = [query for board in dashboards.DASHBOARDS for panel in board.panels for query in panel.queries.values()]
     asked = set(chain.from_iterable(metrics_in(text) for text in [*queries, *(rule["expr"] for rule in rules)]))
-    assert asked <= there | {"swiotlb_up"}
+    assert asked <= there
     recorded = {rule["record"] for rule in rules if "record" in rule}
     assert set(chain.from_iterable(re.findall(r"\w+:\w+:\w+", text) for text in queries)) <= recorded
 
@@ -255,3 +273,15 @@ def test_unit_and_daemonset_have_the_same_capabilities_and_no_more() -> None:
     assert capabilities == {"drop": ["ALL"], "add": sorted(of_unit)}
     assert of_unit == {"BPF", "PERFMON", "SYSLOG"}
     assert container["command"][1:3] == ["export", "--source"]
+
+
+def test_no_node_is_restarted_over_and_over_because_it_cannot_be_watched() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.read(DEPLOYED / "systemd" / "swiotlb-exporter.service")
+    assert {int(Exit.USAGE), int(Exit.CANNOT)} == set(map(int, unit["Service"]["RestartPreventExitStatus"].split()))
+    daemonset = yaml.safe_load((DEPLOYED / "kubernetes" / "daemonset.yaml").read_text())
+    (container,) = daemonset["spec"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert "startupProbe" not in container
+    assert daemonset["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "100%"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -35,13 +37,31 @@ DEADLINE_S = 300.0
 CLIENTS = 50
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How an exporter stands."""
+
+    word: str = "ok"
+    works: bool = True
+    said: str = "Kernel 6.12"
+
+    def health(self) -> str:
+        return self.word
+
+    def alive(self) -> bool:
+        return self.works
+
+    def sentence(self) -> str:
+        return self.said
+
+
 @contextmanager
-def served(*script: Snapshot | Exception, trouble: str = "") -> Iterator[str]:
+def served(*script: Snapshot | Exception, standing: Standing | None = None) -> Iterator[str]:
     registry = CollectorRegistry()
     registry.register(SnapshotCollector(ScriptedSource(script).snapshot, is_there=lambda name: True))
     guard = Guard(None)
     with listen("127.0.0.1", 0, guard) as server:
-        server.set_app(make_app(registry, lambda: trouble, guard))
+        server.set_app(make_app(registry, standing or Standing(), guard))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield url_of(server, guard.scheme)
@@ -108,17 +128,55 @@ def test_whoever_asks_for_the_head_gets_no_body(address: str) -> None:
     assert answer.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.parametrize("page", ["/", "/metrics", "/healthz", "/absent"])
+def test_the_head_says_how_long_the_body_is_and_no_version_to_strangers(address: str, page: str) -> None:
+    host, port = address.removeprefix("http://").split(":")
+    lengths = set()
+    for method in ("HEAD", "GET"):
+        client = http.client.HTTPConnection(host, int(port), timeout=DEADLINE_S)
+        client.request(method, page)
+        answer = client.getresponse()
+        body = answer.read()
+        lengths.add(answer.headers["Content-Length"])
+        assert answer.headers["Server"] == "swiotlb-top"
+        assert bool(body) == (method == "GET")
+    # Of /metrics two scrapes may differ in a digit of what they took.
+    assert "0" not in lengths
+    assert len(lengths) == 1 or page == "/metrics"
+
+
+def test_families_can_be_asked_for_by_name(address: str) -> None:
+    _, _, text = get(f"{address}/metrics?name[]=swiotlb_up&name[]=swiotlb_maps_total")
+    assert {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")} == {
+        "swiotlb_up",
+        "swiotlb_maps_total",
+    }
+
+
 def test_nothing_can_be_posted(address: str) -> None:
     posted = urllib.request.Request(f"{address}/metrics", data=b"x")  # noqa: S310
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(posted, timeout=DEADLINE_S)  # noqa: S310
     assert refused.value.code == 405
+    assert refused.value.headers["Allow"] == "GET, HEAD"
 
 
-def test_health_is_whether_the_source_is_read(address: str) -> None:
-    assert get(f"{address}/healthz") == (200, "text/plain; charset=utf-8", "ok\n")
-    with served(CannotError("gone"), trouble="<gone>") as blind:
-        assert get(f"{blind}/healthz") == (503, "text/plain; charset=utf-8", "blind\n")
+@pytest.mark.parametrize(("word", "code"), [("ok", 200), ("off", 200), ("blind", 503)])
+def test_health_is_whether_swiotlb_is_watched_as_far_as_there_is_one(word: str, code: int) -> None:
+    with served(STALLED, standing=Standing(word)) as url:
+        assert get(f"{url}/healthz") == (code, "text/plain; charset=utf-8", f"{word}\n")
+        assert get(f"{url}/livez")[0] == 200
+
+
+def test_life_is_whether_the_exporter_works(address: str) -> None:
+    assert get(f"{address}/livez") == (200, "text/plain; charset=utf-8", "ok\n")
+    with served(STALLED, standing=Standing(works=False)) as stuck:
+        assert get(f"{stuck}/livez") == (503, "text/plain; charset=utf-8", "stuck\n")
+
+
+def test_the_front_page_says_what_is_watched_or_why_nothing_is(address: str) -> None:
+    assert "Kernel 6.12" in get(f"{address}/")[2]
+    with served(CannotError("gone"), standing=Standing("blind", said="<gone>")) as blind:
         assert "&lt;gone&gt;" in get(f"{blind}/")[2]
         assert get(f"{blind}/metrics")[0] == 200
 
@@ -172,11 +230,19 @@ def test_what_is_no_address_is_a_usage_error(text: str) -> None:
 PROGRAM = """
 import sys, time
 from swiotlb_top.cli import main
+from swiotlb_exporter import serve
+from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import select
 from tests.unit.snapshots import STALLED, ScriptedSource
+tried = 0
 def attach():
+    global tried
+    tried += 1
     time.sleep({attaching_s})
+    if {refusal!r} and tried <= {refusals}:
+        raise CannotError({refusal!r})
     return ScriptedSource([STALLED])
+serve.RETRY_S = 0.1
 select.KERNEL_SOURCES.clear()
 select.KERNEL_SOURCES["live"] = attach
 sys.exit(main(["export", "--interval", "0.1", *sys.argv[1:]]))
@@ -184,9 +250,12 @@ sys.exit(main(["export", "--interval", "0.1", *sys.argv[1:]]))
 
 
 @contextmanager
-def exporter(*options: str, attaching_s: float = 0.0, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The command in a process of its own, over a source that takes a while to attach."""
-    words = [sys.executable, "-c", PROGRAM.format(attaching_s=attaching_s), *options]
+def exporter(
+    *options: str, attaching_s: float = 0.0, refusal: str = "", refusals: int = 1_000_000, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The command in a process of its own, over a source that takes a while to attach, or refuses so many times."""
+    program = PROGRAM.format(attaching_s=attaching_s, refusal=refusal, refusals=refusals)
+    words = [sys.executable, "-c", program, *options]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     with subprocess.Popen(words, stderr=subprocess.PIPE, env=variables) as process:
         try:
@@ -230,6 +299,35 @@ def test_no_capability_is_left_to_any_thread_once_it_is_attached() -> None:
         held = {line for path in threads for line in path.read_text().splitlines() if line.startswith(("CapP", "CapE"))}
         assert {line.split()[1].strip("0") for line in held} == {""}
         assert len(threads) >= 3
+
+
+def test_a_machine_that_cannot_be_watched_is_served_as_blind_with_the_reason_said_once() -> None:
+    with exporter("--web.listen-address", "127.0.0.1:0", refusal="no BTF") as process:
+        url = announced(process).removesuffix("/metrics")
+        text = get(f"{url}/metrics")[2]
+        assert "swiotlb_up 0.0" in text
+        assert 'swiotlb_blind_info{reason="live: no BTF"} 1.0' in text
+        assert get(f"{url}/healthz")[2] == "blind\n"
+        assert get(f"{url}/livez")[0] == 200
+        assert "swiotlb is not watched: live: no BTF" in get(f"{url}/")[2]
+        process.terminate()
+        assert process.wait(DEADLINE_S) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+
+
+def test_a_machine_that_can_be_watched_later_is_watched_then() -> None:
+    with exporter("--web.listen-address", "127.0.0.1:0", refusal="no capability", refusals=3) as process:
+        url = announced(process)
+        eventually(lambda: "swiotlb_up 1.0" in get(url)[2])
+        assert "swiotlb_blind_info{" not in get(url)[2]
+
+
+def test_with_exit_if_blind_it_ends_instead() -> None:
+    with exporter("--exit-if-blind", "--web.listen-address", "127.0.0.1:0", refusal="no BTF") as process:
+        assert process.wait(DEADLINE_S) == Exit.CANNOT
+        assert process.stderr is not None
+        assert process.stderr.read() == b"swiotlb-top: live: no BTF\n"
 
 
 def ended(*options: str) -> tuple[int, list[str]]:

@@ -58,9 +58,32 @@ def test_node_exporter_finds_no_half_written_file(tmp_path: Path, registry: Coll
 
 
 def test_a_directory_that_is_not_there_is_said(tmp_path: Path, registry: CollectorRegistry) -> None:
-    with pytest.raises(CannotError, match=r"swiotlb\.prom cannot be written: No such file") as refusal:
+    with pytest.raises(CannotError, match="absent does not exist: name the directory that node_exporter") as refusal:
         Textfile(tmp_path / "absent", registry)
     assert refusal.value.exit_code is Exit.CANNOT
+
+
+def test_a_file_in_place_of_a_directory_is_said(tmp_path: Path, registry: CollectorRegistry) -> None:
+    file = tmp_path / "hostname"
+    file.touch()
+    with pytest.raises(CannotError, match="hostname is not a directory: name the directory that"):
+        Textfile(file, registry)
+
+
+def test_a_directory_that_takes_no_file_is_said_under_the_files_name(registry: CollectorRegistry) -> None:
+    with pytest.raises(CannotError, match=r"/proc/swiotlb\.prom cannot be written: "):
+        Textfile(Path("/proc"), registry)
+
+
+def test_a_machine_that_cannot_be_watched_says_so_in_the_file(tmp_path: Path) -> None:
+    with exporter("--textfile", str(tmp_path), refusal="no BTF"):
+        eventually(lambda: 'swiotlb_blind_info{reason="live: no BTF"} 1.0' in read(tmp_path / NAME))
+        assert "swiotlb_up 0.0" in read(tmp_path / NAME)
+
+
+def read(path: Path) -> str:
+    """Empty where it is not there yet."""
+    return path.read_text() if path.exists() else ""
 
 
 def test_the_command_writes_once_an_interval_and_takes_the_file_away(tmp_path: Path) -> None:

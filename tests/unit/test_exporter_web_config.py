@@ -23,6 +23,7 @@ from swiotlb_exporter import web_config
 from swiotlb_exporter.guard import Guard
 from swiotlb_exporter.server import listen, make_app, url_of
 from swiotlb_top.errors import CannotError, Exit, UnreadableError
+from tests.unit.test_exporter_server import Standing
 
 DEADLINE_S = 300.0
 PASSWORD = "correct horse: battery ünï"  # noqa: S105
@@ -70,7 +71,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def served(config: Path | None) -> Iterator[str]:
     guard = Guard(config)
     with listen("127.0.0.1", 0, guard) as server:
-        server.set_app(make_app(CollectorRegistry(), lambda: "", guard))
+        server.set_app(make_app(CollectorRegistry(), Standing(), guard))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         yield url_of(server, guard.scheme)
@@ -195,7 +196,7 @@ def test_a_change_that_cannot_be_read_leaves_things_as_they_were_and_is_said_onc
         ("tls_server_config: {cert_file: a", "is not YAML"),
         ("tls_server_config: yes", "tls_server_config is no table"),
         ("tls_server_config: {cert_file: a}", "lacks key_file"),
-        ("tls_server_config: {cert_file: a, key_file: b, cipher_suites: [x]}", "has cipher_suites; known here are"),
+        ("tls_server_config: {cert_file: a, key_file: b, client_allowed_sans: [x]}", "has client_allowed_sans; known"),
         ("tls_server_config: {cert_file: a, key_file: b, min_version: TLS10}", "min_version 'TLS10' is not one of"),
         ("tls_server_config: {cert_file: a, key_file: b, client_auth_type: RequireAnyClientCert}", "is not one of"),
         (
@@ -203,7 +204,7 @@ def test_a_change_that_cannot_be_read_leaves_things_as_they_were_and_is_said_onc
             "needs a client_ca_file",
         ),
         ("tls_server_config: {cert_file: a, key_file: b}", "TLS cannot be set up from"),
-        ("http_server_config: {http2: false}", "has http_server_config"),
+        ("http_sever_config: {http2: false}", "has http_sever_config"),
         ("basic_auth_users: {me: secret}", "no bcrypt hash"),
         ("basic_auth_users: [me]", "basic_auth_users is no table"),
     ],
@@ -214,6 +215,54 @@ def test_what_is_wrong_with_a_file_is_said_in_a_line(text: str, said: str, tmp_p
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert refusal.value.exit_code is Exit.UNREADABLE
+
+
+def test_what_a_fleets_file_has_for_other_exporters_is_ignored_aloud(
+    authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, tls(authority, cipher_suites="[TLS_AES_128_GCM_SHA256]") + "rate_limit: {burst: 3}\n")
+    with served(path) as url:
+        assert status(f"{url}/metrics", authority.context()) == 200
+    assert capsys.readouterr().err.splitlines() == [
+        f"swiotlb-top: {path}: {key} is ignored: this exporter does not have it"
+        for key in ("rate_limit", "tls_server_config.cipher_suites")
+    ]
+
+
+def test_whoever_tries_passwords_holds_up_nobody_who_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard(written(tmp_path, USERS))
+    known, stranger = (
+        f"Basic {base64.b64encode(f'prometheus:{password}'.encode()).decode()}" for password in (PASSWORD, "wrong")
+    )
+    assert guard.admits(known)
+    checking, admitted = threading.Event(), threading.Event()
+
+    def slow_check(password: bytes, hashed: bytes) -> bool:
+        checking.set()
+        return not admitted.wait(DEADLINE_S)
+
+    monkeypatch.setattr(bcrypt, "checkpw", slow_check)
+    guesses: list[bool] = []
+    guessing = threading.Thread(target=lambda: guesses.append(guard.admits(stranger)))
+    guessing.start()
+    assert checking.wait(DEADLINE_S)
+    assert guard.admits(known)
+    admitted.set()
+    guessing.join(DEADLINE_S)
+    assert guesses == [False]
+
+
+def test_the_same_fault_met_in_two_steps_is_said_once(
+    authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("server.pem", "server.key"):
+        shutil.copy(authority.directory / name, tmp_path)
+    path = written(tmp_path, "tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
+    with served(path) as url:
+        for name in ("server.pem", "server.key"):
+            (tmp_path / name).write_text("torn")
+            assert status(f"{url}/metrics", authority.context()) == 200
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_file_that_is_not_there_is_unreadable(tmp_path: Path) -> None:
