@@ -17,6 +17,7 @@ from rich.terminal_theme import DEFAULT_TERMINAL_THEME, DIMMED_MONOKAI, Terminal
 from swiotlb_top.accounting import fields
 from swiotlb_top.accounting.fields import Field
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.headline import MEANINGS, Headline
 from swiotlb_top.sources.replay import ReplaySource
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, press
@@ -38,12 +39,12 @@ _HEAD: Final = """\
 
 ![The screen while a disk stalls](screen.svg)
 
-The first line under the title says how it stands: **FAILING** (now, who, how often), **failed** (earlier), **well**,
-or **blind** where the source cannot see failures. Beneath it is the reason, in the reference's words. *slots* is a
-gauge of each pool, *peak* of the most there ever was; *trend* has the latest readings, one a cell. *AREAS* has a cell
-a slot set (128 slots) of the selected pool, or else of the fullest; areas are apart. *LOG* has growth, pools that came
-and went, loss, disagreement, and who began to fail. A row of *FAILURES* is all that failed alike in a row: whose, how
-large, for which cause.
+The first line under the title says how it stands: the worst of all that is known, in one of the words below. Beneath it
+is the reason, in the reference's words, and *unknown*: what may be worse unseen. *slots* is a gauge of each pool,
+*peak* of the most there ever was; *trend* has the latest readings, one a cell. *AREAS* has a cell a slot set (128
+slots) of the selected pool, or else of the fullest; areas are apart. *LOG* has growth, pools that came and went, loss,
+disagreement, and who began to fail. A row of *FAILURES* is all that failed alike in a row: whose, how large, for which
+cause.
 
 What is recorded in bursts is a sample: a device's failures are counted exactly, their causes are not all known.
 Colours are the terminal's own sixteen, and nothing is said by colour alone; `NO_COLOR` takes them away, `--ascii` the
@@ -81,7 +82,12 @@ def picture(frame: Frame, width: int, height: int, theme: TerminalTheme, keys: S
 
 def page() -> str:
     """docs/screen.md, from the tables that the screen itself is made of."""
-    lines = [_HEAD, "## Keys", "", "| key | |", "|---|---|"]
+    lines = [_HEAD, "## How it stands", "", "The worst first. With `-n` and in a pipe the exit status follows it.", ""]
+    lines += ["| | what it says | exit status |", "|---|---|---|"]
+    lines += [
+        f"| {level.value} | {meaning} | {Headline(level, '').exit_status} |" for level, meaning in MEANINGS.items()
+    ]
+    lines += ["", "## Keys", "", "| key | |", "|---|---|"]
     lines += [f"| `{key.shown}` | {key.help} |" for key in KEYS]
     lines += ["", "Where a recording is shown:", "", "| key | |", "|---|---|"]
     lines += [f"| `{key.shown}` | {key.help} |" for key in PLAY_KEYS]

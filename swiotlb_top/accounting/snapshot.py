@@ -201,6 +201,10 @@ class Snapshot:
     """Each hook of the probe plan, and how it was attached or why not (``Plan.describe()``)."""
     demo: bool = False
     """This is the recording that is installed with the tool. It says nothing of this machine."""
+    watched_ns: int = 0
+    """How long calls had been watched at ``time_ns``: what the totals count happened in this time."""
+    uncounted: int = 0
+    """Calls that are known to be missing in the totals."""
 
 
 def per_second(now: int, before: int, elapsed_ns: int) -> float:

@@ -66,6 +66,7 @@ class LiveSource:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._since_ns = now_ns()
         self._pipeline: Pipeline | None = None
         self._notes = session.program.plan.notes()
         self._reason = f"probed by {next(str(a) for a in session.program.plan.probed())}"
@@ -121,6 +122,8 @@ class LiveSource:
             failures=self._failures.views(self._who, disputed=self._disputed()),
             sampled=self._pipeline is not None,
             hooks=self._session.kernel.hooks,
+            watched_ns=time_ns - self._since_ns,
+            uncounted=faults.uncounted_calls + faults.lost_calls + faults.missed_calls,
         )
 
     def close(self) -> None:

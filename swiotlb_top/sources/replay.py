@@ -65,7 +65,8 @@ class ReplaySource:
         reason = f"a recording of {release} ({self._path.name})"
         position_ns = self._position_ns if self._length_ns < 0 else min(self._position_ns, self._length_ns)
         playback = Playback(position_ns, self._length_ns, self._speed, self._stopped)
-        return replace(self._pipeline.snapshot(until_ns, "replay", reason), playback=playback)
+        now = self._pipeline.snapshot(until_ns, "replay", reason)
+        return replace(now, playback=playback, watched_ns=position_ns, uncounted=now.lost)
 
     def play(self, order: PlayOrder) -> None:
         """Move about in it. Back is the way from its beginning, so it takes as long as judging all that."""

@@ -10,6 +10,7 @@ from typing import IO, Final
 from swiotlb_top.accounting import fields
 from swiotlb_top.accounting.fields import Field, Row
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.headline import headline
 from swiotlb_top.accounting.snapshot import (
     UNKNOWN,
     DeviceView,
@@ -28,6 +29,7 @@ def frame_as_json(frame: Frame) -> dict[str, object]:
     """The snapshot's members and the fields made of them; null for what is not known, addresses in hexadecimal."""
     now = frame.now
     found = _members(now) | _fields(fields.TOTALS, frame, now)
+    found["state"] = _state(frame)
     found["interval_seconds"] = frame.elapsed_ns / 1e9
     found["source_failure"] = frame.failure or None
     found["pools"] = [_members(pool) | _fields(fields.POOLS, frame, pool) | _areas(pool) for pool in now.pools]
@@ -56,6 +58,18 @@ def _members(view: Snapshot | PoolView | DeviceView | FailureView | VerdictView 
         name: None if value == UNKNOWN and not isinstance(value, bool) else value
         for name, value in named
         if isinstance(value, str | int | float) and name not in _KERNEL_ADDRESSES
+    }
+
+
+def _state(frame: Frame) -> dict[str, object]:
+    """The headline, and the exit status that goes with it."""
+    found = headline(frame)
+    return {
+        "level": found.level.name.lower(),
+        "sentence": found.sentence,
+        "device": found.device.name if found.device else None,
+        "unknown": list(found.unknown),
+        "exit_status": int(found.exit_status),
     }
 
 

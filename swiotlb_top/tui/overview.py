@@ -7,19 +7,24 @@ from typing import Final
 
 from rich.text import Text
 
+from swiotlb_top.accounting import headline as stands
+from swiotlb_top.accounting import numbers
 from swiotlb_top.accounting.fields import pool_kind
 from swiotlb_top.accounting.frame import HISTORY, Frame
+from swiotlb_top.accounting.headline import Level
 from swiotlb_top.accounting.past import mapped_bytes
 from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
-from swiotlb_top.tui import charts, numbers, styles
+from swiotlb_top.tui import charts, styles
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import LABEL_WIDTH, Line, labelled
-from swiotlb_top.tui.tables import devices_in_order, pools_in_order
+from swiotlb_top.tui.tables import pools_in_order
 
 _GAUGE_CELLS: Final = 40
 _MOST_GAUGE_CELLS: Final = 100
 _WIDE: Final = 90
 """Columns from which all rates have room in one line."""
+_CALM: Final = (Level.NEARLY_FULL, Level.FAILED, Level.UNCLEAR)
+"""Headlines under which it is said what else could be wrong unseen."""
 
 
 def overview(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
@@ -45,33 +50,14 @@ def header(frame: Frame, glyphs: Glyphs) -> list[Line]:
 
 
 def headline(frame: Frame, glyphs: Glyphs) -> list[Line]:
-    """Who fails now, how often and why; what failed earlier; that nothing did; or that nobody can know."""
-    now = frame.now
-    if now.unseen:
-        return [labelled("blind", ("failed maps are not seen", styles.WARN), f": {glyphs.text(now.unseen)}")]
-    if rate := frame.rate(lambda snapshot: snapshot.map_failures):
-        failing = [d for d in devices_in_order(frame) if frame.device_rate(d, lambda device: device.map_failures)]
-        if failing:
-            rate = frame.device_rate(failing[0], lambda device: device.map_failures)
-        return _headline("FAILING", styles.BAD, failing, f"{numbers.rate(rate)} failed maps/s", glyphs)
-    if now.map_failures > 0:
-        failed = sorted((d for d in now.devices if d.map_failures), key=lambda d: -d.map_failures)
-        total = failed[0].map_failures if failed else now.map_failures
-        return _headline("failed", styles.WARN, failed, f"{numbers.count(total)} maps since the start", glyphs)
-    if now.demo:
-        return [labelled("demo", "no map has failed in this recording; of this machine it says nothing")]
-    return [labelled("well", ("no map has failed", styles.GOOD), " since the start")]
-
-
-def _headline(label: str, style: str, devices: Sequence[DeviceView], what: str, glyphs: Glyphs) -> list[Line]:
-    """One line for the first of ``devices``, worst first, and its reasons beneath."""
-    if not devices:
-        return [labelled(label, (f"unknown device: {what}", style))]
-    worst, others = devices[0], len(devices) - 1
-    driver = f" ({glyphs.text(worst.driver)})" if worst.driver else ""
-    more = f"; {others} more device{'s' if others > 1 else ''} below" if others else ""
-    who = f"{glyphs.text(worst.name) or '(unknown device)'}{driver}"
-    return [labelled(label, (f"{who}: {what}", style), more), *_why(worst, glyphs)]
+    """How it stands, and why maps fail; where no trouble is going on, also what is not known."""
+    found = stands.headline(frame)
+    lines = [labelled(found.level.value, (glyphs.text(found.sentence), styles.HEADLINES[found.level]))]
+    if found.device is not None:
+        lines += _why(found.device, glyphs)
+    if found.level in _CALM:
+        lines += [labelled("unknown", (glyphs.text(reason), styles.WARN)) for reason in found.unknown]
+    return lines
 
 
 def _why(device: DeviceView, glyphs: Glyphs) -> list[Line]:

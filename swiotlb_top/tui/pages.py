@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from swiotlb_top.accounting import fields
+from swiotlb_top.accounting import fields, numbers
 from swiotlb_top.accounting.fields import Field, Unit
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.past import DevicePast
 from swiotlb_top.accounting.snapshot import SIZE_BUCKETS_SLOTS, DeviceView
-from swiotlb_top.tui import charts, numbers, styles, tables
+from swiotlb_top.tui import charts, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging, labelled
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS

@@ -8,9 +8,10 @@ from typing import Any, Final, TypeAlias
 
 from rich.text import Text
 
+from swiotlb_top.accounting import numbers
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import PoolView
-from swiotlb_top.tui import charts, numbers, styles, tables
+from swiotlb_top.tui import charts, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.tables import Table
 from swiotlb_top.tui.view import View

@@ -8,9 +8,10 @@ from typing import Final
 
 from rich.text import Text
 
+from swiotlb_top.accounting import numbers
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import Playback
-from swiotlb_top.tui import numbers, overview, styles
+from swiotlb_top.tui import overview, styles
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS

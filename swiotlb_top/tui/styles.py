@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from swiotlb_top.accounting.headline import NEARLY_FULL_PERCENT, Level
 from swiotlb_top.accounting.journal import Weight
 
 LABEL: Final = "bold"
@@ -18,10 +19,20 @@ FILL_GOOD: Final = "green"
 FILL_WARN: Final = "yellow"
 FILL_BAD: Final = "red"
 
+HEADLINES: Final = {
+    Level.UNSAFE: BAD,
+    Level.DISAGREE: BAD,
+    Level.FAILING: BAD,
+    Level.NEARLY_FULL: WARN,
+    Level.FAILED: WARN,
+    Level.UNCLEAR: WARN,
+    Level.DEMO: WARN,
+    Level.WELL: GOOD,
+}
 VERDICTS: Final = {"agree": GOOD, "disagree": BAD, "inconclusive": WARN}
 WEIGHTS: Final[dict[Weight, str]] = {"good": GOOD, "plain": "", "warn": WARN, "bad": BAD}
 
-LEVELS: Final = ((90.0, FILL_BAD), (70.0, FILL_WARN), (0.0, FILL_GOOD))
+LEVELS: Final = ((NEARLY_FULL_PERCENT, FILL_BAD), (70.0, FILL_WARN), (0.0, FILL_GOOD))
 """From which percentage in use a gauge has which colour."""
 
 

@@ -8,11 +8,11 @@ from typing import Final, Generic, NamedTuple
 
 from rich.text import Text
 
-from swiotlb_top.accounting import fields
+from swiotlb_top.accounting import fields, numbers
 from swiotlb_top.accounting.fields import Field, Row, Unit, Value
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import DeviceView, FailureView, PoolView
-from swiotlb_top.tui import charts, numbers, styles
+from swiotlb_top.tui import charts, styles
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.view import Order, View
 

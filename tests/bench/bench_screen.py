@@ -138,10 +138,9 @@ def draw_with_rich(frames: int) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from swiotlb_top.accounting import fields
+    from swiotlb_top.accounting import fields, numbers
     from swiotlb_top.accounting.fields import Field, Row
     from swiotlb_top.accounting.frame import Frame
-    from swiotlb_top.tui import numbers
 
     def table(named: tuple[Field[Row], ...], frame: Frame, rows: tuple[Row, ...]) -> Table:
         drawn = Table(box=None)

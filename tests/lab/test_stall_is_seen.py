@@ -240,7 +240,7 @@ def test_esc_and_p_at_once_go_back_and_hold_it_and_q_leaves_it(files: Path) -> N
 def test_without_capabilities_debugfs_is_shown_and_what_it_cannot_see_is_said(files: Path) -> None:
     shown = tried(files, "no_capabilities")
     assert (shown.status, shown.err) == (Exit.OK, "")
-    assert re.search(r"^blind +failed maps are not seen", shown.out, re.MULTILINE), shown.out
+    assert re.search(r"^unclear +failed maps are not seen", shown.out, re.MULTILINE), shown.out
     assert re.search(r"^source +debugfs: live: .*CAP_BPF", shown.out, re.MULTILINE), shown.out
 
 

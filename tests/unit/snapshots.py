@@ -83,10 +83,12 @@ QUIET = Snapshot(
     growths=0,
     pools_added=0,
     lost=0,
+    watched_ns=2 * SECOND_NS,
 )
 
 STALLED = replace(
     QUIET,
+    watched_ns=3 * SECOND_NS,
     time_ns=6 * SECOND_NS,
     nslabs=2560,
     used_slots=415,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiotlb_top.tui import numbers
+from swiotlb_top.accounting import numbers
 
 
 @pytest.mark.parametrize(
