@@ -6,13 +6,15 @@ What is read of the machine is a :class:`Facts`; each check is a function of it,
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
 from swiotlb_top import events
-from swiotlb_top.errors import Exit, SwiotlbTopError
+from swiotlb_top.allocator.machines import check_machine
+from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
 from swiotlb_top.kernel import debugfs, layout, settings
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.kernel.layout import Layout
@@ -100,6 +102,8 @@ class Facts:
 
     release: str
     machine: str
+    page_size_bytes: int
+    byte_order: str
     build: Build | None
     command_line: str
     lockdown: str
@@ -137,6 +141,8 @@ def gather(root: Path = settings.ROOT) -> Facts:
     return Facts(
         release=uname.release,
         machine=uname.machine,
+        page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
+        byte_order=sys.byteorder,
         build=settings.build(uname.release, root),
         command_line=settings.text("proc/cmdline", root),
         lockdown=settings.text("sys/kernel/security/lockdown", root),
@@ -166,7 +172,12 @@ def _attach() -> Attached:
 
 
 def _kernel(facts: Facts) -> Check:
-    return Check("kernel", True, f"{facts.release} ({facts.machine})")
+    told = f"{facts.release} ({facts.machine})"
+    try:
+        check_machine(facts.machine, facts.page_size_bytes, facts.byte_order)
+    except CannotError as refusal:
+        return Check("kernel", False, f"{told}: operations are counted and not judged: {refusal}", needed=False)
+    return Check("kernel", True, told)
 
 
 def _config(facts: Facts) -> Check:

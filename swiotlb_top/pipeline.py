@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
 from swiotlb_top.allocator import REVISIONS, Revision, choose
+from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
@@ -21,7 +22,7 @@ class Pipeline:
 
     :param revision: name of the revision to judge by, or None for the kernel's own.
     :raises UsageError: there is no such revision.
-    :raises CannotError: no revision is known for this kernel.
+    :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
     """
 
     def __init__(self, kernel: KernelInfo, revision: str | None = None) -> None:
@@ -31,7 +32,7 @@ class Pipeline:
         """When the first state was read; 0 before that."""
         hooks = dict(kernel.hooks)
         announced = not hooks.get("alloc_pool", "").startswith("absent")
-        self.judge = Judge(_revision(kernel, revision), pools_announced=announced, cpus=kernel.cpus)
+        self.judge = Judge(_revision(kernel, revision), pools_announced=announced, cpus=kernel.cpus.numbers())
 
     def state(self, mem: MemState) -> None:
         """The allocator's state, at the beginning or read again."""
@@ -122,6 +123,7 @@ def _in_a_line(divergence: Divergence) -> str:
 
 
 def _revision(kernel: KernelInfo, name: str | None) -> Revision:
+    check_machine(kernel.machine, kernel.page_size_bytes, kernel.byte_order)
     if name is not None:
         if name not in REVISIONS:
             raise UsageError(f"there is no revision {name!r}; known are: {', '.join(REVISIONS)}")

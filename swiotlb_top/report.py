@@ -102,7 +102,7 @@ class ReplayReport:
     def _lines(self) -> Iterator[str]:
         account, findings, kernel = self.pipeline.account, self.findings, self.pipeline.kernel
         yield from _wrapped(
-            f"kernel {kernel.release} ({kernel.machine}, {kernel.cpus} CPU), "
+            f"kernel {kernel.release} ({kernel.machine}, {len(kernel.cpus)} CPU), "
             f"judged as revision {self.pipeline.judge.revision.name}"
         )
         yield from _wrapped(

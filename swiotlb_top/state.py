@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from swiotlb_top.cpus import Cpus
+
 INVALID_PHYS_ADDR: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
@@ -88,8 +90,13 @@ class KernelInfo:
     release: str
     machine: str
     boot_id: str
-    cpus: int
+    cpus: Cpus
+    """The possible ones, on any of which a call may run. Old recordings know only how many were online."""
     features: tuple[str, ...]
     """Feature words the revision is chosen from, e.g. "dynamic", "pad_slots", "search_area"."""
     hooks: tuple[tuple[str, str], ...]
     """Logical hook and how it was attached, e.g. ("find_slots", "fentry+fexit swiotlb_find_slots")."""
+    page_size_bytes: int = 0
+    """0 where an old recording does not tell."""
+    byte_order: str = ""
+    """"little" or "big"; empty where an old recording does not tell."""

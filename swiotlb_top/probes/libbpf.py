@@ -164,8 +164,10 @@ def attach_kprobe(program: int, symbol: str, *, at_return: bool) -> int:
         kind, _PERF_ATTR.size, at_return << return_bit, 0, 0, 0, 0, 0, 0, ctypes.addressof(function), 0
     )
     libc = ctypes.CDLL(None, use_errno=True)
-    number = ctypes.c_long(_PERF_EVENT_OPEN[platform.machine()])
-    event = libc.syscall(number, attr, _ANY_PROCESS, 0, -1, ctypes.c_ulong(_CLOSE_ON_EXEC))
+    number = _PERF_EVENT_OPEN.get(platform.machine())
+    if number is None:
+        raise RefusedError(errno.ENOSYS, f"kprobes are not attached on {platform.machine()}")
+    event = libc.syscall(ctypes.c_long(number), attr, _ANY_PROCESS, 0, -1, ctypes.c_ulong(_CLOSE_ON_EXEC))
     if event < 0:
         raise RefusedError(ctypes.get_errno(), "")
     try:

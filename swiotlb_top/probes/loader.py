@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from swiotlb_top import bpf_files
+from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.layout import Layout
@@ -94,7 +95,7 @@ def compiler_flags(
         **(layout.cast_defines() if jit else {}),
         "PAGE_SIZE": os.sysconf("SC_PAGE_SIZE"),
         "RING_PAGES": ring_bytes // os.sysconf("SC_PAGE_SIZE"),
-        "CPUS": possible_cpus(),
+        "CPUS": possible_cpus().end,
         "DEVICE_PLACES": 1 << DEVICE_PLACES_SHIFT,
         "DEVICE_PLACES_SHIFT": DEVICE_PLACES_SHIFT,
         "HEAD_BYTES": HEAD_BYTES,
@@ -162,10 +163,9 @@ def _attach(objects: Objects, attachment: Attachment, layout: Layout, *, spares:
             objects.attach_kprobe(name, symbol, at_return=where is AttachType.FEXIT)
 
 
-def possible_cpus() -> int:
-    """CPU numbers stay below this, whether or not the CPUs are online: "0-7" is 8."""
-    last = Path("/sys/devices/system/cpu/possible").read_text().strip().replace(",", "-").split("-")[-1]
-    return int(last) + 1
+def possible_cpus(sys: Path = _SYS) -> Cpus:
+    """The CPUs that this kernel may ever have, whether or not they are online."""
+    return Cpus.parse((sys / "devices/system/cpu/possible").read_text().strip())
 
 
 def plan_for(

@@ -120,7 +120,7 @@ class Program:
         spares = mode is Mode.RECORD
         self.plan, self._objects = loader.load(layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer)
         self._telling = [name for a in self.plan.probed() for name in loader.telling_programs(a)]
-        self._cpus = possible_cpus()
+        self._cpus = possible_cpus().end
         self.ring = Ring(self._objects.maps["records"], ring_bytes)
         devices_bytes = (self._cpus << DEVICE_PLACES_SHIFT) * _TOTALS_U64 * 8
         self._devices_map = mmap.mmap(self._objects.maps["devices"], devices_bytes, mmap.MAP_SHARED, mmap.PROT_READ)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.grace import wait_for_calls_under_way
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.privileges import missing_capabilities
-from swiotlb_top.probes.loader import RING_BYTES
+from swiotlb_top.probes.loader import RING_BYTES, possible_cpus
 from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.program import Mode, Program
 from swiotlb_top.probes.reader import Reader
@@ -42,6 +43,8 @@ class Session:
             raise CannotError("the kernel refuses BPF programs: run as root, or with CAP_BPF and CAP_PERFMON")
         if settings.text("proc/sys/kernel/ftrace_enabled") == "0":
             raise CannotError("probes attach, and see nothing, while ftrace is off: sysctl kernel.ftrace_enabled=1")
+        if sys.byteorder != "little":
+            raise CannotError(f"probes are read on little-endian machines only, not on {os.uname().machine}")
         self._layout = kernel_layout.load()
         self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
         try:
@@ -55,9 +58,11 @@ class Session:
                 release=os.uname().release,
                 machine=os.uname().machine,
                 boot_id=settings.text("proc/sys/kernel/random/boot_id"),
-                cpus=os.cpu_count() or 1,
+                cpus=possible_cpus(),
                 features=self._layout.features,
                 hooks=self.program.plan.describe(),
+                page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
+                byte_order=sys.byteorder,
             )
         except BaseException:
             self.program.close()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
+from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import Gap
 from swiotlb_top.state import DeviceName, KernelInfo
 from swiotlb_top.trace.items import End, Header
@@ -27,7 +28,12 @@ _KERNEL: Final[FieldTypes] = {
     "cpus": int,
     "features": list,
     "hooks": list,
+    "cpu_numbers": str,
+    "page_size_bytes": int,
+    "byte_order": str,
 }
+_KERNEL_OF_OLD: Final = {"cpu_numbers": "", "page_size_bytes": 0, "byte_order": ""}
+"""What the first recordings do not tell. Their "cpus" is how many were online; since, it is the highest number + 1."""
 _DEVICE_NAME: Final[FieldTypes] = {"dev": int, "name": str, "driver": str}
 _GAP: Final[FieldTypes] = {"begin_ns": int, "exit_ns": int, "lost": int, "cause": str}
 _END: Final[FieldTypes] = {"counters": dict, "duration_ns": int, "lost": int, "complete": bool}
@@ -72,7 +78,7 @@ def _each(values: Any, wanted: tuple[type, ...], what: str) -> Any:
 def header_payload(header: Header) -> bytes:
     """HEADER payload. :raises ValueError: extras that are not flat."""
     _each(header.extras.values(), (str, int, float, bool), "extras")
-    kernel = asdict(header.kernel)
+    kernel = asdict(header.kernel) | {"cpus": header.kernel.cpus.end, "cpu_numbers": str(header.kernel.cpus)}
     fields = {name: getattr(header, name) for name in _HEADER}
     return dump_json(fields | {"kernel": kernel, "extras": dict(header.extras)})
 
@@ -81,7 +87,9 @@ def read_header(payload: bytes) -> Header:
     """Undo :func:`header_payload`. :raises ValueError: what is wrong with it."""
     fields = checked(load_json(payload), _HEADER)
     _each(fields["extras"].values(), (str, int, float, bool), "extras")
-    kernel = checked(fields["kernel"], _KERNEL)
+    kernel = checked({**_KERNEL_OF_OLD, **checked(fields, {"kernel": dict})["kernel"]}, _KERNEL)
+    numbers = kernel.pop("cpu_numbers")
+    kernel["cpus"] = Cpus.parse(numbers) if numbers else Cpus.first(kernel["cpus"])
     features = tuple(_each(kernel["features"], (str,), "features"))
     hooks = tuple(_pair(hook) for hook in kernel["hooks"])
     return Header(**fields | {"kernel": KernelInfo(**kernel | {"features": features, "hooks": hooks})})

@@ -8,7 +8,7 @@ state, after a gap and where an event refers to what it never saw, it says incon
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 from typing import Final, TypeAlias
 
@@ -62,10 +62,10 @@ class Judge:
     :param revision: which swiotlb the kernel is supposed to have.
     :param pools_announced: whether every new pool shows itself in the stream (the alloc_pool hook
         is there), so that an unknown one is a fault and not a blind spot.
-    :param cpus: how many CPUs the kernel has.
+    :param cpus: numbers of the CPUs the kernel may have.
     """
 
-    def __init__(self, revision: Revision, *, pools_announced: bool = True, cpus: int = 1) -> None:
+    def __init__(self, revision: Revision, *, pools_announced: bool = True, cpus: Collection[int] = (0,)) -> None:
         self.findings = Findings()
         self.revision = revision
         self.world: Allocator | None = None

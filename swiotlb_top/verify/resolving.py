@@ -6,7 +6,7 @@ events are resolved in the order they ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from swiotlb_top.allocator import Limits, Pool, Request, Revision
@@ -54,12 +54,12 @@ class ElsewhereError(Exception):
 class Resolver:
     """Knows devices and pools by address.
 
-    :param cpus: how many CPUs there are, on any of which a search may have begun that was not seen to begin.
+    :param cpus: numbers of the CPUs there may be, on any of which a search may have begun that was not seen to begin.
     """
 
-    def __init__(self, revision: Revision, *, pools_announced: bool, cpus: int) -> None:
+    def __init__(self, revision: Revision, *, pools_announced: bool, cpus: Collection[int]) -> None:
         self.pools: dict[int, Pool] = {}
-        self._cpus = tuple(range(cpus))
+        self._cpus = tuple(cpus)
         self._revision = revision
         self._pools_announced = pools_announced
         self._mem = 0

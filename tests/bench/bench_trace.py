@@ -15,6 +15,7 @@ from heapq import heappop, heappush
 from pathlib import Path
 from typing import Final
 
+from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import RECORD, Kind
 from swiotlb_top.state import AreaState, KernelInfo, MemState, PoolState
 from swiotlb_top.trace import Header, Records, TraceReader, TraceWriter, compact
@@ -112,7 +113,7 @@ def _record(
     return exit_ns, RECORD.pack(*fields)
 
 
-HEADER: Final = Header(KernelInfo("6.12.117", "x86_64", "", CPUS, (), ()), "0.1.0", "CLOCK_MONOTONIC", 0)
+HEADER: Final = Header(KernelInfo("6.12.117", "x86_64", "", Cpus.first(CPUS), (), ()), "0.1.0", "CLOCK_MONOTONIC", 0)
 RING_BLOCK_RECORDS: Final = 4096
 """What a recorder takes out of the ring buffer at once."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request
+from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import DMA_MAPPING_ERROR, NOT_FOUND, Device, Direction, Find, Grow, Map, PoolAlloc, Unmap
 from swiotlb_top.state import INVALID_PHYS_ADDR, AreaState, KernelInfo, MemState, PoolState
 from swiotlb_top.verify import Judge
@@ -25,7 +26,7 @@ STRANGER: Final = DEV + 1
 """A device that never introduces itself."""
 SECOND_NS: Final = 1_000_000_000
 
-KERNEL: Final = KernelInfo("6.12.0", "x86_64", "", 4, ("dynamic", "pad_slots"), ())
+KERNEL: Final = KernelInfo("6.12.0", "x86_64", "", Cpus.first(4), ("dynamic", "pad_slots"), ())
 
 
 def state_of(pool: Pool, begin_ns: int = 0, end_ns: int = STATE_END_NS) -> PoolState:
@@ -159,7 +160,7 @@ def two_copies() -> MemState:
 
 def judging(mem: MemState | None = None, *, pools_announced: bool = True, cpus: int = 1) -> Judge:
     """A judge that has a state and knows the device."""
-    judge = Judge(REVISIONS["6.10"], pools_announced=pools_announced, cpus=cpus)
+    judge = Judge(REVISIONS["6.10"], pools_announced=pools_announced, cpus=range(cpus))
     judge.state(mem or machine())
     judge.feed([device()])
     return judge

@@ -76,6 +76,8 @@ REFUSED = CannotError("the kernel refuses BPF programs")
 WELL = Facts(
     release="6.12.117",
     machine="x86_64",
+    page_size_bytes=4096,
+    byte_order="little",
     build=Build(Path("/proc/config.gz"), dict.fromkeys(OPTIONS, "y")),
     command_line="root=/dev/vda swiotlb=512,force",
     lockdown="[none] integrity confidentiality",
@@ -330,6 +332,13 @@ def test_a_hook_that_is_not_there_or_misses_calls_says_what_is_lost() -> None:
         "plan", False, "something is lost by unmap, grow", needed=False
     )
     assert report.exit_code is Exit.OK
+
+
+def test_a_kernel_with_larger_pages_is_watched_and_not_judged() -> None:
+    told = check("kernel", machine="aarch64", page_size_bytes=65536)
+    assert (told.ok, told.needed) == (False, False)
+    assert "counted and not judged" in told.found
+    assert "it has pages of 64 KiB" in told.found
 
 
 def test_this_machine_is_looked_at_whatever_it_lacks() -> None:

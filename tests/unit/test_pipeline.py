@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.accounting.snapshot import VerdictView
+from swiotlb_top.allocator import Pool
+from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.pipeline import Pipeline
@@ -55,6 +57,38 @@ def test_a_revision_may_be_asked_for_by_name() -> None:
 def test_an_unknown_revision_is_a_usage_error_that_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"there is no revision '2\.4'; known are: 6\.1, seed-v4"):
         Pipeline(KERNEL, "2.4")
+
+
+@pytest.mark.parametrize(
+    ("machine", "page_size_bytes", "byte_order", "why"),
+    [
+        ("aarch64", 65536, "little", "it has pages of 64 KiB"),
+        ("aarch64", 16384, "little", "it has pages of 16 KiB"),
+        ("aarch64", 0, "", "the size of its pages is not known"),
+        ("s390x", 4096, "big", "it is big endian"),
+    ],
+)
+@pytest.mark.parametrize("revision", [None, "6.10"])
+def test_a_machine_that_the_reference_is_not_true_of_is_not_judged_even_if_a_revision_is_forced(
+    machine: str, page_size_bytes: int, byte_order: str, why: str, revision: str | None
+) -> None:
+    kernel = replace(KERNEL, machine=machine, page_size_bytes=page_size_bytes, byte_order=byte_order)
+    with pytest.raises(CannotError, match=why):
+        Pipeline(kernel, revision)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_little_endian_machines_with_pages_of_4_kib_are_judged(machine: str) -> None:
+    kernel = replace(KERNEL, machine=machine, page_size_bytes=4096, byte_order="little")
+    assert Pipeline(kernel).judge.revision.name == "6.10"
+
+
+def test_a_search_that_moved_may_have_begun_on_any_possible_cpu_whatever_its_number() -> None:
+    """CPUs 0, 2, 4 and 6 are possible: it began on CPU 6, in whose area it got its slot, and ended on CPU 0."""
+    pipeline = Pipeline(replace(KERNEL, cpus=Cpus.parse("0,2,4,6")))
+    pipeline.state(machine(state_of(Pool(POOL, START, 8 * 128, 8))))
+    pipeline.feed([device(), found(100_000_000, 105_000_000, 6 * 128, 4, cpu=0)])
+    assert (pipeline.finish().disagree, pipeline.judge.findings.agree) == (0, 1)
 
 
 def test_a_kernel_no_reference_is_known_for_cannot_be_judged_unless_one_is_forced() -> None:

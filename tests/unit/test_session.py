@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 
 import pytest
 
+from swiotlb_top.cpus import Cpus
+from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
@@ -64,3 +68,18 @@ def test_a_session_that_cannot_learn_its_kernel_leaves_no_program_behind(monkeyp
     with pytest.raises(ZeroDivisionError):
         Session()
     assert not program.open
+
+
+def test_a_big_endian_machine_is_refused_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel_with(monkeypatch, "debian")
+    monkeypatch.setattr(sys, "byteorder", "big")
+    with pytest.raises(CannotError, match="little-endian machines only"):
+        Session()
+
+
+def test_a_session_tells_the_possible_cpus_and_the_machine_s_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel_with(monkeypatch, "debian")
+    monkeypatch.setattr(sessions, "possible_cpus", lambda: Cpus.parse("0,2,4,6"))
+    kernel = Session().kernel
+    assert kernel.cpus.numbers() == (0, 2, 4, 6)
+    assert (kernel.page_size_bytes, kernel.byte_order) == (os.sysconf("SC_PAGE_SIZE"), "little")

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import RECORD, Gap, Kind
 from swiotlb_top.state import INVALID_PHYS_ADDR, AreaState, DeviceName, KernelInfo, MemState, PoolState
 from swiotlb_top.trace import End, Header, Item, Records, TraceReader
@@ -25,7 +26,7 @@ HEADER: Final = Header(
         release="6.12.117",
         machine="x86_64",
         boot_id="0b8d7a52-6a36-4b0e-9a39-5d1f6d0d3f1c",
-        cpus=4,
+        cpus=Cpus.first(4),
         features=("dynamic", "pad_slots"),
         hooks=(("find_slots", "derived"), ("unmap", "fexit __swiotlb_tbl_unmap_single")),
     ),

@@ -42,7 +42,7 @@ class Stream:
         return "\n".join(_in_words(item) for item in self.items)
 
     def judged(self, *more: Item) -> Findings:
-        judge = Judge(REVISIONS["6.10"], cpus=2)
+        judge = Judge(REVISIONS["6.10"], cpus=range(2))
         for item in (*self.items, *more):
             if isinstance(item, MemState):
                 judge.state(item)

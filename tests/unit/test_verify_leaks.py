@@ -197,7 +197,7 @@ def forgetful(draw: st.DrawFn) -> tuple[Kernel, int]:
 @given(forgetful())
 def test_few_faults_are_told_of_where_slots_were_forgotten_and_no_harm(made: tuple[Kernel, int]) -> None:
     kernel, forgotten = made
-    judge = Judge(REVISIONS["6.10"], cpus=2)
+    judge = Judge(REVISIONS["6.10"], cpus=range(2))
     judge.state(machine(state_of(Pool(kernel.pool.address, kernel.pool.start, NSLABS, kernel.pool.nareas))))
     judge.feed([device(), *sorted(kernel.events, key=lambda event: event.exit_ns)])
     (last,) = kernel.states[-1][1]

@@ -224,7 +224,7 @@ def test_what_explains_a_block_and_what_it_may_leave_is_the_same(block: Block, d
 @settings(max_examples=600, deadline=None)
 @given(blocks(most=7))
 def test_the_verdict_on_a_block_is_the_same(block: Block) -> None:
-    judge = Judge(REVISIONS["6.10"], cpus=len(block.indices))
+    judge = Judge(REVISIONS["6.10"], cpus=range(len(block.indices)))
     judge.state(machine(state_of(block.pool())))
     judge.feed([device(), *block.events])
     findings = judge.finish()
