@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.lab import cache
+from tests.lab import cache, sources
 from tests.lab.errors import LabUnavailableError
 from tests.lab.kernels import CONFIG_DIR, PATCH_DIR, SourceKernel, SourceTree
-from tests.lab.requirements import TO_BUILD, TO_RUN, output_of, require
+from tests.lab.requirements import TO_BUILD, TO_RUN, require
 
 RECIPE = "2"
 """Part of every cache key: count up when the steps below change what comes out."""
-SOURCES = Path("/usr/src")
 STAMP = "compiled"
 """File beside a tree that is compiled and has no patch in it but its own; holds the key of what it was made from."""
 KEPT: Mapping[str, str] = MappingProxyType(
@@ -41,12 +40,11 @@ Say = Callable[[str], None]
 
 
 def tree_inputs(tree: SourceTree, config_dir: Path = CONFIG_DIR, patch_dir: Path = PATCH_DIR) -> dict[str, str]:
-    """All that decides what compiling `tree` makes. Raises LabUnavailableError if its source is not installed."""
-    archive = SOURCES / f"{tree.source_package}.tar.xz"
-    if not archive.exists():
+    """All that decides what compiling `tree` makes. Raises LabUnavailableError if its source is not to be had."""
+    if tree.suite.name is None:
         # Its tools are not needed yet, but who has to install anything should be told all of it.
-        require(TO_RUN, TO_BUILD, {str(archive): tree.source_package})
-    version = output_of("dpkg-query", "-W", "-f=${Version}", tree.source_package)
+        require(TO_RUN, TO_BUILD, {str(sources.installed(tree.source_package)): tree.source_package})
+    version = sources.version(tree.source_package, tree.suite)
     return {
         "recipe": RECIPE,
         "source": f"{tree.source_package} {version}",
@@ -91,7 +89,8 @@ def build(kernel: SourceKernel, workshop: Path, directory: Path, say: Say) -> No
         key = cache.key(tree_inputs(kernel.tree))
         if not stamp.exists() or stamp.read_text() != key:
             _empty(workshop)
-            for step in _steps_to_a_tree(kernel.tree):
+            archive = sources.archive(kernel.tree.source_package, kernel.tree.suite, say)
+            for step in _steps_to_a_tree(kernel.tree, archive):
                 do(step)
         # Without its stamp, whatever ends this here, the next build starts from the source.
         stamp.unlink(missing_ok=True)
@@ -122,8 +121,8 @@ COMPILE: Step = (
 )
 
 
-def _steps_to_a_tree(tree: SourceTree) -> list[Step]:
-    unpack = ("tar", "-xf", str(SOURCES / f"{tree.source_package}.tar.xz"))
+def _steps_to_a_tree(tree: SourceTree, archive: Path) -> list[Step]:
+    unpack = ("tar", "-xf", str(archive))
     unwanted = (f"--exclude=*/{directory}/*.[chS]" for directory in NEVER_COMPILED)
     return [
         ("unpack", (*unpack, *unwanted), {}),

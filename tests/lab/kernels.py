@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tests.lab.suites import Suite
+
 HERE = Path(__file__).parent
 CONFIG_DIR = HERE / "configs"
 PATCH_DIR = HERE / "patches"
+
+THE_SYSTEMS = Suite()
+BACKPORTS = Suite("trixie-backports")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +24,12 @@ class SourceTree:
 
     name: str
     source_package: str
-    """Debian package; installs `/usr/src/<source_package>.tar.xz`, whose top directory bears the same name."""
+    """Debian package; has `/usr/src/<source_package>.tar.xz`, whose top directory bears the same name."""
     config: str
     """File in `configs/`, given to `make allnoconfig` as KCONFIG_ALLCONFIG."""
     patches: tuple[str, ...] = ()
     """Files in `patches/`, applied in order with `patch -p1`."""
+    suite: Suite = THE_SYSTEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,7 @@ class PackagedKernel:
     """Debian package whose dependency names the versioned image package."""
     modules: tuple[str, ...]
     """What the initramfs loads before there is a root file system; their dependencies are added."""
+    suite: Suite = THE_SYSTEMS
     bootable: ClassVar = "vmlinux"
     """Its file that QEMU boots: an emulated guest takes seconds to unpack it."""
 
@@ -57,6 +64,12 @@ DYNAMIC = SourceTree(
     name="dynamic",
     source_package="linux-source-6.12",
     config="dynamic.config",
+)
+DYNAMIC_7_3 = SourceTree(
+    name="dynamic-7.3",
+    source_package="linux-source-7.3",
+    config="dynamic.config",
+    suite=BACKPORTS,
 )
 NOINLINE = "find-slots-noinline.patch"
 """Keeps `swiotlb_find_slots()` out of line, as a kernel with CONFIG_DMA_RESTRICTED_POOL has it."""
@@ -77,9 +90,11 @@ _ALL: tuple[Kernel, ...] = (
     SourceKernel("dynamic", DYNAMIC, (NOINLINE,)),
     SourceKernel("dynamic-inlined", DYNAMIC),
     SourceKernel("seed", DYNAMIC, (NOINLINE, "seed-order.patch")),
+    SourceKernel("dynamic-7.3", DYNAMIC_7_3),
     *(SourceKernel(name, DYNAMIC, (NOINLINE, f"{name}.patch")) for name in FAULTY),
     PackagedKernel("debian", "linux-image-6.12-amd64", DISKS_AND_ROOT),
     PackagedKernel("debian-6.1", "linux-image-amd64", ("virtio_pci", "virtio_console", *DISKS_AND_ROOT)),
+    PackagedKernel("debian-7.3", "linux-image-amd64", DISKS_AND_ROOT, BACKPORTS),
 )
 
 KERNELS: Mapping[str, Kernel] = types.MappingProxyType({kernel.name: kernel for kernel in _ALL})

@@ -4,64 +4,58 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.lab import suites
 from tests.lab.bzimage import vmlinux
 from tests.lab.errors import LabUnavailableError
 from tests.lab.kernels import PackagedKernel
 from tests.lab.modules import in_load_order
-from tests.lab.requirements import TO_FETCH, output_of, require
 
 RECIPE = "2"
 """Part of every cache key: count up when the steps below change what comes out."""
+MODULES = ("lib/modules/*", "usr/lib/modules/*")
 
 
 def inputs(kernel: PackagedKernel) -> dict[str, str]:
-    """The image package and version that the package lists name now, and the modules kept of it."""
-    require(TO_FETCH)
-    image = _image_package(kernel)
-    version = re.search(r"^Version: (.*)$", output_of("apt-cache", "show", "--no-all-versions", image), re.MULTILINE)
-    if version is None:
-        raise LabUnavailableError(f"apt-cache knows no version of {image}")
-    return {"recipe": RECIPE, "package": f"{image} {version.group(1)}", "modules": " ".join(kernel.modules)}
+    """The packages of the image and their versions that the package lists name now, and the modules kept of them."""
+    named = (f"{package} {suites.version(package, kernel.suite)}" for package in _packages(kernel))
+    return {"recipe": RECIPE, "package": ", ".join(named), "modules": " ".join(kernel.modules)}
 
 
-def _image_package(kernel: PackagedKernel) -> str:
-    depends = re.search(r"^ *Depends: (linux-image-\S+)$", output_of("apt-cache", "depends", kernel.meta_package), re.M)
-    if depends is None:
+def _packages(kernel: PackagedKernel) -> list[str]:
+    """What the files of one image are in: of 7.3, kernel and modules are in packages of their own."""
+    images = suites.dependencies(kernel.meta_package, r"linux-image-\S+", kernel.suite)
+    if not images:
         raise LabUnavailableError(f"{kernel.meta_package} depends on no linux-image package")
-    return depends.group(1)
+    image = images[0]
+    release = re.escape(image.removeprefix("linux-image-"))
+    return [image, *suites.dependencies(image, rf"linux-(?:base|binary|modules)-{release}", kernel.suite)]
 
 
 def fetch(kernel: PackagedKernel, directory: Path, say: Callable[[str], None]) -> None:
-    """Put vmlinux, System.map, config and modules/NN-name.ko (numbered in load order) into `directory`.
+    """Put vmlinux, config and modules/NN-name.ko (numbered in load order) into `directory`.
 
     Downloads some 100 MB with apt-get. Raises LabUnavailableError if that fails.
     """
     with tempfile.TemporaryDirectory(prefix="swiotlb-lab-fetch-") as temporary:
         scratch = Path(temporary)
-        image = _image_package(kernel)
-        say(f"{kernel.name}: download {image}")
-        _download(image, scratch)
-        say(f"{kernel.name}: unpack")
         root = scratch / "root"
-        output_of("dpkg-deb", "-x", str(next(scratch.glob("*.deb"))), str(root))
-        for name in ("System.map", "config"):
-            shutil.copy(next((root / "boot").glob(f"{name}-*")), directory / name)
-        bzimage = next((root / "boot").glob("vmlinuz-*")).read_bytes()
+        for package in _packages(kernel):
+            say(f"{kernel.name}: download {package}")
+            suites.unpack(suites.download(package, suites.version(package, kernel.suite), kernel.suite, scratch), root)
+        say(f"{kernel.name}: unpack")
+        shutil.copy(_only(root, "boot/config-*", *(f"{tree}/config" for tree in MODULES)), directory / "config")
+        bzimage = _only(root, "boot/vmlinuz-*", *(f"{tree}/vmlinuz" for tree in MODULES)).read_bytes()
         (directory / kernel.bootable).write_bytes(vmlinux(bzimage))
         modules = directory / "modules"
         modules.mkdir()
-        tree = next(path for path in (root / "lib/modules", root / "usr/lib/modules") if path.exists())
-        for number, (module, elf) in enumerate(in_load_order(tree, kernel.modules).items()):
+        for number, (module, elf) in enumerate(in_load_order(_only(root, *MODULES), kernel.modules).items()):
             (modules / f"{number:02}-{module}.ko").write_bytes(elf)
 
 
-def _download(package: str, directory: Path) -> None:
-    # As root, apt wants to give the download to its own user, who cannot write here: it warns, and that is all.
-    done = subprocess.run(["apt-get", "download", package], cwd=directory, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise LabUnavailableError(f"apt-get download {package}: {done.stderr.strip()}")
+def _only(root: Path, *patterns: str) -> Path:
+    (path,) = (path for pattern in patterns for path in root.glob(pattern))
+    return path

@@ -48,13 +48,13 @@ def version(package: str, suite: Suite) -> str:
     return found.group(1)
 
 
-def dependency(package: str, pattern: str, suite: Suite) -> str:
-    """The first package that `package` depends on whose whole name matches `pattern`, as a meta-package names it."""
+def dependencies(package: str, pattern: str, suite: Suite) -> list[str]:
+    """The packages that `package` depends on whose whole names match `pattern`, as a meta-package names them.
+
+    Raises LabUnavailableError if `package` is not known.
+    """
     depends = _run(_environment(suite), "apt-cache", "depends", package)
-    found = re.search(rf"^ *Depends: ({pattern})$", depends, re.MULTILINE)
-    if found is None:
-        raise LabUnavailableError(f"{package} of {_called(suite)} depends on no package named like {pattern}")
-    return found.group(1)
+    return re.findall(rf"^ *Depends: ({pattern})$", depends, re.MULTILINE)
 
 
 def download(package: str, of_version: str, suite: Suite, directory: Path) -> Path:

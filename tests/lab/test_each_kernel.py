@@ -98,8 +98,10 @@ class Traits(NamedTuple):
     unmap: str = "__swiotlb_tbl_unmap_single"
     feature: str = "pad_slots"
     grows: bool = False
-    keeps_hiwater: bool = True
+    has_hiwater_file: bool = True
     """Whether debugfs has ``io_tlb_used_hiwater``: since 6.4."""
+    keeps_hiwater: bool = True
+    """Whether the kernel counts it: 7.3 only where it is booted with ``track_hiwater``."""
     counts_misses: bool = True
     """Whether its kprobes tell what they miss; else they are not used."""
     slots: int = 8192
@@ -113,8 +115,17 @@ TRAITS = {
     "seed": Traits("swiotlb_find_slots", feature="pool_find_slots", grows=True, slots=512, locks_down=False),
     "debian": Traits("swiotlb_tbl_map_single"),
     "debian-6.1": Traits(
-        "swiotlb_map", "swiotlb_tbl_unmap_single", feature="alloc_size", keeps_hiwater=False, counts_misses=False
+        "swiotlb_map",
+        "swiotlb_tbl_unmap_single",
+        feature="alloc_size",
+        has_hiwater_file=False,
+        keeps_hiwater=False,
+        counts_misses=False,
     ),
+    "dynamic-7.3": Traits(
+        "swiotlb_tbl_map_single", feature="cc_shared", grows=True, keeps_hiwater=False, slots=512, locks_down=False
+    ),
+    "debian-7.3": Traits("swiotlb_tbl_map_single", feature="cc_shared", keeps_hiwater=False),
 }
 
 
@@ -278,7 +289,7 @@ def test_a_locked_down_kernel_shows_all_but_the_high_water_to_debugfs_and_that_t
     assert (by_debugfs.status, by_debugfs.err) == (by_probes.status, by_probes.err) == (Exit.OK, "")
     assert f" of {ran.traits.slots:,} used" in by_debugfs.out
     assert "high water - " in by_debugfs.out
-    assert ("note     the high water is locked away" in by_debugfs.out) == ran.traits.keeps_hiwater
+    assert ("note     the high water is locked away" in by_debugfs.out) == ran.traits.has_hiwater_file
     assert re.search(r"high water [\d,]+ \(", by_probes.out) or not ran.traits.keeps_hiwater, by_probes.out
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import build, images
+from tests.lab import build, images, sources
 from tests.lab.errors import LabUnavailableError
 from tests.lab.kernels import SourceKernel, SourceTree
 
@@ -60,8 +60,8 @@ class Toy:
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     toy = Toy(tmp_path, [])
-    monkeypatch.setattr(build, "SOURCES", tmp_path)
-    monkeypatch.setattr(build, "output_of", lambda *command: "1.0")
+    monkeypatch.setattr(sources, "INSTALLED", tmp_path)
+    monkeypatch.setattr(sources, "output_of", lambda *command: "1.0")
     monkeypatch.setattr(build, "require", lambda *tables: None)
     monkeypatch.setattr(images, "say", toy.said.append)
     source = tmp_path / "linux-source-toy"

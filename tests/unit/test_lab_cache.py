@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import build, cache
-from tests.lab.kernels import CONFIG_DIR, DYNAMIC, KERNELS, PATCH_DIR, SourceKernel
+from tests.lab import build, cache, sources, suites
+from tests.lab.kernels import CONFIG_DIR, DYNAMIC, DYNAMIC_7_3, KERNELS, PATCH_DIR, SourceKernel, SourceTree
 
 INPUTS = {"source": "linux-source-6.12 6.12.117-1", "config": "aa", "patch 0 a.patch": "bb"}
 
@@ -43,12 +43,13 @@ def built_kernels() -> list[SourceKernel]:
 
 @pytest.fixture
 def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A writable copy of the recipe's files, and a source package whose version is known without dpkg."""
-    sources = tmp_path / "src"
-    sources.mkdir()
-    (sources / f"{DYNAMIC.source_package}.tar.xz").touch()
-    monkeypatch.setattr(build, "SOURCES", sources)
-    monkeypatch.setattr(build, "output_of", lambda *command: "6.12.117-1")
+    """A writable copy of the recipe's files, and source packages whose versions are known without dpkg and apt."""
+    installed = tmp_path / "src"
+    installed.mkdir()
+    (installed / f"{DYNAMIC.source_package}.tar.xz").touch()
+    monkeypatch.setattr(sources, "INSTALLED", installed)
+    monkeypatch.setattr(sources, "output_of", lambda *command: "6.12.117-1")
+    monkeypatch.setattr(suites, "version", lambda package, suite: "7.3.4-1")
     for kind in (CONFIG_DIR, PATCH_DIR):
         (tmp_path / kind.name).mkdir()
         for file in kind.iterdir():
@@ -60,28 +61,35 @@ def key_of(kernel: SourceKernel, recipe: Path) -> str:
     return cache.key(build.inputs(kernel, recipe / CONFIG_DIR.name, recipe / PATCH_DIR.name))
 
 
-def tree_key(recipe: Path) -> str:
-    return cache.key(build.tree_inputs(DYNAMIC, recipe / CONFIG_DIR.name, recipe / PATCH_DIR.name))
+def tree_key(tree: SourceTree, recipe: Path) -> str:
+    return cache.key(build.tree_inputs(tree, recipe / CONFIG_DIR.name, recipe / PATCH_DIR.name))
 
 
-@pytest.mark.parametrize("file", [f"configs/{DYNAMIC.config}"])
-def test_what_the_tree_is_made_of_is_part_of_every_kernel_of_it(recipe: Path, file: str) -> None:
-    before = [tree_key(recipe), *(key_of(kernel, recipe) for kernel in built_kernels())]
+def keys(recipe: Path) -> dict[str, str]:
+    """Of every tree and every kernel that the lab builds."""
+    trees = {f"tree {tree.name}": tree_key(tree, recipe) for tree in (DYNAMIC, DYNAMIC_7_3)}
+    return trees | {kernel.name: key_of(kernel, recipe) for kernel in built_kernels()}
+
+
+def changed_by_another_line_in(recipe: Path, file: str) -> set[str]:
+    before = keys(recipe)
     with (recipe / file).open("a") as text:
         text.write("# another line\n")
-    after = [tree_key(recipe), *(key_of(kernel, recipe) for kernel in built_kernels())]
-    assert not set(before) & set(after)
+    after = keys(recipe)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_the_configuration_is_part_of_every_tree_and_of_every_kernel_of_it(recipe: Path) -> None:
+    assert changed_by_another_line_in(recipe, f"configs/{DYNAMIC.config}") == set(keys(recipe))
 
 
 def test_a_kernels_own_patch_changes_no_other_kernel_and_no_tree(recipe: Path) -> None:
-    def keys() -> dict[str, str]:
-        return {"its tree": tree_key(recipe)} | {kernel.name: key_of(kernel, recipe) for kernel in built_kernels()}
+    assert changed_by_another_line_in(recipe, "patches/seed-order.patch") == {"seed"}
 
-    before = keys()
-    with (recipe / "patches" / "seed-order.patch").open("a") as text:
-        text.write("# another line\n")
-    after = keys()
-    assert {name for name in before if before[name] != after[name]} == {"seed"}
+
+def test_the_same_configuration_for_another_source_is_another_tree(recipe: Path) -> None:
+    assert DYNAMIC.config == DYNAMIC_7_3.config
+    assert tree_key(DYNAMIC, recipe) != tree_key(DYNAMIC_7_3, recipe)
 
 
 def test_one_patch_fewer_or_another_order_is_another_kernel(recipe: Path) -> None:

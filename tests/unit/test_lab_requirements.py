@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import build
+from tests.lab import build, sources
 from tests.lab.errors import LabUnavailableError
 from tests.lab.kernels import DYNAMIC
 from tests.lab.requirements import TO_BUILD, TO_RUN, output_of, require
@@ -26,7 +26,7 @@ def test_without_the_kernels_source_everything_missing_is_named_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(build, "SOURCES", tmp_path)
+    monkeypatch.setattr(sources, "INSTALLED", tmp_path)
     with pytest.raises(LabUnavailableError) as missing:
         build.tree_inputs(DYNAMIC)
     programs = {package for table in (TO_RUN, TO_BUILD) for name, package in table.items() if not name.startswith("/")}
