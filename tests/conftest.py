@@ -12,7 +12,7 @@ from tests.lab import cache
 from tests.lab.errors import LabUnavailableError
 from tests.lab.lab import HUNG_S, Lab
 from tests.lab.machine import Machine
-from tests.lab.vm import Result
+from tests.lab.vm import Meanwhile, Result
 
 REQUIRE_LAB = "SWIOTLB_TOP_REQUIRE_LAB"
 
@@ -36,9 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class SkippingLab(Lab):
     """Where there can be no lab, the test that asks for it is skipped, or fails if the lab is required."""
 
-    def run(self, machine: Machine, command: Sequence[str], *, deadline_s: float = HUNG_S) -> Result:
+    def run(
+        self,
+        machine: Machine,
+        command: Sequence[str],
+        *,
+        deadline_s: float = HUNG_S,
+        meanwhile: Meanwhile | None = None,
+    ) -> Result:
         try:
-            return super().run(machine, command, deadline_s=deadline_s)
+            return super().run(machine, command, deadline_s=deadline_s, meanwhile=meanwhile)
         except LabUnavailableError as error:
             if _lab_is_required():
                 pytest.fail(f"{REQUIRE_LAB}=1, and {error}", pytrace=False)

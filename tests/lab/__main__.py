@@ -50,6 +50,7 @@ def _add_machine(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--swiotlb", default="512,force", metavar="NSLABS[,force]")
     sub.add_argument("--memory", type=int, default=1024, metavar="MB")
     sub.add_argument("--icount", action="store_true", help="guest time counts instructions")
+    sub.add_argument("--behind-iommu", action="store_true", help="disks that the kernel does not trust (debian…)")
     sub.add_argument("--append", action="append", default=[], metavar="WORD", help="more of the kernel's command line")
     sub.add_argument("--results", type=Path, metavar="DIR", help="keep here what the guest writes to /results")
     sub.add_argument("--dry-run", action="store_true", help="print the QEMU command and run nothing")
@@ -85,6 +86,7 @@ def _run(options: argparse.Namespace) -> int:
         swiotlb=options.swiotlb,
         memory_mb=options.memory,
         icount=options.icount,
+        behind_iommu=options.behind_iommu,
         extra_cmdline=tuple(options.append),
     )
     shell = options.verb == "shell"

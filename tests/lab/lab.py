@@ -28,7 +28,14 @@ class Lab:
     may_build: bool
     """Whether a kernel that the cache lacks is made, which takes minutes; else that is LabUnavailableError."""
 
-    def run(self, machine: Machine, command: Sequence[str], *, deadline_s: float = HUNG_S) -> vm.Result:
+    def run(
+        self,
+        machine: Machine,
+        command: Sequence[str],
+        *,
+        deadline_s: float = HUNG_S,
+        meanwhile: vm.Meanwhile | None = None,
+    ) -> vm.Result:
         """Boot `machine`, run `command` as root in the checkout, power off. Some 5 s more than the command takes.
 
         A command that fails is a Result with its status. Raises LostVMError if the machine is lost or `deadline_s`
@@ -38,7 +45,7 @@ class Lab:
         image = self._image(machine.kernel)
         how = accelerator.choose(self.root, image, icount=machine.icount)
         run = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{machine.kernel}-", dir=self.scratch)), cache.kept(self.root))
-        return vm.run(machine, image, how, command, deadline_s=deadline_s, run=run)
+        return vm.run(machine, image, how, command, deadline_s=deadline_s, run=run, meanwhile=meanwhile)
 
     def _image(self, name: str) -> KernelImage:
         if self.may_build:

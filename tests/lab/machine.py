@@ -12,6 +12,12 @@ from tests.lab.kernels import KernelImage
 QEMU = "qemu-system-x86_64"
 BOUNCING = "disable-legacy=on,iommu_platform=on"
 """What makes a virtio device ask the DMA API for addresses."""
+IOMMU = (
+    *("-machine", "q35,kernel-irqchip=split", "-device", "intel-iommu,intremap=on"),
+    *("-device", "pcie-root-port,id=out0,bus=pcie.0,addr=10.0,chassis=1"),
+    *("-device", "pcie-root-port,id=out1,bus=pcie.0,addr=11.0,chassis=2"),
+)
+"""With acpi/external-ports.asl, the two ports lead out of the machine."""
 ECHO_ADDRESS = "10.0.2.100"
 ECHO_PORT = 7
 """What is sent here over the network card comes back. The guest is 10.0.2.15/24, and there is nobody else."""
@@ -32,6 +38,10 @@ class Machine:
     in_turn: bool = False
     """Emulated CPUs run in turns, on one thread: where kernel text is patched under load, parallel ones of QEMU's may
     run into a breakpoint that is gone by then, which no real CPU does."""
+    behind_iommu: bool = False
+    """The test disks are behind an IOMMU, and behind ports that lead out of the machine: the kernel does not trust
+    them, and bounces each buffer that is not made of whole pages. For kernels that have a driver of the IOMMU:
+    Debian's."""
     extra_cmdline: tuple[str, ...] = ()
     """Further words for the kernel's command line; later words win over the lab's own."""
 
@@ -66,6 +76,8 @@ class RunDirectory:
     results: Path = field(init=False)
     virtio_disk: Path = field(init=False)
     nvme_disk: Path = field(init=False)
+    acpi: Path = field(init=False)
+    """A table that is added to the machine's own."""
     sizes: Path = field(init=False)
     """A FIFO: sizes that the caller's terminal takes while the command runs."""
 
@@ -79,6 +91,7 @@ class RunDirectory:
             "results": "results",
             "virtio_disk": "vda.img",
             "nvme_disk": "nvme0n1.img",
+            "acpi": "external-ports.aml",
             "sizes": "sizes",
         }
         for attribute, name in names.items():
@@ -91,14 +104,23 @@ def kernel_command_line(machine: Machine) -> str:
     `no_timer_check`: on a busy host emulated ticks come too late for setup_IO_APIC(), which panics then.
     `nr_uarts`: looking for others than the console takes a quarter of a second.
     """
-    words = ("console=ttyS0", "panic=-1", "oops=panic", "no_timer_check", "mitigations=off", "8250.nr_uarts=1")
+    words = ["console=ttyS0", "panic=-1", "oops=panic", "no_timer_check", "mitigations=off", "8250.nr_uarts=1"]
+    if machine.behind_iommu:
+        # Strict: a mapping ends when the driver says so, not some time later and together with others.
+        words += ["intel_iommu=on", "iommu.strict=1"]
     return " ".join((*words, f"swiotlb={machine.swiotlb}", *machine.extra_cmdline))
 
 
 def qemu_command(
-    machine: Machine, image: KernelImage, accelerator: str, run: RunDirectory, *, terminal: bool
+    machine: Machine,
+    image: KernelImage,
+    accelerator: str,
+    run: RunDirectory,
+    *,
+    terminal: bool,
+    monitor_fd: int | None = None,
 ) -> list[str]:
-    """The arguments that run `machine`.
+    """The arguments that run `machine`. What is said on `monitor_fd`, a connected socket, is QMP.
 
     Only the two test disks (and NVMe always does) and the network card go through the DMA API and so through swiotlb:
     virtio devices without `iommu_platform` bypass it, so an exhausted swiotlb leaves root, results and ports alone.
@@ -106,13 +128,19 @@ def qemu_command(
     how = "tcg in turn" if machine.in_turn and accelerator == "tcg" else accelerator
     command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS[how]]
     command += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+    if machine.behind_iommu:
+        command += IOMMU
+        command += ["-acpitable", f"file={run.acpi}"]
+    if monitor_fd is not None:
+        command += ["-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"]
     command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mb)]
     command += ["-kernel", str(image.bootable), "-initrd", str(run.initramfs)]
     command += ["-append", kernel_command_line(machine), "-serial", f"file:{run.console}"]
     command += _shared_directory("root", Path("/"), "readonly=on,multidevs=remap")
     command += _shared_directory("results", run.results, "multidevs=remap")
-    command += _disk("vda", run.virtio_disk, f"virtio-blk-pci,{BOUNCING}")
-    command += _disk("nvme", run.nvme_disk, "nvme,serial=lab")
+    vda, nvme = (",bus=out0", ",bus=out1") if machine.behind_iommu else ("", "")
+    command += _disk("vda", run.virtio_disk, f"virtio-blk-pci,{BOUNCING}{vda}")
+    command += _disk("nvme", run.nvme_disk, f"nvme,serial=lab{nvme}")
     command += ["-device", "virtio-serial-pci"]
     # No way out of the guest but an echo, whose server is a process of QEMU's own.
     command += ["-netdev", f"user,id=net,restrict=on,guestfwd=tcp:{ECHO_ADDRESS}:{ECHO_PORT}-cmd:cat"]

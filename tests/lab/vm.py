@@ -7,11 +7,14 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -20,6 +23,8 @@ from tests.lab import initramfs
 from tests.lab.errors import LostVMError
 from tests.lab.kernels import HERE, KernelImage
 from tests.lab.machine import Machine, RunDirectory, qemu_command
+from tests.lab.monitor import Monitor
+from tests.lab.requirements import output_of, require
 
 CHECKOUT = HERE.parents[1]
 PACKAGES = ("swiotlb_top", "exporters/swiotlb_exporter")
@@ -42,6 +47,11 @@ class Terminal:
     def size(self) -> str:
         """In stty's words."""
         return f"rows {self.rows} cols {self.columns}"
+
+
+Meanwhile = Callable[[Monitor, Path, threading.Event], None]
+"""What the host does to a machine while its command runs, on a thread of its own: with QEMU's monitor, the guest's
+results, and what is set when it is over."""
 
 
 def own_terminal() -> Terminal:
@@ -86,6 +96,9 @@ def prepare(
     for disk in (run.virtio_disk, run.nvme_disk):
         with disk.open("wb") as sparse:
             sparse.truncate(DISK_BYTES)
+    if machine.behind_iommu:
+        require({"iasl": "acpica-tools"})
+        output_of("iasl", "-va", "-p", str(run.acpi), str(HERE / "acpi" / "external-ports.asl"))
     run.initramfs.write_bytes(initramfs.archive(_members(machine, image, command, terminal)))
 
 
@@ -134,6 +147,7 @@ def run(
     run: RunDirectory,
     terminal: Terminal | None = None,
     live: Live | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> Result:
     """Boot `machine`, run `command` in it, and end it.
 
@@ -144,20 +158,37 @@ def run(
     prepare(machine, image, command, run, terminal)
     started = time.monotonic()
     qemu_log = run.path / "qemu.log"
-    with qemu_log.open("wb") as log, _resizing(run, terminal) as resize:
-        qemu = subprocess.Popen(
-            qemu_command(machine, image, accelerator, run, terminal=terminal is not None),
-            stdin=None if terminal else subprocess.DEVNULL,
-            stdout=None if terminal else log,
-            stderr=log,
-        )
+    over = threading.Event()
+    ours, qemus = socket.socketpair()
+    with (
+        qemu_log.open("wb") as log,
+        _resizing(run, terminal) as resize,
+        ours,
+        ThreadPoolExecutor(max_workers=1) as attendant,
+    ):
+        with qemus:
+            qemu = subprocess.Popen(
+                qemu_command(
+                    machine, image, accelerator, run, terminal=terminal is not None, monitor_fd=qemus.fileno()
+                ),
+                stdin=None if terminal else subprocess.DEVNULL,
+                stdout=None if terminal else log,
+                stderr=log,
+                pass_fds=[qemus.fileno()],
+            )
+        attending = attendant.submit(_attend, meanwhile, ours, run.results, over) if meanwhile else None
         try:
             status = _wait(qemu, run, live, resize, None if deadline_s is None else started + deadline_s)
         finally:
+            over.set()
+            if attending:
+                wait([attending])
             qemu.kill()
             qemu.wait()
     if isinstance(status, str):
         raise LostVMError(status, _tail(qemu_log) + _tail(run.console))
+    if attending:
+        attending.result()
     return Result(
         status=status,
         stdout=_text(run.stdout),
@@ -165,6 +196,12 @@ def run(
         seconds=time.monotonic() - started,
         files=run.results,
     )
+
+
+def _attend(meanwhile: Meanwhile, connection: socket.socket, results: Path, over: threading.Event) -> None:
+    # The machine may go at any time: that it went is told by its status, or by there being none.
+    with suppress(ConnectionError, ProcessLookupError, ChildProcessError):
+        meanwhile(Monitor(connection), results, over)
 
 
 @contextmanager

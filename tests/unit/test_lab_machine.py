@@ -67,6 +67,28 @@ def test_the_machines_data_is_on_the_command_line() -> None:
     assert kernel_command_line(machine).endswith(" nokaslr panic=5")
 
 
+def test_disks_behind_an_iommu_are_behind_ports_that_lead_out_of_the_machine() -> None:
+    words = command(Machine(kernel="debian", behind_iommu=True))
+    assert any(machine.startswith("q35,") for machine in values(words, "-machine"))
+    devices = values(words, "-device")
+    assert any(device.startswith("intel-iommu,") for device in devices)
+    buses = {device.partition(",")[0]: device for device in devices if ",bus=out" in device}
+    assert set(buses) == {"virtio-blk-pci", "nvme"}
+    assert values(words, "-acpitable") == ["file=RUN/external-ports.aml"]
+    assert "intel_iommu=on" in values(words, "-append")[0].split()
+    plain = command(Machine(kernel="debian"))
+    assert not any("iommu," in word or "bus=out" in word or "acpi" in word for word in plain)
+
+
+def test_a_monitor_is_there_where_one_is_asked_for() -> None:
+    image = KernelImage("dynamic", Path("KERNEL"))
+    run = RunDirectory(Path("RUN"), Path("KEPT"))
+    words = qemu_command(Machine(), image, "tcg", run, terminal=False, monitor_fd=7)
+    assert "socket,id=monitor,fd=7" in values(words, "-chardev")
+    assert "-mon" in words
+    assert "-mon" not in command(Machine())
+
+
 def test_icount_counts_instructions_on_one_thread() -> None:
     words = command(Machine(icount=True), "icount")
     assert values(words, "-accel") == ["tcg,thread=single"]
