@@ -27,12 +27,13 @@ class Pipeline:
 
     def __init__(self, kernel: KernelInfo, revision: str | None = None) -> None:
         self.kernel = kernel
-        self.account = Account()
         self.begin_ns = 0
         """When the first state was read; 0 before that."""
         hooks = dict(kernel.hooks)
         announced = not hooks.get("alloc_pool", "").startswith("absent")
-        self.judge = Judge(_revision(kernel, revision), pools_announced=announced, cpus=kernel.cpus.numbers())
+        of_kernel = _revision(kernel, revision)
+        self.account = Account(of_kernel)
+        self.judge = Judge(of_kernel, pools_announced=announced, cpus=kernel.cpus.numbers())
 
     def state(self, mem: MemState) -> None:
         """The allocator's state, at the beginning or read again."""
@@ -88,7 +89,7 @@ class Pipeline:
             growths=account.growths,
             pools_added=account.pools_added,
             lost=account.lost,
-            pools=(*listed, *(pool.view() for pool in account.transient.values())),
+            pools=(*listed, *(pool.view() for pool in account.transient)),
             devices=tuple(device.view() for device in account.devices.values()),
             verdict=verdict_view(self.judge.revision.name, self.judge.findings),
             failures=account.failures(disputed=first.event if first else None),

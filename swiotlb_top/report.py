@@ -196,7 +196,7 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
     return ReplayReport(
         pipeline,
         findings,
-        end.duration_ns if end else account.last_ns - account.first_ns,
+        end.duration_ns if end else account.last_ns - (pipeline.begin_ns or account.first_ns),
         max(end.lost if end else 0, account.lost),
         _miscounts(pipeline, end) if end else (),
         damage,
@@ -223,7 +223,11 @@ def _miscounts(pipeline: Pipeline, end: End) -> tuple[str, ...]:
     account = pipeline.account
     own = {"maps": account.maps, "map_failures": account.map_failures, "unmaps": account.unmaps}
     if end.counters.get("quiet"):
-        own |= {"nslabs": account.nslabs, "total_used": account.used_slots, "transient_nslabs": account.transient_slots}
+        own["nslabs"] = account.nslabs
+    if end.counters.get("quiet") and account.sure:
+        own["transient_nslabs"] = account.transient_slots
+        if account.kernel_counts_alike:
+            own["total_used"] = account.used_slots
     if end.lost or account.lost:
         return ()
     return tuple(

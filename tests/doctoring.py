@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from swiotlb_top.allocator import Limits, Request, pad_slots
+from swiotlb_top.allocator import REVISIONS, Limits, Request
 from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.trace import End, Header, Records, TraceReader, TraceWriter
@@ -161,7 +161,7 @@ def release_of(entries: list[Entry], at: int, start: int) -> int:
     """
     found = record_at(entries, at)
     limits = _limits(entries, found.object)
-    slot = found.result + pad_slots(Request(found.address, found.size, found.align_mask, limits))
+    slot = found.result + REVISIONS["6.10"].pad_slots(Request(found.address, found.size, found.align_mask, limits))
     for later in range(at + 1, len(entries)):
         entry = entries[later]
         if isinstance(entry, Record) and entry.kind == Kind.UNMAP and entry.pool == found.pool:

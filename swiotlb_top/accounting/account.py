@@ -7,16 +7,14 @@ reference's business. So the two can be held against each other, and both agains
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
 
 from swiotlb_top.accounting.device import DeviceAccount, took_ns
 from swiotlb_top.accounting.failures import FailureLog
 from swiotlb_top.accounting.in_use import of_state
-from swiotlb_top.accounting.slots import slots_view
-from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView, PoolView
-from swiotlb_top.allocator import Explanation, Limits, Pool, adopt, align_offset, request_for
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SHIFT, nr_slots
+from swiotlb_top.accounting.pool_account import PoolAccount
+from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView
+from swiotlb_top.allocator import Explanation, Limits, Request, Revision
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, nr_slots
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
 from swiotlb_top.events import (
     Device,
@@ -33,59 +31,8 @@ from swiotlb_top.events import (
     Unmap,
 )
 from swiotlb_top.state import DeviceName, MemState
-
-_NOTHING: Final = (0, UNKNOWN_DEVICE)
-
-
-@dataclass(slots=True)
-class PoolAccount:
-    """One pool: its geometry, and its live mappings by the slot their buffer begins in: (slots, device)."""
-
-    address: int
-    start: int
-    nslabs: int
-    nareas: int
-    transient: bool
-    default: bool = False
-    since_ns: int = UNKNOWN
-    used_slots: int = 0
-    live: dict[int, tuple[int, int]] = field(default_factory=dict)
-    next: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    """Who has a slot already whose release ends later: another CPU can be faster."""
-
-    def take(self, slot: int, nslots: int, dev: int) -> None:
-        """A mapping got its slots."""
-        if slot in self.live:
-            self.next.setdefault(slot, []).append((nslots, dev))
-        else:
-            self.live[slot] = nslots, dev
-        self.used_slots += nslots
-
-    def release(self, slot: int) -> tuple[int, int]:
-        """The oldest mapping there gives its slots back: how many, and whose."""
-        nslots, dev = self.live.pop(slot, _NOTHING)
-        if slot in self.next:
-            self.live[slot] = self.next[slot].pop(0)
-            if not self.next[slot]:
-                del self.next[slot]
-        self.used_slots -= nslots
-        return nslots, dev
-
-    def view(self, reference: Pool | None = None) -> PoolView:
-        """An immutable copy, with where its slots are free as the reference has it."""
-        slots = slots_view(reference) if reference else None
-        return PoolView(
-            address=self.address,
-            start=self.start,
-            nslabs=self.nslabs,
-            nareas=self.nareas,
-            used_slots=self.used_slots,
-            transient=self.transient,
-            default=self.default,
-            longest_free_slots=slots.longest_free_slots if slots else UNKNOWN,
-            slots=slots,
-            since_ns=self.since_ns,
-        )
+from swiotlb_top.verify.pools import PoolsByAddress
+from swiotlb_top.verify.unseen import earliest_entry_ns, entered_until_ns
 
 
 class Account:
@@ -93,13 +40,17 @@ class Account:
 
     ``used_slots``, ``nslabs`` and ``transient_slots`` are what debugfs calls ``io_tlb_used``,
     ``io_tlb_nslabs`` and ``io_tlb_transient_nslabs``.
+
+    :param revision: the kernel's, which decides how many slots a mapping takes and where its buffer is in them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, revision: Revision) -> None:
+        self._revision = revision
         self.devices: dict[int, DeviceAccount] = {}
         self.pools: dict[int, PoolAccount] = {}
         """On the allocator's list, newest last."""
-        self.transient: dict[int, PoolAccount] = {}
+        self.transient: dict[PoolAccount, None] = {}
+        """Those with a mapping, the newest last. The struct of one may be where another's was that is not over."""
         self.events = 0
         self.maps = 0
         self.map_failures = 0
@@ -114,10 +65,15 @@ class Account:
         self.first_ns = 0
         self.last_ns = 0
         self.lost = 0
+        self.sure = True
+        """Whether nothing happened that leaves the number of used slots open."""
+        self.kernel_counts_alike = True
+        """Whether the kernel's own count of used slots was that of its areas where this account began."""
         self._failures = FailureLog()
         self._mem = 0
         self._blind = True
-        self._allocated: dict[int, PoolAlloc] = {}
+        self._known: PoolsByAddress[PoolAccount] = PoolsByAddress()
+        """Every pool that was seen, those that were only allocated among them."""
 
     @property
     def nslabs(self) -> int:
@@ -128,9 +84,10 @@ class Account:
         self._mem = mem.address
         for device in self.devices.values():
             device.restricted = self._is_restricted(device)
-        if self._blind and mem.settled:
+        if self._blind:
             self._begin(mem)
-            self._blind = False
+            self._blind = not mem.settled
+            self.sure = mem.settled
 
     def gap(self, gap: Gap) -> None:
         """Events were lost: slots and pools are only known again from the next state."""
@@ -146,21 +103,11 @@ class Account:
             known = before.get(state.address)
             since_ns = known.since_ns if known else UNKNOWN
             default = not self.pools
-            pool = PoolAccount(
-                state.address,
-                state.start,
-                state.nslabs,
-                state.nareas,
-                False,
-                default,
-                since_ns=0 if default else since_ns,
-            )
-            for mapping in adopt(state).pool.mappings():
-                pool.live[mapping.slot + mapping.pad_slots] = mapping.nslots, UNKNOWN_DEVICE
-                pool.used_slots += mapping.nslots
-            self.pools[state.address] = pool
+            self.pools[state.address] = PoolAccount.of_state(state, 0 if default else since_ns, default=default)
+        self._known = PoolsByAddress(self.pools.values())
         self.transient_slots = max(0, mem.transient_nslabs)
         self.used_slots = sum(pool.used_slots for pool in self.pools.values()) + self.transient_slots
+        self.kernel_counts_alike = mem.total_used == self.used_slots
         self.used_hiwater_slots = max(self.used_hiwater_slots, self.used_slots, of_state(mem).used_hiwater_slots)
 
     def name(self, name: DeviceName) -> None:
@@ -187,6 +134,7 @@ class Account:
         for event in events:
             self.events += 1
             self.last_ns = event.exit_ns
+            self.first_ns = self.first_ns or self.last_ns
             if isinstance(event, Find):
                 self._find(event)
             elif isinstance(event, Unmap):
@@ -195,8 +143,6 @@ class Account:
                 self._map(event)
             else:
                 self._rare(event)
-        if not self.first_ns and self.last_ns:
-            self.first_ns = self.last_ns
 
     def _rare(self, event: Event) -> None:
         if isinstance(event, Device):
@@ -208,14 +154,16 @@ class Account:
             self._device(event.dev).unmapped(event.size_bytes, Direction.UNKNOWN)
             self.unmaps += 1
         elif isinstance(event, PoolAlloc):
-            self._allocated[event.pool] = event
+            if event.pool and event.pool not in self.pools:
+                self._known.add(PoolAccount.of_event(event), event.exit_ns)
         elif isinstance(event, PoolFree):
             self.pools_freed += 1
+            if event.pool not in self.pools:
+                self._known.free(event.pool, event.exit_ns)
         elif isinstance(event, PoolAdd | Grow):
             if isinstance(event, Grow):
                 self.growths += 1
-            if event.pool and event.pool not in self.pools:
-                self._listed(event)
+            self._added(event)
 
     def _find(self, event: Find) -> None:
         device = self._device(event.dev)
@@ -225,55 +173,52 @@ class Account:
         if event.slot < 0:
             self._fail(device, event)
             return
-        before_bytes = align_offset(event.alloc_align_mask, event.orig_addr, device.limits.min_align_mask)
+        request = Request(event.orig_addr, size_bytes, event.alloc_align_mask, device.limits)
         if not device.restricted:
-            pool = self.pools.get(event.pool) or self._unlisted(event)
-            self._take(pool, event.slot + (before_bytes >> IO_TLB_SHIFT), nslots, event.dev)
+            pool = self._known.now(event.pool) or self._unannounced(event)
+            self._take(pool, event.slot + self._revision.pad_slots(request), nslots, event)
         self.maps += 1
-        device.mapped(size_bytes - before_bytes, nslots)
+        device.mapped(size_bytes - self._revision.offset_bytes(request), nslots)
 
     def _map(self, event: Map) -> None:
         device = self._device(event.dev)
-        size_bytes = event.mapping_size_bytes
-        request = request_for(size_bytes, event.orig_addr, event.alloc_align_mask, device.limits)
+        request = self._revision.request_of(event, device.limits if device.mem else None)
         nslots = nr_slots(request.alloc_size_bytes)
         device.asked(nslots, took_ns(event))
         if event.failed:
             self._fail(device, event)
             return
         if not device.restricted:
-            pool = self._around(event.tlb_addr) or self._unlisted_at(event.tlb_addr)
-            self._take(pool, (event.tlb_addr - pool.start) >> IO_TLB_SHIFT, nslots, event.dev)
+            pool = self._known.now_around(event.tlb_addr)
+            if pool is None:
+                self.sure = False  # nobody knows its pool, or for how many slots that is there
+            else:
+                self._take(pool, pool.slot(event.tlb_addr), nslots, event)
         self.maps += 1
-        device.mapped(size_bytes, nslots)
+        device.mapped(event.mapping_size_bytes, nslots)
 
     def _unmap(self, event: Unmap) -> None:
-        self._device(event.dev).unmapped(event.mapping_size_bytes, event.direction)
+        device = self._device(event.dev)
+        device.unmapped(event.mapping_size_bytes, event.direction)
         self.unmaps += 1
-        address = event.pool
-        if not address:
-            # Nobody says which it is.
-            around = self._around(event.tlb_addr)
-            address = around.address if around else 0
-        pool = self.pools.get(address)
-        if pool is None:
-            gone = self.transient.pop(address, None)
-            if gone:
-                self.used_slots -= gone.nslabs
-                self.transient_slots -= gone.nslabs
-                for nslots, holder in gone.live.values():
-                    self._give_back(nslots, holder)
+        if device.restricted:
             return
-        nslots, holder = pool.release((event.tlb_addr - pool.start) >> IO_TLB_SHIFT)
-        self.used_slots -= nslots
-        self._give_back(nslots, holder)
+        pool = self._released_in(event)
+        if pool is None:
+            self.sure = False  # a pool from before, of which only the number of its slots was known
+        elif pool in self.transient:
+            self._forget_transient(pool)
+            for nslots, holder in pool.live.values():
+                self._give_back(nslots, holder)
+        else:
+            nslots, holder = pool.release(pool.slot(event.tlb_addr))
+            self.used_slots -= nslots
+            self._give_back(nslots, holder)
 
-    def _around(self, tlb_addr: int) -> PoolAccount | None:
-        """The pool that an address lies in; of transient ones the newest."""
-        for pool in (*self.pools.values(), *reversed(self.transient.values())):
-            if 0 <= (tlb_addr - pool.start) >> IO_TLB_SHIFT < pool.nslabs:
-                return pool
-        return None
+    def _released_in(self, event: Unmap) -> PoolAccount | None:
+        """The pool of a mapping that ends: of several that it may be, the oldest that has a mapping there."""
+        pools = self._known.released_in(event.pool, event.tlb_addr, earliest_entry_ns(event), entered_until_ns(event))
+        return next((pool for pool in pools if pool.slot(event.tlb_addr) in pool.live), pools[0] if pools else None)
 
     def _is_restricted(self, device: DeviceAccount) -> bool:
         return 0 not in (device.mem, self._mem) and device.mem != self._mem
@@ -282,44 +227,56 @@ class Account:
         if holder != UNKNOWN_DEVICE:
             self.devices[holder].held_slots -= nslots
 
-    def _take(self, pool: PoolAccount, slot: int, nslots: int, dev: int) -> None:
-        pool.take(slot, nslots, dev)
-        self.used_slots += nslots
+    def _take(self, pool: PoolAccount, slot: int, nslots: int, call: Find | Map) -> None:
+        if pool.transient and pool not in self.transient:
+            self._in_use(pool, call)
+        self.used_slots += pool.take(slot, nslots, call)
         if self.used_slots > self.used_hiwater_slots:
             self.used_hiwater_slots = self.used_slots
 
-    def _unlisted(self, event: Find) -> PoolAccount:
-        """The pool of a search that nobody has told to be on the list."""
-        alloc = self._allocated.get(event.pool)
-        if alloc is None:
-            return self._new_transient(PoolAccount(event.pool, 0, nr_slots(event.alloc_size_bytes), 1, True))
-        return self._allocated_for_search(alloc)
+    def _in_use(self, pool: PoolAccount, call: Find | Map) -> None:
+        """Somebody has slots of a pool that nobody said was on the list.
 
-    def _unlisted_at(self, tlb_addr: int) -> PoolAccount:
-        """The pool allocated last around an address."""
-        for alloc in reversed(self._allocated.values()):
-            if alloc.start <= tlb_addr < alloc.start + (alloc.nslabs << IO_TLB_SHIFT):
-                return self._allocated_for_search(alloc)
-        return PoolAccount(0, tlb_addr, 0, 1, True)
-
-    def _allocated_for_search(self, alloc: PoolAlloc) -> PoolAccount:
-        """A transient pool is as large as its one mapping (``swiotlb_find_slots()``). A larger one is on
-        the list already, and will be told of when ``swiotlb_dyn_alloc()`` returns."""
-        if alloc.nslabs > IO_TLB_SEGSIZE:
-            return self._listed(alloc)
-        return self._new_transient(PoolAccount(alloc.pool, alloc.start, alloc.nslabs, 1, True))
-
-    def _listed(self, new: PoolAlloc | PoolAdd | Grow) -> PoolAccount:
-        self.pools_added += 1
-        pool = PoolAccount(new.pool, new.start, new.nslabs, new.nareas, False, since_ns=new.exit_ns)
-        self.pools[new.pool] = pool
-        return pool
-
-    def _new_transient(self, pool: PoolAccount) -> PoolAccount:
-        self.transient[pool.address] = pool
+        A transient pool is as large as its one mapping (``swiotlb_find_slots()``). A larger one is
+        on the list already, and will be told of when ``swiotlb_dyn_alloc()`` returns.
+        """
+        if pool.nslabs > IO_TLB_SEGSIZE:
+            self._list(pool)
+            return
+        self.transient[pool] = None
         self.transient_pools += 1
         self.transient_slots += pool.nslabs
+
+    def _forget_transient(self, pool: PoolAccount) -> None:
+        del self.transient[pool]
+        self.transient_slots -= pool.nslabs
+        self.used_slots -= pool.nslabs
+
+    def _unannounced(self, event: Find) -> PoolAccount:
+        """The pool of a search whose allocation was not seen: it is taken for a transient one."""
+        pool = PoolAccount(event.pool, 0, nr_slots(event.alloc_size_bytes), 1, True)
+        self._known.add(pool, earliest_entry_ns(event))
         return pool
+
+    def _added(self, event: PoolAdd | Grow) -> None:
+        """The pool at the head of the list, which may be known from an earlier growth."""
+        if not event.pool or event.pool in self.pools:
+            return
+        pool = self._known.now(event.pool)
+        if pool is None:
+            pool = PoolAccount.of_event(event)
+            self._known.add(pool, earliest_entry_ns(event))
+        elif pool in self.transient:
+            # Somebody was faster, and it is as small as a transient one.
+            del self.transient[pool]
+            self.transient_slots -= pool.nslabs
+            self.transient_pools -= 1
+        self._list(pool)
+
+    def _list(self, pool: PoolAccount) -> None:
+        pool.transient = False
+        self.pools_added += 1
+        self.pools[pool.address] = pool
 
     def _fail(self, device: DeviceAccount, event: Find | Map) -> None:
         device.map_failures += 1

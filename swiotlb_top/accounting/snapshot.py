@@ -136,7 +136,7 @@ class FailureView:
 
 @dataclass(frozen=True, slots=True)
 class VerdictView:
-    """What the reference says so far. ``compared`` = agree + disagree + inconclusive operations."""
+    """What the reference says so far. ``compared`` = agree + disagree; ``inconclusive`` are not among these."""
 
     revision: str
     compared: int

@@ -42,16 +42,7 @@ from swiotlb_top.allocator.explain import Cause, Explanation, explain
 from swiotlb_top.allocator.growth import grow_sizes, limit_nareas
 from swiotlb_top.allocator.picture import picture
 from swiotlb_top.allocator.pool import Mapping, Pool, Undo
-from swiotlb_top.allocator.request import (
-    NO_BOUNDARY,
-    Limits,
-    Request,
-    align_offset,
-    alloc_size_bytes,
-    pad_slots,
-    request_for,
-    tlb_addr,
-)
+from swiotlb_top.allocator.request import NO_BOUNDARY, Limits, Request, align_offset
 from swiotlb_top.allocator.revision import REVISIONS, Revision, as_of
 from swiotlb_top.allocator.safety import Hazard, Ledger, Violation
 from swiotlb_top.allocator.walk import NEVER_ENDS
@@ -85,14 +76,10 @@ __all__ = [
     "Violation",
     "adopt",
     "align_offset",
-    "alloc_size_bytes",
     "as_of",
     "choose",
     "explain",
     "grow_sizes",
     "limit_nareas",
-    "pad_slots",
     "picture",
-    "request_for",
-    "tlb_addr",
 ]

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from swiotlb_top.allocator.alignment import Alignment, AlignmentRule
 from swiotlb_top.allocator.differences import DIFFERENCES, SEED, Difference, Hiwater, Used, release_key
-from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES, PAGE_SIZE, align_up, slot_addr
+from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, MAX_ALLOC_BYTES, PAGE_SIZE, align_up, slot_addr
 from swiotlb_top.allocator.growth import grow_sizes
 from swiotlb_top.allocator.order import SearchOrder, each_pool_every_area
-from swiotlb_top.allocator.request import Limits, Request, align_offset, pad_slots
+from swiotlb_top.allocator.request import Limits, Request, align_offset
+from swiotlb_top.events import Map
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,29 @@ class Revision:
             alloc_size = align_up(mapping_size_bytes, alloc_align_mask)
         return Request(orig_addr, alloc_size + offset, alloc_align_mask, limits)
 
+    def request_of(self, mapping: Map, limits: Limits | None) -> Request:
+        """What a ``swiotlb_tbl_map_single()`` that was seen asked of ``swiotlb_find_slots()``.
+
+        :param limits: the device's; None where it never introduced itself. Which of the buffer's low bits had to
+            be kept then shows in those that were.
+        """
+        if limits is None:
+            kept = (IO_TLB_SIZE - 1) | (mapping.alloc_align_mask if self.pads_slots else 0)
+            limits = Limits(min_align_mask=0 if mapping.failed else mapping.tlb_addr & kept)
+        sizes = mapping.mapping_size_bytes, mapping.orig_addr, mapping.alloc_align_mask
+        return self.request(*sizes, limits, (mapping.alloc_size_bytes or None) if not self.rounds_size else None)
+
     def pad_slots(self, request: Request) -> int:
         """Whole slots of padding before the buffer."""
-        return pad_slots(request) if self.pads_slots else 0
+        return self.offset_bytes(request) >> IO_TLB_SHIFT
+
+    def offset_bytes(self, request: Request) -> int:
+        """Bytes between the first slot and the buffer: what the request has over the mapping, before it."""
+        return request.offset_bytes(pads_slots=self.pads_slots)
 
     def tlb_addr(self, start: int, slot: int, request: Request) -> int:
         """The buffer's address, for slots taken from ``slot`` on in the pool at ``start``."""
-        orig_addr, _, align_mask, limits = request
-        return slot_addr(start, slot) + align_offset(
-            align_mask if self.pads_slots else 0, orig_addr, limits.min_align_mask
-        )
+        return slot_addr(start, slot) + self.offset_bytes(request)
 
     def refuses(self, request: Request) -> bool:
         """Whether a dynamic kernel refuses a request without looking at its pools, or growing."""

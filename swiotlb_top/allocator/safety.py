@@ -6,7 +6,7 @@ it names what can never be right. Each operation costs a few integer operations 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -18,7 +18,7 @@ from swiotlb_top.allocator.geometry import (
     nr_slots,
     slot_addr,
 )
-from swiotlb_top.allocator.request import Request, tlb_addr
+from swiotlb_top.allocator.request import Request
 from swiotlb_top.allocator.runs import ONES, run_length
 
 _ADDRESS_UNKNOWN: Final = -1
@@ -47,6 +47,9 @@ class Violation(NamedTuple):
     sentence: str
 
 
+_UNKNOWN_POOL: Final = Violation(Hazard.UNKNOWN_POOL, "there is no such pool")
+
+
 class _Live(NamedTuple):
     slot: int
     nslots: int
@@ -73,67 +76,68 @@ class _PoolLedger:
 
 
 class Ledger:
-    """Live mappings of any number of pools. Pools are told apart by address.
+    """Live mappings of any number of pools, which whoever fills it tells apart: by anything that no two of them share.
+    An address may be shared, by a pool that is freed and the next one there.
 
     :param pads_slots: whether the kernel puts whole slots before a buffer (since 6.9).
     """
 
     def __init__(self, *, pads_slots: bool = True) -> None:
-        self._pools: dict[int, _PoolLedger] = {}
+        self._pools: dict[Hashable, _PoolLedger] = {}
         self._pads_slots = pads_slots
         self._used_slots = 0
         self.most_used_slots = 0
         """The most slots that were in use at once, in all pools, since the ledger was begun."""
 
-    def add_pool(self, pool: int, start: int, nslabs: int, *, transient: bool = False) -> None:
-        """A pool of ``nslabs`` slots from ``start`` on; what was known of one at its address is forgotten.
+    def add_pool(self, pool: Hashable, start: int, nslabs: int, *, transient: bool = False) -> None:
+        """A pool of ``nslabs`` slots from ``start`` on; what was known of it before is forgotten.
 
         :param transient: it is there for one mapping.
         """
         self.remove_pool(pool)
         self._pools[pool] = _PoolLedger(start, nslabs, transient)
 
-    def remove_pool(self, pool: int) -> None:
+    def remove_pool(self, pool: Hashable) -> None:
         """The pool's memory went back, and what was mapped in it with it (a transient pool's one mapping)."""
         gone = self._pools.pop(pool, None)
         if gone:
             self._used_slots -= gone.used_slots
 
-    def freed(self, pool: int) -> tuple[Violation, ...]:
+    def freed(self, pool: Hashable) -> tuple[Violation, ...]:
         """The pool's memory is somebody else's from now on (``swiotlb_dyn_free()``)."""
         ledger = self._pools.get(pool)
         if ledger is None:
-            return (_unknown(pool),)
+            return (_UNKNOWN_POOL,)
         self.remove_pool(pool)
         if not ledger.live:
             return ()
-        what = f"pool {pool:#x} was freed, {ledger.used_slots} of its slots are in use"
+        what = f"the pool at {ledger.start:#x} was freed, {ledger.used_slots} of its slots are in use"
         return (Violation(Hazard.TRANSIENT_POOL, what),)
 
-    def adopt(self, pool: int, slot: int, nslots: int, data_slot: int) -> tuple[Violation, ...]:
+    def adopt(self, pool: Hashable, slot: int, nslots: int, data_slot: int) -> tuple[Violation, ...]:
         """A mapping that was there before: its slots, and the one its buffer begins in."""
         ledger = self._pools.get(pool)
         if ledger is None:
-            return (_unknown(pool),)
+            return (_UNKNOWN_POOL,)
         return self._occupy(ledger, slot, nslots, data_slot, _ADDRESS_UNKNOWN)
 
-    def mapped(self, pool: int, slot: int, request: Request) -> tuple[Violation, ...]:
+    def mapped(self, pool: Hashable, slot: int, request: Request) -> tuple[Violation, ...]:
         """Slots were given out from ``slot`` on. The mapping stands afterwards, whatever was wrong."""
         ledger = self._pools.get(pool)
         if ledger is None:
-            return (_unknown(pool),)
+            return (_UNKNOWN_POOL,)
         nslots = nr_slots(request.alloc_size_bytes)
-        address = tlb_addr(ledger.start, slot, request, pads_slots=self._pads_slots)
-        data_slot = (address - ledger.start) >> IO_TLB_SHIFT
         first = slot_addr(ledger.start, slot)
-        wrong = misplaced(first, slot_addr(first, nslots), address, request)
+        address = first + request.offset_bytes(pads_slots=self._pads_slots)
+        data_slot = (address - ledger.start) >> IO_TLB_SHIFT
+        wrong = misplaced(first, slot_addr(first, nslots), address, request, pads_slots=self._pads_slots)
         return (*self._occupy(ledger, slot, nslots, data_slot, address), *wrong)
 
-    def released(self, pool: int, address: int, min_align_mask: int) -> tuple[Violation, ...]:
+    def released(self, pool: Hashable, address: int, min_align_mask: int) -> tuple[Violation, ...]:
         """The mapping whose buffer is at ``address`` was released."""
         ledger = self._pools.get(pool)
         if ledger is None:
-            return (_unknown(pool),)
+            return (_UNKNOWN_POOL,)
         data_slot = (address - (address & min_align_mask & (IO_TLB_SIZE - 1)) - ledger.start) >> IO_TLB_SHIFT
         live = ledger.live.pop(data_slot, None)
         if live is None:
@@ -146,26 +150,26 @@ class Ledger:
             return (Violation(Hazard.NOT_MAPPED, f"release of {address:#x}, mapped was {live.tlb_addr:#x}"),)
         return ()
 
-    def used_slots(self, pool: int) -> int:
+    def used_slots(self, pool: Hashable) -> int:
         """Slots given out and not returned; 0 for a pool nobody told of."""
         ledger = self._pools.get(pool)
         return ledger.used_slots if ledger else 0
 
-    def check_used(self, pool: int, used_slots: int) -> tuple[Violation, ...]:
+    def check_used(self, pool: Hashable, used_slots: int) -> tuple[Violation, ...]:
         """Compare with what the kernel counts, at a time when nothing is under way."""
         own = self.used_slots(pool)
         if own == used_slots:
             return ()
         return (Violation(Hazard.USED_SUM, f"the kernel counts {used_slots} used slots, live mappings have {own}"),)
 
-    def check_free_list(self, pool: int, list_: Sequence[int]) -> tuple[Violation, ...]:
+    def check_free_list(self, pool: Hashable, list_: Sequence[int]) -> tuple[Violation, ...]:
         """Compare with the kernel's ``list`` of every slot, at a time when nothing is under way.
 
         :param list_: free slots from each slot to the end of its run in the slot set; 0 where in use.
         """
         ledger = self._pools.get(pool)
         if ledger is None:
-            return (_unknown(pool),)
+            return (_UNKNOWN_POOL,)
         if len(list_) != ledger.nslabs:
             return (Violation(Hazard.FREE_LIST, f"{len(list_)} slots are listed, the pool has {ledger.nslabs}"),)
         for slot, run in enumerate(list_):
@@ -205,10 +209,6 @@ class Ledger:
         return tuple(_collisions(ledger, slot, nslots, taken, outside, again))
 
 
-def _unknown(pool: int) -> Violation:
-    return Violation(Hazard.UNKNOWN_POOL, f"there is no pool {pool:#x}")
-
-
 def _collisions(
     ledger: _PoolLedger, slot: int, nslots: int, taken: int, outside: bool, again: bool
 ) -> Iterator[Violation]:
@@ -221,10 +221,18 @@ def _collisions(
         yield Violation(Hazard.TRANSIENT_POOL, f"{slots} are a second mapping in a transient pool")
 
 
-def misplaced(first: int, end: int, address: int, request: Request) -> Iterator[Violation]:
-    """What is wrong with the place of the bytes ``first``..``end`` and the buffer at ``address`` in them."""
+def misplaced(first: int, end: int, address: int, request: Request, *, pads_slots: bool) -> Iterator[Violation]:
+    """What is wrong with the place of the bytes ``first``..``end`` and the buffer at ``address`` in them.
+
+    A kernel that puts no whole slots before the buffer (up to 6.8) cannot keep what both masks ask for, and gives
+    up one of them: that is a limit of its release, not something that went wrong in it.
+    """
     orig_addr, _, alloc_align_mask, limits = request
-    if orig_addr and (address ^ orig_addr) & limits.min_align_mask:
+    kept_mask = limits.min_align_mask
+    if not pads_slots:
+        kept_mask &= ~alloc_align_mask | (IO_TLB_SIZE - 1)
+        alloc_align_mask = 0
+    if orig_addr and (address ^ orig_addr) & kept_mask:
         what = f"bounce buffer {address:#x} differs from {orig_addr:#x} in min_align_mask {limits.min_align_mask:#x}"
         yield Violation(Hazard.MISALIGNED_ADDRESS, what)
     if first & alloc_align_mask:

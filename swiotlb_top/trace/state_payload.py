@@ -5,8 +5,9 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from itertools import starmap
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 from swiotlb_top.state import AreaState, MemState, PoolState
 from swiotlb_top.trace import planes
@@ -16,28 +17,16 @@ from swiotlb_top.trace.json_payload import FieldTypes, checked, dump_json, load_
 _META_LENGTH: Final = struct.Struct("<I")
 MAX_META_BYTES: Final = MAX_PAYLOAD_BYTES[FrameType.HEADER]
 
-_MEM: Final[FieldTypes] = {
-    "address": int,
-    "nslabs": int,
-    "can_grow": bool,
-    "dynamic": bool,
-    "default_nslabs": int,
-    "default_nareas": int,
-    "phys_limit": int,
-    "total_used": int,
-    "used_hiwater": int,
-    "transient_nslabs": int,
-}
-_POOL: Final[FieldTypes] = {
-    "address": int,
-    "start": int,
-    "nslabs": int,
-    "nareas": int,
-    "area_nslabs": int,
-    "transient": bool,
-    "begin_ns": int,
-    "end_ns": int,
-}
+
+def _scalars(of: type) -> FieldTypes:
+    """The fields of a dataclass that stand in the JSON: every one that is a number or a truth value."""
+    return {name: type_ for name, type_ in get_type_hints(of).items() if type_ in (int, bool)}
+
+
+_MEM: Final = _scalars(MemState)
+_MEM_OF_OLD: Final = {field.name: field.default for field in fields(MemState) if field.default is not MISSING}
+"""What recordings made before a field was added do not tell."""
+_POOL: Final = _scalars(PoolState)
 _AREA_WIDTHS: Final = {"used": 4, "index": 4}
 _SLOT_WIDTHS: Final = {"list_": 4, "orig_addr": 8, "alloc_size": 8, "pad_slots": 4}
 
@@ -86,11 +75,11 @@ def read_state(payload: bytes) -> MemState:
         raise ValueError(f"{meta_length} bytes of JSON, more than the {MAX_META_BYTES} a trace can hold")
     meta_end = _META_LENGTH.size + meta_length
     meta = load_json(payload[_META_LENGTH.size : meta_end])
-    fields = checked(meta, _MEM)
+    scalars = checked(_MEM_OF_OLD | meta if isinstance(meta, dict) else meta, _MEM)
     pools = [checked(pool, _POOL) for pool in checked(meta, {"pools": list})["pools"]]
     _check_size(pools)
     arrays = _Arrays(planes.inflate(payload[meta_end:], sum(map(_pool_bytes, pools))))
-    return MemState(pools=tuple(_read_pool(pool, arrays) for pool in pools), **fields)
+    return MemState(pools=tuple(_read_pool(pool, arrays) for pool in pools), **scalars)
 
 
 def _pool_bytes(pool: dict[str, Any]) -> int:

@@ -45,7 +45,7 @@ class AddPool:
         return tuple((self.pool, area) for area in range(self.pool.nareas))
 
     def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
-        ledger.add_pool(self.pool.address, self.pool.start, self.pool.nslabs)
+        ledger.add_pool(self.pool, self.pool.start, self.pool.nslabs)
         return ()
 
     def expected(self, world: Allocator) -> str:

@@ -99,7 +99,7 @@ class Arrival:
         self._cut: dict[tuple[Pool, int], Mapping] = {}
         """What is left of mappings that were being released, by the slots they had no more."""
         for pool in pools:
-            ledger.add_pool(pool.address, pool.start, pool.nslabs)
+            ledger.add_pool(pool, pool.start, pool.nslabs)
             self._cut |= {(pool, slot): mapping for mapping in pool.mappings() for slot in _lost_slots(mapping)}
 
     @property
@@ -236,7 +236,7 @@ class Arrival:
             for area in areas_of(domain):
                 pool.area_used[area] = sum(m.nslots for m in mappings if m.slot // pool.area_nslabs == area)
         for mapping in mappings:
-            self._ledger.adopt(pool.address, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
+            self._ledger.adopt(pool, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
 
     def _of(self, pool: Pool) -> dict[Domain, list[Mapping]]:
         known = self._mappings.get(pool)

@@ -197,7 +197,7 @@ class Judge:
         if isinstance(item, Copy | ListAudit):
             yield item
         elif isinstance(item, PoolState):
-            pool = self._resolver.pools.get(item.address)
+            pool = self._resolver.pools.now(item.address)
             if pool is None or (item.start, item.nslabs, item.nareas) != (pool.start, pool.nslabs, pool.nareas):
                 return
             for area in range(pool.nareas):
@@ -366,9 +366,9 @@ class Judge:
         operation.adopt(world)
         if isinstance(operation, Audit):
             pool = operation.pool
-            self._ledger.add_pool(pool.address, pool.start, pool.nslabs)
+            self._ledger.add_pool(pool, pool.start, pool.nslabs)
             for mapping in pool.mappings():
-                self._ledger.adopt(pool.address, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
+                self._ledger.adopt(pool, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
 
     def _record(
         self,

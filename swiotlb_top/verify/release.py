@@ -67,22 +67,22 @@ class Release:
     def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
         pool, mapping = self.pool, self.mapping
         if self.given and mapping:
-            return ledger.released(pool.address, slot_addr(pool.start, mapping.slot + mapping.pad_slots), 0)
-        if mapping and mapping[3] == self.size_bytes and not (self.min_align_mask or pool.transient):
-            return ledger.released(pool.address, self.tlb_addr, 0)  # as it nearly always is
+            return ledger.released(pool, slot_addr(pool.start, mapping.slot + mapping.pad_slots), 0)
+        if mapping and mapping[3] == self.size_bytes and not (self.min_align_mask or mapping[2] or pool.transient):
+            return ledger.released(pool, self.tlb_addr, 0)  # as it nearly always is
         if mapping is not None and self._begins_anywhere_in(mapping):
             # The ledger knows it by its first slot.
-            return ledger.released(pool.address, slot_addr(pool.start, mapping.slot), 0)
-        violations = ledger.released(pool.address, self.tlb_addr, self.min_align_mask)
+            return ledger.released(pool, slot_addr(pool.start, mapping.slot), 0)
+        violations = ledger.released(pool, self.tlb_addr, self.min_align_mask)
         if pool.transient:
-            ledger.remove_pool(pool.address)
+            ledger.remove_pool(pool)
         if mapping is not None and not violations:
             return self._of_another_size(mapping)
         return violations
 
     def _fits(self, mapping: Mapping) -> bool:
         """Whether as many bytes are released as were mapped, as far as that is known."""
-        if mapping[3] == self.size_bytes or self.given or self._begins_anywhere_in(mapping):
+        if (mapping[3] == self.size_bytes and not mapping[2]) or self.given or self._begins_anywhere_in(mapping):
             return True
         return not self._of_another_size(mapping)
 
@@ -91,16 +91,17 @@ class Release:
         return mapping.slot + mapping.pad_slots != self.slot
 
     def _of_another_size(self, mapping: Mapping) -> tuple[Violation, ...]:
-        """As many bytes must be unmapped as were mapped. What was asked for may have been more: padding
-        at the end, to a multiple of some page size."""
+        """As many bytes must be unmapped as were mapped. What was asked for may have been more: padding before
+        the buffer, and at the end, where who maps rounds up to a page size of an IOMMU: since 6.10 the size
+        with the padding before it, until then the size without."""
         offset = self.tlb_addr & self.min_align_mask & (IO_TLB_SIZE - 1)
-        mapped_bytes = mapping.alloc_size_bytes
+        pad_bytes = mapping.pad_slots << IO_TLB_SHIFT
+        mapped_bytes = mapping.alloc_size_bytes - pad_bytes
         if mapping.dev != UNKNOWN_DEVICE:
             mapped_bytes -= offset
         if mapped_bytes == self.size_bytes:
             return ()
-        mapped_bytes -= mapping.pad_slots << IO_TLB_SHIFT
-        padded = not (mapped_bytes % PAGE_SIZE and (mapped_bytes + offset) % PAGE_SIZE)
+        padded = not (mapped_bytes % PAGE_SIZE and (pad_bytes + offset + mapped_bytes) % PAGE_SIZE)
         if 0 <= mapped_bytes - self.size_bytes <= (_LARGEST_PADDING_BYTES if padded else 0):
             return ()
         what = f"release of {self.size_bytes} bytes at {self.tlb_addr:#x}, mapped were {mapped_bytes}"

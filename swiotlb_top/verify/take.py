@@ -163,12 +163,12 @@ class Take:
         if pool is None or self.slot < 0:
             return ()
         if pool.transient:
-            ledger.add_pool(pool.address, pool.start, pool.nslabs)
+            ledger.add_pool(pool, pool.start, pool.nslabs)
         if self.given:
             seen = self.tlb_addr != ADDRESS_UNSEEN
             begins = (self.tlb_addr - pool.start) >> IO_TLB_SHIFT if seen else self.slot
-            return ledger.adopt(pool.address, self.slot, self.nslots, begins)
-        return ledger.mapped(pool.address, self.slot, self.request)
+            return ledger.adopt(pool, self.slot, self.nslots, begins)
+        return ledger.mapped(pool, self.slot, self.request)
 
     def _could_be(self, nslots: int) -> bool:
         pool = self.pool

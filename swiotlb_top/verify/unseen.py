@@ -17,3 +17,8 @@ in 10,000 took over a third of it."""
 def earliest_entry_ns(event: Find | Map | Unmap | Free | PoolAdd | Grow) -> int:
     """When a call was entered, or can have been at the earliest."""
     return event.exit_ns - LONGEST_UNSEEN_NS if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns
+
+
+def entered_until_ns(event: Unmap) -> int:
+    """When a call was entered, or can have been at the latest."""
+    return event.exit_ns if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.accounting.account import Account
+from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import Event
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.report import replay
@@ -36,7 +37,7 @@ def decoded(items: list[Item]) -> list[list[Event]]:
 
 def accounted(state: MemState, batches: list[list[Event]]) -> None:
     """Events counted."""
-    account = Account()
+    account = Account(REVISIONS["6.10"])
     account.state(state)
     for batch in batches:
         account.feed(batch)

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import REVISIONS, Allocator, Found, Pages, Pool, Request
 from swiotlb_top.allocator.geometry import nr_slots
-from swiotlb_top.allocator.request import request_for
 from swiotlb_top.events import Find, Grow, PoolAlloc, Unmap
 from swiotlb_top.state import INVALID_PHYS_ADDR, PoolState
 from tests.unit.histories import (
@@ -174,4 +173,4 @@ def _padded(nslots: int, pad_slots: int) -> Request:
     """Of at least so many slots, with the padding."""
     limits = LIMITS._replace(min_align_mask=ALIGN_MASK)
     orig_addr = 0x20_0000 + pad_slots * SLOT_BYTES
-    return request_for(max(nslots - pad_slots, 1) * SLOT_BYTES, orig_addr, ALIGN_MASK, limits)
+    return REVISIONS["6.10"].request(max(nslots - pad_slots, 1) * SLOT_BYTES, orig_addr, ALIGN_MASK, limits)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from swiotlb_top.allocator import Flaw, Limits, Mapping, adopt, request_for
+from swiotlb_top.allocator import REVISIONS, Flaw, Limits, Mapping, adopt
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.state import AreaState, PoolState
 from tests.unit.slot_by_slot import INVALID, Slots
@@ -20,7 +20,7 @@ def mapped(
     slots: Slots, size: int, orig_addr: int, align_mask: int = 0, min_align: int = 0, finish: bool = True
 ) -> int:
     """Map on the kernel's slots, all of the way or only through find_slots."""
-    request = request_for(size, orig_addr, align_mask, Limits(min_align_mask=min_align))
+    request = REVISIONS["6.10"].request(size, orig_addr, align_mask, Limits(min_align_mask=min_align))
     slot = slots.search(0, *request[:3], (1 << 64) - 1, min_align)
     slots.take(slot, orig_addr, request.alloc_size_bytes, min_align)
     return slots.map(slot, orig_addr, request.alloc_size_bytes, align_mask, min_align) if finish else slot

@@ -16,7 +16,6 @@ from swiotlb_top.allocator import (
     Pool,
     Request,
     explain,
-    request_for,
 )
 
 START = 1 << 28
@@ -69,7 +68,7 @@ def test_enough_free_slots_but_no_run_is_fragmented_as_in_the_field_notes() -> N
 
 def test_a_run_without_an_aligned_start_is_misaligned() -> None:
     used = [slot for slot in range(128) if slot % 32 == 10]
-    request = request_for(2048, 0x15000, 0, Limits(min_align_mask=0xFFFF))
+    request = V6_10.request(2048, 0x15000, 0, Limits(min_align_mask=0xFFFF))
     cause, sentence = why(static(128, used), request)
     assert cause is Cause.MISALIGNED
     assert sentence == (

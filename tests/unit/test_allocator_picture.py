@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swiotlb_top.allocator import Limits, Pool, Request, picture, request_for
+from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request, picture
 
 START = 1 << 28
 
@@ -12,7 +12,7 @@ START = 1 << 28
 def test_a_picture_shows_mappings_padding_and_where_the_search_goes_on() -> None:
     pool = Pool(1, START, 256, 2)
     pool.take(1, Request(0, 3 << 11, 0, Limits()), 7)
-    padded = request_for(2048, 0x12_5800, 0x3FFF, Limits(min_align_mask=0xFFFF))
+    padded = REVISIONS["6.10"].request(2048, 0x12_5800, 0x3FFF, Limits(min_align_mask=0xFFFF))
     pool.take(8, padded, 7)
     assert picture(pool, 70).splitlines() == [
         "     0 .[--....[~~-----" + "." * 48,

@@ -12,10 +12,6 @@ from swiotlb_top.allocator import (
     Mapping,
     Pool,
     Request,
-    alloc_size_bytes,
-    pad_slots,
-    request_for,
-    tlb_addr,
 )
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.allocator.runs import longest_run, run_length, run_starts
@@ -113,32 +109,32 @@ def test_a_page_or_more_is_page_aligned_where_nobody_asks_for_another_alignment(
 
 def test_min_align_mask_keeps_the_bits_of_the_buffers_address() -> None:
     limits = Limits(min_align_mask=4095)
-    request = request_for(512, 0x1A00, 0, limits)
+    request = REVISIONS["6.10"].request(512, 0x1A00, 0, limits)
     pool = one_area()
     slot = pool.search(0, request)
     assert request.alloc_size_bytes == 512 + 0x200
     assert slot == 1
-    assert tlb_addr(pool.start, slot, request) == START + 0xA00
+    assert REVISIONS["6.10"].tlb_addr(pool.start, slot, request) == START + 0xA00
 
 
 def test_alloc_align_mask_pads_before_the_buffer_and_fills_up_behind_it() -> None:
     limits = Limits(min_align_mask=0xFFFF)
-    request = request_for(2048, 0x12_5800, 0x3FFF, limits)
+    request = REVISIONS["6.10"].request(2048, 0x12_5800, 0x3FFF, limits)
     pool = one_area()
     slot = take(pool, request)
     assert request.alloc_size_bytes == 16 * KIB
-    assert pad_slots(request) == 3
+    assert REVISIONS["6.10"].pad_slots(request) == 3
     assert slot == 8
-    assert tlb_addr(pool.start, slot, request) == slot_addr(START, 11)
-    assert tlb_addr(pool.start, slot, request) & 0xFFFF == 0x5800
+    assert REVISIONS["6.10"].tlb_addr(pool.start, slot, request) == slot_addr(START, 11)
+    assert REVISIONS["6.10"].tlb_addr(pool.start, slot, request) & 0xFFFF == 0x5800
 
 
 def test_what_min_align_mask_and_alloc_align_mask_share_is_kept_by_padding() -> None:
     limits = Limits(min_align_mask=0xFFF)
-    request = request_for(100, 0x1A10, 0xFFF, limits)
+    request = REVISIONS["6.10"].request(100, 0x1A10, 0xFFF, limits)
     pool = one_area()
     slot = take(pool, request)
-    address = tlb_addr(pool.start, slot, request)
+    address = REVISIONS["6.10"].tlb_addr(pool.start, slot, request)
     assert address == START + 0xA10
     assert pool.find_mapping(address, 0xFFF) == Mapping(0, 2, 1, 4096, 0x1A10, DEV)
 
@@ -283,9 +279,9 @@ def test_runs_in_a_bit_mask_are_what_counting_says(free: int, nslots: int) -> No
 
 
 def test_the_size_asked_for_is_the_mappings_with_its_offset_rounded_up() -> None:
-    assert alloc_size_bytes(1000, 0x1234, 0, ANY) == 1000
-    assert alloc_size_bytes(1000, 0x1234, 0, Limits(min_align_mask=0xFFF)) == 1000 + 0x234
-    assert alloc_size_bytes(1000, 0x1A34, 0xFFF, Limits(min_align_mask=0xFFF)) == 4096
+    assert REVISIONS["6.10"].request(1000, 0x1234, 0, ANY).alloc_size_bytes == 1000
+    assert REVISIONS["6.10"].request(1000, 0x1234, 0, Limits(min_align_mask=0xFFF)).alloc_size_bytes == 1000 + 0x234
+    assert REVISIONS["6.10"].request(1000, 0x1A34, 0xFFF, Limits(min_align_mask=0xFFF)).alloc_size_bytes == 4096
 
 
 @pytest.mark.parametrize(
@@ -303,7 +299,7 @@ def test_free_slots_are_given_a_bit_mask_a_slot_set() -> None:
 
 # ---- what mutants showed that nobody looked at (docs/mutants.md) ---------------
 
-PADDED = request_for(3000, 0x40_1A00, 0x3FFF, Limits(min_align_mask=0x3FFF))
+PADDED = REVISIONS["6.10"].request(3000, 0x40_1A00, 0x3FFF, Limits(min_align_mask=0x3FFF))
 """Eight slots, three of which precede the buffer."""
 
 
@@ -311,7 +307,7 @@ def test_undoing_takes_and_releases_of_a_padded_mapping_finds_it_by_its_buffer()
     pool = one_area()
     pool.take(0, slots(1), DEV)
     taken = pool.take(8, PADDED, DEV)
-    address = tlb_addr(START, 8, PADDED)
+    address = REVISIONS["6.10"].tlb_addr(START, 8, PADDED)
     released = pool.release(taken.mapping)
     assert pool.find_mapping(address, 0x3FFF) is None
     pool.undo(released)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.in_use import NOT_KNOWN, SUMMED, InUse, of_counters, of_state
 from swiotlb_top.accounting.snapshot import UNKNOWN
+from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.sources.debugfs import DebugfsSource
 from swiotlb_top.state import AreaState, MemState, PoolState
@@ -121,6 +122,6 @@ def test_debugfs_shows_a_wrapped_count_as_not_known_from_then_on_and_says_why(tm
 
 
 def test_an_account_begins_with_no_high_water_that_cannot_be() -> None:
-    account = Account()
+    account = Account(REVISIONS["6.10"])
     account.state(replace(STATIC, pools=(), used_hiwater=WRAPPED, total_used=WRAPPED))
     assert account.used_hiwater_slots == 0

@@ -253,3 +253,13 @@ def test_a_recording_of_a_kernel_nobody_knows_cannot_be_judged(tmp_path: Path) -
 
 def of_an_old_kernel(header: Header) -> Header:
     return replace(header, kernel=replace(header.kernel, release="5.15.0", features=()))
+
+
+def test_a_recording_that_was_cut_short_lasted_as_long_as_what_is_left_of_it(tmp_path: Path) -> None:
+    whole, cut_short = GROWING.read_bytes(), tmp_path / "cut.swtrace"
+    cut_short.write_bytes(whole[: len(whole) * 3 // 4])
+    report = replay(cut_short)
+    account = report.pipeline.account
+    assert report.damage
+    assert report.duration_ns == account.last_ns - report.pipeline.begin_ns > 1_000_000
+    assert " events in 0.0 s" not in report.as_text()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
 from swiotlb_top.trace import Codec, End, Item, Records, TraceReader, TraceWriter, compact
 from swiotlb_top.trace.codecs import read_records, records_payload
 from swiotlb_top.trace.format import MAX_BLOCK_RECORDS
+from swiotlb_top.trace.json_payload import dump_json
+from swiotlb_top.trace.state_payload import read_state, state_payload
 from tests.unit.test_trace_format_1 import HEADER, STATE
 
 U32 = st.integers(0, 2**32 - 1)
@@ -63,6 +66,7 @@ states = st.builds(
     total_used=ANY_INT,
     used_hiwater=ANY_INT,
     transient_nslabs=ANY_INT,
+    settled=st.booleans(),
 )
 # Slots and addresses from a small range, so that releases do meet their maps; any bytes besides.
 likely_records = st.builds(
@@ -194,3 +198,30 @@ def test_header_extras_are_flat_json(tmp_path: Path, extra: Any) -> None:
     with pytest.raises(ValueError, match=r"extras holds|JSON"):
         TraceWriter(tmp_path / "a.swtrace", replace(HEADER, extras={"extra": extra}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_written_before_settled_was_recorded_is_believed_to_be_settled() -> None:
+    payload = state_payload(replace(STATE, settled=False))
+    assert read_state(payload) == replace(STATE, settled=False)
+    meta, arrays = split_state(payload)
+    del meta["settled"]
+    assert read_state(joined_state(meta, arrays)) == replace(STATE, settled=True)
+
+
+def test_every_number_and_truth_value_of_a_state_is_recorded() -> None:
+    meta, _ = split_state(state_payload(STATE))
+    arrays = {"areas", "list_", "orig_addr", "alloc_size", "pad_slots"}
+    assert meta.keys() == {field.name for field in fields(MemState)}
+    assert meta["pools"][0].keys() == {field.name for field in fields(PoolState)} - arrays
+
+
+def split_state(payload: bytes) -> tuple[dict[str, Any], bytes]:
+    """A STATE payload's JSON, and what follows it."""
+    end = 4 + int.from_bytes(payload[:4], "little")
+    return json.loads(payload[4:end]), payload[end:]
+
+
+def joined_state(meta: dict[str, Any], arrays: bytes) -> bytes:
+    """Undo :func:`split_state`."""
+    packed = dump_json(meta)
+    return len(packed).to_bytes(4, "little") + packed + arrays

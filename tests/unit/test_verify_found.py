@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from swiotlb_top.allocator import Cause, Hazard
+from itertools import product
+
+import pytest
+
+from swiotlb_top.allocator import REVISIONS, Cause, Hazard, Pool
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, PoolFree
-from swiotlb_top.verify import Verdict
+from swiotlb_top.verify import Judge, Verdict
 from tests.unit.histories import (
     DEV,
+    LIMITS,
     OLDER,
     OLDER_START,
     POOL,
@@ -247,3 +252,35 @@ def test_a_bounce_buffer_that_lost_its_low_bits_is_harm() -> None:
     assert findings.first is not None
     assert findings.first.expected == "slot 1 of pool 0x10000000 (area 0)"
     assert [violation.hazard for violation in findings.first.violations] == [Hazard.MISALIGNED_ADDRESS]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+@pytest.mark.parametrize("align_mask", [0xFFF, 0x3FFF, 0xFFFF])
+def test_a_buffer_anywhere_in_its_page_that_an_iommu_rounds_up_is_released_by_the_drivers_own_size(
+    revision: str, align_mask: int
+) -> None:
+    """An NVMe disk keeps the place in its page; iommu-dma asks for whole pages, and unmaps what was mapped."""
+    rule_of = REVISIONS[revision]
+    limits = LIMITS._replace(min_align_mask=0xFFF)
+    for offset, size_bytes in product(range(0, 4096, 256), (64, 1000, 2048, 5000)):
+        pool = Pool(POOL, START, 512, 1, rule=rule_of.rule)
+        request = rule_of.request(size_bytes, 0x40_0000 + offset, align_mask, limits)
+        slot = pool.search(0, request)
+        judge = Judge(rule_of)
+        judge.state(machine(state_of(pool)))
+        find = found(1000, 1100, slot)._replace(
+            orig_addr=request.orig_addr, alloc_size_bytes=request.alloc_size_bytes, alloc_align_mask=align_mask
+        )
+        unmap = released(1200, 1300, 0)._replace(
+            tlb_addr=rule_of.tlb_addr(START, slot, request), mapping_size_bytes=size_bytes
+        )
+        judge.feed([device(min_align_mask=0xFFF), find, unmap])
+        assert judge.finish().verdict is Verdict.AGREE, (offset, size_bytes, judge.findings.first)
+
+
+def test_a_release_of_more_bytes_than_were_mapped_is_harm_however_the_mapping_was_padded() -> None:
+    judge = judging()
+    padded = found(1000, 1100, 0, 4)._replace(orig_addr=0x40_0800, alloc_align_mask=0xFFF)
+    judge.feed([device(min_align_mask=0xFFF), padded, released(1200, 1300, 1, 4)])
+    findings = judge.finish()
+    assert (findings.disagree, findings.safety_violations) == (1, 1)

@@ -55,7 +55,7 @@ def test_the_events_add_up_to_the_kernels_own_counters(report: ReplayReport) -> 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
 def test_the_account_ends_with_what_debugfs_says(path: Path) -> None:
     items = list(TraceReader(path))
-    account = Account()
+    account = Account(replayed(path).pipeline.judge.revision)
     account.state(next(item for item in items if isinstance(item, MemState)))
     for item in items:
         if isinstance(item, Records):

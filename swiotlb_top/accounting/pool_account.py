@@ -1,0 +1,111 @@
+"""One pool as its events tell of it: who holds how many slots where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from swiotlb_top.accounting.slots import slots_view
+from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView
+from swiotlb_top.allocator import Pool, adopt
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SHIFT
+from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
+from swiotlb_top.events import Find, Map, PoolAdd, PoolAlloc
+from swiotlb_top.events import Grow as Growth
+from swiotlb_top.state import PoolState
+
+NOTHING: Final = (0, UNKNOWN_DEVICE)
+
+
+@dataclass(slots=True, eq=False)
+class PoolAccount:
+    """Its geometry, and its live mappings by the slot their buffer begins in: (slots, device).
+
+    Where a device's padding is not known, that is the first slot.
+    """
+
+    address: int
+    start: int
+    nslabs: int
+    nareas: int
+    transient: bool
+    default: bool = False
+    since_ns: int = UNKNOWN
+    used_slots: int = 0
+    live: dict[int, tuple[int, int]] = field(default_factory=dict)
+    next: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    """Who has a slot already whose release ends later: another CPU can be faster."""
+    read_ns: int = -1
+    """When the state that it comes from had been read; -1 where it comes from none."""
+
+    @classmethod
+    def of_state(cls, state: PoolState, since_ns: int, *, default: bool) -> PoolAccount:
+        """The pool with the mappings that a copy of its slots shows."""
+        account = cls(state.address, state.start, state.nslabs, state.nareas, False, default, since_ns)
+        account.read_ns = state.end_ns
+        for mapping in adopt(state).pool.mappings():
+            account.live[mapping.slot + mapping.pad_slots] = mapping.nslots, UNKNOWN_DEVICE
+            account.used_slots += mapping.nslots
+        return account
+
+    @classmethod
+    def of_event(cls, event: PoolAlloc | PoolAdd | Growth) -> PoolAccount:
+        """The new pool, of which nobody has a slot. Of one that was only allocated it is not known what for."""
+        transient = isinstance(event, PoolAlloc)
+        return cls(event.pool, event.start, event.nslabs, event.nareas, transient, since_ns=event.exit_ns)
+
+    @property
+    def end(self) -> int:
+        """Address of the first byte after its slots."""
+        return self.start + (self.nslabs << IO_TLB_SHIFT)
+
+    def slot(self, tlb_addr: int) -> int:
+        """The slot an address lies in."""
+        return (tlb_addr - self.start) >> IO_TLB_SHIFT
+
+    def take(self, slot: int, nslots: int, call: Find | Map) -> int:
+        """A mapping got its slots; how many more are in use now."""
+        if call.entry_ns <= self.read_ns and self.live.get(slot) == (nslots, UNKNOWN_DEVICE):
+            # It was under way when the state was read, which has it already.
+            self.live[slot] = nslots, call.dev
+            return 0
+        if slot in self.live:
+            self.next.setdefault(slot, []).append((nslots, call.dev))
+        else:
+            self.live[slot] = nslots, call.dev
+        self.used_slots += nslots
+        return nslots
+
+    def release(self, slot: int) -> tuple[int, int]:
+        """The oldest mapping whose buffer may begin there gives its slots back: how many, and whose."""
+        slot = self._begin_of(slot)
+        nslots, dev = self.live.pop(slot, NOTHING)
+        if slot in self.next:
+            self.live[slot] = self.next[slot].pop(0)
+            if not self.next[slot]:
+                del self.next[slot]
+        self.used_slots -= nslots
+        return nslots, dev
+
+    def _begin_of(self, slot: int) -> int:
+        """The slot under which the mapping is known that has this one."""
+        for first in range(slot, max(slot - IO_TLB_SEGSIZE, -1), -1):
+            if first in self.live:
+                return first if first + self.live[first][0] > slot else slot
+        return slot
+
+    def view(self, reference: Pool | None = None) -> PoolView:
+        """An immutable copy, with where its slots are free as the reference has it."""
+        slots = slots_view(reference) if reference else None
+        return PoolView(
+            address=self.address,
+            start=self.start,
+            nslabs=self.nslabs,
+            nareas=self.nareas,
+            used_slots=self.used_slots,
+            transient=self.transient,
+            default=self.default,
+            longest_free_slots=slots.longest_free_slots if slots else UNKNOWN,
+            slots=slots,
+            since_ns=self.since_ns,
+        )
