@@ -38,7 +38,7 @@ class Ring:
         self._consumer = memoryview(self._consumer_map).cast("Q")
         self._producer = memoryview(self._producer_map)[:8].cast("Q")
         self._data = memoryview(self._producer_map)[_PAGE:]
-        self._barrier = threading.Lock()
+        self._lock = threading.Lock()
 
     def drain(self) -> bytes:
         """Take what is committed: packed records, oldest first; empty where there is none."""
@@ -49,26 +49,44 @@ class Ring:
 
     def _take(self) -> bytes:
         begin = self._consumer[0]
-        with self._barrier:  # acquire: what the producer's position covers is read after it
-            waiting = min((self._producer[0] - begin) // _STRIDE, _CHUNK_RECORDS)
+        waiting = min((self._producer[0] - begin) // _STRIDE, _CHUNK_RECORDS)
         if not waiting:
             return b""
-        at = begin & self._mask
-        stretch = bytes(self._data[at : at + waiting * _STRIDE])
-        headers = memoryview(stretch).cast("I")[::_STRIDE_U32].tolist()
-        whole = waiting
-        if max(headers) & _BUSY:
-            whole = next(i for i, head in enumerate(headers) if head & _BUSY)
+        self._in_order()  # a record's header is read after the position that covers it,
+        whole = self._committed(begin & self._mask, waiting)
         if not whole:
             return b""
-        words = memoryview(stretch)[: whole * _STRIDE].cast("Q")
-        records = bytearray(whole * RECORD.size)
+        self._in_order()  # what a record holds is read after the header that says it is committed,
+        records = self._copied(begin & self._mask, whole)
+        self._in_order()  # and its space is given back after it was copied.
+        self._consumer[0] = begin + whole * _STRIDE
+        return records
+
+    def _committed(self, at: int, waiting: int) -> int:
+        """How many records from ``at`` on are committed, one after the other."""
+        headers = self._data[at : at + waiting * _STRIDE].cast("I")[::_STRIDE_U32].tolist()
+        if max(headers) & _BUSY:
+            return next(i for i, head in enumerate(headers) if head & _BUSY)
+        return waiting
+
+    def _copied(self, at: int, count: int) -> bytes:
+        """So many records from ``at`` on, without their headers."""
+        words = memoryview(bytes(self._data[at : at + count * _STRIDE])).cast("Q")
+        records = bytearray(count * RECORD.size)
         out = memoryview(records).cast("Q")
         for column in range(_RECORD_U64):
             out[column::_RECORD_U64] = words[column + 1 :: _STRIDE_U64]
-        with self._barrier:  # release: the space is given back after it was copied
-            self._consumer[0] = begin + whole * _STRIDE
         return bytes(records)
+
+    def _in_order(self) -> None:
+        """A memory barrier: what was read before is read before, and what comes after comes after.
+
+        Python has none but a lock's. Taking it is an acquire, giving it back a release, and neither keeps what
+        comes before and what comes after apart; a release followed by an acquire does.
+        """
+        for _ in ("release", "acquire"):
+            with self._lock:
+                pass
 
     def close(self) -> None:
         """Unmap; the map itself is its owner's."""
