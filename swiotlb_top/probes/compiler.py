@@ -1,6 +1,7 @@
-"""The one module that imports bcc: from the C sources to an image, in a child process.
+"""The one module that imports bcc: from the C sources to an image, in a process of its own.
 
-bcc brings a compiler, some 100 MB of memory; it goes with the child.
+bcc brings a compiler, some 100 MB of memory, which goes with that process. It is started anew and not forked: who
+asks may have threads.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import ctypes
 import importlib.machinery
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,11 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from swiotlb_top.errors import CannotError
-from swiotlb_top.probes.child import in_child
+from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.probes.image import Image, MapSpec
 from swiotlb_top.probes.libbpf import REFUSED
 
+_TRACEBACK: Final = 1
+"""Python's own exit status after one."""
 _DISTRIBUTION_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
 
 
@@ -28,7 +32,33 @@ def compiled(source: Path, flags: Sequence[str]) -> Image:
 
     :raises CannotError: no bcc, no privilege (bcc makes the maps as it compiles), or the compiler refuses.
     """
-    return in_child(lambda: _compiled(source, flags))
+    # -P, for what lies in the working directory is not ours; where this process finds its modules, the other does.
+    command = [sys.executable, "-P", "-m", __name__, str(source), *flags]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    ran = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if ran.returncode == Exit.CANNOT:
+        raise CannotError(ran.stderr.strip())
+    if ran.returncode == _TRACEBACK:
+        raise RuntimeError(ran.stderr)
+    if ran.returncode:
+        how = f"signal {-ran.returncode}" if ran.returncode < 0 else f"status {ran.returncode}"
+        raise CannotError(f"the process that compiles the BPF program ended ({how}): is there too little memory?")
+    return Image.unpacked(ran.stdout)
+
+
+def main(source: str, *flags: str) -> int:
+    """In the process of its own: print the image, or say in a line why there is none."""
+    # Whatever the one who asks does about it is theirs.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        image = _compiled(Path(source), flags)
+    except CannotError as error:
+        print(error, file=sys.stderr)
+        return Exit.CANNOT
+    print(image.packed())
+    return Exit.OK
 
 
 def version() -> str:
@@ -128,3 +158,7 @@ def _stderr_of_c() -> Iterator[Any]:
         finally:
             os.dup2(real, 2)
             os.close(real)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
