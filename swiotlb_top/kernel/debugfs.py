@@ -7,6 +7,7 @@ CONFIG_DEBUG_FS are set, and stays without files where swiotlb has no memory.
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,14 +61,22 @@ def read_default(root: Path = DEBUGFS_ROOT, machine: Path = settings.ROOT) -> Co
 
 
 def read_restricted(root: Path = DEBUGFS_ROOT) -> tuple[tuple[str, Counters], ...]:
-    """Name and counters of each restricted pool (``rmem_swiotlb_device_init()``); empty where there is none."""
+    """Name and counters of each restricted pool (``rmem_swiotlb_device_init()``); empty where there is none.
+
+    :raises CannotError: one that is there cannot be read.
+    """
     found = []
     try:
         for directory in sorted(path for path in (root / "swiotlb").iterdir() if path.is_dir()):
-            found.append((directory.name, _read(directory)))
-    except (OSError, ValueError):
-        # A pool goes with its device, perhaps between listing and reading: what was read still holds.
-        pass
+            # A pool goes with its device, perhaps between listing and reading.
+            with suppress(FileNotFoundError):
+                found.append((directory.name, _read(directory)))
+    except FileNotFoundError:
+        return ()
+    except PermissionError as error:
+        raise _refused(root, error) from error
+    except (OSError, ValueError) as error:
+        raise CannotError(f"{root}/swiotlb cannot be read: {error}") from error
     return tuple(found)
 
 

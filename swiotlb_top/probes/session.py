@@ -49,7 +49,7 @@ class Session:
         self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
         try:
             # A call that began before its probes came is never seen: it must be over before the state is read.
-            wait_for_calls_under_way()
+            self._sees_every_call = wait_for_calls_under_way()
             self._reader = Reader(self.program, self._layout)
             self._mem = self._layout.default_mem()
             if not self.sizes().nslabs:
@@ -88,7 +88,8 @@ class Session:
         Returns the state, the records from before it, and those from its beginning on (with all
         that introduce a device).  Pools that an operation touched while they were copied are copied
         again; where traffic leaves no quiet moment after a few tries, the state comes back with
-        ``settled=False``: what overlapped a copy is, or will be, among the records.
+        ``settled=False``: what overlapped a copy is, or will be, among the records. So it does where calls from before
+        the probes came could not be waited for.
         """
         seen = self.drain()
         state = self._reader.mem(self._mem)
@@ -101,7 +102,7 @@ class Session:
             elif dirty := _touched(state.pools, came):
                 state = self._again(state, dirty)
             else:
-                return (state, *_split(seen, state.begin_ns))
+                return (replace(state, settled=self._sees_every_call), *_split(seen, state.begin_ns))
         return (replace(state, settled=False), *_split(seen, state.begin_ns))
 
     def device_name(self, dev: int) -> DeviceName:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,9 @@ from swiotlb_top.probes.image import Image
 
 KEPT: Final = 32
 """Images, the latest used."""
+_UNFINISHED: Final = "unfinished-"
+_ABANDONED_S: Final = 3600
+"""Writing one takes no second: whoever was writing one this old was killed."""
 _OTHERS_MAY_WRITE: Final = 0o022
 _ROOT: Final = 0
 
@@ -61,7 +65,7 @@ class Shelf:
 
     def _put(self, key: str, image: Image) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=self._directory)
+        descriptor, name = tempfile.mkstemp(dir=self._directory, prefix=_UNFINISHED)
         try:
             with open(descriptor, "w") as file:
                 file.write(f"{key}\n{image.packed()}")
@@ -75,6 +79,9 @@ class Shelf:
         latest_first = sorted(self._directory.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in latest_first[KEPT:]:
             path.unlink(missing_ok=True)
+        for path in self._directory.glob(f"{_UNFINISHED}*"):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                path.unlink(missing_ok=True)
 
 
 def _default() -> Path:

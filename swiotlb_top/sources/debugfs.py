@@ -63,8 +63,10 @@ class DebugfsSource:
 
     def _notes(self, counters: debugfs.Counters, in_use: InUse) -> tuple[str, ...]:
         notes = [note for note in (in_use.note, counters.hiwater_unknown) if note]
-        notes += [
-            f"restricted pool {name}: {pool.used_slots} of {pool.nslabs} slots used"
-            for name, pool in debugfs.read_restricted(self._root)
-        ]
+        notes += [f"restricted pool {name}: {_used(pool)}" for name, pool in debugfs.read_restricted(self._root)]
         return tuple(notes)
+
+
+def _used(pool: debugfs.Counters) -> str:
+    used = of_counters(pool).used_slots
+    return f"{pool.nslabs} slots, used: not known" if used == UNKNOWN else f"{used} of {pool.nslabs} slots used"

@@ -99,6 +99,27 @@ def test_restricted_pools_are_told_by_name(tmp_path: Path) -> None:
     assert "restricted pool wifi@50000000: 12 of 2048 slots used" in DebugfsSource(tmp_path).snapshot().notes
 
 
+def test_a_restricted_pool_that_goes_while_it_is_read_is_left_out_and_the_others_are_told(tmp_path: Path) -> None:
+    debugfs(tmp_path, STATIC_6_12)
+    debugfs(tmp_path, {}, at="swiotlb/gone@40000000")
+    debugfs(tmp_path, {"io_tlb_nslabs": 2048, "io_tlb_used": 12}, at="swiotlb/wifi@50000000")
+    assert [name for name, _ in read_restricted(tmp_path)] == ["wifi@50000000"]
+
+
+def test_a_restricted_pool_that_says_nonsense_is_no_pool_that_is_not_there(tmp_path: Path) -> None:
+    debugfs(tmp_path, STATIC_6_12)
+    debugfs(tmp_path, {"io_tlb_nslabs": 2048, "io_tlb_used": 12}, at="swiotlb/wifi@50000000")
+    (tmp_path / "swiotlb/wifi@50000000/io_tlb_used").write_text("many\n")
+    with pytest.raises(CannotError, match="cannot be read: invalid literal"):
+        read_restricted(tmp_path)
+
+
+def test_a_restricted_pool_whose_count_cannot_be_true_is_told_without_it(tmp_path: Path) -> None:
+    debugfs(tmp_path, STATIC_6_12)
+    debugfs(tmp_path, {"io_tlb_nslabs": 2048, "io_tlb_used": 2**64 - 1}, at="swiotlb/wifi@50000000")
+    assert DebugfsSource(tmp_path).snapshot().notes == ("restricted pool wifi@50000000: 2048 slots, used: not known",)
+
+
 def test_the_source_knows_slots_and_says_what_it_does_not_know(tmp_path: Path) -> None:
     source = DebugfsSource(debugfs(tmp_path, DYNAMIC_6_12), clock=lambda: 7, kernel_release="6.12.117")
     snapshot = source.snapshot()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -83,3 +84,14 @@ def test_a_session_tells_the_possible_cpus_and_the_machine_s_pages(monkeypatch: 
     kernel = Session().kernel
     assert kernel.cpus.numbers() == (0, 2, 4, 6)
     assert (kernel.page_size_bytes, kernel.byte_order) == (os.sysconf("SC_PAGE_SIZE"), "little")
+
+
+@pytest.mark.parametrize("waited", [True, False])
+def test_a_state_that_a_call_unseen_may_have_touched_is_not_settled(
+    monkeypatch: pytest.MonkeyPatch, waited: bool
+) -> None:
+    program = kernel_with(monkeypatch, "debian")
+    monkeypatch.setattr(sessions, "wait_for_calls_under_way", lambda: waited)
+    monkeypatch.setattr(program, "ring", SimpleNamespace(drain=bytes), raising=False)
+    state, _, _ = Session().settle()
+    assert state.settled == waited

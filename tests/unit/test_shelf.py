@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,3 +120,27 @@ def test_it_lies_where_caches_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     Shelf().image(["source"], Maker())
     assert len(list((tmp_path / "swiotlb-top" / "programs").glob("*.json"))) == 1
+
+
+def test_what_a_killed_process_left_unfinished_goes_and_what_another_is_writing_stays(directory: Path) -> None:
+    directory.mkdir(parents=True)
+    abandoned, being_written = directory / "unfinished-abc", directory / "unfinished-def"
+    for path in (abandoned, being_written):
+        path.write_text("half of an im")
+    os.utime(abandoned, (time.time() - 7200, time.time() - 7200))
+    Shelf(directory).image(["source"], Maker())
+    assert not abandoned.exists()
+    assert being_written.exists()
+
+
+def test_an_image_under_way_is_named_as_unfinished(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    replace = os.replace
+
+    def noting(one: str, other: Path) -> None:
+        names.append(Path(one).name)
+        replace(one, other)
+
+    monkeypatch.setattr(os, "replace", noting)
+    Shelf(directory).image(["source"], Maker())
+    assert [name.startswith("unfinished-") for name in names] == [True]
