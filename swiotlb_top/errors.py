@@ -14,6 +14,10 @@ class Exit(IntEnum):
     CANNOT = 3
     UNREADABLE = 4
     INCONCLUSIVE = 5
+    FAULT = 70
+    """The tool itself failed; as sysexits.h has it."""
+    OUTPUT = 74
+    """Standard output cannot be written; as sysexits.h has it."""
 
 
 class SwiotlbTopError(Exception):

@@ -223,10 +223,15 @@ def _tally(records: bytes) -> Counter[str]:
 
 def _refuse_to_overwrite(output: Path) -> None:
     """Say so before the probes are attached, not after the recording."""
-    if output.exists():
+    try:
+        output.lstat()
+    except FileNotFoundError:
+        if not output.absolute().parent.is_dir():
+            raise CannotError(f"{output.absolute().parent} is no directory: make it first") from None
+    except (OSError, ValueError) as error:
+        raise CannotError(f"{output} cannot be written: {error}") from None
+    else:
         raise CannotError(f"{output} exists: choose another name, or remove it first")
-    if not output.absolute().parent.is_dir():
-        raise CannotError(f"{output.absolute().parent} is no directory: make it first")
 
 
 def _refuse_what_cannot_run(command: tuple[str, ...]) -> None:

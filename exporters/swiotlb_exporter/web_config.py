@@ -24,6 +24,8 @@ _CLIENT_AUTH: Final = {
 }
 _TLS_FILES: Final = ("cert_file", "key_file", "client_ca_file")
 _TLS_KEYS: Final = frozenset({*_TLS_FILES, "client_auth_type", "min_version", "max_version"})
+_LONGEST: Final = 1 << 20
+"""Characters: of /dev/zero all of the memory would be read."""
 _KEYS: Final = frozenset({"tls_server_config", "basic_auth_users"})
 _IGNORED_TLS_KEYS: Final = frozenset({"cipher_suites", "curve_preferences", "prefer_server_cipher_suites"})
 _IGNORED_KEYS: Final = frozenset({"http_server_config", "rate_limit"})
@@ -73,8 +75,12 @@ def read(path: Path) -> WebConfig:
     """
     yaml = _module("yaml")
     try:
-        said = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open() as file:
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise UnreadableError(f"{path} is no web configuration: it has more than {_LONGEST} characters")
+        said = yaml.safe_load(text)
+    except (OSError, ValueError) as error:
         raise UnreadableError(f"{path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise UnreadableError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from swiotlb_top.cli.options import examples, given, seconds_from, source_option, trace_option
+from swiotlb_top.cli.options import FileName, Seconds, examples, given, source_option, trace_option
 from swiotlb_top.errors import Exit, UsageError
 
 EPILOG = examples(
@@ -18,6 +18,7 @@ EPILOG = examples(
 )
 
 PORT_MAX = 65_535
+DEVICES_MAX = 100_000
 _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
 
 
@@ -32,13 +33,13 @@ _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
 @click.option(
     "--web.config.file",
     "config",
-    type=click.Path(path_type=Path),
+    type=FileName(),
     metavar="FILE",
     help="TLS and basic authentication, in the form of Prometheus's own exporters. Default: neither.",
 )
 @click.option(
     "--textfile",
-    type=click.Path(path_type=Path),
+    type=FileName(),
     metavar="DIR",
     help="Serve nothing; write DIR/swiotlb.prom once an interval, for node_exporter. Default: none.",
 )
@@ -47,14 +48,14 @@ _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
 @click.option(
     "--interval",
     "interval_s",
-    type=seconds_from(0.1),
+    type=Seconds(0.1),
     default=5.0,
     metavar="SECONDS",
     help="How often swiotlb is read, scraped or not. Default: 5.",
 )
 @click.option(
     "--devices",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, DEVICES_MAX),
     default=100,
     metavar="N",
     help='Devices with series of their own; the others are summed up as "other". Default: 100.',
@@ -109,6 +110,7 @@ def listen_address(listen: str) -> tuple[str, int]:
     """
     host, colon, port = listen.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
-    if not colon or (":" in host and not bracketed) or not (port.isascii() and port.isdigit()) or int(port) > PORT_MAX:
+    numeric = port.isascii() and port.isdigit() and len(port) <= len(str(PORT_MAX)) and int(port) <= PORT_MAX
+    if not colon or (":" in host and not bracketed) or not numeric:
         raise UsageError(f"{listen!r} is no HOST:PORT to listen on; for example 127.0.0.1:9788 or [::1]:9788")
     return (host[1:-1] if bracketed else host), int(port)

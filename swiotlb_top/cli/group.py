@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from swiotlb_top.cli import top
 from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
 from swiotlb_top.cli.man import man
-from swiotlb_top.cli.options import examples, given, seconds_from, source_option, trace_option
+from swiotlb_top.cli.options import Factor, Seconds, examples, given, source_option, trace_option
 from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
 from swiotlb_top.cli.revisions import revisions
@@ -28,7 +29,19 @@ EPILOG = examples(
 )
 
 
+class _Group(click.Group):
+    """Knows a recording that was given in place of a command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in self.commands and (args[0].endswith(".swtrace") or os.path.isfile(args[0])):
+            raise click.UsageError(f"{args[0]} is no command: --trace shows a recording, and replay judges it", ctx)
+        return super().resolve_command(ctx, args)
+
+
 @click.group(
+    cls=_Group,
     invoke_without_command=True,
     epilog=EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -43,7 +56,7 @@ EPILOG = examples(
 @click.option(
     "-d",
     "interval_s",
-    type=seconds_from(0.0),
+    type=Seconds(0.0),
     default=1.0,
     metavar="SECONDS",
     help="Time between frames, in seconds; 0 with -n: do not wait, no rates. Default: 1.",
@@ -54,7 +67,7 @@ EPILOG = examples(
 @click.option("--demo", is_flag=True, help="Show the recording that comes with swiotlb-top. It is not of this machine.")
 @click.option(
     "--speed",
-    type=click.FloatRange(0.01, 64),
+    type=Factor(0.01, 64),
     default=1.0,
     metavar="FACTOR",
     help="How much faster than it was recorded a recording plays. Default: 1.",
@@ -62,7 +75,7 @@ EPILOG = examples(
 @click.option(
     "--start",
     "start_s",
-    type=seconds_from(0.0),
+    type=Seconds(0.0),
     default=0.0,
     metavar="SECONDS",
     help="Where in the recording to begin, in seconds. Default: 0.",
@@ -89,7 +102,9 @@ def swiotlb_top(
     Without a command: a live screen of this machine. Not on a terminal: plain frames, one after another.
     Where this machine cannot be watched, the reason is said and nothing is shown.
 
-    Exit status: 0 well or agree, 1 disagreement, 2 usage, 3 this machine cannot, 4 unreadable input, 5 inconclusive.
+    Exit status with -n: 0 the last headline is "well", 1 it tells of trouble, 5 something that could be bad is
+    not known. Always: 2 usage, 3 this machine cannot be watched, 4 unreadable input, 70 a fault of swiotlb-top
+    itself, 74 standard output cannot be written.
     """
     named = given(context)
     if context.invoked_subcommand is not None:

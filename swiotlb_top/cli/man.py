@@ -11,12 +11,23 @@ from swiotlb_top import __version__
 from swiotlb_top.errors import Exit
 
 _ENDINGS = (
-    (Exit.OK, "Fine, or kernel and reference agree."),
-    (Exit.DISAGREE, "They disagree."),
+    (Exit.OK, "All is well, or kernel and reference agree, or the command did what it was asked to."),
+    (Exit.DISAGREE, "Kernel and reference disagree. With -n also: maps fail or failed, or the pools are nearly full."),
     (Exit.USAGE, "The command line asks for what is not there."),
-    (Exit.CANNOT, "This machine, kernel or privilege cannot do it."),
-    (Exit.UNREADABLE, "An input file cannot be read or believed."),
-    (Exit.INCONCLUSIVE, "Nobody can tell, and why is said."),
+    (Exit.CANNOT, "This machine, its kernel or this user's privileges do not allow it."),
+    (Exit.UNREADABLE, "An input file cannot be read, or not be believed."),
+    (Exit.INCONCLUSIVE, "Nothing bad is known, but something that could be bad is not known. What that is, is said."),
+    (Exit.FAULT, "swiotlb-top itself failed. Please report it."),
+    (Exit.OUTPUT, "Standard output cannot be written."),
+)
+_ENVIRONMENT = (
+    (
+        "SWIOTLB_TOP_TRACEBACK",
+        "The file that gets the traceback where swiotlb-top itself fails. Default: none.",
+    ),
+    ("COLUMNS", "The width of plain frames that do not go to a terminal. Without it they are not wrapped."),
+    ("NO_COLOR", "Where it is set, the screen has no colours."),
+    ("XDG_CACHE_HOME", "Where compiled probes are kept, in swiotlb-top/programs. Without it: ~/.cache."),
 )
 
 
@@ -53,6 +64,9 @@ def page(group: click.Group, context: click.Context) -> Iterator[str]:
     yield from _section("EXIT STATUS")
     for status, meaning in _ENDINGS:
         yield from _item(str(int(status)), meaning)
+    yield from _section("ENVIRONMENT")
+    for variable, meaning in _ENVIRONMENT:
+        yield from _item(variable, meaning)
     yield from _section("EXAMPLES")
     for command in (group, *commands):
         yield from _examples(command)

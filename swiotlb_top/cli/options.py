@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 SECONDS_MAX: Final = 86_400.0
+_UNITS_S: Final = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
+_NUMBER_AND_UNIT: Final = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(|s|ms|m|min|h)\s*")
 
 Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 """What gives a command one of its options."""
@@ -30,7 +34,7 @@ def source_option(auto: str) -> Option:
 
 def trace_option(what: str) -> Option:
     """``--trace``; ``what`` says what is done with the recording."""
-    return click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help=f"{what} Default: none.")
+    return click.option("--trace", type=FileName(), metavar="FILE", help=f"{what} Default: none.")
 
 
 def given(context: click.Context) -> set[str]:
@@ -45,16 +49,58 @@ def given(context: click.Context) -> set[str]:
     return named
 
 
-def seconds_from(minimum: float) -> Callable[[str], float]:
-    """A type for options: a finite time from ``minimum`` to a day, in seconds."""
+class FileName(click.ParamType):  # type: ignore[type-arg]
+    """A path, which nothing is known of before it is used: who opens it says what is wrong with it."""
 
-    def seconds(value: str) -> float:
-        number = float(value)
-        if not (math.isfinite(number) and minimum <= number <= SECONDS_MAX):
-            raise click.BadParameter(f"{value} is not between {minimum:g} and {SECONDS_MAX:g} seconds")
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if isinstance(value, str) and not value:
+            self.fail("the name of a file is needed here, and this one is empty", param, ctx)
+        return Path(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(incomplete, type="file")]
+
+
+@dataclass(frozen=True)
+class Seconds(click.ParamType):  # type: ignore[type-arg]
+    """A time from ``minimum_s`` to a day: a number of seconds, or of another unit that is named."""
+
+    minimum_s: float
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if not isinstance(value, str):
+            return float(value)
+        found = _NUMBER_AND_UNIT.fullmatch(value)
+        if found is None:
+            self.fail(
+                f"{value!r} is no time: give seconds, as in 10 or 0.5, or a unit, as in 200ms, 5m or 1h", param, ctx
+            )
+        seconds = float(found[1]) * _UNITS_S[found[2]]
+        if not self.minimum_s <= seconds <= SECONDS_MAX:
+            self.fail(f"{value} is not between {self.minimum_s:g} and {SECONDS_MAX:g} seconds", param, ctx)
+        return seconds
+
+
+@dataclass(frozen=True)
+class Factor(click.ParamType):  # type: ignore[type-arg]
+    """A number from ``least`` to ``most``."""
+
+    least: float
+    most: float
+    name = "factor"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number: give one from {self.least:g} to {self.most:g}", param, ctx)
+        # NaN is in no range.
+        if not self.least <= number <= self.most:
+            self.fail(f"{value} is not between {self.least:g} and {self.most:g}", param, ctx)
         return number
-
-    return seconds
 
 
 def examples(*lines: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from swiotlb_top.cli.options import examples, seconds_from
+from swiotlb_top.cli.options import FileName, Seconds, examples
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -17,13 +17,11 @@ EPILOG = examples(
 
 
 @click.command(epilog=EPILOG)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE", help="File to write. No default."
-)
+@click.option("-o", "--output", type=FileName(), required=True, metavar="FILE", help="File to write. No default.")
 @click.option(
     "--duration",
     "duration_s",
-    type=seconds_from(0.001),
+    type=Seconds(0.001),
     metavar="SECONDS",
     help="Time to record, in seconds. Default: until the command ends, or until Ctrl-C.",
 )

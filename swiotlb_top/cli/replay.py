@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from swiotlb_top.cli.options import examples, json_option
+from swiotlb_top.cli.options import FileName, examples, json_option
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -17,9 +17,11 @@ EPILOG = examples(
     "swiotlb-top replay disk.swtrace --revision 6.6      what would 6.6 have done?",
 )
 
+CONTEXT_MAX = 10_000
+
 
 @click.command(epilog=EPILOG)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FileName())
 @json_option
 @click.option(
     "--revision",
@@ -29,7 +31,7 @@ EPILOG = examples(
 @click.option(
     "--context",
     metavar="N",
-    type=click.IntRange(0),
+    type=click.IntRange(0, CONTEXT_MAX),
     default=3,
     show_default=True,
     help="Operations to tell of before the first disagreement, and as many after it.",

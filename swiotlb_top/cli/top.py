@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import locale
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,28 +12,37 @@ from typing import TYPE_CHECKING, TypeAlias
 from swiotlb_top.errors import Exit
 
 if TYPE_CHECKING:
+    from swiotlb_top.accounting.frame import Frame
     from swiotlb_top.sources import Source
+    from swiotlb_top.tui.glyphs import Glyphs
 
 Opener: TypeAlias = "Callable[[], Source]"
 
 
 def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool, ascii_only: bool) -> Exit:
-    """Show ``count`` frames ``interval_s`` apart.
+    """Show ``count`` frames ``interval_s`` apart; the status is that of the last headline.
 
     :param source: how to open what is shown.
     :param ascii_only: where output and locale would have more.
     :raises SwiotlbTopError: no source can be had.
     """
+    from swiotlb_top.accounting.headline import headline
     from swiotlb_top.sources.sampler import frames
 
-    with closing(source()) as opened:
-        if as_json:
-            from swiotlb_top.tui.json_frames import write_frames
+    # Counted frames stay in the scrollback; on the alternate screen they would be gone when they are done.
+    if count is None and not as_json and _on_a_screen(source, interval_s, ascii_only):
+        return Exit.OK
+    status = Exit.OK
 
-            write_frames(frames(opened, interval_s, count), sys.stdout)
-        else:
-            _draw(opened, interval_s, count, ascii_only)
-    return Exit.OK
+    def noted(shown: Iterable[Frame]) -> Iterator[Frame]:
+        nonlocal status
+        for frame in shown:
+            yield frame
+            status = headline(frame).exit_status
+
+    with closing(source()) as opened:
+        _write(noted(frames(opened, interval_s, count)), as_json, ascii_only)
+    return status
 
 
 def source_named(name: str) -> Opener:
@@ -69,19 +78,34 @@ def demonstration(speed: float, start_s: float) -> Opener:
     return opener
 
 
-def _draw(source: Source, interval_s: float, count: int | None, ascii_only: bool) -> None:
-    from swiotlb_top.sources.sampler import frames
+def _on_a_screen(source: Opener, interval_s: float, ascii_only: bool) -> bool:
+    """Draw on the terminal until q, if there is one."""
+    from swiotlb_top.tui.console import is_interactive
+
+    if not is_interactive():
+        return False
+    from swiotlb_top.tui.app import run
+
+    with closing(source()) as opened:
+        run(opened, interval_s, _glyphs(ascii_only))
+    return True
+
+
+def _write(shown: Iterable[Frame], as_json: bool, ascii_only: bool) -> None:
+    """Write frames one after another on standard output."""
+    if as_json:
+        from swiotlb_top.tui.json_frames import write_frames
+
+        write_frames(shown, sys.stdout)
+        return
+    from swiotlb_top.tui.console import open_console
+    from swiotlb_top.tui.plain import print_frames
+
+    print_frames(shown, open_console(), _glyphs(ascii_only))
+
+
+def _glyphs(ascii_only: bool) -> Glyphs:
     from swiotlb_top.tui import glyphs
-    from swiotlb_top.tui.console import is_interactive, open_console
 
     # Python writes UTF-8 also where LC_ALL=C says that the terminal may have no such thing.
-    characters = glyphs.ASCII if ascii_only else glyphs.for_encodings(sys.stdout.encoding, locale.getencoding())
-    # Counted frames stay in the scrollback; on the alternate screen they would be gone when they are done.
-    if count is None and is_interactive():
-        from swiotlb_top.tui.app import run
-
-        run(source, interval_s, characters)
-    else:
-        from swiotlb_top.tui.plain import print_frames
-
-        print_frames(frames(source, interval_s, count), open_console(), characters)
+    return glyphs.ASCII if ascii_only else glyphs.for_encodings(sys.stdout.encoding, locale.getencoding())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from typing import IO, Final
 
@@ -10,6 +12,8 @@ from rich.console import Console
 
 PLAIN_WIDTH: Final = 1000
 """Columns where nobody looks at a terminal: no line is wrapped or cut, so that grep finds all of it."""
+_ANY_HEIGHT: Final = 25
+_COLUMNS: Final = re.compile("[1-9][0-9]{0,5}")
 
 
 def is_interactive() -> bool:
@@ -29,13 +33,16 @@ def open_console(output: IO[str] | None = None) -> Console:
     """
     output = sys.stdout if output is None else output
     columns = os.environ.get("COLUMNS", "")
-    width = int(columns) if columns.isdecimal() and int(columns) > 0 else None
+    width = int(columns) if _COLUMNS.fullmatch(columns) else PLAIN_WIDTH
     return Console(
         file=output,
         # FORCE_COLOR and its like would put escape codes where they cannot be read.
         force_terminal=False,
         color_system=None,
-        width=width if output.isatty() else width or PLAIN_WIDTH,
+        width=shutil.get_terminal_size().columns if output.isatty() else width,
+        height=_ANY_HEIGHT,
+        # rich would read COLUMNS and LINES by itself, and takes what is no number for one.
+        _environ={},
         highlight=False,
         markup=False,
         emoji=False,

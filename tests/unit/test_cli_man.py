@@ -48,6 +48,7 @@ def test_the_manual_has_the_sections_people_look_for(page: str) -> None:
         "KEYS",
         "FIELDS",
         "EXIT STATUS",
+        "ENVIRONMENT",
         "EXAMPLES",
     ]
     assert page.startswith(".TH SWIOTLB-TOP 1 ")

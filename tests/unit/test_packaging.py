@@ -162,7 +162,7 @@ def test_the_commands_exist(contents: set[str], wheel: Path) -> None:
             "[console_scripts]",
             "swiotlb-top",
             "=",
-            "swiotlb_top.cli:main",
+            "swiotlb_top.__main__:run",
         ]
 
 
