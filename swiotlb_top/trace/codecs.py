@@ -16,7 +16,7 @@ from typing import Final
 
 from swiotlb_top.events import RECORD
 from swiotlb_top.trace import columns, planes
-from swiotlb_top.trace.format import MAX_BLOCK_RECORDS
+from swiotlb_top.trace.format import MAX_BLOCK_RECORDS, MAX_RECORDS_A_BYTE
 
 _BLOCK: Final = struct.Struct("<II")
 _RECORDING_ZLIB_LEVEL: Final = 1
@@ -39,8 +39,11 @@ def records_payload(records: bytes, codec: Codec, pool_starts: Mapping[int, int]
     :param pool_starts: pool -> its first physical address, as known before the block (COLUMNS
         predicts releases from them; what is missing costs size only).
     """
-    packed = _PACKERS[codec](records, pool_starts)
-    return _BLOCK.pack(codec, len(records) // RECORD.size) + packed
+    count = len(records) // RECORD.size
+    payload = _BLOCK.pack(codec, count) + _PACKERS[codec](records, pool_starts)
+    if count <= MAX_RECORDS_A_BYTE * len(payload):
+        return payload
+    return _BLOCK.pack(Codec.PLANES, count) + _pack_planes(records, pool_starts)
 
 
 def read_records(payload: bytes) -> bytes:
@@ -56,6 +59,8 @@ def read_records(payload: bytes) -> bytes:
         raise UnknownCodecError(f"records packed with codec {codec}")
     if count > MAX_BLOCK_RECORDS:
         raise ValueError(f"{count} records in a block, more than the {MAX_BLOCK_RECORDS} a trace can hold")
+    if count > MAX_RECORDS_A_BYTE * len(payload):
+        raise ValueError(f"{count} records in {len(payload)} bytes, more than a trace can hold")
     return _UNPACKERS[codec](payload[_BLOCK.size :], count)
 
 

@@ -33,8 +33,33 @@ Evolution: JSON keys may be added. A frame type with :data:`OPTIONAL_BIT` may be
 know it skips it. Any other new frame type, codec or meaning needs a newer ``format``; the preamble
 stays as it is for ever, so that every reader can say which format it met.
 
-Limits (:data:`MAX_PAYLOAD_BYTES` and the two below) hold for writers too, and bound what a reader
-allocates for a file nobody should trust.
+Limits. A recording comes from strangers, and every number in it that decides how much is allocated or how
+long is looped has a bound. A reader refuses what is beyond, and gives what came before it; a writer keeps to
+the bounds as well. They are far beyond what real machines have:
+
+==========================================  ====================  ==========================================
+what                                        limit                 that is
+==========================================  ====================  ==========================================
+payload of a frame                          MAX_PAYLOAD_BYTES     by type; of an unknown, optional frame 16 MiB
+records of a RECORDS frame                  MAX_BLOCK_RECORDS     4 MiB of them
+records of a byte of a RECORDS payload      MAX_RECORDS_A_BYTE    so that work is in proportion to a file;
+                                                                  zlib cannot have more
+pools of a STATE: slots, areas together     MAX_STATE_SLOTS       8 GiB of bounce buffers
+pools that are there at one time            MAX_POOLS             transient ones with them
+    their slots together                    MAX_POOLS_SLOTS       128 GiB of bounce buffers
+    their areas together                    MAX_POOLS_AREAS       64 areas in each of 16,384 pools
+CPU numbers, and areas of one pool          MAX_CPUS              the most that Linux can be built for
+devices, by ``struct device`` address       MAX_DEVICES           the recording's, from first to last
+physical addresses                          MAX_PHYS_ADDR         52 bits, as x86-64 and arm64 have
+times, and durations of a recording         MAX_TIME_NS           146 years of uptime
+how far a time may lie before another       MAX_LATE_NS           a minute, of what stands later in the file
+text                                        MAX_TEXT              printable characters
+other counts and addresses                  MAX_U64               64 bits
+==========================================  ====================  ==========================================
+
+What no kernel can have is refused, too: a pool whose areas are no equal parts of it, one that overlaps another
+or lies on no page, a static allocator that grows, a free run longer than a slot set, a segment boundary that is no
+power of two.
 """
 
 from __future__ import annotations
@@ -44,6 +69,8 @@ import zlib
 from enum import IntEnum
 from typing import Final
 
+from swiotlb_top.cpus import LIMIT
+
 MAGIC: Final = b"SWTRACE\n"
 FORMAT: Final = 1
 PREAMBLE: Final = struct.Struct("<8sII")
@@ -51,9 +78,18 @@ FRAME: Final = struct.Struct("<III")
 OPTIONAL_BIT: Final = 0x8000_0000
 
 MAX_BLOCK_RECORDS: Final = 65_536
-"""Records in one RECORDS frame: 4 MiB unpacked."""
-MAX_STATE_SLOTS: Final = 4_194_304
-"""Slots of all pools of one STATE frame: 8 GiB of bounce buffers, which take some 0.4 GB to read."""
+MAX_RECORDS_A_BYTE: Final = 20
+MAX_STATE_SLOTS: Final = 1 << 22
+MAX_POOLS: Final = 1 << 16
+MAX_POOLS_SLOTS: Final = 1 << 26
+MAX_POOLS_AREAS: Final = 1 << 20
+MAX_CPUS: Final = LIMIT
+MAX_DEVICES: Final = 1 << 16
+MAX_PHYS_ADDR: Final = (1 << 52) - 1
+MAX_TIME_NS: Final = (1 << 62) - 1
+MAX_LATE_NS: Final = 60_000_000_000
+MAX_TEXT: Final = 1 << 16
+MAX_U64: Final = (1 << 64) - 1
 
 
 class FrameType(IntEnum):

@@ -3,40 +3,47 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, Final, TypeAlias
 
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import Gap
 from swiotlb_top.state import DeviceName, KernelInfo
+from swiotlb_top.trace.format import MAX_CPUS, MAX_TEXT, MAX_TIME_NS, MAX_U64
 from swiotlb_top.trace.items import End, Header
 
-FieldTypes = Mapping[str, type]
+FieldTypes: TypeAlias = Mapping[str, type | range]
+"""The type of each field; of an integer, from where to where it may be."""
+
+U64: Final = range(MAX_U64 + 1)
+U64_OR_NONE: Final = range(-1, MAX_U64 + 1)
+"""-1 stands for what a kernel does not have."""
+TIME_NS: Final = range(MAX_TIME_NS + 1)
 
 _HEADER: Final[FieldTypes] = {
     "kernel": dict,
     "tool_version": str,
     "clock": str,
-    "started_realtime_ns": int,
+    "started_realtime_ns": TIME_NS,
     "extras": dict,
 }
 _KERNEL: Final[FieldTypes] = {
     "release": str,
     "machine": str,
     "boot_id": str,
-    "cpus": int,
+    "cpus": range(1, MAX_CPUS + 1),
     "features": list,
     "hooks": list,
     "cpu_numbers": str,
-    "page_size_bytes": int,
+    "page_size_bytes": U64,
     "byte_order": str,
 }
 _KERNEL_OF_OLD: Final = {"cpu_numbers": "", "page_size_bytes": 0, "byte_order": ""}
 """What the first recordings do not tell. Their "cpus" is how many were online; since, it is the highest number + 1."""
-_DEVICE_NAME: Final[FieldTypes] = {"dev": int, "name": str, "driver": str}
-_GAP: Final[FieldTypes] = {"begin_ns": int, "exit_ns": int, "lost": int, "cause": str}
-_END: Final[FieldTypes] = {"counters": dict, "duration_ns": int, "lost": int, "complete": bool}
+_DEVICE_NAME: Final[FieldTypes] = {"dev": U64, "name": str, "driver": str}
+_GAP: Final[FieldTypes] = {"begin_ns": TIME_NS, "exit_ns": TIME_NS, "lost": U64, "cause": str}
+_END: Final[FieldTypes] = {"counters": dict, "duration_ns": TIME_NS, "lost": U64, "complete": bool}
 
 
 def dump_json(value: object) -> bytes:
@@ -59,20 +66,47 @@ def _no_constant(word: str) -> object:
 def checked(value: object, types: FieldTypes) -> dict[str, Any]:
     """The fields of ``types`` out of a JSON object, others left out.
 
-    :raises ValueError: no object, a field missing or of another type (a bool is no int).
+    :raises ValueError: no object, a field missing, of another type (a bool is no int) or beyond its bounds.
     """
     if not isinstance(value, dict):
         raise ValueError("no JSON object")
-    for name, wanted in types.items():
-        if type(value.get(name)) is not wanted:
-            raise ValueError(f"field {name!r} is missing or no {wanted.__name__}")
-    return {name: value[name] for name in types}
+    return {name: _checked(value.get(name), name, wanted) for name, wanted in types.items()}
 
 
-def _each(values: Any, wanted: tuple[type, ...], what: str) -> Any:
-    if any(type(value) not in wanted for value in values):
-        raise ValueError(f"{what} holds something else than {' or '.join(t.__name__ for t in wanted)}")
+def _checked(value: object, name: str, wanted: type | range) -> object:
+    kind = int if isinstance(wanted, range) else wanted
+    if type(value) is not kind:
+        raise ValueError(f"field {name!r} is missing or no {kind.__name__}")
+    if isinstance(wanted, range) and value not in wanted:
+        raise ValueError(f"field {name!r} is not within {wanted.start}..{wanted.stop - 1}")
+    if isinstance(value, str) and not _is_text(value):
+        raise ValueError(f"field {name!r} is no text of at most {MAX_TEXT} printable characters")
+    return value
+
+
+def _is_text(value: str) -> bool:
+    # What is not printable would be an order to the terminal that it is shown on.
+    return len(value) <= MAX_TEXT and value.isprintable()
+
+
+def text(value: str) -> str:
+    """What a trace can hold of a text."""
+    return "".join(char if char.isprintable() else "?" for char in value[:MAX_TEXT])
+
+
+def _each(values: Iterable[Any], wanted: Collection[type], what: str) -> Any:
+    for value in values:
+        if type(value) not in wanted:
+            raise ValueError(f"{what} holds something else than {' or '.join(t.__name__ for t in wanted)}")
+        if isinstance(value, str):
+            _checked(value, what, str)
+        elif isinstance(value, int | float) and not -1 <= value <= MAX_U64:
+            raise ValueError(f"{what} holds a number that is out of bounds")
     return values
+
+
+def _names(values: Mapping[str, Any], what: str) -> None:
+    _each(values, (str,), what)
 
 
 def header_payload(header: Header) -> bytes:
@@ -86,6 +120,7 @@ def header_payload(header: Header) -> bytes:
 def read_header(payload: bytes) -> Header:
     """Undo :func:`header_payload`. :raises ValueError: what is wrong with it."""
     fields = checked(load_json(payload), _HEADER)
+    _names(fields["extras"], "extras")
     _each(fields["extras"].values(), (str, int, float, bool), "extras")
     kernel = checked({**_KERNEL_OF_OLD, **checked(fields, {"kernel": dict})["kernel"]}, _KERNEL)
     numbers = kernel.pop("cpu_numbers")
@@ -98,13 +133,14 @@ def read_header(payload: bytes) -> Header:
 def _pair(hook: object) -> tuple[str, str]:
     match hook:
         case [str(name), str(attached)]:
+            _each((name, attached), (str,), "hooks")
             return name, attached
     raise ValueError("hooks holds something else than pairs of str")
 
 
 def device_name_payload(device_name: DeviceName) -> bytes:
     """DEVICE_NAME payload."""
-    return dump_json(asdict(device_name))
+    return dump_json(asdict(replace(device_name, name=text(device_name.name), driver=text(device_name.driver))))
 
 
 def read_device_name(payload: bytes) -> DeviceName:
@@ -131,6 +167,7 @@ def end_payload(end: End) -> bytes:
 def read_end(payload: bytes) -> End:
     """Undo :func:`end_payload`. :raises ValueError: what is wrong with it."""
     fields = checked(load_json(payload), _END)
+    _names(fields["counters"], "counters")
     _each(fields["counters"].values(), (int,), "counters")
     if not fields.pop("complete"):
         raise ValueError("an end that is not complete")

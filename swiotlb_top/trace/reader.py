@@ -14,6 +14,7 @@ from swiotlb_top.trace.codecs import UnknownCodecError, read_records
 from swiotlb_top.trace.format import FrameType
 from swiotlb_top.trace.items import Header, Item, Records
 from swiotlb_top.trace.json_payload import read_device_name, read_end, read_gap, read_header
+from swiotlb_top.trace.possible import ImpossibleError, Possible
 from swiotlb_top.trace.state_payload import read_state
 
 _T = TypeVar("_T")
@@ -50,8 +51,13 @@ class TraceReader:
 
     def __iter__(self) -> Iterator[Item]:
         with _open(self._path) as file:
+            possible = Possible()
             for offset, frame_type, payload in _frames(self._path, file):
-                yield _decode(self._path, offset, payload, _READERS[frame_type])
+                item = _decode(self._path, offset, payload, _READERS[frame_type])
+                try:
+                    yield from possible.passed(item)
+                except ImpossibleError as wrong:
+                    raise _impossible(self._path, offset, wrong) from None
 
 
 def _open(path: Path) -> BinaryIO:
@@ -78,6 +84,10 @@ def _truncated(path: Path, offset: int, why: str) -> UnreadableError:
 
 def _damaged(path: Path, offset: int, why: object) -> UnreadableError:
     return UnreadableError(f"{path} is damaged at byte {offset}: {why}; copy it again, or record anew")
+
+
+def _impossible(path: Path, offset: int, why: object) -> UnreadableError:
+    return UnreadableError(f"{path} holds what no kernel does, at byte {offset}: {why}; record anew")
 
 
 def _newer(path: Path, what: str) -> UnreadableError:

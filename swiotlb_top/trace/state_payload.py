@@ -11,16 +11,31 @@ from typing import Any, Final, get_type_hints
 
 from swiotlb_top.state import AreaState, MemState, PoolState
 from swiotlb_top.trace import planes
-from swiotlb_top.trace.format import MAX_PAYLOAD_BYTES, MAX_STATE_SLOTS, FrameType
-from swiotlb_top.trace.json_payload import FieldTypes, checked, dump_json, load_json
+from swiotlb_top.trace.format import (
+    MAX_CPUS,
+    MAX_PAYLOAD_BYTES,
+    MAX_PHYS_ADDR,
+    MAX_STATE_SLOTS,
+    FrameType,
+)
+from swiotlb_top.trace.json_payload import TIME_NS, U64_OR_NONE, FieldTypes, checked, dump_json, load_json
 
 _META_LENGTH: Final = struct.Struct("<I")
 MAX_META_BYTES: Final = MAX_PAYLOAD_BYTES[FrameType.HEADER]
 
+_BOUNDS: Final = {
+    "default_nareas": range(MAX_CPUS + 1),
+    "start": range(MAX_PHYS_ADDR + 1),
+    "begin_ns": TIME_NS,
+    "end_ns": TIME_NS,
+}
+"""From where to where numbers may be; of those that are not here: 64 bits, or -1."""
+
 
 def _scalars(of: type) -> FieldTypes:
     """The fields of a dataclass that stand in the JSON: every one that is a number or a truth value."""
-    return {name: type_ for name, type_ in get_type_hints(of).items() if type_ in (int, bool)}
+    hints = get_type_hints(of).items()
+    return {name: bool if of is bool else _BOUNDS.get(name, U64_OR_NONE) for name, of in hints if of in (int, bool)}
 
 
 _MEM: Final = _scalars(MemState)
@@ -58,7 +73,8 @@ def _pool_arrays(pool: PoolState) -> Iterator[bytes]:
 
 
 def _check_size(pools: list[dict[str, Any]]) -> None:
-    if any(pool["nslabs"] < 0 or not 0 <= pool["nareas"] <= MAX_STATE_SLOTS for pool in pools):
+    """Whether as many slots and areas can be; what else pools cannot be costs nothing."""
+    if any(not (pool["nslabs"] >= 0 and 0 <= pool["nareas"] <= MAX_STATE_SLOTS) for pool in pools):
         raise ValueError("a pool of no possible size")
     for count in ("nslabs", "nareas"):
         total = sum(pool[count] for pool in pools)

@@ -18,6 +18,7 @@ from swiotlb_top.trace.items import End, Header
 from swiotlb_top.trace.json_payload import device_name_payload, end_payload, gap_payload, header_payload
 from swiotlb_top.trace.partial_file import PartialFile
 from swiotlb_top.trace.pool_starts import PoolStarts
+from swiotlb_top.trace.possible import check_state
 from swiotlb_top.trace.state_payload import state_payload
 
 
@@ -66,10 +67,11 @@ class TraceWriter:
     def state(self, mem: MemState) -> None:
         """The allocator's state, as it was at this point of the stream.
 
-        :raises CannotError: also for a state no trace can hold (more than MAX_STATE_SLOTS slots).
+        :raises CannotError: also for a state no trace can hold: too many slots, or what no kernel can have.
         """
         try:
             payload = state_payload(mem)
+            check_state(mem)
         except ValueError as wrong:
             raise CannotError(f"cannot record the state of swiotlb: {wrong}") from None
         self._frame(FrameType.STATE, payload)

@@ -18,35 +18,43 @@ from swiotlb_top.events import RECORD, Gap, Kind
 from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
 from swiotlb_top.trace import Codec, End, Item, Records, TraceReader, TraceWriter, compact
 from swiotlb_top.trace.codecs import read_records, records_payload
-from swiotlb_top.trace.format import MAX_BLOCK_RECORDS
+from swiotlb_top.trace.format import MAX_BLOCK_RECORDS, MAX_CPUS, MAX_TIME_NS
 from swiotlb_top.trace.json_payload import dump_json
 from swiotlb_top.trace.state_payload import read_state, state_payload
 from tests.unit.test_trace_format_1 import HEADER, STATE
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
-ANY_INT = st.integers(-(2**63), 2**64 - 1)
+U64_OR_NONE = st.integers(-1, 2**64 - 1)
+
+
+TIME_NS = st.integers(0, MAX_TIME_NS)
+MINUTE_NS = st.integers(0, 60_000_000_000)
+"""Times that may stand in any order."""
+TEXT = st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=20)
 
 
 @st.composite
-def pools(draw: st.DrawFn) -> PoolState:
-    nslabs = draw(st.integers(0, 6))
-    nareas = draw(st.integers(0, 3))
+def pools(draw: st.DrawFn, number: int) -> PoolState:
+    """A pool that may be beside others of other numbers."""
+    nslabs = draw(st.integers(1, 6))
+    nareas = draw(st.integers(1, min(3, nslabs)))
+    begin_ns, end_ns = sorted((draw(MINUTE_NS), draw(MINUTE_NS)))
 
     def per_slot(values: st.SearchStrategy[int]) -> tuple[int, ...]:
         return tuple(draw(st.lists(values, min_size=nslabs, max_size=nslabs)))
 
     return PoolState(
-        address=draw(U64),
-        start=draw(U64),
+        address=draw(st.integers(0, 2**61)) * 4 + number,
+        start=(draw(st.integers(0, 2**32)) * 4 + number) << 14,
         nslabs=nslabs,
         nareas=nareas,
-        area_nslabs=draw(U32),
-        transient=draw(st.booleans()),
-        begin_ns=draw(U64),
-        end_ns=draw(U64),
+        area_nslabs=nslabs // nareas,
+        transient=False,
+        begin_ns=begin_ns,
+        end_ns=end_ns,
         areas=tuple(draw(st.lists(st.builds(AreaState, used=U32, index=U32), min_size=nareas, max_size=nareas))),
-        list_=per_slot(U32),
+        list_=per_slot(st.integers(0, 128)),
         orig_addr=per_slot(U64),
         alloc_size=per_slot(U64),
         pad_slots=per_slot(U32),
@@ -58,36 +66,44 @@ states = st.builds(
     address=U64,
     nslabs=U64,
     can_grow=st.booleans(),
-    dynamic=st.booleans(),
+    dynamic=st.just(True),
     default_nslabs=U64,
-    default_nareas=U64,
+    default_nareas=st.integers(0, MAX_CPUS),
     phys_limit=U64,
-    pools=st.lists(pools(), max_size=3).map(tuple),
-    total_used=ANY_INT,
-    used_hiwater=ANY_INT,
-    transient_nslabs=ANY_INT,
+    pools=st.integers(0, 3).flatmap(lambda count: st.tuples(*map(pools, range(count)))),
+    total_used=U64_OR_NONE,
+    used_hiwater=U64_OR_NONE,
+    transient_nslabs=U64_OR_NONE,
     settled=st.booleans(),
 )
-# Slots and addresses from a small range, so that releases do meet their maps; any bytes besides.
+# Slots and addresses from a small range, so that releases do meet their maps.
 likely_records = st.builds(
     lambda exit_ns, kind, pool, place, size: RECORD.pack(
         exit_ns, 0, 0, kind, 0, 1, pool, place << 11 if kind == Kind.UNMAP else place, size, place, 0, 0
     ),
-    exit_ns=U64,
-    kind=st.integers(0, 9),
+    exit_ns=MINUTE_NS,
+    kind=st.sampled_from([Kind.FIND, Kind.MAP, Kind.UNMAP, Kind.FREE]),
     pool=st.integers(0, 2),
     place=st.integers(0, 5),
     size=U64,
 )
-records = st.lists(likely_records | st.binary(min_size=64, max_size=64), max_size=12).map(b"".join)
+pool_records = st.builds(
+    lambda exit_ns, kind, pool, page: RECORD.pack(exit_ns, 0, 0, kind, 0, 1, pool, page << 12, 128, 0, 1, 128),
+    exit_ns=MINUTE_NS,
+    kind=st.sampled_from([Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW, Kind.POOL_FREE]),
+    pool=st.integers(0, 2),
+    page=st.integers(0, 5),
+)
+records = st.lists(likely_records | pool_records, max_size=12).map(b"".join)
+any_records = st.lists(likely_records | st.binary(min_size=64, max_size=64), max_size=12).map(b"".join)
 items = st.lists(
     records.filter(bool).map(Records)
     | states
-    | st.builds(DeviceName, dev=U64, name=st.text(), driver=st.text())
-    | st.builds(Gap, begin_ns=ANY_INT, exit_ns=ANY_INT, lost=U64, cause=st.text()),
+    | st.builds(DeviceName, dev=U64, name=TEXT, driver=TEXT)
+    | st.builds(Gap, begin_ns=st.just(0), exit_ns=TIME_NS, lost=U64, cause=TEXT),
     max_size=5,
 )
-ends = st.builds(End, counters=st.dictionaries(st.text(), ANY_INT), duration_ns=U64, lost=U64)
+ends = st.builds(End, counters=st.dictionaries(TEXT, U64_OR_NONE), duration_ns=TIME_NS, lost=U64)
 
 
 def write(path: Path, body: Sequence[Item], end: End) -> None:
@@ -135,7 +151,7 @@ def test_compacting_changes_nothing_but_the_blocks(body: list[Item], end: End) -
         assert list(TraceReader(compacted)) == joined([HEADER, *body, end])
 
 
-@given(packed=records, codec=st.sampled_from(Codec), starts=st.dictionaries(st.integers(0, 2), U64))
+@given(packed=any_records, codec=st.sampled_from(Codec), starts=st.dictionaries(st.integers(0, 2), U64))
 @settings(deadline=None, max_examples=300)
 def test_a_codec_gives_back_every_bit(packed: bytes, codec: Codec, starts: dict[int, int]) -> None:
     assert read_records(records_payload(packed, codec, starts)) == packed

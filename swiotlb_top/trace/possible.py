@@ -1,0 +1,223 @@
+"""What a recording cannot hold: more than the limits of :mod:`.format` allow, or what no kernel can have done.
+
+A reader shows each item to this before anybody makes something of it. Of a block of records, those before the
+first impossible one are given. Whether a kernel did right is the judge's business: a slot given out twice is
+possible, a pool at no page's address is not.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, PAGE_SIZE, slot_addr
+from swiotlb_top.events import DMA_MAPPING_ERROR, DURATION_UNKNOWN, RECORD, Gap, Kind
+from swiotlb_top.state import DeviceName, MemState, PoolState
+from swiotlb_top.trace.format import (
+    MAX_CPUS,
+    MAX_DEVICES,
+    MAX_LATE_NS,
+    MAX_PHYS_ADDR,
+    MAX_POOLS,
+    MAX_POOLS_AREAS,
+    MAX_POOLS_SLOTS,
+    MAX_STATE_SLOTS,
+    MAX_TIME_NS,
+)
+from swiotlb_top.trace.items import Item, Records
+
+_WORDS: Final = RECORD.size // 8
+_EXIT, _OBJECT, _ADDRESS, _RESULT = 0, 2, 4, 6
+"""Words of ``struct record``."""
+_CPU_HIGH_BYTE, _KIND_BYTE = 13, 14
+_NEW_POOL: Final = frozenset({Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW})
+_LOOKED_AT: Final = _NEW_POOL | {Kind.POOL_FREE, Kind.DEVICE}
+"""Records that are looked at one by one; they are rare."""
+_OTHERS: Final = bytes({*Kind} - _LOOKED_AT)
+
+
+class ImpossibleError(ValueError):
+    """What comes next in a recording cannot be."""
+
+
+class _Record(NamedTuple):
+    exit_ns: int
+    duration_ns: int
+    cpu: int
+    kind: int
+    flags: int
+    object: int
+    pool: int
+    address: int
+    size: int
+    result: int
+    align_mask: int
+    extra: int
+
+
+def check_state(mem: MemState) -> None:
+    """Whether an allocator can be in this state. :raises ImpossibleError: why it cannot."""
+    if not mem.dynamic and (mem.can_grow or len(mem.pools) > 1):
+        raise ImpossibleError("a static allocator that grows, or has several pools")
+    for pool in mem.pools:
+        _check_pool(pool)
+    in_memory = sorted(mem.pools, key=lambda pool: pool.start)
+    if any(one.start + (one.nslabs << 11) > other.start for one, other in pairwise(in_memory)):
+        raise ImpossibleError("two pools that overlap")
+    if len({pool.address for pool in mem.pools}) < len(mem.pools):
+        raise ImpossibleError("two pools at one address")
+
+
+def _check_pool(pool: PoolState) -> None:
+    _check_geometry(pool.start, pool.nslabs, pool.nareas)
+    if pool.area_nslabs != pool.nslabs // pool.nareas:
+        raise ImpossibleError(f"{pool.nslabs} slots in {pool.nareas} areas of {pool.area_nslabs} slots")
+    if pool.transient:
+        raise ImpossibleError("a transient pool on the list of pools")
+    if pool.end_ns < pool.begin_ns:
+        raise ImpossibleError("a pool that was read before reading it began")
+    if max(pool.list_) > IO_TLB_SEGSIZE:
+        raise ImpossibleError(f"{max(pool.list_)} free slots in a row, of the {IO_TLB_SEGSIZE} of a slot set")
+
+
+def _check_geometry(start: int, nslabs: int, nareas: int) -> None:
+    if not (1 <= nareas <= min(nslabs, MAX_CPUS) and nslabs <= MAX_STATE_SLOTS):
+        raise ImpossibleError(f"a pool of {nslabs} slots in {nareas} areas")
+    if start % PAGE_SIZE or slot_addr(start, nslabs) - 1 > MAX_PHYS_ADDR:
+        raise ImpossibleError(f"a pool of {nslabs} slots at {start:#x}")
+
+
+class Possible:
+    """Follows one recording from its beginning, and lets pass what can be."""
+
+    def __init__(self) -> None:
+        self._latest_ns = 0
+        self._static = False
+        self._devices: set[int] = set()
+        self._pools: dict[int, tuple[int, int]] = {}
+        """Slots and areas of the pools that are there, by address."""
+        self._slots = 0
+        self._areas = 0
+
+    def passed(self, item: Item) -> Iterator[Item]:
+        """What of an item can be: nearly always all. :raises ImpossibleError: what cannot, after that."""
+        if isinstance(item, Records):
+            yield from self._records(item)
+            return
+        if isinstance(item, MemState):
+            self._state(item)
+        elif isinstance(item, DeviceName):
+            self._count_devices({item.dev})
+        elif isinstance(item, Gap):
+            self._check_gap(item)
+        yield item
+
+    # ---- states, gaps ------------------------------------------------------
+
+    def _state(self, mem: MemState) -> None:
+        check_state(mem)
+        self._static = not mem.dynamic
+        for pool in mem.pools:
+            self._at(pool.begin_ns)
+            self._at(pool.end_ns)
+            self._is_there(pool.address, pool.nslabs, pool.nareas)
+
+    def _check_gap(self, gap: Gap) -> None:
+        if gap.exit_ns < gap.begin_ns:
+            raise ImpossibleError("a gap that ends before it begins")
+        self._pools.clear()
+        self._slots = self._areas = 0
+
+    # ---- records -----------------------------------------------------------
+
+    def _records(self, block: Records) -> Iterator[Item]:
+        looked_at = self._to_be_looked_at(block.data)
+        for at in looked_at:
+            try:
+                self._look_at(_Record(*RECORD.unpack_from(block.data, at * RECORD.size)))
+            except ImpossibleError as wrong:
+                if at:
+                    yield Records(block.data[: at * RECORD.size])
+                raise ImpossibleError(f"record {at + 1} of a block: {wrong}") from None
+        yield block
+
+    def _to_be_looked_at(self, data: bytes) -> Iterable[int]:
+        """Which records of a block have to be looked at one by one: all, where one has a value beyond the limits."""
+        words = array("Q", data)
+        if sys.byteorder == "big":
+            words.byteswap()
+        exits = words[_EXIT::_WORDS]
+        if not exits:
+            return ()
+        self._count_devices(words[_OBJECT::_WORDS])
+        earliest_ns, latest_ns = min(exits), max(exits)
+        kinds = data[_KIND_BYTE :: RECORD.size]
+        rare = [at for at, kind in enumerate(kinds) if kind in _LOOKED_AT] if kinds.translate(None, _OTHERS) else ()
+        addresses = words[_ADDRESS::_WORDS]
+        for at in rare:
+            addresses[at] = 0
+        results = {*words[_RESULT::_WORDS]} - {DMA_MAPPING_ERROR}
+        if (
+            earliest_ns > DURATION_UNKNOWN
+            and max(latest_ns, self._latest_ns) - earliest_ns <= MAX_LATE_NS
+            and latest_ns <= MAX_TIME_NS
+            and max(data[_CPU_HIGH_BYTE :: RECORD.size]) < MAX_CPUS >> 8
+            and max(addresses) <= MAX_PHYS_ADDR
+            and max(results, default=0) <= MAX_PHYS_ADDR
+        ):
+            self._latest_ns = max(latest_ns, self._latest_ns)
+            return rare
+        return range(len(kinds))
+
+    def _look_at(self, record: _Record) -> None:
+        self._at(record.exit_ns)
+        if record.exit_ns < record.duration_ns != DURATION_UNKNOWN:
+            raise ImpossibleError("a call that began before the clock did")
+        if record.cpu >= MAX_CPUS:
+            raise ImpossibleError(f"CPU {record.cpu}, of at most {MAX_CPUS}")
+        if record.kind == Kind.DEVICE:
+            if record.result & (record.result + 1):
+                raise ImpossibleError(f"a segment boundary of mask {record.result:#x}")
+        elif record.address > MAX_PHYS_ADDR:
+            raise ImpossibleError(f"physical address {record.address:#x}")
+        if record.kind == Kind.MAP and MAX_PHYS_ADDR < record.result != DMA_MAPPING_ERROR:
+            raise ImpossibleError(f"physical address {record.result:#x}")
+        if record.kind == Kind.POOL_FREE:
+            self._is_gone(record.pool)
+        elif record.kind in _NEW_POOL and record.pool:
+            if self._static:
+                raise ImpossibleError("a static allocator that grows")
+            _check_geometry(record.address, record.size, record.align_mask)
+            self._is_there(record.pool, record.size, record.align_mask)
+
+    # ---- what is bounded over the whole recording --------------------------
+
+    def _at(self, time_ns: int) -> None:
+        if time_ns > MAX_TIME_NS:
+            raise ImpossibleError(f"a time of {time_ns} ns")
+        if time_ns < self._latest_ns - MAX_LATE_NS:
+            raise ImpossibleError(f"time runs back, by {(self._latest_ns - time_ns) / 1e9:.0f} s")
+        self._latest_ns = max(self._latest_ns, time_ns)
+
+    def _count_devices(self, devices: Iterable[int]) -> None:
+        self._devices.update(devices)
+        if len(self._devices) > MAX_DEVICES:
+            raise ImpossibleError(f"more than {MAX_DEVICES} devices")
+
+    def _is_there(self, address: int, nslabs: int, nareas: int) -> None:
+        self._is_gone(address)
+        self._pools[address] = nslabs, nareas
+        self._slots += nslabs
+        self._areas += nareas
+        if len(self._pools) > MAX_POOLS or self._slots > MAX_POOLS_SLOTS or self._areas > MAX_POOLS_AREAS:
+            raise ImpossibleError(
+                f"{len(self._pools)} pools at one time, of {self._slots} slots in {self._areas} areas together"
+            )
+
+    def _is_gone(self, address: int) -> None:
+        nslabs, nareas = self._pools.pop(address, (0, 0))
+        self._slots -= nslabs
+        self._areas -= nareas

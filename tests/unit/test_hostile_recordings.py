@@ -1,0 +1,76 @@
+"""A recording comes from strangers: what no kernel can have recorded is refused, in one line, by all that take one.
+
+The files under tests/traces/hostile are real recordings with values changed and every checksum made right again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from swiotlb_top.cli import main
+from swiotlb_top.errors import Exit, UnreadableError
+from swiotlb_top.report import replay
+from swiotlb_top.trace import TraceReader
+from tests.doctoring import STALL
+
+HOSTILE: Final = STALL.parent / "hostile"
+REFUSED: Final = {
+    "cpus-of-a-header": "is damaged at byte 16: field 'cpus' is not within 1..8192; copy it again, or record anew",
+    "alloc-size-of-6.10": "record 1 of a block: physical address 0x5a00ff01ff0000d9; record anew",
+    "slots-beyond-the-pool": "record 15 of a block: time runs back, by 137439 s; record anew",
+}
+MOST_MOVES: Final = 300_000
+"""Of the judge, for some 10,000 operations of which thousands overlap."""
+
+
+def path_of(name: str) -> Path:
+    return HOSTILE / f"{name}.swtrace"
+
+
+@pytest.mark.parametrize(("name", "says"), REFUSED.items())
+def test_what_cannot_be_is_refused_in_one_line(name: str, says: str) -> None:
+    with pytest.raises(UnreadableError) as refused:
+        list(TraceReader(path_of(name)))
+    assert str(refused.value).startswith(str(path_of(name)))
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["cpus-of-a-header", "alloc-size-of-6.10"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["replay", "FILE"],
+        ["replay", "--json", "FILE"],
+        ["-n", "1", "-d", "0", "--trace", "FILE", "--start", "3600"],
+        ["-n", "1", "-d", "0", "--json", "--trace", "FILE", "--start", "3600"],
+    ],
+    ids=["replay", "replay --json", "screen", "screen --json"],
+)
+def test_every_command_refuses_it_with_the_same_line_and_status(
+    name: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(path_of(name))
+
+    status = main([path if argument == "FILE" else argument for argument in arguments])
+
+    assert status == Exit.UNREADABLE
+    assert capsys.readouterr().err.startswith(f"swiotlb-top: {path} ")
+
+
+def test_what_comes_before_it_is_reported() -> None:
+    report = replay(path_of("slots-beyond-the-pool"))
+
+    assert report.exit_code == Exit.UNREADABLE
+    assert report.pipeline.account.events == 14
+    assert report.damage.endswith(REFUSED["slots-beyond-the-pool"])
+
+
+def test_a_search_for_an_order_of_thousands_ends() -> None:
+    """All operations of a pool overlap, and one is wrong."""
+    report = replay(path_of("never-ends"))
+
+    assert report.findings.compared > 9_000
+    assert report.pipeline.judge.moves < MOST_MOVES
