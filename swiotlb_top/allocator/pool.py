@@ -274,7 +274,8 @@ class Pool:
         slot_set_end = min((slot | OFFSET_IN_SET) + 1, self.nslabs)
         size_bytes = min(request.alloc_size_bytes, (slot_set_end - slot) << IO_TLB_SHIFT)
         nslots = (size_bytes + _OFFSET_IN_SLOT) >> IO_TLB_SHIFT
-        in_the_way = tuple(m for m in self.mappings() if m.slot < slot + nslots and slot < m.slot + m.nslots)
+        near = self.mappings_near(slot)
+        in_the_way = tuple(m for m in near if m.slot < slot + nslots and slot < m.slot + m.nslots)
         for mapping in in_the_way:
             self.release(mapping)
         self.take(slot, request._replace(alloc_size_bytes=size_bytes), dev)
@@ -313,6 +314,13 @@ class Pool:
     def mappings(self) -> tuple[Mapping, ...]:
         """Every live mapping, in slot order."""
         return tuple(sorted({*self._live.values(), *self._unsettled.values()}))
+
+    def mappings_near(self, slot: int) -> tuple[Mapping, ...]:
+        """Those of the slot set that ``slot`` lies in, in slot order."""
+        first = slot & ~OFFSET_IN_SET
+        live, unsettled = self._live, self._unsettled
+        found = (live.get(at) or unsettled.get(at) for at in range(first, first + IO_TLB_SEGSIZE))
+        return tuple(sorted({mapping for mapping in found if mapping is not None}))
 
     @property
     def end(self) -> int:

@@ -22,6 +22,8 @@ _BUDGET_OF_A_SUSPECT: Final = 500
 """Moves, and"""
 _MOVES_OF_AN_OPERATION: Final = 4
 """so many an operation."""
+_MOST_MOVES: Final = 24_000
+"""Of all that is tried for one group, after which no other suspect is."""
 
 
 class Blame(NamedTuple):
@@ -48,16 +50,18 @@ def all_but_few(world: Allocator, group: list[Operation], furthest: list[Operati
     budget = _BUDGET_OF_A_SUSPECT + _MOVES_OF_AN_OPERATION * len(group)
     culprits: list[Operation] = []
     moves = 0
-    while len(culprits) < _MOST_CULPRITS:
+    while len(culprits) < _MOST_CULPRITS and moves < _MOST_MOVES:
         came, worst = furthest, None
         for suspect in _not_among(furthest, group)[:_MOST_SUSPECTS]:
-            outcome = arrange(world, group, budget, (*culprits, suspect), uncertain)
+            outcome = arrange(world, group, min(budget, _MOST_MOVES - moves), (*culprits, suspect), uncertain)
             moves += outcome.steps
             if outcome.order:
                 culprits.append(suspect)
                 return Blame(outcome.order, culprits, _not_among(culprits, group), moves)
             if len(outcome.furthest) > len(came):
                 came, worst = outcome.furthest, suspect
+            if moves >= _MOST_MOVES:
+                break
         if worst is None:
             break
         furthest = came

@@ -47,6 +47,10 @@ _MOST_IN_VAIN: Final = 200_000
 _MOVES_OF_AN_OPERATION: Final = 50
 """What an operation may cost at any time."""
 _SCANT_BUDGET: Final = 800
+_FAR_TOO_MUCH: Final = 2 * _MOST_IN_VAIN
+"""Moves in vain, after which no orders are looked for but the one in which operations ended."""
+_MOST_DURING_COPY: Final = 20_000
+"""Operations that may overlap what was copied to begin from; what more of them left is not made out."""
 _BUDGET: Final = "too many orders to try"
 _MOST_FAULTS: Final = 8
 _OVERLAPS_FAULTS: Final = "overlaps too many faults"
@@ -74,6 +78,8 @@ class Judge:
         self._arrival: Arrival | None = None
         self._uncertain: Uncertain = {}
         self._leaks = Leaks()
+        self.moves = 0
+        """Tried altogether, to find orders of what overlapped."""
         self._in_vain = 0
         self._begin_ns = 0
         self._in_doubt_from_ns = NEVER_NS
@@ -237,7 +243,9 @@ class Judge:
         world, arrival = self.world, self._arrival
         assert world is not None  # noqa: S101
         for group in apart(cluster, world):
-            if arrival is not None and arrival.concerns(group, world):
+            if arrival is not None and len(group) > _MOST_DURING_COPY:
+                self._give_up_the_state(group)
+            elif arrival is not None and arrival.concerns(group, world):
                 during = arrival.go_through(group, world)
                 self._now_uncertain(arrival.uncertain)
                 arrival.uncertain.clear()
@@ -252,6 +260,11 @@ class Judge:
         if arrival is not None and arrival.over:
             self._arrival = None
 
+    def _give_up_the_state(self, group: list[Operation]) -> None:
+        """Wait for another state to begin from: too much went on while this one was copied."""
+        self.findings.doubt(_DURING_STATE, sum(operation.compared for operation in group))
+        self._blind = _DURING_STATE
+
     def _judge_group(self, group: list[Operation], faults: int = _MOST_FAULTS) -> None:
         """Judge operations that overlap.
 
@@ -260,7 +273,10 @@ class Judge:
         world = self.world
         assert world is not None  # noqa: S101
         budget = DEFAULT_BUDGET if self._in_vain < _MOST_IN_VAIN else _SCANT_BUDGET
+        if self._in_vain >= _FAR_TOO_MUCH:
+            budget = len(group)
         outcome = arrange(world, group, budget, uncertain=self._uncertain)
+        self.moves += outcome.steps
         self._in_vain = max(self._in_vain + outcome.steps - _MOVES_OF_AN_OPERATION * len(group), 0)
         if not outcome.order:
             if self._leaks.refuted(group):
@@ -299,6 +315,7 @@ class Judge:
         blame = Blame(group)
         if len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
             blame = all_but_few(world, group, outcome.furthest, self._uncertain)
+            self.moves += blame.moves
             self._in_vain += blame.moves
         order = iter(blame.order)
         for operation in order:

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import product
-from typing import Final
+from itertools import islice, product
+from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Mapping, Pool
+from swiotlb_top.allocator.geometry import SLOT_SET_SHIFT
 from swiotlb_top.verify.add_pool import AddPool
 from swiotlb_top.verify.asking import step_by_step
 from swiotlb_top.verify.endings import Endings
@@ -34,6 +35,11 @@ _BUDGET_OF_AN_ENDING: Final = 50
 """and so much more an operation."""
 _AVERAGE_GROUP: Final = 400
 """Operations; a group with more has a budget in proportion."""
+_MOST_WAITING: Final = 512
+"""Releases in a slot set that are looked at for a search to have room there: those that end first. It has 128 slots."""
+
+_Waiting: TypeAlias = dict[tuple[Pool, int], dict[Release, None]]
+"""Releases that are not done yet, by pool and slot set, as they ended."""
 
 
 @dataclass(slots=True)
@@ -143,19 +149,27 @@ def in_likely_order(
         the group nor released.
     """
     yield from (operation for operation in group if isinstance(operation, AddPool))
-    waiting = [operation for operation in group if isinstance(operation, Release)]
+    waiting: _Waiting = {}
+    for operation in group:
+        if isinstance(operation, Release):
+            waiting.setdefault(_slot_set_of(operation), {})[operation] = None
     for operation in group:
         if isinstance(operation, Take):
             for release in _making_room(operation, waiting, sure):
-                waiting.remove(release)
+                del waiting[_slot_set_of(release)][release]
                 yield release
             yield operation
-        elif isinstance(operation, Release) and operation in waiting:
-            waiting.remove(operation)
+        elif isinstance(operation, Release) and operation in waiting[_slot_set_of(operation)]:
+            del waiting[_slot_set_of(operation)][operation]
             yield operation
 
 
-def _making_room(take: Take, releases: list[Release], sure: Callable[[Pool, Mapping], bool]) -> Collection[Release]:
+def _slot_set_of(release: Release) -> tuple[Pool, int]:
+    """Where the mapping is that it is of: no mapping reaches beyond its slot set."""
+    return release.pool, release.slot >> SLOT_SET_SHIFT
+
+
+def _making_room(take: Take, waiting: _Waiting, sure: Callable[[Pool, Mapping], bool]) -> Collection[Release]:
     """For each mapping that is in the way of a search's slots now, a release of it that was under way: the rest
     is of mappings to come.
 
@@ -163,8 +177,13 @@ def _making_room(take: Take, releases: list[Release], sure: Callable[[Pool, Mapp
     the mapping must have gone and nothing else released it.
     """
     room: dict[Mapping, Release] = {}
-    for release in sorted(releases, key=lambda release: _may_be_later(release, take)):
-        mapping = release.found() if release.pool is take.pool and release.entry_ns <= take.exit_ns else None
+    pool = take.pool
+    if pool is None or take.slot < 0:
+        return ()
+    sets = {take.slot >> SLOT_SET_SHIFT, (take.slot + take.nslots - 1) >> SLOT_SET_SHIFT}
+    near = [release for at in sorted(sets) for release in islice(waiting.get((pool, at), ()), _MOST_WAITING)]
+    for release in sorted(near, key=lambda release: _may_be_later(release, take)):
+        mapping = release.found() if release.entry_ns <= take.exit_ns else None
         if mapping is None or take.slot >= mapping.slot + mapping.nslots or mapping.slot >= take.slot + take.nslots:
             continue
         if not _may_be_later(release, take) or sure(release.pool, mapping):

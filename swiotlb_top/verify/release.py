@@ -142,4 +142,4 @@ class Release:
         if found or not place:
             return found
         slot = place[1]
-        return next((m for m in self.pool.mappings() if m.slot <= slot < m.slot + m.nslots), None)
+        return next((m for m in self.pool.mappings_near(slot) if m.slot <= slot < m.slot + m.nslots), None)

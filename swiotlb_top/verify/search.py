@@ -34,6 +34,9 @@ from swiotlb_top.verify.uncertain import Area
 
 Wanted: TypeAlias = dict[Area, set[int]]
 
+_WIDE_SHIFT: Final = 5
+"""A move looks at all that can be next, and at every place where mappings of several sizes begin. Where these are
+more than 2 to this, it counts as several."""
 _NO_ROOM_NEEDED: Final[tuple[tuple[int, ...], ...]] = ((),)
 
 
@@ -123,7 +126,7 @@ class Search:
                 self.gave_up = True
                 self.rewind()
                 return False
-            self.steps += 1
+            self.steps += 1 + (len(place.can_be_next) + len(self._ambiguous) >> _WIDE_SHIFT)
             if not self._do(move, place):
                 continue
             place.led_on = True

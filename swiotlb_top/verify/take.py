@@ -153,7 +153,7 @@ class Take:
     def adopt(self, world: Allocator) -> None:
         if self.pool is None or self.slot < 0:
             return
-        if 0 <= self.slot < self.pool.nslabs:
+        if self.area < self.pool.nareas:  # else nothing can be taken there
             self.pool.force(self.slot, self.request, self.dev)
         if self.pool not in world.pools and self.pool not in world.transient.get(self.dev, ()):
             world.add_transient(self.dev, self.pool)
