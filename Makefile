@@ -13,7 +13,7 @@ LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils ma
 	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl acpica-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help run test types pytest lab bench coverage mutants soak fix clean
+.PHONY: help run test types pytest lab bench coverage mutants soak fuzz fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ mutants: $(VENV)/test ## wrong slot searches and releases that no unit test noti
 
 soak: $(VENV)/test ## ten minutes at four CPUs: the tool's memory stays flat and its verdict right (SECONDS=600)
 	$(VENV)/bin/python -m tests.lab.soak $(SECONDS)
+
+fuzz: $(VENV)/test ## recordings with values changed: no crash, none that takes long or much memory (MINUTES=60)
+	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.run $(or $(MINUTES),60)
 
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .

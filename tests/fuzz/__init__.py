@@ -1,0 +1,1 @@
+"""A recording is hostile input: recordings with their payloads changed and their checksums made right again."""

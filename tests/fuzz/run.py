@@ -1,0 +1,205 @@
+"""Try mutated recordings on all that takes a recording: ``python -m tests.fuzz.run [MINUTES]`` (``make fuzz``).
+
+Each is put to every reader of recordings (:data:`READERS`) in a process that may have no more than
+:data:`MEMORY_MIB` and is stopped after
+:data:`DEADLINE_S` of processor time. What fails is kept under ``fuzz/`` with what it did; at the
+end the slowest and the largest are printed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import multiprocessing
+import random
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType as StackFrame
+from typing import Final, NoReturn
+
+from swiotlb_top.errors import SwiotlbTopError
+from swiotlb_top.report import replay
+from swiotlb_top.sources.replay import ReplaySource
+from tests.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
+from tests.fuzz.mutate import Frame, mutated, put_together, taken_apart
+
+DEADLINE_S: Final = 10
+MEMORY_MIB: Final = 500
+_TRACES: Final = STALL.parent
+_OTHERS: Final = ("format-1", "format-1-compact", "large", "unaligned", "debian-6.1-stall")
+SMALL: Final = (FOUR_AREAS, FOUR_CPUS, STALL, *(_TRACES / f"{name}.swtrace" for name in _OTHERS))
+"""Recordings that are judged in a second."""
+ALL: Final = (*SMALL, _TRACES / "debian-7.3.swtrace", _TRACES / "seed.swtrace", GROWING)
+_KEPT: Final = Path("fuzz")
+
+
+# ---- what takes a recording --------------------------------------------------
+
+
+def _replayed(path: Path) -> None:
+    """``replay``, for people and for machines."""
+    report = replay(path)
+    report.as_text(explain=True).encode()
+    json.dumps(report.as_json()).encode()
+
+
+def _shown(path: Path) -> None:
+    """The screen's frames, plain and as JSON, at its beginning, on its way, at its end."""
+    from rich.console import Console
+
+    from swiotlb_top.accounting.frame import Frame as Shown
+    from swiotlb_top.tui import glyphs
+    from swiotlb_top.tui.json_frames import write_frames
+    from swiotlb_top.tui.plain import print_frames
+
+    now_ns = 0
+    with closing(ReplaySource(path, clock=lambda: now_ns)) as source:
+        frames = [Shown(source.snapshot(), sequence=1)]
+        for step_s in (0.05, 1, 3600):
+            now_ns += int(step_s * 1e9)
+            frames.append(frames[-1].then(source.snapshot()))
+    print_frames(iter(frames), Console(file=io.StringIO(), width=120), glyphs.ASCII)
+    write_frames(iter(frames), io.StringIO())
+
+
+def _exported(path: Path) -> None:
+    """Two scrapes of ``export --trace``."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    from swiotlb_exporter.collector import SnapshotCollector
+
+    now_ns = 0
+    with closing(ReplaySource(path, clock=lambda: now_ns)) as source:
+        for after_s in (0, 3600):
+            now_ns = after_s * 1_000_000_000
+            snapshot = source.snapshot()
+            registry = CollectorRegistry()
+            registry.register(SnapshotCollector(lambda shown=snapshot: shown, devices=100))  # type: ignore[misc]
+            if b"\nswiotlb_up 1.0\n" not in generate_latest(registry):
+                raise AssertionError("the collector cannot show what the source gives")
+
+
+READERS: Final[dict[str, Callable[[Path], None]]] = {"replay": _replayed, "screen": _shown, "export": _exported}
+"""Every command that takes a recording. (``convert``: a line here.)"""
+
+
+# ---- one input ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What one recording did to one reader."""
+
+    reader: str
+    outcome: str
+    """"ok", the one line it was refused with, or a traceback."""
+    failed: bool
+    seconds: float
+
+
+class _TooLongError(BaseException):
+    """The deadline."""
+
+
+def _stop(_signal: int, _frame: StackFrame | None) -> NoReturn:
+    raise _TooLongError
+
+
+def tried(path: Path) -> Iterator[Tried]:
+    """Put a recording to all readers, here."""
+    signal.signal(signal.SIGPROF, _stop)
+    for name, read in READERS.items():
+        begin_s = time.process_time()
+        failed = True
+        signal.setitimer(signal.ITIMER_PROF, DEADLINE_S)
+        try:
+            read(path)
+            outcome, failed = "ok", False
+        except SwiotlbTopError as refused:
+            line = str(refused)
+            outcome, failed = line, not line or "\n" in line
+        except _TooLongError:
+            outcome = "not done in time\n" + traceback.format_exc()
+        except BaseException:
+            outcome = traceback.format_exc()
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        yield Tried(name, outcome, failed, time.process_time() - begin_s)
+
+
+@dataclass
+class Summary:
+    """What a worker saw."""
+
+    inputs: int = 0
+    refused: int = 0
+    peak_kib: int = 0
+    slowest: list[tuple[float, str]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def fuzz(seed: int, originals: Sequence[Path], inputs: int | None, until_s: float, keep: Path) -> Summary:
+    """Try so many inputs, or until a time; all follows from ``seed``."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MIB << 20, MEMORY_MIB << 20))
+    chance = random.Random(seed)  # noqa: S311 (it has to be the same again)
+    apart: dict[Path, list[Frame]] = {}
+    summary = Summary()
+    keep.mkdir(parents=True, exist_ok=True)
+    path = keep / f"trying-{seed}.swtrace"
+    while (inputs is None or summary.inputs < inputs) and time.monotonic() < until_s:
+        original = chance.choice(originals)
+        frames = apart.setdefault(original, taken_apart(original))
+        path.write_bytes(put_together(mutated(frames, chance)))
+        summary.inputs += 1
+        for one in tried(path):
+            _note(one, path, f"{original.stem}-{seed}-{summary.inputs}", keep, summary)
+    path.unlink(missing_ok=True)
+    summary.peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return summary
+
+
+def _note(one: Tried, path: Path, name: str, keep: Path, summary: Summary) -> None:
+    summary.refused += one.outcome != "ok" and not one.failed
+    summary.slowest = sorted([*summary.slowest, (one.seconds, f"{one.reader} {name}")], reverse=True)[:5]
+    if one.failed:
+        kept = keep / f"{name}.swtrace"
+        kept.write_bytes(path.read_bytes())
+        (keep / f"{name}.{one.reader}.txt").write_text(one.outcome)
+        summary.failures.append(f"{one.reader} {kept}: {one.outcome.strip().splitlines()[-1]}")
+
+
+# ---- all of it -----------------------------------------------------------------
+
+
+def fuzz_in_processes(
+    seeds: Sequence[int], originals: Sequence[Path], inputs: int | None, minutes: float, keep: Path
+) -> list[Summary]:
+    """One process a seed: the memory that one takes, no other has."""
+    until_s = time.monotonic() + minutes * 60
+    with multiprocessing.get_context("spawn").Pool(len(seeds), maxtasksperchild=1) as pool:
+        return pool.starmap(fuzz, [(seed, originals, inputs, until_s, keep) for seed in seeds])
+
+
+def main(arguments: list[str]) -> int:
+    """Try as long as the first argument says, in minutes, and say what came out."""
+    minutes = float(arguments[0]) if arguments else 60.0
+    first_seed = int(arguments[1]) if len(arguments) > 1 else int(time.time())
+    found = fuzz_in_processes([first_seed, first_seed + 1], ALL, None, minutes, _KEPT)
+    print(f"{sum(one.inputs for one in found)} inputs from seed {first_seed} on", end=", ")
+    print(f"{sum(one.refused for one in found)} times refused, {sum(len(one.failures) for one in found)} failures")
+    print(f"largest process: {max(one.peak_kib for one in found) >> 10} MiB")
+    for seconds, name in sorted((slow for one in found for slow in one.slowest), reverse=True)[:5]:
+        print(f"slowest: {seconds:.1f} s {name}")
+    for failure in (failure for one in found for failure in one.failures):
+        print(failure)
+    return any(one.failures for one in found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
