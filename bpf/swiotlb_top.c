@@ -42,8 +42,9 @@ struct faults {
 #define DMA_NONE 3
 
 /*
- * A device's totals on one CPU: whole cache lines, so that CPUs do not share.
- * dev is 0 where the place is free.
+ * A device's totals in one bank: whole cache lines, so that banks do not share.
+ * dev is 0 where the place is free. since_ns is when the place was taken: the
+ * earliest of a device's banks tells it from one that lived at its address before.
  */
 struct totals {
 	u64 dev;
@@ -57,16 +58,21 @@ struct totals {
 	u64 requests[LARGEST_REQUEST + 1];
 	/* Slots of all requests. */
 	u64 requested_slots;
-	u64 unused[4];
+	u64 since_ns;
+	u64 unused[3];
 };
 
 BPF_ARRAY(control, u64, 1);
 BPF_PERCPU_ARRAY(faults, struct faults, 1);
 BPF_PERCPU_ARRAY(growths, u64, 1);
-/* DEVICE_PLACES for each CPU; userspace maps it and reads without a call. */
-BPF_F_TABLE("array", u32, struct totals, devices, CPUS *DEVICE_PLACES, BPF_F_MMAPABLE);
+/*
+ * DEVICE_PLACES in each of DEVICE_BANKS, a power of two. A CPU has a bank to
+ * itself, but on machines of so many that some share one. Userspace maps the
+ * table and reads without a call.
+ */
+BPF_F_TABLE("array", u32, struct totals, devices, DEVICE_BANKS *DEVICE_PLACES, BPF_F_MMAPABLE);
 /* Places that are taken, or about to be. */
-BPF_HASH(claims, u32, u64, CPUS *DEVICE_PLACES);
+BPF_HASH(claims, u32, u64, DEVICE_BANKS *DEVICE_PLACES);
 BPF_RINGBUF_OUTPUT(records, RING_PAGES);
 
 /* Multiplying by it spreads addresses over the high bits (Knuth's method). */
@@ -110,6 +116,21 @@ static __always_inline u64 load_u64(u64 address)
 #endif
 }
 
+/* What an interrupt may come between, with a program that adds to the same word. */
+#define ADD_AT_ONCE(word, n) __sync_fetch_and_add(&(word), n)
+
+/*
+ * Totals: a spare, in an interrupt of its first, adds to the same words, and so
+ * does another CPU that shares the bank. Else each word is one program's alone,
+ * which the kernel does not start again on a CPU where it runs, and a plain
+ * addition costs less time.
+ */
+#if defined(SPARES) || DEVICE_BANKS < CPUS
+#define ADD(word, n) ADD_AT_ONCE(word, n)
+#else
+#define ADD(word, n) ((word) += (n))
+#endif
+
 static __always_inline struct faults *this_cpu_faults(void)
 {
 	int zero = 0;
@@ -122,7 +143,7 @@ static __always_inline void count_spared_call(void)
 	struct faults *f = this_cpu_faults();
 
 	if (f)
-		f->spared_calls++;
+		ADD_AT_ONCE(f->spared_calls, 1);
 }
 
 static __always_inline u64 mode(void)
@@ -141,7 +162,7 @@ static __always_inline struct record *reserve(void)
 		struct faults *f = this_cpu_faults();
 
 		if (f)
-			f->lost_records++;
+			ADD_AT_ONCE(f->lost_records, 1);
 	}
 	return r;
 }
@@ -317,7 +338,7 @@ static __always_inline int remember(struct pt_regs *ctx)
 		struct faults *f = this_cpu_faults();
 
 		if (f)
-			f->lost_calls++;
+			ADD_AT_ONCE(f->lost_calls, 1);
 	}
 	if (recording)
 		call_enters((void *)frame);
@@ -342,23 +363,47 @@ static __always_inline bool recall(struct pt_regs *ctx, struct call *c)
 
 /* ---- devices ---------------------------------------------------------- */
 
-/* Mirrors dma_get_seg_boundary() and dma_get_min_align_mask(). */
+/* A word of a device, or of what it points to; where it cannot be read, all is false. */
+static __always_inline u64 read_word(u64 address, bool *all)
+{
+	u64 value = 0;
+
+	if (bpf_probe_read_kernel(&value, sizeof(value), (void *)address))
+		*all = false;
+	return value;
+}
+
+/*
+ * Mirrors dma_get_seg_boundary() and dma_get_min_align_mask(). Limits that
+ * cannot be read are not told, and looked at again at the device's next call:
+ * its operations are not judged by limits that are not its own.
+ */
 static __always_inline bool emit_device(u64 dev)
 {
-	u64 dma_mask = read_u64(dev + O_device_dma_mask);
-	u64 parms = read_u64(dev + O_device_dma_parms);
-	struct record *r = record_now(RECORD_DEVICE);
+	bool all = true;
+	u64 dma_mask = read_word(dev + O_device_dma_mask, &all);
+	u64 parms = read_word(dev + O_device_dma_parms, &all);
+	u64 mem = read_word(dev + O_device_dma_io_tlb_mem, &all);
+	u64 bus_limit = read_word(dev + O_device_bus_dma_limit, &all);
+	u64 mask = dma_mask ? read_word(dma_mask, &all) : 0;
+	u64 boundary = parms ? read_word(parms + O_device_dma_parameters_segment_boundary_mask, &all) : 0;
+	u32 min_align_mask = 0;
+	struct record *r;
 
+	if (parms && bpf_probe_read_kernel(&min_align_mask, sizeof(min_align_mask),
+					   (void *)(parms + O_device_dma_parameters_min_align_mask)))
+		all = false;
+	if (!all)
+		return false;
+	r = record_now(RECORD_DEVICE);
 	if (!r)
 		return false;
 	r->object = dev;
-	r->pool = read_u64(dev + O_device_dma_io_tlb_mem);
-	r->address = dma_mask ? read_u64(dma_mask) : 0;
-	r->size = read_u64(dev + O_device_bus_dma_limit);
-	r->result = parms ? read_u64(parms + O_device_dma_parameters_segment_boundary_mask) : 0;
-	if (!r->result)
-		r->result = ~0ULL;
-	r->align_mask = parms ? read_u32(parms + O_device_dma_parameters_min_align_mask) : 0;
+	r->pool = mem;
+	r->address = mask;
+	r->size = bus_limit;
+	r->result = boundary ? boundary : ~0ULL;
+	r->align_mask = min_align_mask;
 	r->extra = 0;
 	records.ringbuf_submit(r, NO_WAKEUP);
 	return true;
@@ -389,6 +434,7 @@ static __always_inline struct totals *totals_elsewhere(u64 dev, u32 first)
 			return t;
 		if (!t->dev && !claims.insert(&place, &dev)) {
 			t->driver = DRIVER_UNSEEN;
+			t->since_ns = bpf_ktime_get_ns();
 			t->dev = dev;
 			return t;
 		}
@@ -399,7 +445,7 @@ static __always_inline struct totals *totals_elsewhere(u64 dev, u32 first)
 /* A device's limits are set while its driver binds: another driver, another look. */
 static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 {
-	u32 first = bpf_get_smp_processor_id() * DEVICE_PLACES;
+	u32 first = (bpf_get_smp_processor_id() & (DEVICE_BANKS - 1)) * DEVICE_PLACES;
 	u32 place = first + DEVICE_HASH(dev);
 	struct totals *t = devices.lookup(&place);
 
@@ -409,7 +455,7 @@ static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 			struct faults *f = this_cpu_faults();
 
 			if (f)
-				f->uncounted_calls++;
+				ADD_AT_ONCE(f->uncounted_calls, 1);
 			return NULL;
 		}
 	}
@@ -422,15 +468,15 @@ static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 
 static __always_inline void count_request(struct totals *t, u64 alloc_size)
 {
-	t->requested_slots += (alloc_size + IO_TLB_SIZE - 1) / IO_TLB_SIZE;
+	ADD(t->requested_slots, (alloc_size + IO_TLB_SIZE - 1) / IO_TLB_SIZE);
 #pragma unroll
 	for (int i = 0; i < LARGEST_REQUEST; i++) {
 		if (alloc_size <= IO_TLB_SIZE << i) {
-			t->requests[i]++;
+			ADD(t->requests[i], 1);
 			return;
 		}
 	}
-	t->requests[LARGEST_REQUEST]++;
+	ADD(t->requests[LARGEST_REQUEST], 1);
 }
 
 static __always_inline void count_map(struct totals *t, u64 bytes, u64 alloc_size, bool failed)
@@ -439,10 +485,10 @@ static __always_inline void count_map(struct totals *t, u64 bytes, u64 alloc_siz
 		return;
 	count_request(t, alloc_size);
 	if (failed) {
-		t->map_failures++;
+		ADD(t->map_failures, 1);
 	} else {
-		t->maps++;
-		t->mapped_bytes += bytes;
+		ADD(t->maps, 1);
+		ADD(t->mapped_bytes, bytes);
 	}
 }
 
@@ -450,8 +496,8 @@ static __always_inline void count_unmap(struct totals *t, u64 bytes, u32 dir)
 {
 	if (!t)
 		return;
-	t->unmaps++;
-	t->unmapped_bytes[dir & FLAG_DIRECTION_MASK] += bytes;
+	ADD(t->unmaps, 1);
+	ADD(t->unmapped_bytes[dir & FLAG_DIRECTION_MASK], bytes);
 }
 
 #ifdef HOOK_FIND_SLOTS
@@ -540,7 +586,13 @@ static __always_inline int unmap_returned(struct context *c, u64 dev, u64 tlb_ad
 #if defined(HOOK_FREE) || defined(HOOK_FREE_FROM_POOL)
 static __always_inline int free_returned(struct context *c, u64 dev, u64 pool, u64 tlb_addr, u64 size)
 {
-	count_unmap(totals_of(dev, c), size, DMA_NONE);
+	struct totals *t = totals_of(dev, c);
+
+	if (t) {
+		/* Words that unmap's program adds to as well, perhaps in an interrupt just now. */
+		ADD_AT_ONCE(t->unmaps, 1);
+		ADD_AT_ONCE(t->unmapped_bytes[DMA_NONE], size);
+	}
 	if (c->mode != MODE_RECORD)
 		return 0;
 
@@ -614,7 +666,7 @@ static __always_inline int grow_returned(struct context *c, u64 work)
 	u64 *count = growths.lookup(&zero);
 
 	if (count)
-		(*count)++;
+		ADD_AT_ONCE(*count, 1);
 	if (c->mode != MODE_RECORD)
 		return 0;
 	return submit_pool(record_call(c, RECORD_GROW, 0), mem, head == mem + O_mem_pools ? 0 : head - O_pool_node);
@@ -628,7 +680,7 @@ static __always_inline int device_initialised(u64 dev)
 {
 	u32 hash = DEVICE_HASH(dev);
 
-	for (u32 at = 0; at < CPUS * DEVICE_TRIES; at++) {
+	for (u32 at = 0; at < DEVICE_BANKS * DEVICE_TRIES; at++) {
 		u32 place = at / DEVICE_TRIES * DEVICE_PLACES + ((hash + at % DEVICE_TRIES) & (DEVICE_PLACES - 1));
 		struct totals *t = devices.lookup(&place);
 

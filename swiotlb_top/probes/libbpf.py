@@ -199,11 +199,13 @@ def run(program: int, arguments: tuple[int, ...]) -> int:
 
 
 def missed_runs(program: int) -> int:
-    """How often the kernel skipped a program because it ran already on that CPU."""
+    """How often the kernel skipped a program because it ran already on that CPU; an error below 0 where it does not
+    tell."""
     info = (ctypes.c_ubyte * 256)()
     length = ctypes.c_uint32(ctypes.sizeof(info))
-    if library().bpf_obj_get_info_by_fd(program, ctypes.byref(info), ctypes.byref(length)):
-        return 0
+    status = int(library().bpf_obj_get_info_by_fd(program, ctypes.byref(info), ctypes.byref(length)))
+    if status:
+        return status
     return int.from_bytes(bytes(info[_RECURSION_MISSES_AT : _RECURSION_MISSES_AT + 8]), "little")
 
 

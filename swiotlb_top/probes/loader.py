@@ -28,7 +28,10 @@ RING_BYTES: Final = 16 << 20
 HEAD_BYTES: Final = 4096
 BODY_BYTES: Final = 61440
 DEVICE_PLACES_SHIFT: Final = 9
-"""512 places a CPU: 32 KiB, and short probing with a hundred devices."""
+"""512 places a bank: short probing with a hundred devices."""
+TOTALS_BYTES: Final = 192
+"""``struct totals``"""
+_MOST_BANKS: Final = 128
 
 _READER: Final = "read_kernel_memory"
 _NOTHING: Final[Mapping[tuple[str, How], str]] = MappingProxyType({})
@@ -89,13 +92,15 @@ def compiler_flags(
 
     :param jit: whether the kernel compiles programs: interpreted ones may call none of its functions.
     """
+    cpus = possible_cpus().end
     defines = {
         **layout.defines(),
         **plan.defines(),
         **(layout.cast_defines() if jit else {}),
         "PAGE_SIZE": os.sysconf("SC_PAGE_SIZE"),
         "RING_PAGES": ring_bytes // os.sysconf("SC_PAGE_SIZE"),
-        "CPUS": possible_cpus().end,
+        "CPUS": cpus,
+        "DEVICE_BANKS": device_banks(cpus),
         "DEVICE_PLACES": 1 << DEVICE_PLACES_SHIFT,
         "DEVICE_PLACES_SHIFT": DEVICE_PLACES_SHIFT,
         "HEAD_BYTES": HEAD_BYTES,
@@ -166,6 +171,22 @@ def _attach(objects: Objects, attachment: Attachment, layout: Layout, *, spares:
 def possible_cpus(sys: Path = _SYS) -> Cpus:
     """The CPUs that this kernel may ever have, whether or not they are online."""
     return Cpus.parse((sys / "devices/system/cpu/possible").read_text().strip())
+
+
+def device_banks(cpus: int) -> int:
+    """Into how many banks the table of devices is divided, a power of two: one a CPU, up to so many that they share.
+
+    The table takes 96 KiB of the kernel's memory a bank, and 40 KiB more for its claims: 1 MiB at 8 CPUs, 17 MiB at 128
+    and any number above. Reading it takes time by its size, too.
+
+    :param cpus: all CPU numbers are below it.
+    """
+    return min(1 << (cpus - 1).bit_length(), _MOST_BANKS)
+
+
+def device_table_bytes(cpus: int) -> int:
+    """Size of the table of devices."""
+    return (device_banks(cpus) << DEVICE_PLACES_SHIFT) * TOTALS_BYTES
 
 
 def plan_for(

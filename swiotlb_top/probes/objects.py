@@ -87,7 +87,10 @@ class Objects:
 
     def missed_runs(self, names: Iterable[str]) -> int:
         """How often the kernel skipped one of these programs because it ran already on that CPU."""
-        return sum(libbpf.missed_runs(self.programs[name]) for name in names)
+        missed = [libbpf.missed_runs(self.programs[name]) for name in names]
+        if min(missed, default=0) < 0:
+            raise CannotError(f"the kernel does not tell which calls its probes missed (error {min(missed)})")
+        return sum(missed)
 
     def close(self) -> None:
         """Detach everything and free it."""

@@ -5,20 +5,29 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from types import TracebackType
 from typing import Final, Self
 
+from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import loader
-from swiotlb_top.probes.loader import BODY_BYTES, DEVICE_PLACES_SHIFT, HEAD_BYTES, RING_BYTES, possible_cpus
+from swiotlb_top.probes.loader import (
+    BODY_BYTES,
+    HEAD_BYTES,
+    RING_BYTES,
+    TOTALS_BYTES,
+    device_table_bytes,
+    possible_cpus,
+)
 from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.ring import Ring
 
-_TOTALS_U64: Final = 24
+_TOTALS_U64: Final = TOTALS_BYTES // 8
 _COUNTS: Final = slice(2, 20)
-"""``struct totals`` in words: dev and driver, then the counters of :class:`Totals` in its order."""
+"""``struct totals`` in words: dev and driver, then the counters of :class:`Totals` in its order, then since when."""
+_SINCE: Final = 20
 _DIRECTIONS: Final = 4
 _FAULTS: Final = struct.Struct("=QQQQ")
 """``struct faults``"""
@@ -26,6 +35,10 @@ _NEST_BYTES: Final = 136
 """``struct nest``"""
 _WINDOW: Final = struct.Struct("=QQq")
 """``struct window`` up to what was copied"""
+_DOUBLED: Final = (
+    "this kernel runs the probes of a function in another order than all that are known: each call is told of twice, "
+    "and what was recorded so far is not to be trusted"
+)
 
 REQUEST_SLOTS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 """Upper bounds of :attr:`Totals.requests`' buckets; swiotlb gives no more than the last (IO_TLB_SEGSIZE)."""
@@ -58,6 +71,8 @@ class Totals:
     above the last."""
     requested_slots: int = 0
     """Slots of all those."""
+    since_ns: int = 0
+    """When it was counted first. A later time than before at the same address: another device lives there now."""
 
     @property
     def unmapped_bytes(self) -> int:
@@ -106,6 +121,23 @@ class Window:
     body: bytes
 
 
+def summed(table: memoryview) -> dict[int, Totals]:
+    """Each device's counters, over all banks of the table of devices.
+
+    :param table: the words of ``struct totals``, place by place.
+    """
+    counts_of: dict[int, list[int]] = {}
+    since_ns_of: dict[int, int] = {}
+    for place, dev in enumerate(table[::_TOTALS_U64].tolist()):
+        if dev:
+            at = place * _TOTALS_U64
+            counts, since_ns = table[at + _COUNTS.start : at + _COUNTS.stop].tolist(), table[at + _SINCE]
+            before = counts_of.get(dev)
+            counts_of[dev] = [a + b for a, b in zip(before, counts, strict=True)] if before else counts
+            since_ns_of[dev] = min(since_ns, since_ns_of.get(dev, since_ns))
+    return {dev: replace(Totals.of(counts), since_ns=since_ns_of[dev]) for dev, counts in counts_of.items()}
+
+
 class Program:
     """The loaded and attached BPF program. Close it, and nothing is left in the kernel.
 
@@ -122,8 +154,8 @@ class Program:
         self._telling = [name for a in self.plan.probed() for name in loader.telling_programs(a)]
         self._cpus = possible_cpus().end
         self.ring = Ring(self._objects.maps["records"], ring_bytes)
-        devices_bytes = (self._cpus << DEVICE_PLACES_SHIFT) * _TOTALS_U64 * 8
-        self._devices_map = mmap.mmap(self._objects.maps["devices"], devices_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
+        table_bytes = device_table_bytes(self._cpus)
+        self._devices_map = mmap.mmap(self._objects.maps["devices"], table_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
         self._devices = memoryview(self._devices_map).cast("Q")
         self._entries_off: list[str] = []
         self._closed = False
@@ -167,26 +199,24 @@ class Program:
 
     def totals(self) -> dict[int, Totals]:
         """Every device's counters, by ``struct device *``."""
-        words = self._devices
-        summed: dict[int, list[int]] = {}
-        for place, dev in enumerate(words[::_TOTALS_U64].tolist()):
-            if dev:
-                at = place * _TOTALS_U64
-                counts = words[at + _COUNTS.start : at + _COUNTS.stop].tolist()
-                before = summed.get(dev)
-                summed[dev] = [a + b for a, b in zip(before, counts, strict=True)] if before else counts
-        return {dev: Totals.of(counts) for dev, counts in summed.items()}
+        return summed(self._devices)
 
     def growths(self) -> int:
         """How often ``swiotlb_dyn_alloc()`` ran."""
         return sum(memoryview(self._objects.look_up("growths", 8 * self._cpus)).cast("Q"))
 
     def faults(self) -> Faults:
-        """What was lost so far."""
+        """What was lost so far.
+
+        :raises CannotError: the kernel cannot be asked, or runs spares before the programs that they stand behind.
+        """
         # First what was skipped, then what a spare told of it: a call between the two is not taken for lost.
         missed = self._objects.missed_runs(self._telling)
         per_cpu = _FAULTS.iter_unpack(self._objects.look_up("faults", _FAULTS.size * self._cpus))
         lost, uncounted, calls, spared = map(sum, zip(*per_cpu, strict=True))
+        # A spare tells of what was skipped before, so that no more can have been told of than is skipped by now.
+        if spared > missed and spared > self._objects.missed_runs(self._telling):
+            raise CannotError(_DOUBLED)
         return Faults(lost, uncounted, calls, max(0, missed - spared))
 
     def read(self, head: int, head_bytes: int, body: int = 0, body_bytes: int = 0) -> Window | None:

@@ -1,0 +1,160 @@
+"""The BPF programs of a kernel, compiled for this process: what they count and record can be asked here."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from swiotlb_top import bpf_files
+from swiotlb_top.events import Event, decode
+from swiotlb_top.kernel.layout import Layout
+from swiotlb_top.probes import plan
+from swiotlb_top.probes.loader import compiler_flags, device_banks, device_table_bytes
+from swiotlb_top.probes.program import Mode, Totals, summed
+from tests.kernels import layout_of
+
+_SHIM: Final = Path(__file__).with_name("bpf_in_userspace.h")
+_DEVICE_BYTES: Final = 4096
+_RECORD_BYTES: Final = 64
+
+
+class BpfInUserspace:
+    """Programs for the ``dynamic`` kernel's plan, loaded into this process.
+
+    :param spares: as :func:`.loader.load` has it.
+    :param cpus: how many CPUs there are.
+    """
+
+    def __init__(self, directory: Path, *, spares: bool, cpus: int = 4) -> None:
+        self.layout: Layout = layout_of("dynamic")
+        flags = compiler_flags(self.layout, plan.make(self.layout, kprobes=False), spares=spares, jit=False)
+        own = ("-DCPUS=", "-DDEVICE_BANKS=")
+        kept = [flag for flag in flags if flag.startswith("-D") and not flag.startswith(own)]
+        library = directory / f"programs-{cpus}-{spares}.so"
+        sized = (f"-DCPUS={cpus}", f"-DDEVICE_BANKS={device_banks(cpus)}")
+        source = bpf_files.directory() / "swiotlb_top.c"
+        subprocess.run(
+            [
+                "gcc",
+                "-std=gnu11",
+                "-O1",
+                "-w",
+                "-shared",
+                "-fPIC",
+                "-include",
+                _SHIM,
+                "-o",
+                library,
+                source,
+                *kept,
+                *sized,
+            ],
+            check=True,
+        )
+        self._library = ctypes.CDLL(str(library))
+        self._cpus = cpus
+        self._device_memory: list[Any] = []
+        self._frames: list[Any] = []
+        self._interrupts: list[Any] = []
+        self.set_mode(Mode.RECORD)
+
+    def set_mode(self, mode: Mode) -> None:
+        self._word("control_data").value = mode
+
+    def on_cpu(self, cpu: int) -> None:
+        ctypes.c_uint32.in_dll(self._library, "cpu").value = cpu
+
+    def interrupt_at_the_next_clock(self, handler: Callable[[], None]) -> None:
+        """Let ``handler`` run, once, in the middle of the program that reads the clock next."""
+        called = ctypes.c_void_p.in_dll(self._library, "clock_read")
+
+        def once() -> None:
+            called.value = None
+            handler()
+
+        callback = ctypes.CFUNCTYPE(None)(once)
+        self._interrupts.append(callback)
+        called.value = ctypes.cast(callback, ctypes.c_void_p).value
+
+    def make_unreadable(self, address: int) -> None:
+        self._word("unreadable").value = address
+
+    def device(self, **members: int) -> int:
+        """Address of a new ``struct device`` with these members."""
+        memory = ctypes.create_string_buffer(_DEVICE_BYTES)
+        self._device_memory.append(memory)
+        address = ctypes.addressof(memory)
+        for member, value in members.items():
+            at = self.layout.at("device", member)
+            struct.pack_into("<Q", memory, at, value)
+        return address
+
+    def parameters(self, min_align_mask: int) -> int:
+        """Address of new ``struct device_dma_parameters``."""
+        memory = ctypes.create_string_buffer(_DEVICE_BYTES)
+        self._device_memory.append(memory)
+        at = self.layout.at("device_dma_parameters", "min_align_mask")
+        struct.pack_into("<I", memory, at, min_align_mask)
+        return ctypes.addressof(memory)
+
+    def frame(self, *words: int) -> Any:
+        """What a trampoline gives the programs of one call: arguments, then the result."""
+        frame = (ctypes.c_uint64 * 8)(*words)
+        self._frames.append(frame)
+        return frame
+
+    def run(self, program: str, frame: Any) -> None:
+        """Run one program, with a call's frame."""
+        getattr(self._library, program)(frame)
+
+    def search(self, dev: int, size_bytes: int = 2048, slot: int = 0) -> Any:
+        """The frame of a ``swiotlb_find_slots()``."""
+        pool = (ctypes.c_uint64 * 1)(0x1234)
+        self._frames.append(pool)
+        return self.frame(dev, 0x10_0000, size_bytes, 0, ctypes.addressof(pool), slot & 0xFFFF_FFFF)
+
+    def found(self, dev: int, size_bytes: int = 2048, *, order: tuple[str, ...] = ("kretfunc", "spare")) -> None:
+        """A whole search, its programs run in this order at its end."""
+        frame = self.search(dev, size_bytes)
+        self.run("kfunc__swiotlb_find_slots", frame)
+        for kind in order:
+            self.run(f"{kind}__swiotlb_find_slots", frame)
+
+    def initialised(self, dev: int) -> None:
+        """The kernel makes a new device at this address."""
+        self.run("kfunc__swiotlb_dev_init", self.frame(dev))
+
+    def first_word(self) -> int:
+        """Address of the table of devices."""
+        return ctypes.addressof(self._word("devices_data"))
+
+    def table(self) -> memoryview:
+        """The words of the table of devices."""
+        words = device_table_bytes(self._cpus) // 8
+        return memoryview((ctypes.c_uint64 * words).from_address(self.first_word())).cast("B").cast("Q")
+
+    def totals(self) -> dict[int, Totals]:
+        return summed(self.table())
+
+    def spared_calls(self) -> int:
+        """On CPU 0."""
+        first = ctypes.addressof(self._word("faults_data"))
+        return int(ctypes.c_uint64.from_address(first + 24).value)
+
+    def added_at_once(self) -> set[int]:
+        """Addresses of the words that were added to so that nothing can come between."""
+        count = ctypes.c_uint32.in_dll(self._library, "at_once_count").value
+        words = (ctypes.c_uint64 * 64).in_dll(self._library, "at_once")
+        return set(words[: min(count, 64)])
+
+    def events(self) -> list[Event]:
+        used = ctypes.c_uint32.in_dll(self._library, "ring_used").value
+        ring = (ctypes.c_ubyte * (256 * _RECORD_BYTES)).in_dll(self._library, "ring")
+        return list(decode(bytes(ring)[: used * _RECORD_BYTES]))
+
+    def _word(self, name: str) -> ctypes.c_uint64:
+        return ctypes.c_uint64.in_dll(self._library, name)

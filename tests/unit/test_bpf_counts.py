@@ -1,0 +1,126 @@
+"""What the BPF programs count and record, run in this process: each call once, each device for itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from swiotlb_top.events import Device, Find
+from swiotlb_top.probes.loader import device_banks, device_table_bytes
+from swiotlb_top.probes.program import Mode, Totals
+from tests.unit.bpf_in_userspace import BpfInUserspace
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> BpfInUserspace:
+    return BpfInUserspace(tmp_path, spares=True)
+
+
+def test_a_call_is_counted_and_recorded_once_though_its_spare_runs_too(recorder: BpfInUserspace) -> None:
+    dev = recorder.device()
+    recorder.found(dev, 4096)
+    assert (recorder.totals()[dev].maps, recorder.totals()[dev].requested_slots) == (1, 2)
+    assert [type(event) for event in recorder.events()] == [Device, Find]
+    assert recorder.spared_calls() == 0
+
+
+def test_of_a_call_that_interrupts_a_program_the_spare_tells(recorder: BpfInUserspace) -> None:
+    """The kernel skips the program that runs already; the spare behind it runs."""
+    dev = recorder.device()
+    frame = recorder.search(dev)
+    recorder.run("kfunc__swiotlb_find_slots", frame)
+    recorder.interrupt_at_the_next_clock(lambda: recorder.found(dev, order=("spare",)))
+    recorder.run("kretfunc__swiotlb_find_slots", frame)
+    recorder.run("spare__swiotlb_find_slots", frame)
+    assert recorder.totals()[dev].maps == 2
+    assert recorder.spared_calls() == 1
+    assert sum(isinstance(event, Find) for event in recorder.events()) == 2
+
+
+def test_nothing_comes_between_what_a_program_adds_where_its_spare_adds_to_the_same(recorder: BpfInUserspace) -> None:
+    """Else the interrupt's addition would be undone by the one that it came between."""
+    dev = recorder.device()
+    recorder.found(dev)
+    before = recorder.table().tolist()
+    seen = recorder.added_at_once()
+    recorder.found(dev, 4096)
+    changed = [place for place, (was, now) in enumerate(zip(before, recorder.table(), strict=True)) if was != now]
+    assert len(changed) == len(("maps", "mapped_bytes", "requests", "requested_slots"))
+    first = recorder.first_word()
+    assert {first + 8 * place for place in changed} <= recorder.added_at_once()
+    assert seen
+
+
+def test_a_kernel_that_runs_spares_first_tells_of_more_calls_than_it_skipped(recorder: BpfInUserspace) -> None:
+    dev = recorder.device()
+    for _ in range(3):
+        recorder.found(dev, order=("spare", "kretfunc"))
+    assert recorder.totals()[dev].maps == 6
+    assert recorder.spared_calls() == 3
+
+
+def test_limits_that_cannot_be_read_are_not_told_as_none_but_when_they_can_be_read(recorder: BpfInUserspace) -> None:
+    parameters = recorder.parameters(min_align_mask=4095)
+    dev = recorder.device(dma_parms=parameters)
+    recorder.make_unreadable(parameters + recorder.layout.at("device_dma_parameters", "min_align_mask"))
+    recorder.found(dev)
+    assert [type(event) for event in recorder.events()] == [Find]
+    recorder.make_unreadable(0)
+    recorder.found(dev)
+    (told,) = (event for event in recorder.events() if isinstance(event, Device))
+    assert (told.dev, told.min_align_mask) == (dev, 4095)
+
+
+@pytest.mark.parametrize("cpus", [2, 300])
+def test_a_device_where_another_was_begins_anew_and_is_known_by_when_it_was_counted_first(
+    tmp_path: Path, cpus: int
+) -> None:
+    bpf = BpfInUserspace(tmp_path, spares=False, cpus=cpus)
+    bpf.set_mode(Mode.COUNT)
+    dev = bpf.device()
+    for cpu in (0, cpus - 1):
+        bpf.on_cpu(cpu)
+        bpf.found(dev, order=("kretfunc",))
+    old = bpf.totals()[dev]
+    bpf.found(dev, order=("kretfunc",))
+    assert bpf.totals()[dev].since_ns == old.since_ns > 0
+    bpf.initialised(dev)
+    assert dev not in bpf.totals()
+    bpf.found(dev, order=("kretfunc",))
+    new = bpf.totals()[dev]
+    assert (old.maps, new.maps) == (2, 1)
+    assert new.since_ns > old.since_ns
+
+
+def test_cpus_that_share_a_bank_add_at_once(tmp_path: Path) -> None:
+    bpf = BpfInUserspace(tmp_path, spares=False, cpus=300)
+    bpf.set_mode(Mode.COUNT)
+    dev = bpf.device()
+    for cpu in (1, 1 + device_banks(300)):
+        bpf.on_cpu(cpu)
+        bpf.found(dev, order=("kretfunc",))
+    assert sum(map(bool, bpf.table()[::24].tolist())) == 1
+    assert bpf.totals()[dev] == Totals(
+        maps=2, mapped_bytes=4096, requests=(2, *[0] * 8), requested_slots=2, since_ns=bpf.totals()[dev].since_ns
+    )
+    assert bpf.added_at_once()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "banks", "table_bytes"),
+    [
+        (1, 1, 96 * KIB),
+        (6, 8, 768 * KIB),
+        (8, 8, 768 * KIB),
+        (128, 128, 12 * MIB),
+        (256, 128, 12 * MIB),
+        (1024, 128, 12 * MIB),
+        (4096, 128, 12 * MIB),
+        (8192, 128, 12 * MIB),
+    ],
+)
+def test_the_table_of_devices_fits_any_machine(cpus: int, banks: int, table_bytes: int) -> None:
+    assert (device_banks(cpus), device_table_bytes(cpus)) == (banks, table_bytes)
