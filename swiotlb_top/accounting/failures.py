@@ -25,6 +25,7 @@ class FailureLog:
 
     def __init__(self) -> None:
         self._latest: deque[_Call] = deque(maxlen=KEPT)
+        self._retired: dict[_Key, tuple[str, str]] = {}
         self._explained: dict[_Key, Explanation] = {}
 
     def happened(self, call: _Call) -> None:
@@ -38,13 +39,19 @@ class FailureLog:
             if len(self._explained) > _AHEAD:
                 del self._explained[next(iter(self._explained))]
 
+    def retire(self, dev: int, who: tuple[str, str]) -> None:
+        """Another device lives at this address from now on: what failed before failed for ``who``, name and driver."""
+        failed = {_key(call) for call in self._latest if call.dev == dev}
+        kept = {_key(call): self._retired.get(_key(call)) for call in self._latest}
+        self._retired = {key: was or who for key, was in kept.items() if was or key in failed}
+
     def views(self, who: Callable[[int], tuple[str, str]], disputed: Event | None = None) -> tuple[FailureView, ...]:
         """Newest first, those alike in a row as one.
 
         :param who: name and driver of a ``struct device *``.
         :param disputed: the first event of which kernel and reference disagree.
         """
-        views = (self._view(call, who(call.dev), disputed) for call in self._latest)
+        views = (self._view(call, self._retired.get(_key(call)) or who(call.dev), disputed) for call in self._latest)
         rows = ([*row] for _, row in groupby(views, key=_alike))
         return tuple(replace(row[0], times=len(row)) for row in rows)
 
@@ -58,7 +65,7 @@ class FailureLog:
 
 def _alike(view: FailureView) -> tuple[object, ...]:
     # Not the sentence: how much else was free differs each time, and is not what one looks for.
-    return view.dev, view.size_bytes, view.cause, view.reference
+    return view.dev, view.device, view.size_bytes, view.cause, view.reference
 
 
 def _key(call: _Call) -> _Key:

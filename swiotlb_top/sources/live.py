@@ -9,11 +9,10 @@ is still watched in time; how much was verified is in the verdict.
 from __future__ import annotations
 
 import time
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
-from swiotlb_top.accounting.device import Latencies, took_ns
+from swiotlb_top.accounting.device import took_ns
 from swiotlb_top.accounting.failures import FailureLog
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.slots import slots_view
@@ -25,7 +24,8 @@ from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.sources.burst import cut
-from swiotlb_top.state import DeviceName, MemState, PoolState
+from swiotlb_top.sources.known import KnownDevices
+from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify import NOT_SAMPLED
 
 _SHARE_OF_TIME: Final = 0.1
@@ -44,20 +44,6 @@ _UNDER_WAY_S: Final = 0.02
 """How long an operation may go on after a burst and still be recorded."""
 
 
-@dataclass(slots=True)
-class _Known:
-    """What bursts told of a device."""
-
-    name: DeviceName
-    causes: Counter[str] = field(default_factory=Counter)
-    last_failure: str = ""
-    latencies: Latencies = field(default_factory=Latencies)
-
-    @property
-    def shown_name(self) -> str:
-        return self.name.name or f"device {self.name.dev & 0xFFFF:04x}"
-
-
 class LiveSource:
     """Snapshots of the kernel this runs on.
 
@@ -74,7 +60,7 @@ class LiveSource:
             self._pipeline = Pipeline(session.kernel)
         except CannotError as unknown:
             self._notes = (*self._notes, str(unknown))
-        self._known: dict[int, _Known] = {}
+        self._known = KnownDevices(session.device_name)
         self._slots: dict[int, SlotsView] = {}
         self._failures = FailureLog()
         self._seen_ns: dict[int, int] = {}
@@ -89,13 +75,12 @@ class LiveSource:
         :raises CannotError: the kernel's memory can no longer be read.
         """
         program = self._session.program
+        self._burst(now_ns())
         sizes = self._session.sizes()
         totals = program.totals()
         faults = program.faults()
         time_ns = now_ns()
-        self._burst(totals, time_ns)
-        for dev in totals:
-            self._know(dev)
+        self._keep_devices(totals)
         self._note_new_pools(sizes, time_ns)
         everyone = totals.values()
         in_use = of_state(sizes, credible=self._count_is_credible)
@@ -130,11 +115,12 @@ class LiveSource:
         """Detach the probes."""
         self._session.program.close()
 
-    def _burst(self, totals: dict[int, Totals], time_ns: int) -> None:
+    def _burst(self, time_ns: int) -> None:
         """Record and judge for a moment, if anything happened and the last one has been paid off."""
         if self._pipeline is None or time_ns < self._next_burst_ns:
             return
-        operations = sum(device.maps + device.map_failures + device.unmaps for device in totals.values())
+        totals = self._session.program.totals().values()
+        operations = sum(device.maps + device.map_failures + device.unmaps for device in totals)
         if self._slots and operations == self._operations_before:
             return
         self._operations_before = operations
@@ -170,8 +156,9 @@ class LiveSource:
     def _judge(self, state: MemState, records: bytes, until_ns: int) -> None:
         pipeline = self._pipeline
         assert pipeline is not None  # noqa: S101 (_burst looked)
+        self._keep_devices(self._session.program.totals())
         for name in self._session.device_names(records):
-            self._know(name.dev).name = name
+            self._known[name.dev].name = name
         pipeline.judge.gap(Gap(0, state.begin_ns, 0, "between bursts"))
         pipeline.judge.state(state)
         events = list(decode(records))
@@ -179,7 +166,7 @@ class LiveSource:
         pipeline.judge.feed(events)
         findings = pipeline.judge.finish(until_ns)
         for failure in findings.take_failures():
-            known = self._know(failure.dev)
+            known = self._known[failure.dev]
             known.causes[failure.explanation.cause.value] += 1
             known.last_failure = failure.explanation.sentence
             self._failures.explained(failure.event, failure.explanation)
@@ -190,15 +177,13 @@ class LiveSource:
             if isinstance(event, Find | Map):
                 took = took_ns(event)
                 if took is not None:
-                    self._know(event.dev).latencies.add(took)
+                    self._known[event.dev].latencies.add(took)
                 if event.failed:
                     self._failures.happened(event)
 
-    def _know(self, dev: int) -> _Known:
-        known = self._known.get(dev)
-        if known is None:
-            known = self._known[dev] = _Known(self._session.device_name(dev))
-        return known
+    def _keep_devices(self, totals: dict[int, Totals]) -> None:
+        for dev, gone in self._known.keep(totals).items():
+            self._failures.retire(dev, (gone.shown_name, gone.name.driver))
 
     def _note_new_pools(self, sizes: MemState, time_ns: int) -> None:
         """When each pool was first seen; those there from the start may be of any age."""
@@ -207,7 +192,7 @@ class LiveSource:
         self._seen_ns = {pool.address: known.get(pool.address, since_ns) for pool in sizes.pools}
 
     def _who(self, dev: int) -> tuple[str, str]:
-        known = self._know(dev)
+        known = self._known[dev]
         return known.shown_name, known.name.driver
 
     def _disputed(self) -> Event | None:
