@@ -111,8 +111,11 @@ class Account:
         self.used_hiwater_slots = max(self.used_hiwater_slots, self.used_slots, of_state(mem).used_hiwater_slots)
 
     def name(self, name: DeviceName) -> None:
-        """Who a device address is."""
+        """Who a device address is. Of another name than before, it is another device, which begins anew."""
         device = self._device(name.dev)
+        if device.name and name.name and name.name != device.name:
+            self._failures.retire(name.dev, self._who(name.dev))
+            device = self.devices[name.dev] = DeviceAccount(name.dev, held_slots=device.held_slots)
         device.name, device.driver = name.name, name.driver
 
     def failed(self, dev: int, explanation: Explanation, event: Event | None = None) -> None:

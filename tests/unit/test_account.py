@@ -388,3 +388,24 @@ def batched_events(items: list[Item]) -> Iterator[list[Event]]:
     events = list(decode(packed[: 4000 * RECORD.size]))
     for begin in range(0, len(events), 97):
         yield events[begin : begin + 97]
+
+
+def test_a_device_at_a_reused_address_begins_anew_and_past_failures_keep_the_name_of_the_old_one() -> None:
+    account = Account(REVISIONS["6.10"])
+    account.state(machine())
+    account.name(DeviceName(DEV, "0000:00:04.0", "virtio-pci"))
+    account.feed([device(), found(100, 200, 0), searched_in_vain(300, 400), released(500, 600, 0)])
+    account.name(DeviceName(DEV, "0000:00:05.0", "nvme"))
+    account.feed([device(exit_ns=700), searched_in_vain(800, 900)])
+    (shown,) = account.devices.values()
+    assert (shown.name, shown.maps, shown.map_failures, shown.held_slots) == ("0000:00:05.0", 0, 1, 0)
+    assert [failure.device for failure in account.failures()] == ["0000:00:05.0", "0000:00:04.0"]
+
+
+def test_a_device_whose_name_could_not_be_read_any_more_is_the_same() -> None:
+    account = Account(REVISIONS["6.10"])
+    account.state(machine())
+    account.name(DeviceName(DEV, "0000:00:04.0", "virtio-pci"))
+    account.feed([device(), found(100, 200, 0)])
+    account.name(DeviceName(DEV, "", ""))
+    assert account.devices[DEV].maps == 1
