@@ -7,12 +7,18 @@ import signal
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import settings
 
 from tests.lab import cache
 from tests.lab.errors import LabUnavailableError
 from tests.lab.lab import HUNG_S, Lab
 from tests.lab.machine import Machine
 from tests.lab.vm import Meanwhile, Result
+
+if settings().deadline is not None:
+    # How long an example takes says how busy the machine is, and nothing of the code.
+    settings.register_profile("untimed", settings(), deadline=None)
+    settings.load_profile("untimed")
 
 REQUIRE_LAB = "SWIOTLB_TOP_REQUIRE_LAB"
 
