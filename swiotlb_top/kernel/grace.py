@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from contextlib import suppress
 from typing import Final
 
 from swiotlb_top.cpus import Cpus
@@ -34,7 +35,7 @@ def _wait_in_kernel() -> bool:
 
 
 def _visit_every_cpu() -> bool:
-    """Run on each CPU that is online, and come back; False where one is out of bounds (a cpuset)."""
+    """Run on each CPU that is online, and come back; False where one is out of bounds (a cpuset, a seccomp filter)."""
     before = os.sched_getaffinity(0)
     try:
         for cpu in Cpus.parse(settings.text(_ONLINE)).numbers():
@@ -42,5 +43,6 @@ def _visit_every_cpu() -> bool:
     except (OSError, ValueError):
         return False
     finally:
-        os.sched_setaffinity(0, before)
+        with suppress(OSError):  # who may not go anywhere has not left
+            os.sched_setaffinity(0, before)
     return True

@@ -65,3 +65,16 @@ def test_where_it_is_not_told_which_cpus_are_online_nothing_is_promised(
     monkeypatch.setattr(grace, "_wait_in_kernel", lambda: False)
     monkeypatch.setattr(settings, "text", lambda path: "")
     assert not grace.wait_for_calls_under_way()
+
+
+def test_a_process_that_may_go_nowhere_stays_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, visited: list[set[int]]
+) -> None:
+    """As under the exporter's systemd unit, which filters system calls."""
+    monkeypatch.setattr(grace, "_wait_in_kernel", lambda: False)
+
+    def filtered(_: int, cpus: set[int]) -> None:
+        raise PermissionError("sched_setaffinity")
+
+    monkeypatch.setattr(os, "sched_setaffinity", filtered)
+    assert not grace.wait_for_calls_under_way()
