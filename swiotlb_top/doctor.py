@@ -6,8 +6,9 @@ What is read of the machine is a :class:`Facts`; each check is a function of it,
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -18,6 +19,7 @@ from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
 from swiotlb_top.kernel import debugfs, layout, settings
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.kernel.layout import Layout
+from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.kernel.settings import Build
 from swiotlb_top.probes.loader import RING_BYTES, plan_for
@@ -51,6 +53,11 @@ class Check:
     found: str
     needed: bool = True
 
+    @property
+    def key(self) -> str:
+        """Its name in JSON."""
+        return re.sub(r"\W+", "_", self.name).strip("_").lower()
+
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
@@ -58,6 +65,8 @@ class DoctorReport:
 
     checks: tuple[Check, ...]
     hooks: tuple[tuple[str, str], ...]
+    refusal: SwiotlbTopError | None = None
+    """Why the probes could not be attached; None where they could."""
 
     @property
     def exit_code(self) -> Exit:
@@ -67,8 +76,10 @@ class DoctorReport:
         """Flat: a key a check, and the plan."""
         return {
             "ok": self.exit_code is Exit.OK,
+            "because": self._because,
+            "next_step": self._next_step or None,
             "checks": {
-                check.name: {"ok": check.ok, "needed": check.needed, "found": check.found} for check in self.checks
+                check.key: {"ok": check.ok, "needed": check.needed, "found": check.found} for check in self.checks
             },
             "hooks": dict(self.hooks),
         }
@@ -76,10 +87,32 @@ class DoctorReport:
     def as_text(self) -> str:
         """A line a check, a line a hook."""
         width = max(len(name) for name in [*(check.name for check in self.checks), *(name for name, _ in self.hooks)])
-        lines = [f"{_mark(check):9} {check.name:{width}}  {check.found}" for check in self.checks]
+        lines = [*self._upshot(), ""]
+        lines += [f"{_mark(check):9} {check.name:{width}}  {check.found}" for check in self.checks]
         lines += [f"{'hook':9} {name:{width}}  {how}" for name, how in self.hooks]
-        live = "can" if self.exit_code is Exit.OK else "cannot"
-        return "\n".join([*lines, f"swiotlb {live} be watched live here"])
+        return "\n".join(lines)
+
+    def _upshot(self) -> Iterator[str]:
+        """The answer, why, and the one step to take."""
+        if self.exit_code is Exit.OK:
+            yield "swiotlb can be watched live here"
+            return
+        yield f"swiotlb cannot be watched live here, because {self._because}"
+        if self._next_step:
+            yield f"next: {self._next_step}"
+
+    @property
+    def _because(self) -> str | None:
+        if self.exit_code is Exit.OK:
+            return None
+        if isinstance(self.refusal, CannotError):
+            return self.refusal.because
+        return str(self.refusal) if self.refusal else next(c.found for c in self.checks if c.needed and not c.ok)
+
+    @property
+    def _next_step(self) -> str:
+        failed = self.exit_code is not Exit.OK
+        return self.refusal.next_step if failed and isinstance(self.refusal, CannotError) else ""
 
 
 def _mark(check: Check) -> str:
@@ -132,7 +165,8 @@ def examine() -> DoctorReport:
 
 def judge(facts: Facts) -> DoctorReport:
     """What the facts come to."""
-    return DoctorReport(tuple(check(facts) for check in _CHECKS), _hooks(facts))
+    refusal = facts.attached if isinstance(facts.attached, SwiotlbTopError) else None
+    return DoctorReport(tuple(check(facts) for check in _CHECKS), _hooks(facts), refusal)
 
 
 def gather(root: Path = settings.ROOT) -> Facts:
@@ -196,10 +230,11 @@ def _types(facts: Facts) -> Check:
     name = "swiotlb types (BTF) and symbols"
     if not isinstance(facts.layout, Layout):
         return Check(name, False, str(facts.layout))
-    try:
-        facts.layout.default_mem()
-    except SwiotlbTopError as error:
-        return Check(name, False, str(error))
+    addresses = facts.layout.symbols.addresses
+    if not any(addresses.values()):
+        return Check(name, False, "the types are there, and the addresses are not shown")
+    if not facts.layout.symbols.exact("io_tlb_default_mem"):
+        return Check(name, False, "kallsyms does not list io_tlb_default_mem: built without CONFIG_KALLSYMS_ALL")
     words = facts.features if facts.layout.dynamic else ("static pool", *facts.features)
     return Check(name, True, ", ".join(words))
 
@@ -207,7 +242,7 @@ def _types(facts: Facts) -> Check:
 def _capabilities(facts: Facts) -> Check:
     if facts.missing_capabilities:
         missing = ", ".join(facts.missing_capabilities)
-        return Check("capabilities", False, f"without {missing}: run as root, not in a container")
+        return Check("capabilities", False, f"without {missing}")
     return Check("capabilities", True, "all that is needed")
 
 
@@ -215,8 +250,8 @@ def _pointers(facts: Facts) -> Check:
     """Mirrors ``kallsyms_show_value()``: 2 hides from everyone, 1 from those without CAP_SYSLOG."""
     value = facts.kptr_restrict or "not told"
     if isinstance(facts.layout, Layout) and not any(facts.layout.symbols.addresses.values()):
-        do = "sysctl kernel.kptr_restrict=1" if value == "2" else "CAP_SYSLOG is missing"
-        return Check("kptr_restrict", False, f"{value}, and the kernel's addresses are hidden: {do}")
+        why = "" if value == "2" else " (CAP_SYSLOG is missing)"
+        return Check("kptr_restrict", False, f"{value}, and the kernel's addresses are hidden{why}")
     return Check("kptr_restrict", True, value)
 
 
@@ -246,7 +281,7 @@ def _swiotlb(facts: Facts) -> Check:
     said = f"swiotlb={','.join(words)}" if words else "no swiotlb= at boot"
     nslabs = _nslabs(facts)
     if nslabs == 0 or (nslabs is None and "noforce" in words):
-        return Check("swiotlb", False, f"{said}: off (no memory is set aside): boot with swiotlb=force")
+        return Check("swiotlb", False, f"{said}: no memory is set aside")
     told = [said, "every mapping bounces" if "force" in words else "what cannot be reached bounces", _size(nslabs)]
     if facts.state is not None and facts.state.default_nareas:
         told.append(_counted(facts.state.default_nareas, "area"))
@@ -262,6 +297,8 @@ def _counted(number: int, what: str) -> str:
 def _nslabs(facts: Facts) -> int | None:
     if facts.state is not None:
         return facts.state.nslabs
+    if isinstance(facts.attached, NoPoolError) or isinstance(facts.counters, NoPoolError):
+        return 0
     return facts.counters.nslabs if isinstance(facts.counters, Counters) else None
 
 
@@ -275,6 +312,8 @@ def _high_water(facts: Facts) -> Check:
     kept = "total_used" in features if facts.state is None else facts.state.used_hiwater >= 0
     if not features:
         return Check(name, False, "not told: needs swiotlb's types", needed=False)
+    if _nslabs(facts) == 0:
+        return Check(name, False, "none is kept: swiotlb has no memory", needed=False)
     if "total_used" not in features:
         return Check(name, False, "not kept (before 6.4, or no CONFIG_DEBUG_FS): known since attaching", needed=False)
     asked = "track_hiwater" in settings.boot_words(facts.command_line)
@@ -303,9 +342,9 @@ def _plan(facts: Facts) -> Check:
         known = isinstance(facts.layout, Layout)
         return Check("plan", False, str(plan) if known else "none can be made: swiotlb's types are not known")
     lost = [note.partition(":")[0] for note in plan.notes()]
-    return Check(
-        "plan", not lost, f"something is lost by {', '.join(lost)}" if lost else "nothing is lost", needed=False
-    )
+    tense = "is" if isinstance(facts.attached, Attached) else "would be"
+    found = f"something {tense} lost by {', '.join(lost)}" if lost else f"nothing {tense} lost"
+    return Check("plan", not lost, found, needed=False)
 
 
 _CHECKS: Final[tuple[Callable[[Facts], Check], ...]] = (

@@ -27,9 +27,18 @@ class SwiotlbTopError(Exception):
 
 
 class CannotError(SwiotlbTopError):
-    """This machine, kernel or privilege cannot do what was asked (exit 3)."""
+    """This machine, kernel or privilege cannot do what was asked (exit 3).
+
+    :param because: what stands in the way.
+    :param next_step: what to do about it.
+    """
 
     exit_code = Exit.CANNOT
+
+    def __init__(self, because: str, next_step: str = "") -> None:
+        super().__init__(f"{because}; {next_step}" if next_step else because)
+        self.because = because
+        self.next_step = next_step
 
 
 class UnreadableError(SwiotlbTopError):

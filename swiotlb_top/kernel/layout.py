@@ -65,6 +65,11 @@ FUNCTIONS: Final = (
     _CAST[0],
 )
 
+
+class NoSwiotlbError(CannotError):
+    """The kernel's types have none of swiotlb's."""
+
+
 _Shown = Callable[[Btf, Symbols], bool]
 
 
@@ -189,5 +194,5 @@ def load(types: Path = btf.VMLINUX, names: Path = symbols.KALLSYMS) -> Layout:
 def from_btf(types: Btf, names: Symbols) -> Layout:
     """Pure part of :func:`load`."""
     if "io_tlb_mem" not in types.structs:
-        raise CannotError("this kernel has no swiotlb (CONFIG_SWIOTLB=n): there is nothing to watch")
+        raise NoSwiotlbError("this kernel is built without swiotlb (CONFIG_SWIOTLB)", "there is nothing to watch")
     return Layout(types, names, tuple(word for word, shown in _FEATURES if shown(types, names)))

@@ -24,14 +24,25 @@ class NoPool(Enum):
         "nothing aside"
     )
     IOMMU = "swiotlb has no memory, and needs none: this machine's devices reach memory through an IOMMU"
-    UNKNOWN = "swiotlb has no memory: the kernel set none aside, and its log (dmesg) may say why"
+    UNKNOWN = "swiotlb has no memory: the kernel set none aside"
+
+    @property
+    def next_step(self) -> str:
+        """What to do about it, if anything."""
+        return _NEXT_STEPS.get(self, "there is nothing to watch, and nothing to be done")
+
+
+_NEXT_STEPS: Final = {
+    NoPool.NOFORCE: "there is nothing to watch unless it is booted without that",
+    NoPool.UNKNOWN: "its log (dmesg) may say why",
+}
 
 
 class NoPoolError(CannotError):
     """swiotlb has no memory here."""
 
     def __init__(self, why: NoPool) -> None:
-        super().__init__(why.value)
+        super().__init__(why.value, why.next_step)
         self.why = why
 
     @classmethod

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from swiotlb_top.errors import CannotError, Exit
+from swiotlb_top.kernel import refusals
 from swiotlb_top.probes.image import Image, MapSpec
-from swiotlb_top.probes.libbpf import REFUSED
 
 _TRACEBACK: Final = 1
 """Python's own exit status after one."""
@@ -136,7 +136,7 @@ def _import_bcc() -> Any:
 def _why_not(said: str, error: Exception) -> str:
     """One line out of what BCC and libbpf print to stderr."""
     if "not permitted" in said or "super-user" in str(error):
-        return REFUSED
+        return str(refusals.unexplained())
     lines = [line for line in said.splitlines() if "error" in line.lower()] or said.splitlines() or [str(error)]
     return f"the BPF program cannot be compiled: {lines[0].strip()}"
 

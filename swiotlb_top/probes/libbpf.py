@@ -19,7 +19,6 @@ from typing import Any, Final
 from swiotlb_top.kernel.libbpf import library
 from swiotlb_top.probes.image import MapSpec
 
-REFUSED: Final = "the kernel refuses BPF programs even to root (a container, a sandbox, or lockdown)"
 _LICENSE: Final = b"GPL"
 _NAME_BYTES: Final = 15
 """BPF_OBJ_NAME_LEN, without its end"""

@@ -14,12 +14,12 @@ from typing import Final
 from swiotlb_top import bpf_files
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError
-from swiotlb_top.kernel import settings
+from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import compiler
 from swiotlb_top.probes import plan as planning
 from swiotlb_top.probes.image import Image
-from swiotlb_top.probes.libbpf import REFUSED, AttachType, ProgramType, RefusedError
+from swiotlb_top.probes.libbpf import AttachType, ProgramType, RefusedError
 from swiotlb_top.probes.objects import Objects
 from swiotlb_top.probes.plan import Attachment, How, Plan
 from swiotlb_top.probes.shelf import Shelf
@@ -58,7 +58,7 @@ def load(
             refused[refusal.attachment.hook.name, refusal.attachment.how] = refusal.reason
         except RefusedError as refusal:
             if refusal.not_permitted:
-                raise CannotError(REFUSED) from None
+                raise refusals.unexplained() from None
             raise CannotError(f"the BPF program cannot be loaded: {refusal}") from None
 
 

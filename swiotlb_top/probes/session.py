@@ -14,10 +14,9 @@ from swiotlb_top import events
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.kernel import layout as kernel_layout
-from swiotlb_top.kernel import settings
+from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.grace import wait_for_calls_under_way
 from swiotlb_top.kernel.no_pool import NoPoolError
-from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.probes.loader import RING_BYTES, possible_cpus
 from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.program import Mode, Program
@@ -39,10 +38,7 @@ class Session:
     """
 
     def __init__(self, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY) -> None:
-        if missing_capabilities():
-            raise CannotError("the kernel refuses BPF programs: run as root, or with CAP_BPF and CAP_PERFMON")
-        if settings.text("proc/sys/kernel/ftrace_enabled") == "0":
-            raise CannotError("probes attach, and see nothing, while ftrace is off: sysctl kernel.ftrace_enabled=1")
+        refusals.refuse(refusals.here())
         if sys.byteorder != "little":
             raise CannotError(f"probes are read on little-endian machines only, not on {os.uname().machine}")
         self._layout = kernel_layout.load()

@@ -81,20 +81,22 @@ def first_that_opens(openers: dict[str, Opener]) -> Source:
     """Open the first source that can be; its snapshots say why those before it cannot.
 
     :raises NoPoolError: swiotlb has no memory, which no other source sees otherwise.
-    :raises CannotError: none opens; the line gathers every reason.
+    :raises SwiotlbTopError: none opens; it is the refusal of the first, the best of them.
     """
-    refusals: list[str] = []
+    best: tuple[str, SwiotlbTopError] | None = None
     for name, opener in openers.items():
         try:
             source = opener()
         except NoPoolError:
             raise
         except SwiotlbTopError as refusal:
-            refusals.append(f"{name}: {refusal}")
+            best = best or (name, refusal)
         else:
-            return _explained(source, "; ".join(refusals)) if refusals else source
-    raise CannotError("; ".join(refusals))
+            return _instead_of(*best, source) if best else source
+    assert best is not None  # noqa: S101 (there is always a source to try)
+    raise best[1]
 
 
-def _explained(source: Source, refusals: str) -> Source:
-    return RetoldSource(source, lambda snapshot: replace(snapshot, reason=f"{refusals}; so: {snapshot.reason}"))
+def _instead_of(name: str, refusal: SwiotlbTopError, source: Source) -> Source:
+    """A source that says why a better one was not to be had."""
+    return RetoldSource(source, lambda snapshot: replace(snapshot, reason=f"{name}: {refusal}; so: {snapshot.reason}"))

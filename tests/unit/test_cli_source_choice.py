@@ -24,7 +24,7 @@ def test_the_first_that_opens_is_taken_as_it_is() -> None:
     assert first_that_opens({"live": lambda: best, "debugfs": lambda: ScriptedSource([STALLED])}) is best
 
 
-def test_the_reason_gathers_why_the_better_ones_were_refused() -> None:
+def test_the_reason_says_why_the_better_one_was_refused() -> None:
     source = first_that_opens(
         {
             "live": lambda: refuse("needs root"),
@@ -40,8 +40,8 @@ def test_closing_reaches_the_source_that_was_chosen() -> None:
     assert chosen.closed
 
 
-def test_no_source_at_all_gives_every_reason() -> None:
-    with pytest.raises(CannotError, match="live: needs root; debugfs: not mounted"):
+def test_where_none_opens_the_best_one_s_reason_is_the_one_that_counts() -> None:
+    with pytest.raises(CannotError, match=r"^needs root$"):
         first_that_opens({"live": lambda: refuse("needs root"), "debugfs": lambda: refuse("not mounted")})
 
 
@@ -74,7 +74,7 @@ def test_the_exporter_never_serves_a_recording(
     for name in list(select.KERNEL_SOURCES):
         monkeypatch.setitem(select.KERNEL_SOURCES, name, lambda: refuse("needs root"))
     assert main(["export", "--exit-if-blind", "--web.listen-address", "127.0.0.1:0"]) == 3
-    assert capsys.readouterr().err == "swiotlb-top: live: needs root; debugfs: needs root\n"
+    assert capsys.readouterr().err == "swiotlb-top: needs root\n"
 
 
 def test_that_swiotlb_has_no_memory_is_said_alone_whatever_other_sources_lack(
@@ -86,7 +86,7 @@ def test_that_swiotlb_has_no_memory_is_said_alone_whatever_other_sources_lack(
     monkeypatch.setitem(select.KERNEL_SOURCES, "live", lambda: refuse("needs root"))
     monkeypatch.setitem(select.KERNEL_SOURCES, "debugfs", none)
     assert main(["-n", "1"]) == 3
-    assert capsys.readouterr().err == f"swiotlb-top: {NoPool.NOFORCE.value}\n"
+    assert capsys.readouterr().err == f"swiotlb-top: {NoPoolError(NoPool.NOFORCE)}\n"
 
 
 def test_a_bug_in_a_source_is_not_taken_for_a_refusal() -> None:

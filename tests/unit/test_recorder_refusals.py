@@ -98,5 +98,7 @@ def test_the_live_source_says_the_same_in_one_line(why_no_probes: str) -> None:
 
 
 def test_the_exporter_says_why_it_has_nothing_to_serve(why_no_probes: str) -> None:
-    said = refusal("export", "--source", "live", "--web.listen-address", "127.0.0.1:0", status=Exit.CANNOT)
+    said = refusal(
+        "export", "--exit-if-blind", "--source", "live", "--web.listen-address", "127.0.0.1:0", status=Exit.CANNOT
+    )
     assert why_no_probes in said

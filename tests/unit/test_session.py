@@ -12,7 +12,7 @@ import pytest
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import layout as kernel_layout
-from swiotlb_top.kernel import settings
+from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import session as sessions
@@ -45,7 +45,7 @@ def kernel_with(monkeypatch: pytest.MonkeyPatch, kernel: str, **mem_members: int
     layout = layout_of(kernel)
     layout = replace(layout, symbols=Symbols({**layout.symbols.addresses, "io_tlb_default_mem": MEM}))
     program = LoadedProgram(static_swiotlb(layout, **mem_members))
-    monkeypatch.setattr(sessions, "missing_capabilities", tuple)
+    monkeypatch.setattr(refusals, "here", refusals.Circumstances)
     monkeypatch.setattr(settings, "text", lambda path: "1")
     monkeypatch.setattr(kernel_layout, "load", lambda: layout)
     monkeypatch.setattr(sessions, "Program", lambda *_, **__: program)
