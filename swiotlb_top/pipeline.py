@@ -29,6 +29,8 @@ class Pipeline:
         self.kernel = kernel
         self.begin_ns = 0
         """When the first state was read; 0 before that."""
+        self.last_ns = 0
+        """When the latest call was over."""
         hooks = dict(kernel.hooks)
         announced = not hooks.get("alloc_pool", "").startswith("absent")
         of_kernel = _revision(kernel, revision)
@@ -44,6 +46,7 @@ class Pipeline:
 
     def feed(self, events: Sequence[Event]) -> None:
         """The next events, in the order they were recorded."""
+        self.last_ns = max(self.last_ns, max((event.exit_ns for event in events), default=0))
         self.account.feed(events)
         self.judge.feed(events)
         self.judge.keep_up()

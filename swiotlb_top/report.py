@@ -15,6 +15,7 @@ from swiotlb_top.events import Find, Gap, Map
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import End, Records, TraceReader
+from swiotlb_top.trace.length import length_ns
 from swiotlb_top.verify import Divergence, Failure, Findings, Verdict
 
 CONTEXT: Final = 3
@@ -196,7 +197,7 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
     return ReplayReport(
         pipeline,
         findings,
-        end.duration_ns if end else account.last_ns - (pipeline.begin_ns or account.first_ns),
+        length_ns(pipeline.begin_ns or account.first_ns, pipeline.last_ns, end),
         max(end.lost if end else 0, account.lost),
         _miscounts(pipeline, end) if end else (),
         damage,

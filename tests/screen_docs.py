@@ -27,7 +27,7 @@ from tests.doctoring import STALL
 
 DOCS: Final = Path(__file__).parents[1] / "docs"
 THEMES: Final = {"dark": DIMMED_MONOKAI, "light": DEFAULT_TERMINAL_THEME}
-_STEP_NS: Final = 100_000_000
+SHOWN_NS: Final = 4_000_000_000
 _TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
     ("Above the tables", fields.TOTALS),
     ("Devices", fields.DEVICES),
@@ -52,19 +52,9 @@ characters. Not on a terminal, with `TERM=dumb` or `-n`, frames are plain text t
 """
 
 
-def frame_at(recording: Path, steps: int) -> Frame:
-    """A recording's frame after so many tenths of a second, with its past."""
-    now_ns = 0
-
-    def clock() -> int:
-        return now_ns
-
-    source = ReplaySource(recording, clock)
-    frame = Frame(source.snapshot())
-    for _ in range(steps):
-        now_ns += _STEP_NS
-        frame = frame.then(source.snapshot())
-    return frame
+def frame_at(recording: Path, position_ns: int) -> Frame:
+    """A recording's frame at a position."""
+    return Frame.of(ReplaySource(recording, start_ns=position_ns).snapshot())
 
 
 def picture(frame: Frame, width: int, height: int, theme: TerminalTheme, keys: Sequence[str] = ()) -> str:
@@ -99,7 +89,7 @@ def page() -> str:
 
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
-    (DOCS / "screen.svg").write_text(picture(frame_at(STALL, 40), 110, 30, THEMES["dark"]))
+    (DOCS / "screen.svg").write_text(picture(frame_at(STALL, SHOWN_NS), 110, 30, THEMES["dark"]))
     (DOCS / "screen.md").write_text(page())
 
 

@@ -128,6 +128,10 @@ class Account:
         """The latest failed maps, newest first; ``disputed`` is the first event of a disagreement."""
         return self._failures.views(self._who, disputed)
 
+    def begun_to_fail(self) -> tuple[FailureView, ...]:
+        """The failures with which a device began to fail, the latest last."""
+        return self._failures.begun(self._who)
+
     def _who(self, dev: int) -> tuple[str, str]:
         device = self._device(dev)
         return device.shown_name, device.driver

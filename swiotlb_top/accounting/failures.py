@@ -16,6 +16,11 @@ KEPT: Final = 500
 _AHEAD: Final = 8192
 """The judge may be ahead of the account: so many explanations wait for their event."""
 
+QUIET_NS: Final = 60_000_000_000
+"""A device that failed no map for so long begins to fail anew."""
+_BEGUN: Final = 200
+"""So many beginnings are kept."""
+
 _Call: TypeAlias = Find | Map
 _Key: TypeAlias = tuple[int, int, int]
 
@@ -27,10 +32,20 @@ class FailureLog:
         self._latest: deque[_Call] = deque(maxlen=KEPT)
         self._retired: dict[_Key, tuple[str, str]] = {}
         self._explained: dict[_Key, Explanation] = {}
+        self._failed_ns: dict[int, int] = {}
+        self._begun: deque[_Call] = deque(maxlen=_BEGUN)
+        self._begun_why: dict[_Key, Explanation | None] = {}
 
     def happened(self, call: _Call) -> None:
         """A map failed."""
         self._latest.appendleft(call)
+        failed_ns = self._failed_ns.get(call.dev)
+        if failed_ns is None or call.exit_ns - failed_ns > QUIET_NS:
+            if len(self._begun) == _BEGUN:
+                self._begun_why.pop(_key(self._begun[0]), None)
+            self._begun.append(call)
+            self._begun_why[_key(call)] = self._explained.get(_key(call))
+        self._failed_ns[call.dev] = call.exit_ns
 
     def explained(self, event: Event, explanation: Explanation) -> None:
         """The reference fails it too, and why; the event may come before or after this."""
@@ -38,11 +53,15 @@ class FailureLog:
             self._explained[_key(event)] = explanation
             if len(self._explained) > _AHEAD:
                 del self._explained[next(iter(self._explained))]
+            if _key(event) in self._begun_why:
+                self._begun_why[_key(event)] = explanation
 
     def retire(self, dev: int, who: tuple[str, str]) -> None:
         """Another device lives at this address from now on: what failed before failed for ``who``, name and driver."""
-        failed = {_key(call) for call in self._latest if call.dev == dev}
-        kept = {_key(call): self._retired.get(_key(call)) for call in self._latest}
+        calls = (*self._latest, *self._begun)
+        failed = {_key(call) for call in calls if call.dev == dev}
+        kept = {_key(call): self._retired.get(_key(call)) for call in calls}
+        self._failed_ns.pop(dev, None)
         self._retired = {key: was or who for key, was in kept.items() if was or key in failed}
 
     def views(self, who: Callable[[int], tuple[str, str]], disputed: Event | None = None) -> tuple[FailureView, ...]:
@@ -51,12 +70,20 @@ class FailureLog:
         :param who: name and driver of a ``struct device *``.
         :param disputed: the first event of which kernel and reference disagree.
         """
-        views = (self._view(call, self._retired.get(_key(call)) or who(call.dev), disputed) for call in self._latest)
+        why = self._explained.get
+        views = (self._view(call, self._who(call, who), why(_key(call)), disputed) for call in self._latest)
         rows = ([*row] for _, row in groupby(views, key=_alike))
         return tuple(replace(row[0], times=len(row)) for row in rows)
 
-    def _view(self, call: _Call, who: tuple[str, str], disputed: Event | None) -> FailureView:
-        why = self._explained.get(_key(call))
+    def begun(self, who: Callable[[int], tuple[str, str]]) -> tuple[FailureView, ...]:
+        """The failures with which a device began to fail, the latest last."""
+        why = self._begun_why.get
+        return tuple(self._view(call, self._who(call, who), why(_key(call)), None) for call in self._begun)
+
+    def _who(self, call: _Call, who: Callable[[int], tuple[str, str]]) -> tuple[str, str]:
+        return self._retired.get(_key(call)) or who(call.dev)
+
+    def _view(self, call: _Call, who: tuple[str, str], why: Explanation | None, disputed: Event | None) -> FailureView:
         size_bytes = call.alloc_size_bytes if isinstance(call, Find) else call.mapping_size_bytes
         reference: Answer = "agrees" if why else "disagrees" if call == disputed else "not asked"
         cause, sentence = (why.cause.value, why.sentence) if why else ("", "")

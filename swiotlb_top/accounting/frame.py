@@ -19,6 +19,15 @@ HISTORY: Final = 120
 """So many snapshots' totals are kept: two minutes at one a second."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a recording holds of the time before a snapshot: what others keep in a :class:`Frame`."""
+
+    before: Snapshot | None
+    history: tuple[Past, ...]
+    journal: tuple[Entry, ...]
+
+
 @dataclass(frozen=True)
 class Frame:
     """What is drawn at once: ``now``, and the snapshot ``before`` it that rates are against.
@@ -35,11 +44,17 @@ class Frame:
     journal: tuple[Entry, ...] = ()
     """What changed, the newest first."""
 
+    @classmethod
+    def of(cls, now: Snapshot, sequence: int = 0) -> Frame:
+        """A first frame: nothing is before it, but in a recording."""
+        past = now.recorded
+        return cls(now, past.before, sequence, "", past.history, past.journal) if past else cls(now, sequence=sequence)
+
     def then(self, now: Snapshot) -> Frame:
-        """The frame after this one; a recording that began anew leaves nothing behind."""
+        """The frame after this one."""
         sequence = self.sequence + 1
-        if now.time_ns < self.now.time_ns:
-            return Frame(now, self.now, sequence)
+        if now.recorded is not None:
+            return Frame.of(now, sequence)
         history = (*self.history, Past.of(self.now))[-HISTORY:]
         journal = (*entries(history[0], self.now, now), *self.journal)[:KEPT]
         return Frame(now, self.now, sequence, history=history, journal=journal)
@@ -50,7 +65,7 @@ class Frame:
 
     @property
     def elapsed_ns(self) -> int:
-        """Time between the snapshots by their own clock; 0 for the first, or where a recording began anew."""
+        """Time between the snapshots by their own clock; 0 for the first."""
         return _elapsed_ns(self.before, self.now)
 
     def rate(self, total: Callable[[Snapshot], int]) -> float | None:

@@ -166,6 +166,8 @@ def _unknown(frame: Frame) -> Iterator[str]:
         yield "how full the pools are is not known"
     if now.uncounted:
         yield f"{_counted(now.uncounted, 'call')} went uncounted: failed maps may be among them"
+    if now.playback and now.playback.damage:
+        yield f"the recording goes on, and cannot be read: {now.playback.damage}"
     yield from _unjudged(now)
 
 

@@ -1,13 +1,20 @@
-"""What changed from one snapshot to the next, in words: growth, pools, failures, losses, disagreement."""
+"""The log: growth, pools, failures, losses and disagreement, in words.
+
+Of a recording it is written from the events, with their own times (:class:`Journal`). Live, most calls are only
+counted: there it is what changed from one snapshot to the next (:func:`entries`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from swiotlb_top.accounting.past import Past
-from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, VerdictView
+from swiotlb_top.accounting.snapshot import FailureView, Snapshot, VerdictView
+from swiotlb_top.events import Event, Gap, Grow, PoolAdd, PoolFree
+from swiotlb_top.state import MemState
 
 KEPT: Final = 200
 _MOST_DEVICES: Final = 20
@@ -26,6 +33,61 @@ class Entry:
     sentence: str
 
 
+class Journal:
+    """The log of a stream of events."""
+
+    def __init__(self) -> None:
+        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._pools: dict[int, Entry] = {}
+        """The pools on the allocator's list, each with what is said when it comes."""
+
+    def state(self, mem: MemState) -> None:
+        """A state was read: pools that nobody told of came or went while events were lost."""
+        known, self._pools = self._pools, {}
+        for pool in mem.pools:
+            added = _pool(mem.begin_ns, "pool added", pool.start, pool.nslabs, pool.nareas)
+            self._pools[pool.address] = known.get(pool.address, added)
+            if known and pool.address not in known:
+                self._entries.append(added)
+        for address, gone in known.items():
+            if address not in self._pools:
+                self._entries.append(replace(gone, time_ns=mem.begin_ns, word="pool freed"))
+
+    def happened(self, event: Event) -> None:
+        """The next event."""
+        if isinstance(event, PoolAdd | Grow):
+            self._grew(event)
+        elif isinstance(event, PoolFree):
+            gone = self._pools.pop(event.pool, None)
+            if gone is not None:
+                self._entries.append(replace(gone, time_ns=event.exit_ns, word="pool freed"))
+        elif isinstance(event, Gap):
+            self._entries.append(_gap(event.exit_ns, event.lost))
+
+    def entries(self, begun: Sequence[FailureView], disagreement: Entry | None) -> tuple[Entry, ...]:
+        """All of it, the latest first.
+
+        :param begun: the failures with which devices began to fail.
+        :param disagreement: the first one, if there was one.
+        """
+        found = [*self._entries, *(_begun(failure) for failure in begun)]
+        if disagreement is not None:
+            found.append(disagreement)
+        return tuple(sorted(found, key=lambda entry: -entry.time_ns)[:KEPT])
+
+    def _grew(self, event: PoolAdd | Grow) -> None:
+        if event.pool and event.pool not in self._pools:
+            self._pools[event.pool] = _pool(event.exit_ns, "pool added", event.start, event.nslabs, event.nareas)
+            self._entries.append(self._pools[event.pool])
+        if isinstance(event, Grow):
+            self._entries.append(Entry(event.exit_ns, "plain", "growth", "swiotlb_dyn_alloc() ran once"))
+
+
+def disagreement(time_ns: int, sentence: str) -> Entry:
+    """What the log says of a disagreement."""
+    return Entry(time_ns, "bad", "disagreement", sentence or "the kernel broke an invariant")
+
+
 def entries(first: Past, before: Snapshot, now: Snapshot) -> tuple[Entry, ...]:
     """What happened between two snapshots; ``first`` is as far back as is known."""
     return (*(entry for kind in _KINDS for entry in kind(before, now)), *_failing(first, before, now))
@@ -42,10 +104,11 @@ def _pools(before: Snapshot, now: Snapshot) -> Iterator[Entry]:
     new = {pool.address: pool for pool in now.pools if not pool.transient}
     for address in new.keys() - old.keys() if old else ():
         pool = new[address]
-        areas = f"{pool.nareas} area{'s' if pool.nareas > 1 else ''}"
-        yield Entry(now.time_ns, "plain", "pool added", f"{pool.start:#x}: {pool.nslabs} slots in {areas}")
+        since_ns = pool.since_ns if pool.since_ns > 0 else now.time_ns
+        yield _pool(since_ns, "pool added", pool.start, pool.nslabs, pool.nareas)
     for address in old.keys() - new.keys() if new else ():
-        yield Entry(now.time_ns, "plain", "pool freed", f"{old[address].start:#x}: {old[address].nslabs} slots")
+        pool = old[address]
+        yield _pool(now.time_ns, "pool freed", pool.start, pool.nslabs, pool.nareas)
 
 
 def _failing(first: Past, before: Snapshot, now: Snapshot) -> Iterator[Entry]:
@@ -57,19 +120,18 @@ def _failing(first: Past, before: Snapshot, now: Snapshot) -> Iterator[Entry]:
         if device.map_failures > earlier.get(device.dev, 0) == first.device(device.dev).map_failures
     ]
     for device in begun[:_MOST_DEVICES]:
-        why = f": {device.last_failure}" if device.last_failure else ""
-        yield Entry(now.time_ns, "bad", "failing", f"{_who(device)}{why}")
+        yield _begins(now.time_ns, device.name, device.driver, device.last_failure)
 
 
 def _lost(before: Snapshot, now: Snapshot) -> Iterator[Entry]:
     if now.lost > before.lost:
-        yield Entry(now.time_ns, "warn", "gap", f"{now.lost - before.lost} events lost")
+        yield _gap(now.time_ns, now.lost - before.lost)
 
 
 def _verdict(before: Snapshot, now: Snapshot) -> Iterator[Entry]:
     old, new = before.verdict, now.verdict
     if new and _faults(new) > (_faults(old) if old else 0):
-        yield Entry(now.time_ns, "bad", "disagreement", new.first_disagreement or "the kernel broke an invariant")
+        yield disagreement(now.time_ns, new.first_disagreement)
 
 
 _KINDS: Final[tuple[Callable[[Snapshot, Snapshot], Iterator[Entry]], ...]] = (
@@ -84,8 +146,22 @@ def _faults(verdict: VerdictView) -> int:
     return verdict.disagree + verdict.safety_violations
 
 
-def _who(device: DeviceView) -> str:
-    return f"{device.name} ({device.driver})" if device.driver else device.name
+def _pool(time_ns: int, word: str, start: int, nslabs: int, nareas: int) -> Entry:
+    areas = f"{nareas} area{'' if nareas == 1 else 's'}"
+    return Entry(time_ns, "plain", word, f"{start:#x}: {nslabs} slots in {areas}")
+
+
+def _begun(failure: FailureView) -> Entry:
+    return _begins(failure.time_ns, failure.device, failure.driver, failure.sentence)
+
+
+def _begins(time_ns: int, name: str, driver: str, why: str) -> Entry:
+    who = f"{name} ({driver})" if driver else name
+    return Entry(time_ns, "bad", "failing", f"{who}: {why}" if why else who)
+
+
+def _gap(time_ns: int, lost: int) -> Entry:
+    return Entry(time_ns, "warn", "gap", f"{lost} event{'' if lost == 1 else 's'} lost")
 
 
 def _times(number: int) -> str:

@@ -7,9 +7,12 @@ rates are for views to derive from two snapshots with :func:`per_second`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SIZE
+
+if TYPE_CHECKING:
+    from swiotlb_top.accounting.frame import Recorded
 
 UNKNOWN: Final = -1
 """A count that this source cannot know."""
@@ -163,6 +166,15 @@ class Playback:
     """-1 until its end was seen."""
     speed: float
     stopped: bool
+    loops: bool = False
+    """It begins again after its end."""
+    damage: str = ""
+    """Why it cannot be read any further than ``length_ns``."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the end is reached."""
+        return self.position_ns >= self.length_ns >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +217,8 @@ class Snapshot:
     """How long calls had been watched at ``time_ns``: what the totals count happened in this time."""
     uncounted: int = 0
     """Calls that are known to be missing in the totals."""
+    recorded: Recorded | None = None
+    """What was before this in a recording; None where that is only known by looking on."""
 
 
 def per_second(now: int, before: int, elapsed_ns: int) -> float:

@@ -90,7 +90,7 @@ def export(
     from swiotlb_top.sources import select
 
     if trace is not None:
-        open_source = partial(select.open_trace, trace)
+        open_source = partial(select.open_trace, trace, loops=True)
     else:
         openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
         open_source = partial(select.first_that_opens, openers)

@@ -80,6 +80,7 @@ class _Group(click.Group):
     metavar="SECONDS",
     help="Where in the recording to begin, in seconds. Default: 0.",
 )
+@click.option("--loop", "loops", is_flag=True, help="Play the recording over and over. Default: stop at its end.")
 @click.option(
     "--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters. Default: what output and locale have."
 )
@@ -95,6 +96,7 @@ def swiotlb_top(
     demo: bool,
     speed: float,
     start_s: float,
+    loops: bool,
     ascii_only: bool,
 ) -> Exit:
     """See what the kernel's bounce-buffer allocator (swiotlb) is doing, and why a mapping failed.
@@ -111,14 +113,14 @@ def swiotlb_top(
         if named:
             raise click.UsageError(f"options of the screen do not go with the command {context.invoked_subcommand!r}")
         return Exit.OK
-    if trace is None and not demo and not {"speed", "start_s"}.isdisjoint(named):
-        raise click.UsageError("--speed and --start go with a recording: --trace FILE, or --demo")
+    if trace is None and not demo and not {"speed", "start_s", "loops"}.isdisjoint(named):
+        raise click.UsageError("--speed, --start and --loop go with a recording: --trace FILE, or --demo")
     if interval_s == 0 and count is None:
         raise click.UsageError("-d 0 needs -n COUNT")
     if trace is not None:
-        opener = top.recording(trace, speed, start_s)
+        opener = top.recording(trace, speed, start_s, loops=loops)
     else:
-        opener = top.demonstration(speed, start_s) if demo else top.source_named(source)
+        opener = top.demonstration(speed, start_s, loops=loops) if demo else top.source_named(source)
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 

@@ -56,24 +56,24 @@ def source_named(name: str) -> Opener:
     return opener
 
 
-def recording(path: Path, speed: float, start_s: float) -> Opener:
-    """How to open a recording, to be shown from ``start_s`` on."""
+def recording(path: Path, speed: float, start_s: float, *, loops: bool) -> Opener:
+    """How to open a recording, to be shown from ``start_s`` on, over and over if it ``loops``."""
 
     def opener() -> Source:
         from swiotlb_top.sources import select
 
-        return select.open_trace(path, speed, start_s)
+        return select.open_trace(path, speed, start_s, loops=loops)
 
     return opener
 
 
-def demonstration(speed: float, start_s: float) -> Opener:
+def demonstration(speed: float, start_s: float, *, loops: bool) -> Opener:
     """How to open the recording that is installed with the tool."""
 
     def opener() -> Source:
         from swiotlb_top.sources import select
 
-        return select.open_demo(speed, start_s)
+        return select.open_demo(speed, start_s, loops=loops)
 
     return opener
 

@@ -30,10 +30,12 @@ class PlayOrder(NamedTuple):
     faster: float = 1.0
     """Factor of the speed."""
     stop_or_go: bool = False
+    passed_ns: int = 0
+    """So much time has passed for who looks on. A recording that is not stopped moves on, at its speed."""
 
 
 @runtime_checkable
-class Player(Protocol):
+class Player(Source, Protocol):
     """A source whose time can be moved about in."""
 
     def play(self, order: PlayOrder) -> None:

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import Snapshot
-from swiotlb_top.errors import SwiotlbTopError
+from swiotlb_top.errors import SwiotlbTopError, UnreadableError
 from swiotlb_top.sources import Player, PlayOrder, Source
 
 JOIN_S: Final = 2.0
@@ -24,9 +24,17 @@ PATIENCE_S: Final = 5.0
 def frames(source: Source, interval_s: float, count: int | None) -> Iterator[Frame]:
     """Give ``count`` frames (None: for ever), each with the rates of the ``interval_s`` before it.
 
-    With ``interval_s`` 0 nothing waits and the first frame has no rates.
+    With ``interval_s`` 0 nothing waits and the first frame has no rates. A recording's frames are ``interval_s`` of it
+    apart, times its speed; nothing waits for them, and they end with it.
+
+    :raises UnreadableError: the recording goes on, and cannot be read.
     """
-    last = Frame(source.snapshot()) if interval_s > 0 else None
+    last = None
+    if interval_s > 0 or isinstance(source, Player):
+        last = Frame.of(source.snapshot())
+        if isinstance(source, Player) and last.now.playback:
+            yield from _played(source, last, interval_s, count)
+            return
     due_s = time.monotonic()
     given = 0
     while count is None or given < count:
@@ -38,6 +46,23 @@ def frames(source: Source, interval_s: float, count: int | None) -> Iterator[Fra
         last = last.then(now) if last else Frame(now, sequence=1)
         given += 1
         yield last
+
+
+def _played(source: Player, frame: Frame, interval_s: float, count: int | None) -> Iterator[Frame]:
+    """Frames of a recording, up to its end: nobody waits for what is past, unless it is played over and over."""
+    given = 0
+    while count is None or given < count:
+        playback = frame.now.playback
+        if given and playback and playback.is_over and not playback.loops:
+            if playback.damage:
+                raise UnreadableError(playback.damage)
+            return
+        if playback and playback.loops:
+            time.sleep(interval_s)
+        source.play(PlayOrder(passed_ns=int(interval_s * 1e9)))
+        frame = frame.then(source.snapshot())
+        given += 1
+        yield frame
 
 
 class Sampler:
@@ -64,8 +89,8 @@ class Sampler:
         self._orders: queue.SimpleQueue[PlayOrder | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._bug: Exception | None = None
-        self._frame = Frame(source.snapshot())
-        self._published_s = time.monotonic()
+        self._frame = Frame.of(source.snapshot())
+        self._published_s = self._passed_s = time.monotonic()
 
     @property
     def frame(self) -> Frame:
@@ -105,12 +130,21 @@ class Sampler:
             try:
                 order = self._orders.get(timeout=0 if obeyed else max(0.0, due_s - time.monotonic()))
             except queue.Empty:
+                self._pass_time()
                 return True
             if order is None:
                 return False
+            self._pass_time()
             if isinstance(self._source, Player):
                 self._source.play(order)
             obeyed = True
+
+    def _pass_time(self) -> None:
+        """Tell a recording how much time has passed since it was told last."""
+        now_s = time.monotonic()
+        if isinstance(self._source, Player) and self._frame.now.playback:
+            self._source.play(PlayOrder(passed_ns=int((now_s - self._passed_s) * 1e9)))
+        self._passed_s = now_s
 
     def _next(self, last: Frame) -> Frame:
         try:

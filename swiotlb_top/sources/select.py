@@ -52,16 +52,18 @@ def open_debugfs() -> Source:
     return DebugfsSource()
 
 
-def open_trace(path: Path, speed: float = 1.0, start_s: float = 0.0) -> Source:
-    """A recording, over and over, first from ``start_s`` on; :raises UnreadableError: where it is none."""
+def open_trace(path: Path, speed: float = 1.0, start_s: float = 0.0, *, loops: bool = False) -> Source:
+    """A recording from ``start_s`` on, over and over if it ``loops``.
+
+    :raises UnreadableError: it is none.
+    :raises UsageError: it is over before ``start_s``.
+    """
     from swiotlb_top.sources.replay import ReplaySource
 
-    source = ReplaySource(path, speed=speed)
-    source.play(PlayOrder(seek_ns=int(start_s * 1e9)))
-    return source
+    return ReplaySource(path, speed, int(start_s * 1e9), loops=loops)
 
 
-def open_demo(speed: float = 1.0, start_s: float = 0.0) -> Source:
+def open_demo(speed: float = 1.0, start_s: float = 0.0, *, loops: bool = False) -> Source:
     """The recording that is installed with the tool; each snapshot says that it does not show this machine.
 
     :raises CannotError: none is installed.
@@ -70,7 +72,9 @@ def open_demo(speed: float = 1.0, start_s: float = 0.0) -> Source:
     bundled = sorted(directory.glob("*.swtrace"))
     if not bundled:
         raise CannotError("no recording is installed with swiotlb-top: install it again, or show one with --trace FILE")
-    return RetoldSource(open_trace(bundled[0], speed, start_s), lambda snapshot: replace(snapshot, demo=True))
+    return RetoldSource(
+        open_trace(bundled[0], speed, start_s, loops=loops), lambda snapshot: replace(snapshot, demo=True)
+    )
 
 
 KERNEL_SOURCES: Final[dict[str, Opener]] = {"live": open_live, "debugfs": open_debugfs}

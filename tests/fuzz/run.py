@@ -26,6 +26,7 @@ from typing import Final, NoReturn
 
 from swiotlb_top.errors import SwiotlbTopError
 from swiotlb_top.report import replay
+from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
 from tests.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 from tests.fuzz.mutate import Frame, mutated, put_together, taken_apart
@@ -59,11 +60,10 @@ def _shown(path: Path) -> None:
     from swiotlb_top.tui.json_frames import write_frames
     from swiotlb_top.tui.plain import print_frames
 
-    now_ns = 0
-    with closing(ReplaySource(path, clock=lambda: now_ns)) as source:
-        frames = [Shown(source.snapshot(), sequence=1)]
+    with closing(ReplaySource(path)) as source:
+        frames = [Shown.of(source.snapshot(), sequence=1)]
         for step_s in (0.05, 1, 3600):
-            now_ns += int(step_s * 1e9)
+            source.play(PlayOrder(passed_ns=int(step_s * 1e9)))
             frames.append(frames[-1].then(source.snapshot()))
     print_frames(iter(frames), Console(file=io.StringIO(), width=120), glyphs.ASCII)
     write_frames(iter(frames), io.StringIO())
@@ -75,10 +75,9 @@ def _exported(path: Path) -> None:
 
     from swiotlb_exporter.collector import SnapshotCollector
 
-    now_ns = 0
-    with closing(ReplaySource(path, clock=lambda: now_ns)) as source:
+    with closing(ReplaySource(path)) as source:
         for after_s in (0, 3600):
-            now_ns = after_s * 1_000_000_000
+            source.play(PlayOrder(passed_ns=after_s * 1_000_000_000))
             snapshot = source.snapshot()
             registry = CollectorRegistry()
             registry.register(SnapshotCollector(lambda shown=snapshot: shown, devices=100))  # type: ignore[misc]

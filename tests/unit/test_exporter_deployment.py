@@ -20,6 +20,7 @@ from swiotlb_exporter import dashboards, metrics_page
 from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.metrics import METRICS
 from swiotlb_top.errors import Exit
+from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
 from tests.prometheus import DEPLOYED, MISSING, ROOT, RULES, WHY_MISSING, promtool
 from tests.unit.snapshots import STALLED, ScriptedSource
@@ -186,15 +187,15 @@ def test_every_alert_is_tested() -> None:
 
 def replayed(path: Path) -> dict[str, str]:
     """Every series of the exporter while it shows a recording in slow motion, a value a step."""
-    now_ns = 0
-    registry = registry_of(ReplaySource(path, clock=lambda: now_ns, speed=SLOWLY))
+    source = ReplaySource(path, speed=SLOWLY)
+    registry = registry_of(source)
     seen: dict[str, list[str]] = {}
     for step in range(STEPS):
-        now_ns = step * STEP_S * 1_000_000_000
         for line in generate_latest(registry).decode().splitlines():
             if not line.startswith("#"):
                 name, value = line.rsplit(" ", 1)
                 seen.setdefault(name, ["_"] * step).append(value)
+        source.play(PlayOrder(passed_ns=STEP_S * 1_000_000_000))
     return {name: " ".join(values) for name, values in seen.items()}
 
 

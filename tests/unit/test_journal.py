@@ -29,7 +29,7 @@ def test_growth_and_the_pools_it_brings() -> None:
         ("growth", "swiotlb_dyn_alloc() ran 2 times"),
         ("pool added", "0x100000000: 2048 slots in 4 areas"),
     ]
-    assert told(grown, replace(grown, pools=(DEFAULT_POOL,))) == [("pool freed", "0x100000000: 2048 slots")]
+    assert told(grown, replace(grown, pools=(DEFAULT_POOL,))) == [("pool freed", "0x100000000: 2048 slots in 4 areas")]
 
 
 def test_transient_pools_come_and_go_untold() -> None:

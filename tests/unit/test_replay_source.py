@@ -1,42 +1,51 @@
-"""A recording as a source for the screen: in the time it was recorded in, over and over."""
+"""A recording as a source for the screen: what is shown is made of the file and the position alone."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.headline import Level, headline
 from swiotlb_top.accounting.snapshot import Snapshot
-from swiotlb_top.errors import UnreadableError
+from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.events import Gap, Kind
+from swiotlb_top.report import replay
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import FASTEST, SLOWEST, ReplaySource
-from tests.doctoring import FOUR_AREAS, GROWING, STALL, change, cut, drop, find, insert, load, save, states, succeeded
+from swiotlb_top.sources.sampler import frames
+from tests.doctoring import (
+    FOUR_AREAS,
+    GROWING,
+    STALL,
+    Record,
+    change,
+    cut,
+    drop,
+    find,
+    insert,
+    load,
+    save,
+    states,
+    succeeded,
+)
 
 SECOND = 1_000_000_000
+RECORDINGS = sorted((STALL.parent).glob("*.swtrace"))
 TOTALS = ("maps", "map_failures", "unmaps", "growths", "pools_added", "nslabs", "used_hiwater_slots", "time_ns")
 
 
-class Clock:
-    """Nanoseconds that pass when they are told to."""
-
-    def __init__(self) -> None:
-        self.now_ns = 77 * SECOND
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-
 class Player:
-    """A source and the clock that drives it."""
+    """A source and the time that passes for it."""
 
-    def __init__(self, path: Path) -> None:
-        self.clock = Clock()
-        self.source = ReplaySource(path, self.clock)
+    def __init__(self, path: Path, start_s: float = 0.0, *, loops: bool = False) -> None:
+        self.source = ReplaySource(path, start_ns=int(start_s * SECOND), loops=loops)
 
     def after(self, seconds: float) -> Snapshot:
-        self.clock.now_ns += int(seconds * SECOND)
+        self.source.play(PlayOrder(passed_ns=int(seconds * SECOND)))
         return self.source.snapshot()
 
     def position_ns(self, seconds: float) -> int:
@@ -73,7 +82,7 @@ def test_time_runs_with_the_clock() -> None:
 @pytest.mark.parametrize("path", [STALL, FOUR_AREAS], ids=lambda path: path.stem)
 def test_totals_only_grow(path: Path) -> None:
     player = Player(path)
-    shown = [player.after(0.02) for _ in range(15)]
+    shown = [player.after(0.05) for _ in range(15)]
     assert len({snapshot.maps for snapshot in shown}) > 3
     for before, now in pairwise(shown):
         assert [getattr(now, total) - getattr(before, total) >= 0 for total in TOTALS] == [True] * len(TOTALS)
@@ -89,12 +98,113 @@ def test_the_last_snapshot_is_the_whole_recording_and_agrees(path: Path) -> None
     assert last.verdict.compared == maps + last.unmaps
 
 
-def test_it_begins_anew_after_its_end() -> None:
+def test_it_ends_and_stays_there() -> None:
     player = Player(FOUR_AREAS)
+    end = player.to_the_end()
+    assert end.playback is not None
+    assert end.playback.is_over
+    assert player.after(5) == end
+
+
+def test_after_its_end_it_begins_again_where_it_began_if_it_is_to() -> None:
+    player = Player(FOUR_AREAS, start_s=0.3, loops=True)
     begin, end = player.after(0), player.to_the_end()
+    assert (begin.watched_ns, end.playback and end.playback.is_over) == (0.3 * SECOND, True)
     again = player.after(5)
-    assert (again.time_ns, again.maps, again.nslabs) == (begin.time_ns, begin.maps, begin.nslabs)
-    assert player.to_the_end().maps == end.maps
+    assert replace(again, playback=None) == replace(begin, playback=None)
+    assert player.to_the_end() == end
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_the_screen_and_the_report_say_the_same_length(path: Path) -> None:
+    shown = Player(path).to_the_end().playback
+    assert shown is not None
+    assert shown.position_ns == shown.length_ns == replay(path).duration_ns
+
+
+def test_a_recording_cannot_begin_after_its_end(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"the recording is 4\.18 s long: it cannot begin at 5 s"):
+        ReplaySource(STALL, start_ns=5 * SECOND)
+    whole = Player(STALL).to_the_end().watched_ns
+    assert ReplaySource(STALL, start_ns=whole).snapshot().watched_ns == whole
+
+
+@pytest.mark.parametrize("path", [STALL, GROWING, FOUR_AREAS], ids=lambda path: path.stem)
+def test_what_is_shown_is_made_of_the_position_alone(path: Path) -> None:
+    """Played to, stepped to, sought or gone back to: totals, rates, charts and log are the same."""
+    at = 0.6
+    played, stepped, sought, back = Player(path), Player(path), Player(path), Player(path, start_s=at + 0.1)
+    for _ in range(6):
+        stepped.after(0.1)
+    sought.source.play(PlayOrder(seek_ns=int(at * SECOND)))
+    back.source.play(PlayOrder(seek_ns=-SECOND // 10))
+    straight = [replace(player.after(0), playback=None) for player in (stepped, sought, back, Player(path, at))]
+    assert straight == [replace(played.after(at), playback=None)] * 4
+
+
+def test_rates_are_of_the_recorded_second_before_however_it_was_come_to() -> None:
+    for steps in (1, 4, 40):
+        player = Player(STALL)
+        for _ in range(steps):
+            now = player.after(4 / steps)
+        frame = Frame.of(now)
+        assert SECOND <= frame.elapsed_ns <= 1.1 * SECOND
+        assert round(frame.rate(lambda snapshot: snapshot.map_failures) or 0) in range(124, 127)
+
+
+def test_stopped_it_keeps_its_rates_and_its_past() -> None:
+    player = Player(STALL)
+    running = player.after(2.4)
+    player.source.play(PlayOrder(stop_or_go=True))
+    stopped = player.after(60)
+    assert stopped.recorded == running.recorded
+    assert Frame.of(stopped).rate(lambda snapshot: snapshot.map_failures)
+
+
+def test_time_that_was_not_recorded_dilutes_no_rate() -> None:
+    end = Player(STALL).to_the_end()
+    assert end.time_ns - (end.recorded.before.time_ns if end.recorded and end.recorded.before else 0) < 1.1 * SECOND
+    assert round(Frame.of(end).rate(lambda snapshot: snapshot.map_failures) or 0) in range(124, 127)
+
+
+def test_the_log_has_all_that_happened_before_with_the_times_when_it_did() -> None:
+    log = Frame.of(Player(GROWING, start_s=4).after(0)).journal
+    pools = [pool for pool in Player(GROWING, start_s=4).after(0).pools if not pool.default]
+    added = sorted(entry.time_ns for entry in log if entry.word == "pool added")
+    # It comes to the list some microseconds after it was allocated.
+    came = sorted(pool.since_ns for pool in pools)
+    assert [(ns - since_ns) // 1_000_000 for ns, since_ns in zip(added, came, strict=True)] == [0] * 4
+    assert [entry.time_ns for entry in log] == sorted((entry.time_ns for entry in log), reverse=True)
+
+
+def test_the_log_says_when_a_device_began_to_fail_and_why() -> None:
+    (entry,) = Frame.of(Player(STALL, start_s=4).after(0)).journal
+    assert (entry.word, entry.sentence) == (
+        "failing",
+        "0000:00:04.0 (virtio-pci): needs 128 slots, 127 of 256 are free",
+    )
+    assert entry.time_ns - Player(STALL).after(0).time_ns < 0.1 * SECOND
+
+
+def test_a_recording_that_was_cut_is_shown_up_to_there_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "cut.swtrace"
+    path.write_bytes(GROWING.read_bytes()[:-100_000])
+    end = Player(path).to_the_end()
+    assert 0 < end.maps < Player(GROWING).to_the_end().maps
+    assert end.playback is not None
+    assert end.playback.is_over
+    assert "truncated" in end.playback.damage
+    assert headline(Frame.of(end)).level is Level.UNCLEAR
+    with pytest.raises(UnreadableError, match="truncated"):
+        [*frames(ReplaySource(path), 10.0, None)]
+
+
+def test_years_of_nothing_between_two_events_are_passed_over(tmp_path: Path) -> None:
+    entries = load(FOUR_AREAS)
+    late = change(entries, [at for at, entry in enumerate(entries) if isinstance(entry, Record)][-1], exit_ns=1 << 60)
+    end = Player(save(late, tmp_path / "late.swtrace")).after(2e9)
+    assert end.playback is not None
+    assert end.playback.is_over
 
 
 def test_it_plays_faster_and_slower_within_limits() -> None:
@@ -169,7 +279,7 @@ def test_pools_that_grew_have_an_age_and_the_first_is_as_old_as_the_kernel() -> 
 
 def test_devices_hold_the_slots_of_the_pools() -> None:
     player = Player(FOUR_AREAS)
-    shown = player.after(0.05)
+    shown = player.after(0.35)
     assert sum(device.held_slots for device in shown.devices) == shown.used_slots
     device = max(shown.devices, key=lambda found: found.maps)
     assert sum(device.sizes) == device.maps + device.map_failures
@@ -225,5 +335,7 @@ def test_a_recording_without_events_cannot_be_shown(tmp_path: Path) -> None:
 def test_events_nobody_knows_are_a_complaint_and_no_crash(tmp_path: Path) -> None:
     entries = load(FOUR_AREAS)
     path = save(change(entries, find(entries, Kind.FIND, nth=100), kind=77), tmp_path / "newer.swtrace")
-    with pytest.raises(UnreadableError, match="the recording holds events this swiotlb-top does not know"):
-        Player(path).to_the_end()
+    end = Player(path).to_the_end()
+    assert end.maps > 0
+    assert end.playback is not None
+    assert "the recording holds events this swiotlb-top does not know" in end.playback.damage

@@ -11,7 +11,7 @@ from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import PLAIN
 from tests.doctoring import STALL
-from tests.screen_docs import DOCS, frame_at, page
+from tests.screen_docs import DOCS, SHOWN_NS, frame_at, page
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -25,7 +25,7 @@ def test_the_picture_is_of_this_screen() -> None:
     """Its words, not its pixels: those are rich's. If not: python -m tests.screen_docs."""
     picture = html.unescape(re.sub(r"<[^>]*>", "", (DOCS / "screen.svg").read_text()))
     drawn = "".join(picture.split())
-    lines = ["".join(line.plain.split()) for line in render(frame_at(STALL, 40), PLAIN, UNICODE, 110, 30)]
+    lines = ["".join(line.plain.split()) for line in render(frame_at(STALL, SHOWN_NS), PLAIN, UNICODE, 110, 30)]
     assert [line for line in lines if line not in drawn] == []
 
 

@@ -9,13 +9,13 @@ from itertools import islice
 
 import pytest
 
-from swiotlb_top.accounting.frame import HISTORY, Frame
+from swiotlb_top.accounting.frame import HISTORY, Frame, Recorded
 from swiotlb_top.accounting.past import Past
-from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.accounting.snapshot import Playback, Snapshot
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.sampler import Sampler, frames
-from tests.unit.snapshots import DEBUGFS, DISK, NVME, QUIET, SECOND_NS, STALLED, ScriptedSource
+from tests.unit.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING, ScriptedSource
 
 DEADLINE_S = 300.0
 
@@ -115,9 +115,38 @@ def test_of_what_is_past_only_totals_are_kept() -> None:
     assert Past.of(DEBUGFS).mapped_bytes == -1
 
 
-def test_a_recording_that_begins_anew_leaves_no_past() -> None:
-    frame = Frame(QUIET).then(STALLED).then(QUIET)
-    assert (frame.history, frame.journal, frame.past(lambda snapshot: snapshot.maps)) == ((), (), ())
+def test_a_recording_brings_its_past_with_it_whatever_was_shown_before() -> None:
+    past = Recorded(before=QUIET, history=(Past.of(QUIET),), journal=STALLING.journal)
+    now = replace(PLAYED, recorded=past)
+    for frame in (Frame.of(now), Frame(STALLED, QUIET).then(now)):
+        assert (frame.before, frame.history, frame.journal) == (past.before, past.history, past.journal)
+
+
+def test_frames_of_a_recording_are_so_much_of_it_apart_and_end_with_it() -> None:
+    source = ScriptedSource([at(0), at(4), at(8)])
+    assert [frame.now for frame in frames(source, 4.0, None)] == [at(4), at(8)]
+    assert source.orders == [PlayOrder(passed_ns=4 * SECOND_NS)] * 2
+
+
+def test_a_recording_that_is_over_gives_no_more_frames_than_one_asks_for_or_it_has() -> None:
+    assert [frame.now for frame in frames(ScriptedSource([at(0), at(4), at(8)]), 4.0, 1)] == [at(4)]
+    assert [frame.now for frame in frames(ScriptedSource([at(8)]), 4.0, 3)] == [at(8)]
+
+
+def test_time_passes_for_a_recording_before_an_order_is_obeyed() -> None:
+    source = ScriptedSource([at(0)])
+    with Sampler(source, 3600.0) as sampler:
+        sampler.play(PlayOrder(stop_or_go=True))
+        wait_for_frame(sampler, 1)
+    passed, order = source.orders[:2]
+    assert passed.passed_ns > 0
+    assert order == PlayOrder(stop_or_go=True)
+
+
+def at(seconds: int) -> Snapshot:
+    """A recording of 8 s at a position."""
+    playback = Playback(seconds * SECOND_NS, 8 * SECOND_NS, 1.0, False)
+    return replace(PLAYED, playback=playback, recorded=Recorded(None, (), ()))
 
 
 def test_the_reason_of_a_failure_is_kept_while_it_lasts() -> None:
