@@ -43,7 +43,7 @@ class PoolAccount:
         """The pool with the mappings that a copy of its slots shows."""
         account = cls(state.address, state.start, state.nslabs, state.nareas, False, default, since_ns)
         account.read_ns = state.end_ns
-        for mapping in adopt(state).pool.mappings():
+        for mapping in adopt(state, check=False).pool.mappings():
             account.live[mapping.slot + mapping.pad_slots] = mapping.nslots, UNKNOWN_DEVICE
             account.used_slots += mapping.nslots
         return account

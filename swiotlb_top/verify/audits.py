@@ -35,7 +35,7 @@ class Audit:
     impose = attempt
 
     def adopt(self, world: Allocator) -> None:
-        take_over(self.pool, adopt(self.state, rule=world.revision.rule).pool, self.area)
+        take_over(self.pool, adopt(self.state, rule=world.revision.rule, check=False).pool, self.area)
 
     def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
         return ((self.pool, self.area),)

@@ -211,7 +211,7 @@ class Judge:
 
     def _begin_from(self, mem: MemState) -> None:
         """Take over the kernel's state, as far as it is known."""
-        pools = tuple(adopt(state, rule=self.revision.rule).pool for state in mem.pools)
+        pools = tuple(adopt(state, rule=self.revision.rule, check=False).pool for state in mem.pools)
         self.world = Allocator(
             self.revision,
             pools,
