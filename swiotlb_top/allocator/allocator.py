@@ -89,14 +89,14 @@ class Allocator:
         self._held_slots = self._hiwater_slots = sum(pool.used_slots for pool in self.pools)
 
     @classmethod
-    def restricted(cls, revision: Revision, pool: Pool, *, dynamic: bool) -> Allocator:
+    def restricted(cls, revision: Revision, pool: Pool, *, dynamic: bool, track_hiwater: bool = False) -> Allocator:
         """What ``rmem_swiotlb_device_init()`` makes of reserved memory: one area, any size, and it cannot grow.
 
         :raises ValueError: the pool has more than one area.
         """
         if pool.nareas != 1:
             raise ValueError("a restricted pool has one area")
-        return cls(revision, [pool], pool.nslabs, 1, can_grow=False, dynamic=dynamic)
+        return cls(revision, [pool], pool.nslabs, 1, can_grow=False, dynamic=dynamic, track_hiwater=track_hiwater)
 
     # ---- searching -------------------------------------------------------
 

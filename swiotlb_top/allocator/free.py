@@ -44,6 +44,8 @@ class FreeSlots:
     def first_fit(self, begin: int, end: int, nslots: int, walk: Walk) -> int:
         """The first of begin, begin + step, ... < end that starts a free run of ``nslots``, or -1."""
         _, step, _, _, _, boundary_slots, boundary_shift, _, _ = walk
+        if 0 < boundary_slots < nslots:
+            return NOT_FOUND
         every = EVERY[step]
         shifts = SHIFTS[nslots]
         bounds = self.bounds

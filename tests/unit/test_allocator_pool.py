@@ -365,6 +365,12 @@ def test_up_to_6_8_a_pool_that_begins_at_an_odd_address_is_searched_all_the_same
     assert pool.search(0, slots(1)) == 0
 
 
+def test_what_is_longer_than_a_segment_is_never_had() -> None:
+    limits = Limits(seg_boundary_mask=(4 * KIB) - 1)
+    assert one_area().search(0, slots(2, limits=limits)) == 0
+    assert one_area().search(0, slots(3, limits=limits)) == -1
+
+
 def test_a_run_that_spans_a_segment_boundary_is_passed_over_for_the_next_run() -> None:
     pool = one_area(128)
     two_slots = Request(0, 3000, 0, Limits(seg_boundary_mask=0xFFFF))

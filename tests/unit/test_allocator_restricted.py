@@ -87,3 +87,12 @@ def test_slots_that_do_not_begin_a_page_are_given_back() -> None:
     assert swiotlb.alloc(0, DEV, 2048, Limits(seg_boundary_mask=0x7FF)) is None
     assert (swiotlb.total_used, swiotlb.used_hiwater) == (0, 1)
     assert swiotlb.pools[0].mappings() == ()
+
+
+@pytest.mark.parametrize(("tracks", "hiwater"), [(False, 0), (True, 2)])
+def test_the_high_water_mark_is_kept_in_reserved_memory_too_where_it_is_kept_at_all(tracks: bool, hiwater: int) -> None:
+    revision = REVISIONS["7.3"]
+    pool = Pool(1, START, 512, 1, rule=revision.rule)
+    swiotlb = Allocator.restricted(revision, pool, dynamic=True, track_hiwater=tracks)
+    swiotlb.alloc(0, DEV, 4096, ANY)
+    assert swiotlb.used_hiwater == hiwater
