@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Sequence
 
@@ -13,18 +12,13 @@ from tests.lab import cache
 from tests.lab.errors import LabUnavailableError
 from tests.lab.lab import HUNG_S, Lab
 from tests.lab.machine import Machine
+from tests.lab.skipping import lab_is_required, skip_or_fail
 from tests.lab.vm import Meanwhile, Result
 
 if settings().deadline is not None:
     # How long an example takes says how busy the machine is, and nothing of the code.
     settings.register_profile("untimed", settings(), deadline=None)
     settings.load_profile("untimed")
-
-REQUIRE_LAB = "SWIOTLB_TOP_REQUIRE_LAB"
-
-
-def _lab_is_required() -> bool:
-    return os.environ.get(REQUIRE_LAB) == "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,9 +47,7 @@ class SkippingLab(Lab):
         try:
             return super().run(machine, command, deadline_s=deadline_s, meanwhile=meanwhile)
         except LabUnavailableError as error:
-            if _lab_is_required():
-                pytest.fail(f"{REQUIRE_LAB}=1, and {error}", pytrace=False)
-            pytest.skip(str(error))
+            skip_or_fail(error)
 
 
 @pytest.fixture(scope="session")
@@ -64,4 +56,4 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
     Kernels are only built where the lab is required: who just types pytest is not made to wait for a compiler.
     """
-    return SkippingLab(cache.default_root(), tmp_path_factory.mktemp("lab"), may_build=_lab_is_required())
+    return SkippingLab(cache.default_root(), tmp_path_factory.mktemp("lab"), may_build=lab_is_required())
