@@ -13,7 +13,7 @@ LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils ma
 	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl acpica-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help run test types pytest lab bench coverage mutants soak fuzz fix clean
+.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,7 @@ test: $(VENV)/test ## lint, types, unit tests, recorded traces, and kernels in t
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/python -m tests.lab build || test "$${SWIOTLB_TOP_REQUIRE_LAB:-0}" != 1
+	@$(VENV)/bin/python -m tests.oracle compile || test "$${SWIOTLB_TOP_REQUIRE_LAB:-0}" != 1
 	@$(MAKE) --no-print-directory --jobs types coverage pytest
 
 types: $(VENV)/test
@@ -40,6 +41,9 @@ pytest: $(VENV)/test
 lab: $(VENV)/test ## a lab kernel under load, with the live screen on this terminal (KERNEL=debian: a disk that stalls)
 	@$(VENV)/bin/python -m tests.lab run --tty --deadline 86400 --cpus 2 --kernel $(or $(KERNEL),dynamic) \
 		--swiotlb $(if $(filter debian,$(KERNEL)),256,512),force -- tests/lab/workloads/show.sh $(abspath $(VENV))/bin/python
+
+oracle: $(VENV)/test ## the reference against the kernels' own C, longer than make test does (OPERATIONS=100000000, SEED=)
+	$(VENV)/bin/python -m tests.oracle run --jobs 2 --operations $(or $(OPERATIONS),10000000) $(if $(SEED),--seed $(SEED)) $(CASES)
 
 bench: $(VENV)/test ## replayed events per second, and what probes cost in instructions (the lab; no timed tests)
 	$(VENV)/bin/python -m tests.bench.bench_replay
@@ -72,7 +76,7 @@ fuzz: $(VENV)/test ## recordings with values changed: no crash, none that takes 
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	git ls-files 'bpf/*.[ch]' | xargs clang-format -i
+	git ls-files 'bpf/*.[ch]' 'tests/oracle/*.[ch]' | xargs clang-format -i
 
 clean: ## remove what make made here (the lab's kernels stay in the cache)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage mutants

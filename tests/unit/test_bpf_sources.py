@@ -73,7 +73,11 @@ def flags_of(layout: Layout, made: Plan, *, spares: bool = True, jit: bool = Tru
 
 
 @pytest.mark.skipif(shutil.which("clang-format") is None, reason="clang-format is not installed")
-@pytest.mark.parametrize("path", C_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    [*C_FILES, *sorted((ROOT / "tests" / "oracle").glob("*.[ch]"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_c_is_formatted(path: Path) -> None:
     subprocess.run(["clang-format", "--dry-run", "-Werror", "--style=file", path], check=True)
 
