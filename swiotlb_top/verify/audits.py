@@ -54,8 +54,8 @@ class Audit:
         return self.pool, next((s for s in slots if self.state.list_[s] != self.pool.free_run(s)), slots[0])
 
     def missing(self) -> list[int]:
-        """Slots that are free in the reference and not in the kernel."""
-        slots = slots_of(self.pool, self.area)
+        """Slots of its area that are free in the reference and not in the kernel."""
+        slots = areas_slots(self.pool, self.area)
         return [slot for slot in slots if not self.state.list_[slot] and self.pool.free_run(slot)]
 
     def _difference(self) -> str:
@@ -108,10 +108,16 @@ class ListAudit:
         return None
 
 
+def areas_slots(pool: Pool, area: int) -> range:
+    """The slots that a mapping of an area's may begin in."""
+    begin = area * pool.area_nslabs
+    return range(begin, begin + pool.area_nslabs)
+
+
 def slots_of(pool: Pool, area: int) -> range:
     """The slots of an area; the last one's go on to the pool's end."""
-    begin = area * pool.area_nslabs
-    return range(begin, pool.nslabs if area == pool.nareas - 1 else begin + pool.area_nslabs)
+    own = areas_slots(pool, area)
+    return range(own.start, pool.nslabs if area == pool.nareas - 1 else own.stop)
 
 
 def take_over(pool: Pool, other: Pool, area: int) -> None:

@@ -135,7 +135,8 @@ class Leaks:
         if found is None:
             return
         pool, slot = found
-        leak = _Leak(pool, list(range(slot, slot + take.nslots)))
+        # No mapping begins behind the last area, so that no slot there can be held.
+        leak = _Leak(pool, list(range(slot, min(slot + take.nslots, pool.nareas * pool.area_nslabs))))
         if leak.narrow(take, world):
             leak.let_go()  # what is judged with this one still has its own slots to find
             self._leaks.append(leak)

@@ -67,7 +67,8 @@ class Resolver:
         self._devices: dict[int, tuple[int, Limits]] = {}
         self._judged: dict[int, Limits] = {}
         self._listed: set[int] = set()
-        self._last_alloc: dict[int, PoolAlloc] = {}
+        self._last_alloc: dict[int, tuple[int, Pool]] = {}
+        """By CPU, when a pool was allocated on it that nobody has slots of yet, and which."""
         self.resolve: dict[type, Callable[[Any], Operation | None]] = {
             PoolFree: self._pool_freed,
             Find: self._find,
@@ -153,10 +154,11 @@ class Resolver:
         raise UnresolvedError(_NO_RESTRICTED)
 
     def _allocated(self, event: PoolAlloc) -> None:
-        self._last_alloc[event.cpu] = event
+        self._last_alloc.pop(event.cpu, None)
         # One on the list stays there for good: then this is how it came, and the state has it.
         if event.pool and event.pool not in self._listed:
-            self._new_pool(event.pool, event.start, event.nslabs, event.nareas, event.exit_ns)
+            pool = self._new_pool(event.pool, event.start, event.nslabs, event.nareas, event.exit_ns)
+            self._last_alloc[event.cpu] = event.exit_ns, pool
 
     def _pool_freed(self, event: PoolFree) -> None:
         if event.pool not in self._listed:
@@ -184,11 +186,12 @@ class Resolver:
         return AddPool(event, entry_ns, event.exit_ns, pool)
 
     def _had_in_vain(self, event: Find | Map, request: Request) -> Pool | None:
-        """The transient pool that was allocated for a search and did not fit after all."""
-        alloc = self._last_alloc.get(event.cpu)
-        if alloc is None or not alloc.pool or not earliest_entry_ns(event) <= alloc.exit_ns <= event.exit_ns:
+        """The transient pool that was allocated for a search and did not fit after all. Its memory may be another
+        pool's by the time the search returns."""
+        allocated_ns, pool = self._last_alloc.get(event.cpu, (-1, None))
+        if pool is None or not earliest_entry_ns(event) <= allocated_ns <= event.exit_ns:
             return None
-        return self.pools.now(alloc.pool) if alloc.nslabs == nr_slots(request.alloc_size_bytes) else None
+        return pool if pool.nslabs == nr_slots(request.alloc_size_bytes) else None
 
     def _limits_of(self, dev: int) -> Limits:
         limits = self._judged.get(dev)
@@ -199,9 +202,12 @@ class Resolver:
         return _UNKNOWN
 
     def _known(self, pool: Pool | None) -> Pool | None:
-        """Nothing stands for a pool nobody announced: a fault where every new pool announces itself."""
+        """The pool of slots that were found. Nothing stands for one nobody announced: a fault where every new pool
+        announces itself."""
         if pool is None and not self._pools_announced:
             raise UnresolvedError(OLDER_POOL)
+        if pool is not None and pool.transient:
+            self._last_alloc = {cpu: last for cpu, last in self._last_alloc.items() if last[1] is not pool}
         return pool
 
 

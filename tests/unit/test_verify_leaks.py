@@ -15,8 +15,10 @@ from swiotlb_top.verify import Findings, Judge
 from tests.unit.histories import (
     DEV,
     LIMITS,
+    POOL,
     SECOND_NS,
     SLOT_BYTES,
+    START,
     device,
     empty_pool,
     found,
@@ -205,3 +207,12 @@ def test_few_faults_are_told_of_where_slots_were_forgotten_and_no_harm(made: tup
     findings = judge.finish()
     assert findings.safety_violations == 0
     assert bool(forgotten) <= findings.disagree <= 4 * forgotten
+
+
+def test_a_search_that_passes_over_the_slots_behind_the_last_area_is_told_of_like_any_other() -> None:
+    """Of 133 slots in two areas the last one belongs to none, and a mapping may end in it."""
+    pool = Pool(POOL, START, 133, 2)
+    judge = Judge(REVISIONS["6.10"], cpus=range(2))
+    judge.state(machine(state_of(pool)))
+    judge.feed([device(), found(1000, 1100, 66, 60, cpu=1), found(1200, 1300, 0, 5, cpu=1)])
+    assert judge.finish().disagree == 1

@@ -113,6 +113,42 @@ def test_a_second_release_of_a_transient_mapping_is_harm_even_after_its_pool_was
     assert (findings.verdict, findings.disagree, findings.safety_violations) == (Verdict.DISAGREE, 1, 1)
 
 
+@pytest.mark.parametrize("again", [4, 8])
+def test_a_pool_that_did_not_fit_is_the_searches_even_if_its_memory_is_another_pools_when_that_returns(
+    again: int,
+) -> None:
+    """Up to 7.2 it is freed at once, of which nothing is seen. A page's second half has no place in it."""
+    second_half = found(1200, 1400, -1, 4)._replace(orig_addr=0x20_0800)
+    findings = judged(
+        "6.10",
+        [
+            found(1000, 1100, 0, 128),
+            device(exit_ns=1150, min_align_mask=0xFFF),
+            allocated(1250, A, P1, 4),
+            allocated(1350, A, P1, again, cpu=1),
+            found(1300, 1370, 0, again, pool=A, cpu=1),
+            second_half,
+        ],
+    )
+    assert (findings.verdict, findings.agree, findings.first) == (Verdict.AGREE, 3, None)
+
+
+def test_a_pool_that_another_search_used_is_not_the_one_that_did_not_fit() -> None:
+    """The search that failed was moved, and returns on the CPU on which another had a pool allocated meanwhile."""
+    findings = judged(
+        "6.10",
+        [
+            found(1000, 1100, 0, 128),
+            allocated(1250, 0, 0, 0),
+            allocated(1350, A, P1, 4, cpu=1),
+            found(1300, 1370, 0, 4, pool=A, cpu=1),
+            released(1375, 1380, 0, 4, pool=A, start=P1),
+            found(1200, 1400, -1, 4, cpu=1),
+        ],
+    )
+    assert (findings.verdict, findings.first) == (Verdict.AGREE, None)
+
+
 # ---- the table ---------------------------------------------------------------
 
 
