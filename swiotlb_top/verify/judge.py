@@ -25,6 +25,7 @@ from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.ordering import DEFAULT_BUDGET, Outcome, arrange, in_likely_order
 from swiotlb_top.verify.resolving import NEVER_INTRODUCED, OLDER_POOL, ElsewhereError, Resolver, UnresolvedError
 from swiotlb_top.verify.take import Take
+from swiotlb_top.verify.taken_back import with_what_was_taken_back
 from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
 from swiotlb_top.verify.unseen import LONGEST_UNSEEN_NS, earliest_entry_ns
 
@@ -277,6 +278,9 @@ class Judge:
             budget = len(group)
         outcome = arrange(world, group, budget, uncertain=self._uncertain)
         self.moves += outcome.steps
+        if not outcome.order and (taken_back := with_what_was_taken_back(group, self.revision)):
+            with_these = arrange(world, taken_back, budget, uncertain=self._uncertain)
+            outcome = with_these if with_these.order else outcome
         self._in_vain = max(self._in_vain + outcome.steps - _MOVES_OF_AN_OPERATION * len(group), 0)
         if not outcome.order:
             if self._leaks.refuted(group):

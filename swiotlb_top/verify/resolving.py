@@ -112,8 +112,10 @@ class Resolver:
         take = Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, elsewhere)
         return take if limits is not _UNKNOWN else _given(take)
 
-    def _map(self, event: Map) -> Take:
+    def _map(self, event: Map) -> Take | None:
         limits = self._limits_of(event.dev)
+        if event.failed and 0 < event.alloc_size_bytes < event.mapping_size_bytes:
+            return None  # it is turned down for that, before any search
         introduced = limits is not _UNKNOWN
         request = self._revision.request_of(event, limits if introduced else None)
         if not request.alloc_size_bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, NamedTuple
 
-from swiotlb_top.allocator import DMA_MAPPING_ERROR, NO_BOUNDARY, REVISIONS, Allocator, Limits, Pages, Pool, Request
+from swiotlb_top.allocator import DMA_MAPPING_ERROR, REVISIONS, Allocator, Limits, Pages, Pool, Request
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, nr_slots
 from swiotlb_top.allocator.walk import NEVER_ENDS
 from swiotlb_top.cpus import Cpus
@@ -30,6 +30,16 @@ from swiotlb_top.events import (
 )
 from swiotlb_top.state import KernelInfo, MemState, PoolState
 from tests.unit.histories import machine, state_of
+from tests.unit.sound_kernel_settings import (
+    ALIGN_MASKS,
+    BOUNDARIES,
+    MIN_ALIGN_MASKS,
+    OFFSETS,
+    SIZE_WEIGHTS,
+    SIZES_BYTES,
+    Asked,
+    Setting,
+)
 
 MEM, OWN_MEM = 0xFF00_0000, 0xFF00_8000
 POOL, OWN_POOL = MEM + 0x40, OWN_MEM + 0x40
@@ -52,33 +62,6 @@ DEFAULT_NSLABS: Final = {False: 512, True: 640 + 24}
 TOLD_POOL: Final = frozenset({"6.10", "7.3", "6.10 in 6.6's order"})
 SKIP_CPU_SYNC: Final = 1 << 5
 
-ALIGN_MASKS: Final = (0, 0, 0xFFF, 0x3FFF, 0xFFFF)
-MIN_ALIGN_MASKS: Final = (0, 0x1FF, 0xFFF, 0x3FFF)
-BOUNDARIES: Final = (NO_BOUNDARY, 0xFFFF_FFFF, 0x3_FFFF, 0xFFFF)
-OFFSETS: Final = (0, 0x1, 0x200, 0x7FF, 0x800, 0xA00, 0x1800, 0xFFF)
-SIZES_BYTES: Final = (1, 700, 2048, 4096, 5000, 0x7FFF, 64 << 10, 200_000, 256 << 10, 512 << 10)
-SIZE_WEIGHTS: Final = (4, 6, 6, 8, 6, 4, 4, 2, 2, 1)
-
-
-class Setting(NamedTuple):
-    """What a kernel is, and how it is seen."""
-
-    revision: str
-    map_hook: bool
-    """``swiotlb_find_slots()`` is inlined, and the map tells of the search."""
-    dynamic: bool
-    odd_areas: bool
-    own_pool: bool
-    """A device has a restricted pool."""
-    overlapping: bool
-    """Calls on several CPUs overlap, and some move to another CPU."""
-    late: bool
-    """The state is read in the middle of things."""
-
-    def __str__(self) -> str:
-        words = [name for name, value in zip(self._fields, self, strict=True) if value is True]
-        return " ".join([self.revision, *words])
-
 
 class Live(NamedTuple):
     """A mapping."""
@@ -89,16 +72,6 @@ class Live(NamedTuple):
     pool: Pool
     mapped_ns: int
     """When its map returned."""
-
-
-class Asked(NamedTuple):
-    """What a mapping asks for, in all that is varied."""
-
-    alloc_align_mask: int
-    min_align_mask: int
-    seg_boundary_mask: int
-    offset: int
-    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -128,6 +101,8 @@ class SoundKernel:
         self._frames = list(FRAMES)
         self._structs = list(STRUCTS)
         self._growth_asked = False
+        self.stands_in = setting.map_hook and setting.revision == "6.1" and self.random.random() < 0.5
+        """``swiotlb_map()`` is watched, which no IOMMU calls."""
         nareas = 5 if setting.odd_areas else 4
         self.swiotlb = Allocator(
             self.revision,
@@ -182,6 +157,8 @@ class SoundKernel:
             self.grow()
         elif draw < 0.36 and self.setting.own_pool:
             self.use_own_pool()
+        elif 0.36 <= draw < 0.37 and self.setting.map_hook and not self.revision.rounds_size and not self.stands_in:
+            self.refuse_a_map()
         elif draw < (0.5 if self.swiotlb.awaiting_grace else 0.37):
             self.end_grace_period()
         elif 0.37 < draw < 0.39:
@@ -204,11 +181,14 @@ class SoundKernel:
     def ask(self, dev: int) -> Asked:
         draw, limits = self.random.choice, self._limits[dev]
         (size_bytes,) = self.random.choices(SIZES_BYTES, SIZE_WEIGHTS)
-        return Asked(draw(ALIGN_MASKS), limits.min_align_mask, limits.seg_boundary_mask, draw(OFFSETS), size_bytes)
+        align_mask = 0 if self.stands_in else draw(ALIGN_MASKS)
+        return Asked(align_mask, limits.min_align_mask, limits.seg_boundary_mask, draw(OFFSETS), size_bytes)
 
-    def map(self, dev: int) -> None:
-        """``swiotlb_tbl_map_single()``."""
+    def map(self, dev: int, size_bytes: int = 0) -> None:
+        """``swiotlb_tbl_map_single()``, of any size if none is given."""
         asked, limits = self.ask(dev), self._limits[dev]
+        if size_bytes:
+            asked = asked._replace(size_bytes=size_bytes)
         swiotlb = self.own if dev == OWN_DEVICE else self.swiotlb
         orig_addr = 0x20_0000 + asked.offset
         request = self.revision.request(asked.size_bytes, orig_addr, asked.alloc_align_mask, limits)
@@ -233,11 +213,33 @@ class SoundKernel:
                 self.give_back(pages)
             self.tell_map(span, dev, request, asked, tlb_addr, None, moved=moved)
             return
-        self.maps += 1
         pool = swiotlb.find_pool(dev, tlb_addr)
         assert pool is not None
+        if self.stands_in and not moved and self.random.random() < 0.05:
+            self.take_back(span, dev, request, asked, tlb_addr, pool)
+            return
+        self.maps += 1
         self.live.append(Live(dev, tlb_addr, asked.size_bytes, pool, span.exit_ns))
         self.tell_map(span, dev, request, asked, tlb_addr, pool, moved=moved)
+
+    def take_back(self, span: Span, dev: int, request: Request, asked: Asked, tlb_addr: int, pool: Pool) -> None:
+        """``swiotlb_map()`` finds that the device cannot reach the buffer."""
+        swiotlb = self.own if dev == OWN_DEVICE else self.swiotlb
+        swiotlb.unmap(dev, tlb_addr, self._limits[dev].min_align_mask)
+        self.failures += 1
+        self.unmaps += 1
+        times = span.moment_ns, span.moment_ns + 1, span.cpu
+        unmap = Unmap(*times, dev, pool.address, tlb_addr, asked.size_bytes, Direction.TO_DEVICE, SKIP_CPU_SYNC)
+        self.events.append(unmap)
+        self.tell_map(span, dev, request, asked, DMA_MAPPING_ERROR, None, moved=False)
+
+    def refuse_a_map(self) -> None:
+        """Who maps wants less allocated than mapped: up to 6.9 that is turned down before any search."""
+        span = self.span()
+        self.failures += 1
+        times = span.entry_ns, span.exit_ns, span.cpu
+        refused = Map(*times, False, DEVICES[0], 0x20_0000, 4096, 0, Direction.TO_DEVICE, 0, DMA_MAPPING_ERROR, 2048)
+        self.events.append(refused)
 
     def unmap(self, which: int) -> None:
         """``swiotlb_tbl_unmap_single()`` by the size that was mapped, as every driver does."""
@@ -249,6 +251,10 @@ class SoundKernel:
         pool = gone.pool.address if self.told_pool else 0
         times = span.entry_ns, span.exit_ns, span.cpu
         self.events.append(Unmap(*times, gone.dev, pool, gone.tlb_addr, gone.size_bytes, Direction.TO_DEVICE, 0))
+        if gone.pool.transient and self.random.random() < 0.5:
+            # Its memory is another pool's before the unmap returns.
+            self.end_grace_period()
+            self.map(gone.dev, gone.size_bytes)
 
     def grow(self) -> None:
         """``swiotlb_dyn_alloc()``, by a worker on a CPU of its own."""
@@ -337,7 +343,7 @@ class SoundKernel:
             entry_ns, cpu = ENTRY_UNKNOWN, self.random.choice(CPUS.numbers())
         align_mask = asked.alloc_align_mask
         if self.setting.map_hook:
-            alloc = 0 if self.revision.rounds_size else (asked.size_bytes + align_mask) & ~align_mask
+            alloc = 0 if self.revision.rounds_size or self.stands_in else (asked.size_bytes + align_mask) & ~align_mask
             self.events.append(
                 Map(entry_ns, span.exit_ns, cpu, moved, dev, request.orig_addr, asked.size_bytes, align_mask,
                     Direction.TO_DEVICE, 0, tlb_addr, alloc)

@@ -12,9 +12,10 @@ import pytest
 
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.pool_account import PoolAccount
-from swiotlb_top.allocator import REVISIONS, Hazard, Ledger, Mapping, Revision, Violation, safety
+from swiotlb_top.allocator import REVISIONS, Hazard, Mapping, Revision, Violation, safety
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
+from swiotlb_top.verify import judge
 from swiotlb_top.verify.pools import PoolsByAddress
 from swiotlb_top.verify.release import Release
 from swiotlb_top.verify.resolving import Resolver
@@ -63,14 +64,6 @@ def an_unmap_is_of_the_pool_that_is_there_when_it_returns(patch: Patch) -> None:
         return (pool,) if pool else ()
 
     patch.setattr(PoolsByAddress, "released_in", released_in)
-
-
-def the_ledger_tells_pools_apart_by_address(patch: Patch) -> None:
-    def by_address(of: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda self, pool, *args: of(self, getattr(pool, "address", pool), *args)
-
-    for name in ("add_pool", "remove_pool", "adopt", "mapped", "released"):
-        patch.setattr(Ledger, name, by_address(getattr(Ledger, name)))
 
 
 def alignment_is_asked_of_kernels_that_cannot_keep_it(patch: Patch) -> None:
@@ -125,11 +118,26 @@ def a_devices_own_pool_is_not_told_apart(patch: Patch) -> None:
     )
 
 
+def a_map_that_gave_back_what_it_found_found_nothing(patch: Patch) -> None:
+    """An unmap of what was never mapped, on 6.1."""
+    patch.setattr(judge, "with_what_was_taken_back", lambda group, revision: [])
+
+
+def a_map_that_was_turned_down_for_its_sizes_searched_in_vain(patch: Patch) -> None:
+    """Up to 6.9."""
+    of_map = Resolver._map
+
+    def without_sizes(self: Resolver, event: Any) -> Any:
+        alloc_size_bytes = event.mapping_size_bytes if event.failed and event.alloc_size_bytes else 0
+        return of_map(self, event._replace(alloc_size_bytes=alloc_size_bytes or event.alloc_size_bytes))
+
+    patch.setattr(Resolver, "_map", without_sizes)
+
+
 FAULTS: Final = (
     sizes_are_rounded_only_without_padding,
     a_reused_address_keeps_its_place,
     an_unmap_is_of_the_pool_that_is_there_when_it_returns,
-    the_ledger_tells_pools_apart_by_address,
     alignment_is_asked_of_kernels_that_cannot_keep_it,
     the_account_has_the_newest_kernels_arithmetic,
     mappings_are_as_large_as_what_is_mapped,
@@ -138,6 +146,8 @@ FAULTS: Final = (
     a_moved_search_began_where_it_ended,
     devices_keep_the_limits_they_had_first,
     a_devices_own_pool_is_not_told_apart,
+    a_map_that_gave_back_what_it_found_found_nothing,
+    a_map_that_was_turned_down_for_its_sizes_searched_in_vain,
 )
 
 
