@@ -18,6 +18,7 @@ from swiotlb_top.accounting import fields
 from swiotlb_top.accounting.fields import Field
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import MEANINGS, Headline
+from swiotlb_top.accounting.words import SECTIONS
 from swiotlb_top.sources.replay import ReplaySource
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, press
@@ -81,6 +82,9 @@ def page() -> str:
     lines += [f"| `{key.shown}` | {key.help} |" for key in KEYS]
     lines += ["", "Where a recording is shown:", "", "| key | |", "|---|---|"]
     lines += [f"| `{key.shown}` | {key.help} |" for key in PLAY_KEYS]
+    for title, words in SECTIONS[1:]:
+        lines += ["", f"## {title}", "", "| | what it means |", "|---|---|"]
+        lines += [f"| {word} | {meaning} |" for word, meaning in words.items()]
     for title, table in _TABLES:
         lines += ["", f"## {title}", "", "| | what it says | unit | from |", "|---|---|---|---|"]
         lines += [f"| {field.title} | {field.help} | {field.unit.value} | {field.origin.value} |" for field in table]

@@ -126,12 +126,21 @@ TOTALS: Final[tuple[Field[Snapshot], ...]] = (
         lambda f, s: f.rate(mapped_bytes),
     ),
     Field(
-        "growths_per_second",
         "growths",
+        "growths",
+        Unit.COUNT,
+        _C,
+        3,
+        "Runs of swiotlb_dyn_alloc(), which tries to add a pool, since the source began.",
+        lambda f, s: _known(s.growths),
+    ),
+    Field(
+        "growths_per_second",
+        "growths/s",
         Unit.PER_SECOND,
         _C,
         3,
-        "Runs of swiotlb_dyn_alloc(), which tries to add a pool.",
+        "The same a second. In JSON only.",
         lambda f, s: f.rate(lambda t: t.growths),
     ),
 )
@@ -184,7 +193,8 @@ POOLS: Final[tuple[Field[PoolView], ...]] = (
         Unit.PERCENT,
         _L,
         4,
-        "How much shorter the longest run is than the free slots (up to 128) could make it. 0: in one piece.",
+        "How much shorter the longest run is than the free slots could make it, which is at most 128. At 0 a map that "
+        "needs no more slots than are free finds a run, if its alignment allows.",
         lambda f, p: p.slots.fragmentation_percent if p.slots else None,
     ),
     Field(

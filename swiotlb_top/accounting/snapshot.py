@@ -206,6 +206,8 @@ class Snapshot:
     """The latest that were recorded, newest first."""
     sampled: bool = False
     """Failures, latencies, slots and verdict come from short bursts of recording; counts never do."""
+    sampled_ns: int = UNKNOWN
+    """When the latest of those bursts began: what comes from them is as it was then; -1 where there was none."""
     unseen: str = ""
     """Why there are no pools, devices, failures and rates here at all; empty where there are."""
     playback: Playback | None = None

@@ -108,7 +108,13 @@ def _keys() -> Iterator[str]:
 
 def _fields() -> Iterator[str]:
     from swiotlb_top.accounting import fields
+    from swiotlb_top.accounting.words import SECTIONS
 
+    yield from _section("WORDS")
+    for title, words in SECTIONS:
+        yield f".SS {title}"
+        for word, meaning in words.items():
+            yield from _item(word, meaning)
     yield from _section("FIELDS")
     tables: tuple[tuple[str, Sequence[fields.Field[Any]]], ...] = (
         ("Above the tables", fields.TOTALS),

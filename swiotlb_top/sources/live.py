@@ -62,6 +62,7 @@ class LiveSource:
             self._notes = (*self._notes, str(unknown))
         self._known = KnownDevices(session.device_name)
         self._slots: dict[int, SlotsView] = {}
+        self._sampled_ns = UNKNOWN
         self._failures = FailureLog()
         self._seen_ns: dict[int, int] = {}
         self._next_burst_ns = 0
@@ -106,6 +107,7 @@ class LiveSource:
             notes=(*self._notes, *faults.notes(), *([in_use.note] if in_use.note else ())),
             failures=self._failures.views(self._who, disputed=self._disputed()),
             sampled=self._pipeline is not None,
+            sampled_ns=self._sampled_ns,
             hooks=self._session.kernel.hooks,
             watched_ns=time_ns - self._since_ns,
             uncounted=faults.uncounted_calls + faults.lost_calls + faults.missed_calls,
@@ -127,6 +129,7 @@ class LiveSource:
         began_s, began_cpu_s = time.perf_counter(), time.thread_time()
         state, records, until_ns = self._record()
         self._slots = {pool.address: slots_view(adopt(pool).pool) for pool in state.pools}
+        self._sampled_ns = state.begin_ns
         self._judge(state, records, until_ns)
         took_s = time.perf_counter() - began_s
         cost_s = time.thread_time() - began_cpu_s if self._has_judged else 0.0

@@ -171,12 +171,18 @@ def verdict(frame: Frame, glyphs: Glyphs) -> list[Line]:
     if found is None:
         return [labelled("verdict", ("unchecked", styles.DIM), f" {glyphs.dot} this source compares nothing")]
     compared = f" {glyphs.dot} {numbers.count(found.compared)} compared with {glyphs.text(found.revision)}"
-    bursts = f" {glyphs.dot} in bursts" if frame.now.sampled else ""
+    bursts = f" {glyphs.dot} in bursts{_latest_burst(frame)}" if frame.now.sampled else ""
     word = (found.word, styles.VERDICTS[found.word])
     lines = [labelled("verdict", word, compared, _doubts(found), f" {glyphs.dot} ", lost, bursts)]
     if found.first_disagreement:
         lines.append(labelled("first", (glyphs.text(found.first_disagreement), styles.BAD)))
     return lines
+
+
+def _latest_burst(frame: Frame) -> str:
+    """Of when it is: a verdict that stands still is an old one."""
+    since_ns = frame.now.sampled_ns
+    return f", the latest {numbers.age(frame.now.time_ns - since_ns)} ago" if since_ns >= 0 else ""
 
 
 def _doubts(found: VerdictView) -> str:

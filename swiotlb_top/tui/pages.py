@@ -12,6 +12,7 @@ from swiotlb_top.accounting.fields import Field, Unit
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.past import DevicePast
 from swiotlb_top.accounting.snapshot import SIZE_BUCKETS_SLOTS, DeviceView
+from swiotlb_top.accounting.words import SECTIONS
 from swiotlb_top.tui import charts, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging, labelled
@@ -19,6 +20,7 @@ from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
 from swiotlb_top.tui.view import View
 
 _LABEL_WIDTH: Final = 14
+_WORD_WIDTH: Final = 17
 _BAR_CELLS: Final = 40
 _HELP_TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
     ("ABOVE", fields.TOTALS),
@@ -97,6 +99,9 @@ def help_page(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
     lines = [_rule(f"{glyphs.pointer} KEYS (Esc goes back, Up and Down scroll)", glyphs, width)]
     offered = (*KEYS, *PLAY_KEYS) if frame.now.playback else KEYS
     lines += [Text.assemble((key.shown.ljust(_LABEL_WIDTH), styles.LABEL), key.help) for key in offered]
+    for name, words in SECTIONS:
+        lines += [Text(), _rule(f"{glyphs.rule} {name.upper()}", glyphs, width)]
+        lines += hanging([labelled(word, meaning) for word, meaning in words.items()], width, _WORD_WIDTH)
     for name, table in _HELP_TABLES:
         lines += [Text(), _rule(f"{glyphs.rule} {name}", glyphs, width)]
         explained = (labelled(f.title, f.help, (f" ({f.unit.value}; {f.origin.value})", styles.DIM)) for f in table)

@@ -106,8 +106,15 @@ def _areas(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | N
     scale = "a slot set (128 slots)" if in_a_cell == 1 else f"{in_a_cell} slot sets of 128"
     legend = f"{glyphs.heat[0]} free {glyphs.heat[1]}{glyphs.heat[-1]} used"
     drawn.append(Text(f"used of {area_nslabs} in each area: {glyphs.shortened(used, max(width - 28, 1))}"))
-    drawn.append(Text(f"a cell is {scale}: {legend} {glyphs.dot} {slots.free_runs} free runs", style=styles.DIM))
+    runs = f"{slots.free_runs} free run{'' if slots.free_runs == 1 else 's'}"
+    drawn.append(Text(f"a cell is {scale}: {legend} {glyphs.dot} {runs}{_read(frame, glyphs)}", style=styles.DIM))
     return drawn if height is None else drawn[:height]
+
+
+def _read(frame: Frame, glyphs: Glyphs) -> str:
+    """How long ago the slots were read, where that is not this moment."""
+    since_ns = frame.now.sampled_ns
+    return f" {glyphs.dot} read {numbers.age(frame.now.time_ns - since_ns)} ago" if since_ns >= 0 else ""
 
 
 def _log(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:

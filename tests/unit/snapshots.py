@@ -30,7 +30,7 @@ DISK = DeviceView(
     unmaps=13_996,
     mapped_bytes=57_344_000,
     unmapped_bytes=57_327_616,
-    causes=(("too_fragmented", 228), ("too_large", 2)),
+    causes=(("fragmented", 228), ("too_large", 2)),
     last_failure="needs 128 contiguous slots, longest free run 126",
     held_slots=412,
     map_p50_ns=3_200,
@@ -111,7 +111,7 @@ STALLED = replace(
             DISK.driver,
             262_144,
             3,
-            "too_fragmented",
+            "fragmented",
             "needs 128 contiguous slots, longest free run 126",
             "agrees",
             228,
@@ -119,6 +119,7 @@ STALLED = replace(
         FailureView(5_100_000_000, DISK.dev, DISK.name, DISK.driver, 524_288, 1, times=2),
     ),
     sampled=True,
+    sampled_ns=5_700_000_000,
 )
 
 DEBUGFS = replace(
@@ -135,7 +136,9 @@ DEBUGFS = replace(
     unseen="debugfs has no devices, pools, rates or failures: those need the live source, and root",
 )
 
-PLAYED = replace(STALLED, source="replay", sampled=False, playback=Playback(1_500_000_000, 8_000_000_000, 2.0, False))
+PLAYED = replace(
+    STALLED, source="replay", sampled=False, sampled_ns=-1, playback=Playback(1_500_000_000, 8_000_000_000, 2.0, False)
+)
 
 STALLING = Frame(
     STALLED,

@@ -46,6 +46,7 @@ def test_the_manual_has_the_sections_people_look_for(page: str) -> None:
         "OPTIONS",
         "COMMANDS",
         "KEYS",
+        "WORDS",
         "FIELDS",
         "EXIT STATUS",
         "ENVIRONMENT",

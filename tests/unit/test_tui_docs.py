@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final, get_args
 
+import click
+
+from swiotlb_top.accounting import fields
+from swiotlb_top.accounting.fields import Field
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.headline import Level
+from swiotlb_top.accounting.journal import entries
+from swiotlb_top.accounting.past import Past
+from swiotlb_top.accounting.snapshot import Answer, VerdictView, VerdictWord
+from swiotlb_top.accounting.words import SECTIONS
+from swiotlb_top.allocator import Cause
+from swiotlb_top.cli.group import swiotlb_top
+from swiotlb_top.cli.man import page as page_of_the_manual
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
+from swiotlb_top.tui.overview import notes, overview
+from swiotlb_top.tui.pages import help_page
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import PLAIN
-from tests.doctoring import STALL
+from tests.doctoring import GROWING, STALL
 from tests.screen_docs import DOCS, SHOWN_NS, frame_at, page
+from tests.unit.snapshots import DEBUGFS, PLAYED, QUIET, STALLED, STALLING
 
+TABLES: Final[tuple[tuple[Field[Any], ...], ...]] = (fields.TOTALS, fields.DEVICES, fields.POOLS, fields.FAILURES)
+CALM = replace(STALLED, devices=(), pools=STALLED.pools[1:], growths=0, verdict=None)
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -33,3 +53,47 @@ def test_the_readme_names_every_key() -> None:
     text = README.read_text()
     spoken = {"Up": "up", "Down": "down", "Left": "left", "Right": "right", "Shift-Tab": "Tab"}
     assert [key.shown for key in (*KEYS, *PLAY_KEYS) if spoken.get(key.shown, key.shown) not in text] == []
+
+
+def words_that_can_be_shown() -> set[str]:
+    """All that stands on some screen, from the types and tables it is made of, and from frames that show each line."""
+    unchecked = replace(STALLED, verdict=None)
+    disputed = replace(STALLED, verdict=VerdictView("6.10", 10, 9, 1, 0, 1, "slot 3; expected slot 2"))
+    frames = [
+        replace(STALLING, failure="gone"),
+        Frame(QUIET),
+        Frame(DEBUGFS),
+        Frame(disputed, QUIET),
+        Frame(unchecked, QUIET),
+    ]
+    labels = {line.label for frame in frames for line in (*overview(frame, UNICODE, 120), *notes(frame, UNICODE))}
+    log = {entry.word for entry in frame_at(GROWING, SHOWN_NS).journal}
+    return {
+        *labels,
+        *log,
+        *(entry.word for entry in entries(Past.of(QUIET), replace(CALM, lost=0), replace(disputed, lost=9))),
+        *(level.value for level in Level),
+        *(cause.value for cause in Cause),
+        *get_args(VerdictWord),
+        *get_args(Answer),
+        *("unchecked", "compared", "unsafe", "events lost", "in bursts", "peak", "trend", "growths", "free runs"),
+        *("longest free", "fragmentation", "transient", "memory", "high water", "p50", "p99"),
+    }
+
+
+def explained() -> set[str]:
+    titles = {field.title.casefold() for table in TABLES for field in table}
+    return titles | {word.casefold() for _, words in SECTIONS for word in words}
+
+
+def test_every_word_that_can_be_shown_is_explained() -> None:
+    assert {word for word in words_that_can_be_shown() if word.casefold() not in explained()} == set()
+
+
+def test_help_and_manual_page_explain_every_word() -> None:
+    helped = " ".join(" ".join(line.plain.split()) for line in help_page(Frame(PLAYED), UNICODE, 200))
+    manual = "\n".join(page_of_the_manual(swiotlb_top, click.Context(swiotlb_top))).replace("\\-", "-")
+    for _, words in SECTIONS:
+        for word, meaning in words.items():
+            assert f"{word} {meaning}" in helped
+            assert meaning in manual

@@ -85,7 +85,7 @@ def test_json_devices_have_rates_and_causes() -> None:
     disk = devices[1]
     assert (disk["maps_per_second"], disk["held_maps"], disk["held_slots"]) == (14_000.0, 4, 412)
     assert (disk["map_p99_ns"], disk["sizes"][7]) == (21_000, 1_230)
-    assert disk["causes"] == {"too_fragmented": 228, "too_large": 2}
+    assert disk["causes"] == {"fragmented": 228, "too_large": 2}
 
 
 def test_json_failures_say_why_and_what_the_reference_says() -> None:
@@ -93,7 +93,7 @@ def test_json_failures_say_why_and_what_the_reference_says() -> None:
     failures = frame["failures"]
     assert isinstance(failures, list)
     assert [(f["times"], f["needed_slots"], f["cause"], f["reference"]) for f in failures] == [
-        (228, 128, "too_fragmented", "agrees"),
+        (228, 128, "fragmented", "agrees"),
         (2, 256, None, "not asked"),
     ]
 

@@ -1,0 +1,89 @@
+"""What the words on the screen mean, one table a section: for the help page, the manual page and docs/screen.md.
+
+Fields (:mod:`swiotlb_top.accounting.fields`) say what numbers mean. Here is what stands beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from swiotlb_top.accounting.headline import MEANINGS
+from swiotlb_top.allocator import Cause
+
+CAUSES: Final = {
+    Cause.NOT_INITIALISED: "swiotlb has no memory.",
+    Cause.TOO_LARGE: "The map needs more than 128 slots (256 KiB), which no map can have.",
+    Cause.EXHAUSTED: "Fewer slots are free than the map needs.",
+    Cause.FRAGMENTED: "Enough slots are free, but no run of them is long enough.",
+    Cause.MISALIGNED: "There are runs that are long enough, but none begins at an address that the device takes.",
+    Cause.BOUNDARY: "There are runs that are long enough, but each would cross a boundary of the device's segments.",
+    Cause.CANNOT_GROW: "The pools are full, and swiotlb may not add one.",
+    Cause.GROW_FAILED: "The pools are full, and the kernel had no memory for a transient pool.",
+}
+"""Why a map failed, as the reference explains it."""
+
+LINES: Final = {
+    "why": "What the reference says of the latest failed map of the device in the first line.",
+    "causes": "How often each cause was found for that device's failed maps, where calls are recorded.",
+    "unknown": "What is not known, and could be worse than what the first line says.",
+    "slots": "A gauge of the slots in use: one a pool, side by side, where there is room.",
+    "peak": "A gauge of the most slots that were ever in use at once, since boot, of all slots there are now.",
+    "pools": "How many pools of each kind there are, and how long the longest run of free slots is in any of them.",
+    "rates": "What happened a second, between this frame and the one before; in a recording, in the second before.",
+    "trend": "The latest readings, one a cell, the newest on the right, each as high as it is of the highest shown. "
+    "A cell is the time between two frames, in a recording a tenth of a second.",
+    "verdict": "Whether the kernel did what the reference would have done, in one of the words below.",
+    "first": "The first operation on which they disagree.",
+    "source": "Where all this comes from.",
+    "stale": "The source cannot be read now: everything shown is from before.",
+    "note": "What is less exact than it could be, or missing, and why.",
+    "memory": "The size of all pools.",
+    "fragmentation": "The largest FRAG% of all pools.",
+    "p50": "Half of the latest maps of the slowest device took no longer than this in the kernel.",
+    "p99": "The same of 99 in 100.",
+}
+"""The lines above the tables, and what else stands in them."""
+
+VERDICTS: Final = {
+    "agree": "Every operation that was compared did what the reference would have done.",
+    "disagree": "At least one did something else, or did harm.",
+    "inconclusive": "Of at least one it cannot be told, or nothing was compared.",
+    "unchecked": "This source compares nothing.",
+    "compared": "Operations held against the reference.",
+    "unsafe": "Operations that did harm: two maps in one slot, or a release of what was not mapped.",
+    "events lost": "Calls that were not recorded. What follows them is judged only from the next state on.",
+    "in bursts": "Calls are recorded for a moment now and then, and only those are compared: a sample.",
+    "agrees": "The reference fails this map, too.",
+    "disagrees": "The reference finds slots for this map.",
+    "not asked": "The reference was not asked, or not yet.",
+}
+"""What the reference says."""
+
+AREAS: Final = {
+    "cell": "One slot set (128 slots), or several where the pool is large; areas are apart. High is used.",
+    "in each area": "How many slots each area has, and how many are in use in each, in order.",
+    "free runs": "Runs of free slots in the pool. A run never reaches from one slot set into the next.",
+    "read": "How long ago the slots were read.",
+}
+"""The panel AREAS."""
+
+LOG: Final = {
+    "growth": "swiotlb_dyn_alloc() ran, which tries to add a pool.",
+    "pool added": "A pool came: its first address, its slots and areas.",
+    "pool freed": "A pool went.",
+    "failing": "A device began to fail: its first failed map in the last minutes.",
+    "gap": "Events were lost.",
+    "disagreement": "The kernel did something else than the reference.",
+}
+"""The panel LOG."""
+
+SECTIONS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
+    ("How it stands", {level.value: meaning for level, meaning in MEANINGS.items()}),
+    ("Lines", LINES),
+    ("Causes", {cause.value: meaning for cause, meaning in CAUSES.items()}),
+    ("The reference", VERDICTS),
+    ("Areas", AREAS),
+    ("Log", LOG),
+)
+"""Every word, by where it stands."""
