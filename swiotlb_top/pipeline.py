@@ -135,4 +135,4 @@ def _revision(kernel: KernelInfo, name: str | None) -> Revision:
     try:
         return choose(kernel.features, kernel.release).revision
     except CannotError as error:
-        raise CannotError(f"{error}; --revision forces one of: {', '.join(REVISIONS)}") from None
+        raise CannotError(f"{error}; swiotlb-top replay --revision takes one of: {', '.join(REVISIONS)}") from None

@@ -125,7 +125,7 @@ class ReplayReport:
             f"verdict: {findings.verdict.value.upper()} - {findings.compared} operations compared, "
             f"{findings.agree} agree, {findings.disagree} disagree, {findings.inconclusive} inconclusive, "
             f"{findings.safety_violations} safety violations, {findings.audits} areas audited; "
-            f"{self.verified_percent:.2f}% verified"
+            f"{self.verified_percent:.2f}% compared"
         )
         for why, count in findings.doubts.items():
             yield f"  inconclusive {why}: {count}"

@@ -33,6 +33,7 @@ class Shelf:
     """
 
     def __init__(self, directory: Path | None = None) -> None:
+        self._home = None if directory or os.environ.get("XDG_CACHE_HOME") else Path("~").expanduser()
         self._directory = directory or _default()
 
     def image(self, ingredients: Iterable[str], make: Callable[[], Image]) -> Image:
@@ -64,6 +65,8 @@ class Shelf:
         return image
 
     def _put(self, key: str, image: Image) -> None:
+        if self._home is not None and not self._home.is_dir():
+            return  # An account without a home (/nonexistent) does not get one.
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=self._directory, prefix=_UNFINISHED)
         try:

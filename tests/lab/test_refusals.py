@@ -42,7 +42,7 @@ SCRIPT = f"""
 OFF = f"""
     {TOGETHER}
     $together record swiotlb_top record -o /results/off.swtrace --duration 1 , plain swiotlb_top -n 1 -d 0 , \
-        export swiotlb_top export --source debugfs
+        export swiotlb_top export --source debugfs --exit-if-blind
 """
 
 
@@ -110,7 +110,7 @@ def test_a_kernel_without_btf_is_refused_by_that_name(results: Path) -> None:
 
 
 def test_without_any_source_the_screen_shows_nothing_and_says_why(results: Path) -> None:
-    assert_one_line(tried(results, "nothing"), Exit.CANNOT, "BTF", "debugfs: ")
+    assert_one_line(tried(results, "nothing"), Exit.CANNOT, "BTF")
 
 
 def test_swiotlb_that_is_off_is_said_to_be(off: Path) -> None:

@@ -94,7 +94,8 @@ def test_a_search_that_moved_may_have_begun_on_any_possible_cpu_whatever_its_num
 def test_a_kernel_no_reference_is_known_for_cannot_be_judged_unless_one_is_forced() -> None:
     older = replace(KERNEL, release="5.15.0", features=())
     with pytest.raises(
-        CannotError, match=r"swiotlb of 5\.15\.0: it is older than 6\.0; --revision forces one of: 6\.1,"
+        CannotError,
+        match=r"swiotlb of 5\.15\.0: it is older than 6\.0; swiotlb-top replay --revision takes one of: 6\.1,",
     ):
         Pipeline(older)
     assert Pipeline(older, "6.10").kernel.release == "5.15.0"

@@ -119,7 +119,7 @@ def test_a_machine_that_needs_no_swiotlb_is_not_told_to_boot_with_one(
     the_doctor_says(capsys, why.value, why.next_step)
 
 
-@pytest.mark.parametrize(("first", "second"), combinations(SITUATIONS, 2))
+@pytest.mark.parametrize(("first", "second"), list(combinations(SITUATIONS, 2)))
 def test_where_several_reasons_hold_one_is_said(first: str, second: str) -> None:
     now = replace(FINE, **{**SITUATIONS[first][0], **SITUATIONS[second][0]})
     with pytest.raises(CannotError) as refusal:

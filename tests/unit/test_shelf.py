@@ -144,3 +144,18 @@ def test_an_image_under_way_is_named_as_unfinished(directory: Path, monkeypatch:
     monkeypatch.setattr(os, "replace", noting)
     Shelf(directory).image(["source"], Maker())
     assert [name.startswith("unfinished-") for name in names] == [True]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_account_without_a_home_does_not_get_one(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Debian gives such accounts /nonexistent, and root could make it."""
+    home = tmp_path / "home"
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    if there:
+        home.mkdir()
+    assert Shelf().image(["a"], Maker()) == IMAGE
+    assert (home / ".cache/swiotlb-top/programs").exists() == there
+    assert home.exists() == there
