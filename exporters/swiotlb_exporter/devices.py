@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -88,6 +88,13 @@ def totals_of(device: DeviceView) -> Totals:
     dense: dict[str, Any] = {name: getattr(device, name) for name in (*_COUNTS, *_HISTOGRAMS)}
     sparse: dict[str, Any] = {name: dict(getattr(device, name)) for name in _SPARSE}
     return Totals(**dense, **sparse)
+
+
+def with_totals(device: DeviceView, totals: Totals) -> DeviceView:
+    """The same device with other totals: what :func:`totals_of` is the inverse of."""
+    dense: dict[str, Any] = {name: getattr(totals, name) for name in (*_COUNTS, *_HISTOGRAMS)}
+    sparse: dict[str, Any] = {name: tuple(getattr(totals, name).items()) for name in _SPARSE}
+    return replace(device, **dense, **sparse)
 
 
 def who(device: DeviceView) -> Who:

@@ -9,6 +9,7 @@ import click
 
 from swiotlb_top.cli.options import FileName, Seconds, examples, given, source_option, trace_option
 from swiotlb_top.errors import Exit, UsageError
+from swiotlb_top.sources import Source
 
 EPILOG = examples(
     "swiotlb-top export",
@@ -90,7 +91,7 @@ def export(
     from swiotlb_top.sources import select
 
     if trace is not None:
-        open_source = partial(select.open_trace, trace, loops=True)
+        open_source = partial(_round_and_round, trace)
     else:
         openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
         open_source = partial(select.first_that_opens, openers)
@@ -101,6 +102,13 @@ def export(
     else:
         serve.over_http(watching, host, port, config=config)
     return Exit.OK
+
+
+def _round_and_round(trace: Path) -> Source:
+    from swiotlb_exporter.laps import Laps
+    from swiotlb_top.sources import select
+
+    return Laps(select.open_trace(trace, loops=True))
 
 
 def listen_address(listen: str) -> tuple[str, int]:

@@ -52,7 +52,7 @@ def open_debugfs() -> Source:
     return DebugfsSource()
 
 
-def open_trace(path: Path, speed: float = 1.0, start_s: float = 0.0, *, loops: bool = False) -> Source:
+def open_trace(path: Path, speed: float = 1.0, start_s: float = 0.0, *, loops: bool = False) -> Player:
     """A recording from ``start_s`` on, over and over if it ``loops``.
 
     :raises UnreadableError: it is none.
