@@ -14,7 +14,7 @@ from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
-from swiotlb_top.verify import NEVER_NS, Divergence, Findings, Judge
+from swiotlb_top.verify import Divergence, Findings, Judge
 
 
 class Pipeline:
@@ -57,6 +57,10 @@ class Pipeline:
         self.account.gap(gap)
         self.judge.gap(gap)
 
+    def known_before(self, time_ns: int) -> None:
+        """Every call that was entered before a moment has returned, and was fed."""
+        self.judge.known_before(time_ns)
+
     def name(self, name: DeviceName) -> None:
         """Who a device address is."""
         self.account.name(name)
@@ -66,9 +70,12 @@ class Pipeline:
         self.judge.advance(now_ns)
         self._take_failures()
 
-    def finish(self, until_ns: int = NEVER_NS) -> Findings:
-        """Judge what is waiting: all of it, or what was over by ``until_ns`` (and drop the rest)."""
-        findings = self.judge.finish(until_ns)
+    def finish(self, *, whole: bool = True) -> Findings:
+        """Judge what is waiting.
+
+        :param whole: whether no call was under way when the stream ended, but for what :meth:`known_before` told.
+        """
+        findings = self.judge.finish(whole=whole)
         self._take_failures()
         return findings
 

@@ -14,7 +14,7 @@ from swiotlb_top.errors import Exit, UnreadableError
 from swiotlb_top.events import Find, Gap, Map
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import DeviceName, MemState
-from swiotlb_top.trace import End, Records, TraceReader
+from swiotlb_top.trace import End, Known, Records, TraceReader
 from swiotlb_top.trace.length import length_ns
 from swiotlb_top.verify import Divergence, Failure, Findings, Verdict
 
@@ -192,7 +192,7 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
             end = _feed(pipeline, item) or end
     except UnreadableError as error:
         damage = str(error)
-    findings = pipeline.finish()
+    findings = pipeline.finish(whole=False)
     account, first = pipeline.account, findings.first
     return ReplayReport(
         pipeline,
@@ -214,6 +214,8 @@ def _feed(pipeline: Pipeline, item: object) -> End | None:
         pipeline.name(item)
     elif isinstance(item, Gap):
         pipeline.gap(item)
+    elif isinstance(item, Known):
+        pipeline.known_before(item.before_ns)
     elif isinstance(item, End):
         return item
     return None

@@ -18,7 +18,8 @@ from typing import Final, NamedTuple, TypeAlias
 from swiotlb_top.allocator import REVISIONS, Limits, Request
 from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind
 from swiotlb_top.state import DeviceName, MemState, PoolState
-from swiotlb_top.trace import End, Header, Records, TraceReader, TraceWriter
+from swiotlb_top.trace import End, Header, Known, Records, TraceReader, TraceWriter
+from swiotlb_top.trace.format import MAX_TIME_NS
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 GROWING: Final = _ROOT / "swiotlb_top" / "recordings" / "growing.swtrace"
@@ -31,6 +32,8 @@ FOUR_CPUS: Final = _ROOT / "tests" / "traces" / "four-cpus.swtrace"
 """The first moments of a dynamic kernel that grows while four CPUs read two disks: many calls overlap."""
 
 SLOT_BYTES: Final = 2048
+ALL_OF_THEM_NS: Final = MAX_TIME_NS
+"""Of calls: no time is later."""
 FLAG_MIGRATED: Final = 0x08
 """Of bpf/record.h."""
 
@@ -61,7 +64,7 @@ class Record(NamedTuple):
         return self.exit_ns - self.duration_ns
 
 
-Entry: TypeAlias = Header | MemState | DeviceName | Gap | End | Record
+Entry: TypeAlias = Header | MemState | DeviceName | Gap | Known | End | Record
 Wanted: TypeAlias = Callable[[Record], bool]
 
 
@@ -118,6 +121,8 @@ def _write(trace: TraceWriter, entry: Entry) -> None:
         trace.device_name(entry)
     elif isinstance(entry, Gap):
         trace.gap(entry)
+    elif isinstance(entry, Known):
+        trace.known(entry.before_ns)
     elif isinstance(entry, End):
         trace.end(entry.counters, entry.duration_ns, entry.lost)
 
@@ -209,8 +214,8 @@ def insert(entries: list[Entry], at: int, *new: Entry) -> list[Entry]:
 
 
 def cut(entries: list[Entry], at: int) -> list[Entry]:
-    """Only what stands before ``at``, as if the recording had been ended there."""
-    return [*entries[:at], End({}, 0, 0)]
+    """Only what stands before ``at``, as if the recording had been ended there when no call was under way."""
+    return [*entries[:at], Known(ALL_OF_THEM_NS), End({}, 0, 0)]
 
 
 def swap(entries: list[Entry], one: int, other: int) -> list[Entry]:

@@ -50,7 +50,7 @@ def judged(path: Path, revision: str | None = None) -> Judged:
             left -= len(events)
             if not left:
                 break
-    findings = pipeline.finish()
+    findings = pipeline.finish(whole=False)
     return Judged(pipeline.judge.revision.name, findings.compared, findings.disagree)
 
 

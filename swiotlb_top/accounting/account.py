@@ -32,7 +32,7 @@ from swiotlb_top.events import (
 )
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.verify.pools import PoolsByAddress
-from swiotlb_top.verify.unseen import earliest_entry_ns, entered_until_ns
+from swiotlb_top.verify.unseen import entered_until_ns, likely_entry_ns
 
 
 class Account:
@@ -224,7 +224,7 @@ class Account:
 
     def _released_in(self, event: Unmap) -> PoolAccount | None:
         """The pool of a mapping that ends: of several that it may be, the oldest that has a mapping there."""
-        pools = self._known.released_in(event.pool, event.tlb_addr, earliest_entry_ns(event), entered_until_ns(event))
+        pools = self._known.released_in(event.pool, event.tlb_addr, likely_entry_ns(event), entered_until_ns(event))
         return next((pool for pool in pools if pool.slot(event.tlb_addr) in pool.live), pools[0] if pools else None)
 
     def _is_restricted(self, device: DeviceAccount) -> bool:
@@ -262,7 +262,7 @@ class Account:
     def _unannounced(self, event: Find) -> PoolAccount:
         """The pool of a search whose allocation was not seen: it is taken for a transient one."""
         pool = PoolAccount(event.pool, 0, nr_slots(event.alloc_size_bytes), 1, True)
-        self._known.add(pool, earliest_entry_ns(event))
+        self._known.add(pool, likely_entry_ns(event))
         return pool
 
     def _added(self, event: PoolAdd | Grow) -> None:
@@ -272,7 +272,7 @@ class Account:
         pool = self._known.now(event.pool)
         if pool is None:
             pool = PoolAccount.of_event(event)
-            self._known.add(pool, earliest_entry_ns(event))
+            self._known.add(pool, likely_entry_ns(event))
         elif pool in self.transient:
             # Somebody was faster, and it is as small as a transient one.
             del self.transient[pool]

@@ -21,7 +21,7 @@ from swiotlb_top.events import Event, Gap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.state import DeviceName, MemState
-from swiotlb_top.trace import End, Records, TraceReader
+from swiotlb_top.trace import End, Known, Records, TraceReader
 from swiotlb_top.trace.length import length_ns
 
 _AHEAD_NS: Final = 1_000_000_000
@@ -60,7 +60,7 @@ class ReplaySource:
         self._length_ns = -1
         self._damage = ""
         self._end: End | None = None
-        self._steps: Iterator[_Step] = iter(())
+        self._steps: Iterator[_Step | Known] = iter(())
         self._ahead: deque[_Step] = deque()
         self._shown: Snapshot | None = None
         self._begin_ns = self._latest_ns = self._accounted_ns = self._position_ns = 0
@@ -147,7 +147,7 @@ class ReplaySource:
         if self._ahead:
             self._pipeline.advance(until_ns + _AHEAD_NS)
         else:
-            self._pipeline.finish()
+            self._pipeline.finish(whole=False)
 
     def _is_quiet(self) -> bool:
         """Nothing has happened for so long that all of it was judged before."""
@@ -196,12 +196,12 @@ class ReplaySource:
             return None
         return disagreement(first.time_ns, now.verdict.first_disagreement)
 
-    def _read(self) -> Iterator[_Step]:
+    def _read(self) -> Iterator[_Step | Known]:
         try:
             for item in self._trace:
                 if isinstance(item, Records):
                     yield from item.events()
-                elif isinstance(item, MemState | DeviceName | Gap):
+                elif isinstance(item, MemState | DeviceName | Gap | Known):
                     yield item
                 elif isinstance(item, End):
                     self._end = item
@@ -212,6 +212,11 @@ class ReplaySource:
         """Give the judge what comes up to then, and one event more."""
         batch: list[Event] = []
         for step in self._steps:
+            if isinstance(step, Known):
+                self._pipeline.judge.feed(batch)
+                batch = []
+                self._pipeline.known_before(step.before_ns)
+                continue
             self._ahead.append(step)
             if isinstance(step, MemState):
                 self._begin_ns = self._begin_ns or step.begin_ns

@@ -2,8 +2,8 @@
 
 from swiotlb_top.trace.codecs import Codec
 from swiotlb_top.trace.compact import compact
-from swiotlb_top.trace.items import End, Header, Item, Records
+from swiotlb_top.trace.items import End, Header, Item, Known, Records
 from swiotlb_top.trace.reader import TraceReader
 from swiotlb_top.trace.writer import TraceWriter
 
-__all__ = ["Codec", "End", "Header", "Item", "Records", "TraceReader", "TraceWriter", "compact"]
+__all__ = ["Codec", "End", "Header", "Item", "Known", "Records", "TraceReader", "TraceWriter", "compact"]

@@ -11,7 +11,7 @@ from swiotlb_top.events import RECORD, Gap
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace.codecs import Codec
 from swiotlb_top.trace.format import MAX_BLOCK_RECORDS
-from swiotlb_top.trace.items import End, Item, Records
+from swiotlb_top.trace.items import End, Item, Known, Records
 from swiotlb_top.trace.reader import TraceReader
 from swiotlb_top.trace.writer import TraceWriter
 
@@ -58,5 +58,7 @@ def _copy(writer: TraceWriter, item: Item) -> None:
             writer.device_name(item)
         case Gap():
             writer.gap(item)
+        case Known(before_ns):
+            writer.known(before_ns)
         case End(counters, duration_ns, lost):
             writer.end(counters, duration_ns, lost)

@@ -27,7 +27,11 @@ type  name         how many  payload
 4     DEVICE_NAME  any       JSON: the fields of ``DeviceName``
 5     GAP          any       JSON: the fields of ``Gap``
 6     END          1, last   JSON: the fields of :class:`.items.End`, and ``complete`` true
+O+1   KNOWN        any       JSON: the fields of :class:`.items.Known`
 ====  ===========  ========  ==================================================================
+
+O is :data:`OPTIONAL_BIT`. A recording without KNOWN frames, as they were at first, does not tell which calls
+were under way when it ended: what disagrees in it, and may be the work of such a call, is inconclusive.
 
 Byte planes: all first (lowest) bytes of an array's elements, then all second bytes, and so on.
 
@@ -103,6 +107,7 @@ class FrameType(IntEnum):
     DEVICE_NAME = 4
     GAP = 5
     END = 6
+    KNOWN = OPTIONAL_BIT | 1
 
 
 _MIB: Final = 1 << 20
@@ -113,6 +118,7 @@ MAX_PAYLOAD_BYTES: Final[dict[int, int]] = {
     FrameType.DEVICE_NAME: _MIB,
     FrameType.GAP: _MIB,
     FrameType.END: _MIB,
+    FrameType.KNOWN: _MIB,
 }
 MAX_OPTIONAL_PAYLOAD_BYTES: Final = 16 * _MIB
 """Payload of a frame this reader does not know and may skip."""

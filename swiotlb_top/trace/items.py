@@ -54,4 +54,11 @@ class End:
     """Records the ring buffer had no room for, over the whole recording."""
 
 
-Item: TypeAlias = Header | MemState | Records | DeviceName | Gap | End
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Every call that was entered before a moment has returned, and stands before this in the trace."""
+
+    before_ns: int
+
+
+Item: TypeAlias = Header | MemState | Records | DeviceName | Gap | Known | End

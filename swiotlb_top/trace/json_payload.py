@@ -1,4 +1,4 @@
-"""HEADER, DEVICE_NAME, GAP and END payloads: flat JSON, every field checked by a table when read."""
+"""HEADER, DEVICE_NAME, GAP, KNOWN and END payloads: flat JSON, every field checked by a table when read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import Gap
 from swiotlb_top.state import DeviceName, KernelInfo
 from swiotlb_top.trace.format import MAX_CPUS, MAX_TEXT, MAX_TIME_NS, MAX_U64
-from swiotlb_top.trace.items import End, Header
+from swiotlb_top.trace.items import End, Header, Known
 
 FieldTypes: TypeAlias = Mapping[str, type | range]
 """The type of each field; of an integer, from where to where it may be."""
@@ -43,6 +43,7 @@ _KERNEL_OF_OLD: Final = {"cpu_numbers": "", "page_size_bytes": 0, "byte_order": 
 """What the first recordings do not tell. Their "cpus" is how many were online; since, it is the highest number + 1."""
 _DEVICE_NAME: Final[FieldTypes] = {"dev": U64, "name": str, "driver": str}
 _GAP: Final[FieldTypes] = {"begin_ns": TIME_NS, "exit_ns": TIME_NS, "lost": U64, "cause": str}
+_KNOWN: Final[FieldTypes] = {"before_ns": TIME_NS}
 _END: Final[FieldTypes] = {"counters": dict, "duration_ns": TIME_NS, "lost": U64, "complete": bool}
 
 
@@ -156,6 +157,16 @@ def gap_payload(gap: Gap) -> bytes:
 def read_gap(payload: bytes) -> Gap:
     """Undo :func:`gap_payload`. :raises ValueError: what is wrong with it."""
     return Gap(**checked(load_json(payload), _GAP))
+
+
+def known_payload(known: Known) -> bytes:
+    """KNOWN payload."""
+    return dump_json(asdict(known))
+
+
+def read_known(payload: bytes) -> Known:
+    """Undo :func:`known_payload`. :raises ValueError: what is wrong with it."""
+    return Known(**checked(load_json(payload), _KNOWN))
 
 
 def end_payload(end: End) -> bytes:

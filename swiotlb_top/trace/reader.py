@@ -13,7 +13,7 @@ from swiotlb_top.trace import format as layout
 from swiotlb_top.trace.codecs import UnknownCodecError, read_records
 from swiotlb_top.trace.format import FrameType
 from swiotlb_top.trace.items import Header, Item, Records
-from swiotlb_top.trace.json_payload import read_device_name, read_end, read_gap, read_header
+from swiotlb_top.trace.json_payload import read_device_name, read_end, read_gap, read_header, read_known
 from swiotlb_top.trace.possible import ImpossibleError, Possible
 from swiotlb_top.trace.state_payload import read_state
 
@@ -28,6 +28,7 @@ _READERS: Final[dict[int, Callable[[bytes], Item]]] = {
     FrameType.DEVICE_NAME: read_device_name,
     FrameType.GAP: read_gap,
     FrameType.END: read_end,
+    FrameType.KNOWN: read_known,
 }
 
 

@@ -14,8 +14,14 @@ from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import format as layout
 from swiotlb_top.trace.codecs import Codec, records_payload
 from swiotlb_top.trace.format import FrameType
-from swiotlb_top.trace.items import End, Header
-from swiotlb_top.trace.json_payload import device_name_payload, end_payload, gap_payload, header_payload
+from swiotlb_top.trace.items import End, Header, Known
+from swiotlb_top.trace.json_payload import (
+    device_name_payload,
+    end_payload,
+    gap_payload,
+    header_payload,
+    known_payload,
+)
 from swiotlb_top.trace.partial_file import PartialFile
 from swiotlb_top.trace.pool_starts import PoolStarts
 from swiotlb_top.trace.possible import check_state
@@ -94,6 +100,10 @@ class TraceWriter:
     def gap(self, gap: Gap) -> None:
         """Records were lost at this point of the stream."""
         self._frame(FrameType.GAP, gap_payload(gap))
+
+    def known(self, before_ns: int) -> None:
+        """Every call that was entered before a moment has returned, and is written."""
+        self._frame(FrameType.KNOWN, known_payload(Known(before_ns)))
 
     def end(self, counters: Mapping[str, int], duration_ns: int, lost: int) -> None:
         """The recording is complete: what the kernel side counted, to check the records against."""

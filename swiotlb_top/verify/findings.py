@@ -88,6 +88,13 @@ class Findings:
         self.inconclusive += operations
         self.doubts[why] = self.doubts.get(why, 0) + operations
 
+    def doubt_no_more(self, why: str, operations: int = 1) -> None:
+        """Of so many operations counted as inconclusive, more is known."""
+        self.inconclusive -= operations
+        self.doubts[why] -= operations
+        if not self.doubts[why]:
+            del self.doubts[why]
+
     def explained(self, failure: Failure) -> None:
         """A failed mapping is understood."""
         self.failures.append(failure)

@@ -8,41 +8,50 @@ state, after a gap and where an event refers to what it never saw, it says incon
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from swiotlb_top.allocator import Allocator, Ledger, Revision, Violation, adopt, explain, picture
+from swiotlb_top.allocator import Allocator, Hazard, Ledger, Revision, Violation, adopt, explain, picture
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify.arrival import Arrival, Copy
 from swiotlb_top.verify.audits import Audit, ListAudit
 from swiotlb_top.verify.blame import Blame, all_but_few
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
+from swiotlb_top.verify.latecomers import Latecomers, places_of
 from swiotlb_top.verify.leaks import Leaks
 from swiotlb_top.verify.locality import NEVER_NS, apart, clusters
 from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.ordering import DEFAULT_BUDGET, Outcome, arrange, in_likely_order
 from swiotlb_top.verify.resolving import NEVER_INTRODUCED, OLDER_POOL, ElsewhereError, Resolver, UnresolvedError
+from swiotlb_top.verify.suspicions import LIST, Place, Suspicion, Suspicions
 from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.taken_back import with_what_was_taken_back
 from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
-from swiotlb_top.verify.unseen import LONGEST_UNSEEN_NS, earliest_entry_ns
+from swiotlb_top.verify.unseen import LIKELY_NS, likely_entry_ns
 
 _CALLS: Final = frozenset({Find, Map, Unmap, Free, PoolAdd, Grow})
 """Events with an entry and an exit; the others are of one moment."""
 _MAPPINGS: Final = frozenset({Find, Map, Unmap, Free})
 """Events that are compared."""
 _HORIZON_NS: Final = 1_000_000_000
-"""An operation that takes longer than this may come too late to be put in its place."""
+"""An operation that takes longer than this may come too late to be put in its place: then it is a latecomer."""
 _BATCH_EVENTS: Final = 4096
 
 _BEFORE_STATE: Final = "before the first state"
 _AFTER_GAP: Final = "after lost events"
 _DURING_STATE: Final = "while the state was read"
+_NOT_PLACED: Final = "while a call was under way that ended after what is judged"
+_NOT_RETURNED: Final = "while calls may have been under way that are not in the recording"
 NOT_SAMPLED: Final = frozenset({_BEFORE_STATE, _AFTER_GAP, _DURING_STATE, OLDER_POOL})
 """Why operations around the beginning of a stream cannot be judged: for who looks in at times
 only, they are not doubtful but not looked at."""
+_WRONG_BY_THEMSELVES: Final = frozenset(
+    {Hazard.OUT_OF_BOUNDS, Hazard.MISALIGNED_ADDRESS, Hazard.MISALIGNED_SLOT, Hazard.SPANS_BOUNDARY}
+)
+"""What no other call can be the reason of."""
 _MOST_IN_VAIN: Final = 200_000
 """Moves, after which orders have cost enough: until that is made up for, they are not looked into as deeply."""
 _MOVES_OF_AN_OPERATION: Final = 50
@@ -83,7 +92,11 @@ class Judge:
         """Tried altogether, to find orders of what overlapped."""
         self._in_vain = 0
         self._begin_ns = 0
-        self._in_doubt_from_ns = NEVER_NS
+        self._suspicions = Suspicions(self.findings)
+        self._latecomers = Latecomers(self._suspicions)
+        self._judged_ns = 0
+        self._known: deque[tuple[int, int]] = deque()
+        """Once all is judged that ended by the first time, all calls are known that were entered before the second."""
         self._waiting: list[_Span] = []
         self._open: list[Operation] = []
         self._blind = _BEFORE_STATE
@@ -101,7 +114,7 @@ class Judge:
         begin_ns = mem.begin_ns
         end_ns = max((state.end_ns for state in mem.pools), default=0)
         # The list was read some time before its first pool.
-        read = ListAudit(begin_ns - LONGEST_UNSEEN_NS, end_ns, tuple(state.address for state in mem.pools))
+        read = ListAudit(begin_ns - LIKELY_NS, end_ns, tuple(state.address for state in mem.pools))
         self._waiting.append((end_ns, read.entry_ns, read))
         self._waiting += [(state.end_ns, state.begin_ns, state) for state in mem.pools]
 
@@ -113,7 +126,7 @@ class Judge:
             if kind in _CALLS:
                 entry_ns = event.entry_ns  # type: ignore[union-attr]  # these have one
                 if entry_ns == ENTRY_UNKNOWN:
-                    entry_ns = earliest_entry_ns(event)  # type: ignore[arg-type]
+                    entry_ns = likely_entry_ns(event)  # type: ignore[arg-type]
                 waiting.append((event.exit_ns, entry_ns, event))
             elif isinstance(event, Gap):
                 self.gap(event)
@@ -126,25 +139,41 @@ class Judge:
             self.advance(max(span[0] for span in self._waiting))
             self._next_run = len(self._waiting) + _BATCH_EVENTS
 
-    def gap(self, gap: Gap) -> None:
+    def gap(self, _: Gap) -> None:
         """Events were lost: nothing can be said until the state is read anew.
 
-        What was lost may have been under way before, so that whatever disagrees with what came last is in doubt.
+        What was lost may have been under way before, so that whatever disagreed is in doubt, unless it is certain.
         """
-        self._in_doubt_from_ns = gap.begin_ns - LONGEST_UNSEEN_NS
         self._run()
-        self._in_doubt_from_ns = NEVER_NS
+        self._suspicions.withdraw_all(_AFTER_GAP)
         self._blind = _AFTER_GAP
+
+    def known_before(self, time_ns: int) -> None:
+        """Every call that was entered before a moment has returned, and was fed."""
+        fed_ns = max((span[0] for span in self._waiting), default=self._judged_ns)
+        self._known.append((fed_ns, time_ns))
 
     def advance(self, now_ns: int) -> None:
         """Judge what was over long enough before ``now_ns`` that nothing still to come can overlap it."""
         self._run(now_ns - _HORIZON_NS)
 
-    def finish(self, until_ns: int = NEVER_NS) -> Findings:
-        """Judge what is waiting: all of it, or what was over by ``until_ns``, dropping the rest."""
+    def finish(self, until_ns: int = NEVER_NS, *, whole: bool = True) -> Findings:
+        """Judge what is waiting: all of it, or what was over by ``until_ns``, dropping the rest.
+
+        :param whole: whether every call was fed that was entered before ``until_ns``. If not, calls may have been under
+            way when the stream ended, and what disagrees may be theirs.
+        """
         self._run(until_ns)
+        unseen = (item.entry_ns == ENTRY_UNKNOWN for _, _, item in self._waiting if type(item) in _CALLS)  # type: ignore[union-attr]
+        if self._latecomers or any(unseen):
+            self._suspicions.withdraw_all(_NOT_PLACED)
         self._waiting.clear()
         self._open.clear()
+        self._known.clear()
+        self._latecomers.clear()
+        if whole:
+            self._suspicions.known_before(until_ns)
+        self._suspicions.withdraw_all(_NOT_RETURNED)
         return self.findings
 
     @property
@@ -166,15 +195,27 @@ class Judge:
         judged = 0
         for cluster in clusters(operations, min(until_ns, to_come_ns)):
             judged += len(cluster)
-            if len(cluster) == 1 and self._arrival is None:
+            if self._latecomers:
+                self._judge_with_latecomers(cluster)
+            elif len(cluster) == 1 and self._arrival is None:
                 self._judge_one(cluster[0])
             else:
                 self._judge_cluster(cluster)
+            self._judged_ns = max(self._judged_ns, cluster[-1].exit_ns)
         self._open = operations[judged:]
+        self._now_certain()
+
+    def _now_certain(self) -> None:
+        """Of what is judged, what no call can explain that is still to come."""
+        operations, waiting, known = self._open, self._waiting, self._known
+        not_judged_ns = min(operations[0].exit_ns if operations else NEVER_NS, waiting[0][0] if waiting else NEVER_NS)
+        while known and known[0][0] < not_judged_ns:
+            self._suspicions.known_before(known.popleft()[1])
 
     def _operations_of(self, spans: list[_Span]) -> Iterator[Operation]:
         """Resolve items, in the order of exits, and leave out where there is nothing to judge."""
         resolve, findings, begin_ns, blind = self._resolver.resolve, self.findings, self._begin_ns, self._blind
+        judged_ns = self._judged_ns
         for exit_ns, _, item in spans:
             kind = type(item)
             mapping = kind in _MAPPINGS
@@ -195,6 +236,8 @@ class Judge:
             if operation is None:
                 continue
             if not blind:
+                if item[0] < judged_ns:  # type: ignore[index]  # an event's entry
+                    self._latecomers.add(operation)
                 yield operation
             elif mapping:
                 findings.doubt(blind)
@@ -239,6 +282,16 @@ class Judge:
             self._agree(operation)
         else:
             self._judge_group([operation])
+
+    def _judge_with_latecomers(self, cluster: list[Operation]) -> None:
+        world = self.world
+        assert world is not None  # noqa: S101
+        self._latecomers.before(cluster)
+        self._judge_cluster(cluster)
+        for (pool, area), indices in self._latecomers.after(cluster, world).items():
+            others = self._uncertain.get((pool, area), {}) | indices
+            others.pop(pool.area_index[area], None)
+            self._now_uncertain({(pool, area): others})
 
     def _judge_cluster(self, cluster: list[Operation]) -> None:
         world, arrival = self.world, self._arrival
@@ -304,8 +357,6 @@ class Judge:
         """Where no order does: find the operations without which one would, and go on from what the kernel
         did, so that one fault is one report."""
         doubt = _BUDGET if outcome.exhausted else "" if faults else _OVERLAPS_FAULTS
-        if group[-1].exit_ns >= self._in_doubt_from_ns:
-            doubt = _AFTER_GAP
         if doubt:
             self._go_on(in_likely_order(group), doubt)
         else:
@@ -367,8 +418,12 @@ class Judge:
             findings.agree += 1
             if isinstance(operation, Take) and operation.slot < 0:
                 self._explain(operation)
-        else:
-            findings.audits += isinstance(operation, Audit)
+        elif isinstance(operation, Audit):
+            findings.audits += 1
+            if not self._leaks.concern((operation.pool, operation.area)):
+                self._suspicions.shown((operation.pool, operation.area), operation.entry_ns)
+        elif isinstance(operation, ListAudit):
+            self._suspicions.shown(LIST, operation.entry_ns)
 
     def _disagree(self, operation: Operation, group: list[Operation], outcome: Outcome) -> None:
         world = self.world
@@ -399,16 +454,41 @@ class Judge:
         group: list[Operation],
         outcome: Outcome,
     ) -> None:
-        findings = self.findings
-        findings.disagree += 1
-        findings.safety_violations += len(violations)
-        if findings.first is not None:
-            return
+        world = self.world
+        assert world is not None  # noqa: S101
+        places = set[Place]().union(*(places_of(one, world) for one in group))
+        if world.can_grow or isinstance(operation, ListAudit):
+            places.add(LIST)
+        hazards = {violation.hazard for violation in violations}
+        told = None
+        if self._suspicions.tell_in_full:
+            told = self._divergence(operation, expected, violations, group, outcome)
+        self._suspicions.add(
+            Suspicion(
+                begin_ns=min(one.entry_ns for one in group),
+                end_ns=max(one.exit_ns for one in group),
+                places=places,
+                from_state=isinstance(operation, Audit | ListAudit),
+                overlaps=Hazard.OVERLAP in hazards,
+                by_itself=not _WRONG_BY_THEMSELVES.isdisjoint(hazards),
+                safety_violations=len(violations),
+                divergence=told,
+            )
+        )
+
+    def _divergence(
+        self,
+        operation: Operation,
+        expected: str,
+        violations: tuple[Violation, ...],
+        group: list[Operation],
+        outcome: Outcome,
+    ) -> Divergence:
         place = operation.where()
         others = (other for other in group if other is not operation)
-        findings.first = Divergence(
+        return Divergence(
             operation=self._operations,
-            agreeing=findings.agree,
+            agreeing=self.findings.agree,
             time_ns=operation.exit_ns,
             event=operation.event,
             observed=operation.observed(),

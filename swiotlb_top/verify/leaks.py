@@ -86,6 +86,10 @@ class Leaks:
     def __init__(self) -> None:
         self._leaks: list[_Leak] = []
 
+    def concern(self, area: Area) -> bool:
+        """Whether a slot of an area is held."""
+        return any(leak.area == area for leak in self._leaks)
+
     def explain(self, operation: Operation, world: Allocator) -> bool:
         """Whether an operation that does not agree does if another slot is held, or one less; then it is so."""
         areas = set(operation.areas(world)) if self._leaks else ()

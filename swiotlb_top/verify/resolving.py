@@ -29,7 +29,7 @@ from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.pools import PoolsByAddress
 from swiotlb_top.verify.release import Release
 from swiotlb_top.verify.take import ADDRESS_UNSEEN, Take
-from swiotlb_top.verify.unseen import earliest_entry_ns
+from swiotlb_top.verify.unseen import likely_entry_ns
 
 _MOST_SLOTS: Final = 1 << 22
 """Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""
@@ -108,7 +108,7 @@ class Resolver:
         entry_ns, exit_ns, cpu, moved = event[:4]
         elsewhere: tuple[int, ...] = ()
         if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
-            entry_ns, elsewhere = earliest_entry_ns(event), self._elsewhere(cpu)
+            entry_ns, elsewhere = likely_entry_ns(event), self._elsewhere(cpu)
         take = Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, elsewhere)
         return take if limits is not _UNKNOWN else _given(take)
 
@@ -124,7 +124,7 @@ class Resolver:
         elsewhere: tuple[int, ...] = ()
         tlb_addr = event.tlb_addr
         if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
-            entry_ns, elsewhere = earliest_entry_ns(event), self._elsewhere(cpu)
+            entry_ns, elsewhere = likely_entry_ns(event), self._elsewhere(cpu)
         if event.failed:
             pool, slot, tlb_addr = self._had_in_vain(event, request), NOT_FOUND, ADDRESS_UNSEEN
         else:
@@ -144,7 +144,7 @@ class Resolver:
         entry_ns, exit_ns, _, dev, address, tlb_addr, size_bytes, _, _ = event
         until_ns = entry_ns
         if entry_ns == ENTRY_UNKNOWN:
-            entry_ns, until_ns = earliest_entry_ns(event), exit_ns
+            entry_ns, until_ns = likely_entry_ns(event), exit_ns
         pools = self.pools.released_in(address, tlb_addr, entry_ns, until_ns)
         if len(pools) != 1:
             raise UnresolvedError(SEVERAL_POOLS if pools else OLDER_POOL)
@@ -177,7 +177,7 @@ class Resolver:
     def _added(self, event: PoolAdd | Grow) -> AddPool | None:
         if not event.pool or event.pool in self._listed or event.mem != self._mem:
             return None
-        entry_ns = earliest_entry_ns(event)
+        entry_ns = likely_entry_ns(event)
         pool = self.pools.now(event.pool)
         if pool is None:
             pool = self._new_pool(event.pool, event.start, event.nslabs, event.nareas, entry_ns)
@@ -191,7 +191,7 @@ class Resolver:
         """The transient pool that was allocated for a search and did not fit after all. Its memory may be another
         pool's by the time the search returns."""
         allocated_ns, pool = self._last_alloc.get(event.cpu, (-1, None))
-        if pool is None or not earliest_entry_ns(event) <= allocated_ns <= event.exit_ns:
+        if pool is None or not likely_entry_ns(event) <= allocated_ns <= event.exit_ns:
             return None
         return pool if pool.nslabs == nr_slots(request.alloc_size_bytes) else None
 

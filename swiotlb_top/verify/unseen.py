@@ -1,4 +1,4 @@
-"""An operation that was not seen to begin: since when it may have been under way.
+"""An operation that was not seen to begin: since when it was probably under way.
 
 The probe missed its entry, or saw it on another CPU.
 """
@@ -9,14 +9,15 @@ from typing import Final
 
 from swiotlb_top.events import ENTRY_UNKNOWN, Find, Free, Grow, Map, PoolAdd, Unmap
 
-LONGEST_UNSEEN_NS: Final = 30_000_000
-"""How long such a call is supposed to have taken at most. On four busy virtual CPUs that shared two real ones, one call
-in 10,000 took over a third of it."""
+LIKELY_NS: Final = 30_000_000
+"""So long such a call is tried to have taken. On four busy virtual CPUs that shared two real ones, one call in 10,000
+took over a third of it. It may have taken any time: what does not agree while it may have been under way is
+inconclusive (:mod:`swiotlb_top.verify.suspicions`)."""
 
 
-def earliest_entry_ns(event: Find | Map | Unmap | Free | PoolAdd | Grow) -> int:
-    """When a call was entered, or can have been at the earliest."""
-    return event.exit_ns - LONGEST_UNSEEN_NS if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns
+def likely_entry_ns(event: Find | Map | Unmap | Free | PoolAdd | Grow) -> int:
+    """When a call was entered, or probably not before."""
+    return event.exit_ns - LIKELY_NS if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns
 
 
 def entered_until_ns(event: Unmap) -> int:

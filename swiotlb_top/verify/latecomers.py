@@ -1,0 +1,76 @@
+"""Calls that turn up after others are judged that they may have come before.
+
+Of some it is not known when they began, and some took so long that the judge did not wait for them. They are put in
+order with what they are likely to overlap; but they may have done their work before that.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from swiotlb_top.allocator import Allocator
+from swiotlb_top.events import ENTRY_UNKNOWN
+from swiotlb_top.verify.add_pool import AddPool
+from swiotlb_top.verify.locality import areas_of, touched
+from swiotlb_top.verify.operation import Operation
+from swiotlb_top.verify.suspicions import LIST, Place, Suspicions
+from swiotlb_top.verify.take import Take
+from swiotlb_top.verify.uncertain import Area, Uncertain
+
+_UNSEEN: Final = "while a call may have been under way that was not seen to begin"
+_LATE: Final = "while a call was under way for very long"
+
+
+def places_of(operation: Operation, world: Allocator) -> set[Place]:
+    """Where an operation was at work, or looked."""
+    if isinstance(operation, AddPool):
+        return {LIST}
+    return {(domain[0], area) for domain in touched(operation, world) for area in areas_of(domain)}
+
+
+class Latecomers:
+    """Those that are not judged yet.
+
+    :param suspicions: which of them may explain.
+    """
+
+    def __init__(self, suspicions: Suspicions) -> None:
+        self._suspicions = suspicions
+        self._calls: set[Operation] = set()
+        self._indices: dict[Area, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, operation: Operation) -> None:
+        """One turned up."""
+        self._calls.add(operation)
+
+    def clear(self) -> None:
+        """What is not judged will not be."""
+        self._calls.clear()
+
+    def before(self, cluster: list[Operation]) -> None:
+        """Overlapping operations are about to be judged."""
+        self._indices = {
+            (one.pool, one.area): one.pool.area_index[one.area]
+            for one in cluster
+            if one in self._calls and isinstance(one, Take) and one.pool and 0 <= one.area < one.pool.nareas
+        }
+
+    def after(self, cluster: list[Operation], world: Allocator) -> Uncertain:
+        """They were judged: where areas may be searched next because of those that came late."""
+        uncertain: Uncertain = {}
+        for operation in cluster:
+            if operation not in self._calls:
+                continue
+            self._calls.discard(operation)
+            why = _UNSEEN if operation.event and operation.event[0] == ENTRY_UNKNOWN else _LATE
+            self._suspicions.withdraw(why, places_of(operation, world), operation.exit_ns)
+            if isinstance(operation, Take) and operation.pool and (operation.pool, operation.area) in self._indices:
+                area = operation.pool, operation.area
+                others = [one for one in cluster if isinstance(one, Take) and (one.pool, one.area) == area]
+                if all(one.entry_ns <= operation.exit_ns for one in others):
+                    left = {one.next_index: True for one in others}
+                    uncertain.setdefault(area, {}).update({self._indices[area]: True} | left)
+        return uncertain
