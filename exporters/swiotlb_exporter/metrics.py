@@ -114,6 +114,12 @@ def _bounced(seen: Seen) -> Iterator[Sample]:
                 yield (*who, direction), size_bytes
 
 
+def _burst_age(seen: Seen) -> Iterator[Sample]:
+    now = seen.snapshot
+    if now.sampled_ns != UNKNOWN:
+        yield (), max(0, now.time_ns - now.sampled_ns) / 1e9
+
+
 def _verdicts(seen: Seen) -> Iterator[Sample]:
     found = seen.snapshot.verdict
     for word in ("agree", "disagree", "inconclusive"):
@@ -258,6 +264,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         (),
         "Operations that broke an invariant on any revision (overlap, alignment, bounds).",
         _known(lambda s: s.verdict.safety_violations if s.verdict else 0),
+    ),
+    MetricSpec(
+        "swiotlb_burst_age_seconds",
+        "gauge",
+        (),
+        "How old the latest burst is, of which free runs, causes, latencies and verdicts are; absent where none was.",
+        _burst_age,
     ),
     MetricSpec("swiotlb_events_lost", "counter", (), "Events lost before they were read.", _known(lambda s: s.lost)),
     MetricSpec(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from swiotlb_top.accounting.snapshot import Snapshot
-from swiotlb_top.errors import SwiotlbTopError
+from swiotlb_top.errors import CannotError, SwiotlbTopError
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.sources.sampler import Sampler
 
@@ -22,13 +22,17 @@ class Blindness:
 
     reason: str
     """One sentence, the same on every machine in the same state: a label can hold it."""
+    whole: str
+    """The same, and what to do about it where that is known."""
     off: bool
     """swiotlb has no memory here, so that there is nothing to see: that is knowledge, not blindness."""
 
     @classmethod
     def by(cls, error: Exception) -> Self:
         """What an exception of :meth:`Watch.snapshot` says."""
-        return cls(" ".join(str(error).split()) or type(error).__name__, isinstance(error, NoPoolError))
+        reason = error.because if isinstance(error, CannotError) else str(error)
+        whole = " ".join(str(error).split()) or type(error).__name__
+        return cls(" ".join(reason.split()) or whole, whole, isinstance(error, NoPoolError))
 
 
 class Watch:
@@ -78,7 +82,7 @@ class Watch:
         """What is being watched, or why nothing is."""
         blind = self.blindness()
         if blind is not None:
-            return f"swiotlb is not watched: {blind.reason}"
+            return f"swiotlb is not watched: {blind.whole}"
         now = self.snapshot()
         judged = f"; judged as revision {now.verdict.revision}" if now.verdict else ""
         return f"Kernel {now.kernel_release}, source {now.source} ({now.reason}){judged}."

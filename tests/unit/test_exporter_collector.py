@@ -146,6 +146,12 @@ def test_while_the_source_is_being_opened_it_is_down_and_no_error() -> None:
     assert "swiotlb_slots" not in [line.split()[0] for line in text.splitlines()]
 
 
+def test_what_comes_from_bursts_says_how_old_it_is() -> None:
+    value = registry_of(replace(STALLED, time_ns=9_000_000_000, sampled_ns=6_500_000_000)).get_sample_value
+    assert value("swiotlb_burst_age_seconds") == 2.5
+    assert registry_of(replace(STALLED, sampled_ns=-1)).get_sample_value("swiotlb_burst_age_seconds") is None
+
+
 def test_why_it_is_blind_is_a_label_and_is_gone_once_it_sees() -> None:
     registry = registry_of(CannotError("no BTF:\n build one"), STALLED)
     assert 'swiotlb_blind_info{reason="no BTF: build one"} 1.0' in generate_latest(registry).decode()
