@@ -306,10 +306,10 @@ def test_a_machine_that_cannot_be_watched_is_served_as_blind_with_the_reason_sai
         url = announced(process).removesuffix("/metrics")
         text = get(f"{url}/metrics")[2]
         assert "swiotlb_up 0.0" in text
-        assert 'swiotlb_blind_info{reason="live: no BTF"} 1.0' in text
+        assert 'swiotlb_blind_info{reason="no BTF"} 1.0' in text
         assert get(f"{url}/healthz")[2] == "blind\n"
         assert get(f"{url}/livez")[0] == 200
-        assert "swiotlb is not watched: live: no BTF" in get(f"{url}/")[2]
+        assert "swiotlb is not watched: no BTF" in get(f"{url}/")[2]
         process.terminate()
         assert process.wait(DEADLINE_S) == 0
         assert process.stderr is not None
@@ -327,7 +327,7 @@ def test_with_exit_if_blind_it_ends_instead() -> None:
     with exporter("--exit-if-blind", "--web.listen-address", "127.0.0.1:0", refusal="no BTF") as process:
         assert process.wait(DEADLINE_S) == Exit.CANNOT
         assert process.stderr is not None
-        assert process.stderr.read() == b"swiotlb-top: live: no BTF\n"
+        assert process.stderr.read() == b"swiotlb-top: no BTF\n"
 
 
 def ended(*options: str) -> tuple[int, list[str]]:

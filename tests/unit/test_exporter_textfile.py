@@ -77,7 +77,7 @@ def test_a_directory_that_takes_no_file_is_said_under_the_files_name(registry: C
 
 def test_a_machine_that_cannot_be_watched_says_so_in_the_file(tmp_path: Path) -> None:
     with exporter("--textfile", str(tmp_path), refusal="no BTF"):
-        eventually(lambda: 'swiotlb_blind_info{reason="live: no BTF"} 1.0' in read(tmp_path / NAME))
+        eventually(lambda: 'swiotlb_blind_info{reason="no BTF"} 1.0' in read(tmp_path / NAME))
         assert "swiotlb_up 0.0" in read(tmp_path / NAME)
 
 
