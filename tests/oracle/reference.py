@@ -107,7 +107,7 @@ class Reference:
             if allocator.growth_pending:
                 pages = self._pages(nr_slots(request.alloc_size_bytes))
                 address = allocator.map(cpu, dev, orig_addr, size_bytes, align_mask, limits, pages, alloc_size)
-            elif self._never_ends(cpu, request):
+            elif (alloc_size is None or alloc_size >= size_bytes) and self._never_ends(cpu, request):
                 return "hang"
         grew = int(allocator.growth_pending)
         allocator.growth_pending |= was_pending
