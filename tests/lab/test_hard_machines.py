@@ -11,19 +11,24 @@ from typing import Any
 import pytest
 
 from swiotlb_top.errors import Exit
-from swiotlb_top.events import Device, Event, Find, Map, PoolAlloc
+from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Map, PoolAlloc, Unmap
+from tests.lab.holding import KEEP_SYMBOLS, Holding
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import Replayed, Tried, events, guest_shell, replay, tried
 
-OPERATIONS = 20_000
+OPERATIONS = 10_000
 FRAMES = 12
 RING_BYTES = 64 << 20
+HELD_S = 0.3
 PAGE_MASK = 4095
 
 CHURN = "sh $workloads/churn.sh"
+BUSY = "nice -n 19 sh $workloads/busy.sh 4"
 PARTS = "sh $workloads/parts_of_pages.sh"
+CPUS_CHANGE = "sh $workloads/hotplug.sh nice -n 19 sh $workloads/busy.sh 1"
 STEADY = "sh $workloads/steady.sh"
+STEADY_PARTS = "python3 $workloads/readers.py nvme0n1:2:1000000:32:1536:2304 vda:2:1000000:126:512:2560"
 
 SCRIPT = f"""
     try record $python $workloads/record_with.py /results/load.swtrace --ring-bytes {RING_BYTES} -- {{load}}
@@ -43,6 +48,12 @@ class Ran:
     events: list[Event]
     live: Tried | None
     frames: list[dict[str, Any]]
+    holding: Holding
+
+    @property
+    def cpus(self) -> set[int]:
+        """Those that mapped anything."""
+        return {event.cpu for event in self.events if isinstance(event, Find | Map)}
 
     @property
     def masks(self) -> set[tuple[int, int]]:
@@ -50,16 +61,30 @@ class Ran:
         limits = {event.dev: event.min_align_mask for event in self.events if isinstance(event, Device)}
         return {(event.alloc_align_mask, limits[event.dev]) for event in self.events if isinstance(event, Find | Map)}
 
+    @property
+    def longest_call_ns(self) -> int:
+        calls = [event for event in self.events if isinstance(event, Find | Map | Unmap)]
+        return max(call.exit_ns - call.entry_ns for call in calls if call.entry_ns != ENTRY_UNKNOWN)
+
 
 def an_address_is_that_of_several_pools(ran: Ran) -> None:
     pools = Counter(event.pool for event in ran.events if isinstance(event, PoolAlloc) and event.pool)
     assert max(pools.values()) > 1
 
 
+def all_four_cpus_map(ran: Ran) -> None:
+    assert ran.cpus == {0, 1, 2, 3}
+
+
 def whole_pages_are_wanted_of_buffers_that_begin_anywhere_in_one(ran: Ran) -> None:
     """For nvme, which wants the offset kept, and for vda, which does not."""
     assert ran.masks == {(PAGE_MASK, PAGE_MASK), (PAGE_MASK, 0)}
     assert any(event.orig_addr & 2048 for event in ran.events if isinstance(event, Find | Map))
+
+
+def a_call_takes_as_long_as_its_cpu_is_held(ran: Ran) -> None:
+    assert ran.longest_call_ns > HELD_S * 1e9
+    assert sum(ran.holding.held.values()) > 10
 
 
 @dataclass(frozen=True)
@@ -69,19 +94,37 @@ class Hard:
     machine: Machine
     load: str
     steady: str
-    """Nothing: it is not watched."""
+    """Nothing: it is not watched. With each burst probes come and go, which CPUs that are emulated bear only in turn;
+    and one that is held would hold them all then."""
     proof: Callable[[Ran], None]
+    held_s: float = 0
+    may_lose: bool = False
+    """Since 6.15 a ring buffer's lock is given up after 250 ms (rqspinlock), and CPUs that run in turn stand still for
+    longer: what is lost then is told, and what is known is judged."""
 
 
 HARD = {
     "addresses of pools are used again, 6.12": Hard(
-        Machine("dynamic-inlined"), CHURN, STEADY, an_address_is_that_of_several_pools
+        Machine("dynamic-inlined", memory_mb=2048), CHURN, STEADY, an_address_is_that_of_several_pools
+    ),
+    "7.3 as Debian ships it, on four CPUs": Hard(
+        Machine("debian-7.3", cpus=4, swiotlb="8192,force", in_turn=True),
+        BUSY,
+        STEADY,
+        all_four_cpus_map,
+        may_lose=True,
     ),
     "disks behind an IOMMU, not trusted": Hard(
         Machine("debian", cpus=2, swiotlb="8192,force", in_turn=True, behind_iommu=True),
         PARTS,
-        "",
+        STEADY_PARTS,
         whole_pages_are_wanted_of_buffers_that_begin_anywhere_in_one,
+    ),
+    "CPUs come and go": Hard(
+        Machine("dynamic", cpus=4, in_turn=True, extra_cmdline=("maxcpus=2",)), CPUS_CHANGE, STEADY, all_four_cpus_map
+    ),
+    "a CPU stands still in the middle of a call": Hard(
+        Machine("dynamic-inlined", cpus=4), BUSY, "", a_call_takes_as_long_as_its_cpu_is_held, HELD_S
     ),
 }
 
@@ -93,7 +136,11 @@ def hard(request: pytest.FixtureRequest) -> Hard:
 
 @pytest.fixture(scope="module")
 def ran(hard: Hard, lab: Lab) -> Ran:
-    files = lab.run(hard.machine, guest_shell(SCRIPT.format(load=hard.load, steady=hard.steady))).files
+    holding = Holding(hard.held_s, pause_s=0.2)
+    script = SCRIPT.format(load=hard.load, steady=hard.steady)
+    if hard.held_s:
+        script = KEEP_SYMBOLS + script
+    files = lab.run(hard.machine, guest_shell(script), meanwhile=holding if hard.held_s else None).files
     live = tried(files, "live") if hard.steady else None
     return Ran(
         recorded=tried(files, "record"),
@@ -101,6 +148,7 @@ def ran(hard: Hard, lab: Lab) -> Ran:
         events=events(files / "load.swtrace"),
         live=live,
         frames=[json.loads(line) for line in live.out.splitlines()] if live else [],
+        holding=holding,
     )
 
 
@@ -108,14 +156,14 @@ def test_what_makes_the_machine_hard_was_there(hard: Hard, ran: Ran) -> None:
     hard.proof(ran)
 
 
-def test_of_tens_of_thousands_of_operations_none_is_blamed(ran: Ran) -> None:
+def test_of_tens_of_thousands_of_operations_none_is_blamed(hard: Hard, ran: Ran) -> None:
     assert (ran.recorded.status, ran.recorded.err) == (Exit.OK, "")
     report = ran.replayed.report
     assert report["first_disagreement"] is None
     assert (report["disagree"], report["safety_violations"], report["miscounts"]) == (0, 0, [])
-    assert (report["lost"], report["damage"]) == (0, "")
-    assert ran.replayed.operations > OPERATIONS
-    assert report["agree"] >= ran.replayed.operations * 9 // 10
+    assert report["lost"] == 0 or hard.may_lose
+    assert report["damage"] == ""
+    assert report["agree"] > OPERATIONS
 
 
 def test_the_live_screen_blames_none_either(ran: Ran) -> None:
