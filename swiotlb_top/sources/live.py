@@ -91,7 +91,8 @@ class LiveSource:
             source="live",
             reason=self._reason,
             kernel_release=self._session.kernel.release,
-            nslabs=sizes.nslabs,
+            # The kernel's own total is another moment's: a pool that grows is on the list before it is counted.
+            nslabs=sum(pool.nslabs for pool in sizes.pools),
             used_slots=in_use.used_slots,
             used_hiwater_slots=in_use.used_hiwater_slots,
             transient_slots=sizes.transient_nslabs,

@@ -1,0 +1,189 @@
+"""The live source, with a kernel that does what it is told: one frame is one moment, or says of when it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.headline import Level, headline
+from swiotlb_top.probes.program import Faults, Mode, Totals
+from swiotlb_top.probes.session import Session
+from swiotlb_top.sources import live
+from swiotlb_top.sources.live import LiveSource
+from swiotlb_top.state import DeviceName, KernelInfo, MemState, PoolState
+from swiotlb_top.trace import Records, TraceReader
+from tests.doctoring import GROWING, STALL
+
+UINT64 = (1 << 64) - 1
+
+
+def of(path: Any) -> tuple[KernelInfo, MemState, bytes]:
+    """The kernel, the first state and the first records of a recording."""
+    trace = TraceReader(path)
+    items = [*trace]
+    state = next(item for item in items if isinstance(item, MemState))
+    records = next(item for item in items if isinstance(item, Records))
+    return trace.header.kernel, state, records.data
+
+
+class FakePlan:
+    """A plan by which everything is seen."""
+
+    def notes(self) -> tuple[str, ...]:
+        return ()
+
+    def probed(self) -> Iterator[str]:
+        yield "fentry+fexit swiotlb_find_slots"
+
+
+@dataclass
+class FakeProgram:
+    """Counters that are set by hand."""
+
+    counted: dict[int, Totals] = field(default_factory=dict)
+    told: Faults = field(default_factory=Faults)
+    modes: list[Mode] = field(default_factory=list)
+    plan: FakePlan = field(default_factory=FakePlan)
+    closed: bool = False
+
+    def totals(self) -> dict[int, Totals]:
+        return self.counted
+
+    def faults(self) -> Faults:
+        return self.told
+
+    def growths(self) -> int:
+        return 0
+
+    def set_mode(self, mode: Mode) -> None:
+        self.modes.append(mode)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeSession:
+    """A kernel whose state and records are those of a recording, or what a test makes of them."""
+
+    def __init__(self, path: Any = STALL) -> None:
+        self.kernel, self.state, self.records = of(path)
+        self.program = FakeProgram()
+        self.lost_in_bursts = 0
+
+    def sizes(self) -> MemState:
+        return self.state
+
+    def settle(self) -> tuple[MemState, bytes, bytes]:
+        records, self.records = self.records, b""
+        self.program.told = replace(
+            self.program.told, lost_records=self.program.told.lost_records + self.lost_in_bursts
+        )
+        return self.state, b"", records
+
+    def drain(self) -> bytes:
+        return b""
+
+    def device_name(self, dev: int) -> DeviceName:
+        return DeviceName(dev, "0000:00:04.0", "virtio-pci")
+
+    def device_names(self, records: bytes) -> Iterator[DeviceName]:
+        return iter(())
+
+    def source(self) -> LiveSource:
+        return LiveSource(cast(Session, self))
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_BURST_S", 0.0)
+    monkeypatch.setattr(live, "_UNDER_WAY_S", 0.0)
+
+
+def in_use(state: MemState, used: list[int], total_used: int) -> MemState:
+    """The state with so many slots in use in the first areas, and another total of the kernel's own."""
+
+    def filled(pool: PoolState) -> PoolState:
+        areas = tuple(replace(area, used=used[at % len(used)]) for at, area in enumerate(pool.areas))
+        return replace(pool, areas=areas)
+
+    return replace(state, pools=tuple(map(filled, state.pools)), total_used=total_used, transient_nslabs=-1)
+
+
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=8), st.sampled_from([-1, 0, 128, 200, UINT64]))
+def test_the_slots_in_use_are_the_sum_of_those_in_the_pools_whatever_the_kernel_counts(
+    used: list[int], total_used: int
+) -> None:
+    session = FakeSession()
+    session.records = b""
+    session.state = in_use(session.state, used, total_used)
+    shown = session.source().snapshot()
+    assert shown.used_slots == sum(pool.used_slots for pool in shown.pools)
+
+
+def test_so_are_all_slots_while_a_pool_is_on_the_list_and_not_yet_counted() -> None:
+    session = FakeSession(GROWING)
+    grown = replace(session.state.pools[0], address=1, start=1 << 32)
+    session.state = replace(session.state, pools=(grown, *session.state.pools))
+    shown = session.source().snapshot()
+    assert shown.nslabs == sum(pool.nslabs for pool in shown.pools) == 2 * session.state.nslabs
+
+
+def test_a_burst_is_judged_and_the_verdict_says_of_when_it_is() -> None:
+    session = FakeSession()
+    began_ns = session.state.begin_ns
+    shown = session.source().snapshot()
+    assert shown.verdict is not None
+    assert (shown.verdict.word, shown.sampled, shown.sampled_ns) == ("agree", True, began_ns)
+    assert shown.verdict.agree > 1_000
+    assert {failure.reference for failure in shown.failures} == {"agrees"}
+    assert session.program.modes == [Mode.RECORD, Mode.COUNT]
+
+
+def test_what_is_not_read_again_keeps_the_time_when_it_was_read() -> None:
+    session = FakeSession()
+    source = session.source()
+    first = source.snapshot()
+    session.state = in_use(session.state, [7], -1)
+    later = source.snapshot()
+    assert later.used_slots == 7
+    assert later.sampled_ns == first.sampled_ns
+    assert [pool.slots for pool in later.pools] == [pool.slots for pool in first.pools]
+    assert later.time_ns > first.time_ns
+
+
+def test_a_burst_that_lost_records_is_not_judged() -> None:
+    session = FakeSession()
+    session.lost_in_bursts = 3
+    shown = session.source().snapshot()
+    assert shown.verdict is not None
+    assert (shown.verdict.compared, shown.verdict.disagree, shown.lost) == (0, 0, 3)
+    assert shown.uncounted == 0, "the counters count what the ring loses"
+
+
+def test_calls_that_no_counter_saw_make_the_headline_unclear() -> None:
+    session = FakeSession()
+    session.records = b""
+    session.program.told = Faults(uncounted_calls=2, lost_calls=1, missed_calls=4)
+    source = session.source()
+    frame = Frame.of(source.snapshot()).then(source.snapshot())
+    assert frame.now.uncounted == 7
+    assert headline(frame).level is Level.UNCLEAR
+
+
+def test_it_says_for_how_long_it_has_watched() -> None:
+    source = FakeSession().source()
+    first, second = source.snapshot(), source.snapshot()
+    assert 0 < first.watched_ns < second.watched_ns
+    assert second.watched_ns - first.watched_ns == second.time_ns - first.time_ns
+
+
+def test_closing_detaches_the_probes() -> None:
+    session = FakeSession()
+    session.source().close()
+    assert session.program.closed
