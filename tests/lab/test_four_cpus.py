@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,8 @@ SWIOTLB = {"dynamic": "512,force", "debian": "8192,force"}
 
 TWO_PASSES = 20_000
 """Maps, at least."""
+FRAMES = 10
+"""Of the live screen, as JSON, while four more passes go on."""
 RING_BYTES = 64 << 20
 """Room for all of them. The recorder goes before the load, but not before what else the host does: a CPU of an emulated
 machine may stand still for seconds while the three others fill a ring of the usual size."""
@@ -28,6 +32,9 @@ BUSY = f"""
     try record $python $workloads/record_with.py /results/busy.swtrace --ring-bytes {RING_BYTES} -- \
         nice -n 19 sh $workloads/busy.sh {PASSES}
     counted two-passes sh $workloads/busy.sh 2
+    sh $workloads/busy.sh 4 &
+    try shown $tool -n {FRAMES} --json
+    wait
 """
 
 
@@ -37,13 +44,16 @@ class Busy:
     replayed: Replayed
     maps_by_cpu: list[int]
     """Of two passes, as ftrace counts them."""
+    frames: list[dict[str, Any]]
+    """What ``swiotlb-top --json`` showed of four more."""
 
 
 @pytest.fixture(scope="module", params=SWIOTLB)
 def busy(request: pytest.FixtureRequest, lab: Lab) -> Busy:
     machine = Machine(kernel=request.param, cpus=4, swiotlb=SWIOTLB[request.param])
     files = lab.run(machine, guest_shell(WORDS + BUSY)).files
-    return Busy(tried(files, "record"), replay(files / "busy.swtrace"), maps_by_cpu(files, "two-passes"))
+    frames = [json.loads(line) for line in tried(files, "shown").out.splitlines()]
+    return Busy(tried(files, "record"), replay(files / "busy.swtrace"), maps_by_cpu(files, "two-passes"), frames)
 
 
 def test_of_hundreds_of_thousands_of_overlapping_operations_each_agrees(busy: Busy) -> None:
@@ -65,3 +75,17 @@ def test_the_load_keeps_all_four_cpus_busy_as_ftrace_tells(busy: Busy) -> None:
     assert sum(busy.maps_by_cpu) > TWO_PASSES
     assert len(busy.maps_by_cpu) == 4
     assert min(busy.maps_by_cpu) >= 1_000
+
+
+def test_every_frame_is_of_one_moment_its_totals_are_those_of_its_pools(busy: Busy) -> None:
+    assert len(busy.frames) == FRAMES
+    for frame in busy.frames:
+        pools = frame["pools"]
+        assert frame["used_slots"] == sum(pool["used_slots"] for pool in pools) + (frame["transient_slots"] or 0)
+        assert frame["nslabs"] == sum(pool["nslabs"] for pool in pools)
+        assert sum(frame["verdict"][word] for word in ("disagree", "safety_violations")) == 0
+    assert any(frame["used_slots"] for frame in busy.frames)
+
+
+def test_a_frame_says_of_when_the_verdict_is(busy: Busy) -> None:
+    assert all(0 < frame["sampled_ns"] <= frame["time_ns"] for frame in busy.frames)
