@@ -34,7 +34,7 @@ class Level(Enum):
 
 
 MEANINGS: Final = {
-    Level.UNSAFE: "The kernel did harm: it gave a slot to two mappings, or released what was not mapped.",
+    Level.UNSAFE: "The kernel did harm. It gave a slot to two mappings, for one, or one that the device cannot use.",
     Level.DISAGREE: "The kernel did something else than the reference would have done.",
     Level.FAILING: "Maps fail now: which device's, and how many a second.",
     Level.NEARLY_FULL: f"At least {NEARLY_FULL_PERCENT} % of all slots are in use, or were at some time.",

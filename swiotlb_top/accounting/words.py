@@ -51,7 +51,8 @@ VERDICTS: Final = {
     "inconclusive": "Of at least one it cannot be told, or nothing was compared.",
     "unchecked": "This source compares nothing.",
     "compared": "Operations held against the reference.",
-    "unsafe": "Operations that did harm: two maps in one slot, or a release of what was not mapped.",
+    "unsafe": "Operations that did harm: two maps in one slot, a place that the device cannot use, "
+    "a release of what was not mapped.",
     "events lost": "Calls that were not recorded. What follows them is judged only from the next state on.",
     "in bursts": "Calls are recorded for a moment now and then, and only those are compared: a sample.",
     "agrees": "The reference fails this map, too.",

@@ -98,7 +98,7 @@ def help_page(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
     """The keys, then every field with what it means and where it comes from."""
     lines = [_rule(f"{glyphs.pointer} KEYS (Esc goes back, Up and Down scroll)", glyphs, width)]
     offered = (*KEYS, *PLAY_KEYS) if frame.now.playback else KEYS
-    lines += [Text.assemble((key.shown.ljust(_LABEL_WIDTH), styles.LABEL), key.help) for key in offered]
+    lines += hanging([labelled(key.shown, key.help) for key in offered], width, _LABEL_WIDTH)
     for name, words in SECTIONS:
         lines += [Text(), _rule(f"{glyphs.rule} {name.upper()}", glyphs, width)]
         lines += hanging([labelled(word, meaning) for word, meaning in words.items()], width, _WORD_WIDTH)
