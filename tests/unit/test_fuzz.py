@@ -10,7 +10,7 @@ from tests.fuzz.mutate import put_together, taken_apart
 from tests.fuzz.run import MEMORY_MIB, SMALL, fuzz_in_processes
 
 SEEDS: Final = (1, 2)
-INPUTS: Final = 60
+INPUTS: Final = 25
 """Of each seed."""
 NO_END_MINUTES: Final = 1e6
 
@@ -26,5 +26,5 @@ def test_no_mutated_recording_crashes_hangs_or_takes_much_memory(tmp_path: Path)
 
     assert [failure for one in found for failure in one.failures] == []
     assert [one.inputs for one in found] == [INPUTS] * len(SEEDS)
-    assert all(one.refused > INPUTS // 10 for one in found)
+    assert all(one.refused for one in found)
     assert all(one.peak_kib < MEMORY_MIB << 10 for one in found)
