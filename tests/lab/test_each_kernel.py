@@ -163,7 +163,7 @@ def test_the_doctor_is_content_and_names_every_hooks_place(ran: Ran) -> None:
     doctor = tried(ran.files, "doctor")
     assert (doctor.status, doctor.err) == (Exit.OK, "")
     lines = doctor.out.splitlines()
-    assert lines[-1] == "swiotlb can be watched live here"
+    assert lines[0] == "swiotlb can be watched live here"
     hooks = dict(line.split(maxsplit=2)[1:] for line in lines if line.startswith("hook "))
     assert f"fentry+fexit {ran.traits.mappings}" in hooks.values()
     assert hooks["unmap"] == f"fentry+fexit {ran.traits.unmap}"
@@ -183,7 +183,7 @@ def test_the_doctors_json_says_the_same(ran: Ran) -> None:
     report = json.loads(doctor.out)
     assert report["ok"] is True
     lacks = {name for name, check in report["checks"].items() if not check["ok"]}
-    assert lacks == (set() if ran.traits.keeps_hiwater else {"high water"})
+    assert lacks == (set() if ran.traits.keeps_hiwater else {"high_water"})
     assert report["checks"]["swiotlb"]["found"].startswith(
         f"swiotlb={ran.traits.slots},force, every mapping bounces, {ran.traits.slots} slots ("
     )
@@ -333,4 +333,5 @@ def test_large_reads_have_segments_as_large_as_there_can_be(ran: Ran, disk: str)
 def test_a_transfer_comes_back_whole_and_bounces(ran: Ran) -> None:
     transfer = done(ran.files, "transfer")
     assert transfer.out == f"echoed {2 << 20} of {2 << 20} bytes\n"
-    assert sum(call.size_bytes for call in transfer.maps) > 4 << 20
+    # Both ways, but for what kprobes miss in interrupts.
+    assert sum(call.size_bytes for call in transfer.maps) > 3 << 20
