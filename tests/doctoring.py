@@ -218,6 +218,11 @@ def cut(entries: list[Entry], at: int) -> list[Entry]:
     return [*entries[:at], Known(ALL_OF_THEM_NS), End({}, 0, 0)]
 
 
+def with_no_call_under_way(entries: list[Entry]) -> list[Entry]:
+    """As a recorder tells it that found no call under way at the end; the recordings here are older than that."""
+    return insert(entries, len(entries) - 1, Known(ALL_OF_THEM_NS))
+
+
 def swap(entries: list[Entry], one: int, other: int) -> list[Entry]:
     """Two records change places, their times stay: each is said to have happened when the other did."""
     a, b = record_at(entries, one), record_at(entries, other)

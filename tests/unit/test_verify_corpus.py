@@ -5,12 +5,8 @@ from __future__ import annotations
 import pytest
 
 from swiotlb_top.report import ReplayReport, replay
-from swiotlb_top.verify import Verdict
-from tests.corpus import DIRECTORY, HISTORIES, path_of
-from tests.doctoring import FOUR_CPUS, load
-
-FEW: int = 8
-"""Reports of one fault, at most."""
+from tests.corpus import DIRECTORY, HISTORIES, path_of, recorded
+from tests.doctoring import FOUR_CPUS, load, record_at
 
 
 @pytest.fixture(scope="module", params=HISTORIES)
@@ -27,13 +23,18 @@ def test_the_verdict_is_the_histories(name: str, report: ReplayReport) -> None:
     assert report.findings.verdict is HISTORIES[name].verdict, report.as_text()
 
 
-def test_one_fault_is_few_reports_and_no_fault_none(name: str, report: ReplayReport) -> None:
-    wrong = HISTORIES[name].verdict is Verdict.DISAGREE
-    assert wrong <= report.findings.disagree <= FEW * wrong
+def test_as_many_events_are_blamed_as_are_wrong(name: str, report: ReplayReport) -> None:
+    assert report.findings.disagree == HISTORIES[name].wrong
 
 
-def test_nothing_is_left_open_but_where_that_is_the_point(name: str, report: ReplayReport) -> None:
-    assert report.findings.doubts.keys() == HISTORIES[name].doubts
+def test_the_first_that_is_blamed_is_the_first_that_is_wrong(name: str, report: ReplayReport) -> None:
+    blamed, wrong = report.findings.first, HISTORIES[name].first
+    entries = recorded()
+    assert (blamed.time_ns if blamed else None) == (record_at(entries, wrong(entries)).exit_ns if wrong else None)
+
+
+def test_what_is_inconclusive_is_what_cannot_be_known(name: str, report: ReplayReport) -> None:
+    assert report.findings.doubts == HISTORIES[name].doubts
 
 
 def test_the_file_is_what_is_made_of_the_recording_now(name: str) -> None:
