@@ -35,7 +35,7 @@ of it all. Two judges of a real kernel stand on it: :meth:`Pool.search
 """
 
 from swiotlb_top.allocator.adopt import Adopted, Flaw, Problem, adopt
-from swiotlb_top.allocator.allocator import DMA_MAPPING_ERROR, Allocator, Found, Pages, PageSource
+from swiotlb_top.allocator.allocator import DMA_MAPPING_ERROR, Allocator, Found, Pages, PageSource, TooManyAreasError
 from swiotlb_top.allocator.choice import Choice, Reason, choose
 from swiotlb_top.allocator.differences import DIFFERENCES, Difference
 from swiotlb_top.allocator.explain import Cause, Explanation, explain
@@ -72,6 +72,7 @@ __all__ = [
     "Reason",
     "Request",
     "Revision",
+    "TooManyAreasError",
     "Undo",
     "Violation",
     "adopt",

@@ -105,7 +105,8 @@ def _continues(state: PoolState, slot: int) -> bool:
 
 def _mapping(state: PoolState, first: int, nslots: int) -> tuple[Mapping, bool]:
     """The mapping in a run of slots, and whether its buffer's first slot is known."""
-    pad_slots = _first_with_address(state, first, nslots)
+    in_first = state.orig_addr[first] != INVALID_PHYS_ADDR
+    pad_slots = 0 if in_first else _first_with_address(state, first, nslots)
     # swiotlb_tbl_map_single() writes that first: where the addresses begin elsewhere, it was writing them.
     settled = pad_slots >= 0 and state.pad_slots[first + pad_slots] == pad_slots
     if not settled:

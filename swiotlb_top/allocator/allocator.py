@@ -17,6 +17,10 @@ DMA_MAPPING_ERROR: Final = 0xFFFF_FFFF_FFFF_FFFF
 NO_LIMIT: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
+class TooManyAreasError(Exception):
+    """More areas were searched in vain than who asks has patience for."""
+
+
 class Found(NamedTuple):
     """Where a search ended."""
 
@@ -84,6 +88,8 @@ class Allocator:
         """Transient pools that nobody has, but whose memory RCU still holds."""
         if not dynamic and (can_grow or len(self.pools) > 1):
             raise ValueError("a static allocator has one pool and does not grow")
+        self.patience = NO_LIMIT
+        """Areas that may still be asked, by what may ask too many. The kernel has no such limit."""
         self._order: SearchOrder = revision.order if dynamic else revision.static_order
         self._track_hiwater = track_hiwater
         self._held_slots = self._hiwater_slots = sum(pool.used_slots for pool in self.pools)
@@ -108,6 +114,8 @@ class Allocator:
         """Where ``swiotlb_find_slots()`` finds room among the pools that are there. Takes nothing.
 
         None, too, where the kernel's search would never end.
+
+        :raises TooManyAreasError: :attr:`patience` is over.
         """
         if request.alloc_size_bytes > MAX_ALLOC_BYTES:
             # Some kernels do search, and never find: no free run is that long.
@@ -118,7 +126,16 @@ class Allocator:
                 return Found(pool, slot)
             if slot == NEVER_ENDS:
                 break
+            self.patience -= 1
+            if self.patience < 0:
+                raise TooManyAreasError
         return None
+
+    def spend(self, areas: int) -> None:
+        """So many areas were asked, other than by :meth:`find_slots`. :raises TooManyAreasError: patience is over."""
+        self.patience -= areas
+        if self.patience < 0:
+            raise TooManyAreasError
 
     def grows_for(self, request: Request) -> bool:
         """Whether ``swiotlb_find_slots()``, having found nothing, goes on to growth and a transient pool."""

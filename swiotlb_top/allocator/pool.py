@@ -311,8 +311,31 @@ class Pool:
         self._live = dict(other._live)
         self._unsettled = dict(other._unsettled)
 
+    def take_over(self, other: Pool, area: int, slots: range) -> None:
+        """Make one area what it is in another state of this pool.
+
+        :param slots: its own, which may be no whole slot sets.
+        """
+        self.area_used[area], self.area_index[area] = other.area_used[area], other.area_index[area]
+        free, others = self._free, other._free
+        for slot_set in range(slots.start >> SLOT_SET_SHIFT, (slots.stop + OFFSET_IN_SET) >> SLOT_SET_SHIFT):
+            first = slot_set << SLOT_SET_SHIFT
+            begin, end = max(slots.start - first, 0), min(slots.stop - first, IO_TLB_SEGSIZE)
+            own = ONES[end - begin] << begin
+            free.masks[slot_set] = free.masks[slot_set] & ~own | others.masks[slot_set] & own
+            free.bounds[slot_set] = IO_TLB_SEGSIZE
+            for mine, theirs in ((self._live, other._live), (self._unsettled, other._unsettled)):
+                for at in range(first, first + IO_TLB_SEGSIZE):
+                    if at in mine and mine[at].slot in slots:
+                        del mine[at]
+                    if at in theirs and theirs[at].slot in slots:
+                        mine[at] = theirs[at]
+
     def mappings(self) -> tuple[Mapping, ...]:
         """Every live mapping, in slot order."""
+        if not self._unsettled:
+            live = self._live  # no mapping reaches into another: they are in the order of their buffers
+            return tuple([live[slot] for slot in sorted(live)])
         return tuple(sorted({*self._live.values(), *self._unsettled.values()}))
 
     def mappings_near(self, slot: int) -> tuple[Mapping, ...]:

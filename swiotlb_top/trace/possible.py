@@ -27,12 +27,13 @@ from swiotlb_top.trace.format import (
     MAX_STATE_SLOTS,
     MAX_TIME_NS,
 )
-from swiotlb_top.trace.items import Item, Records
+from swiotlb_top.trace.items import Header, Item, Records
 
 _WORDS: Final = RECORD.size // 8
 _EXIT, _OBJECT, _ADDRESS, _RESULT = 0, 2, 4, 6
 """Words of ``struct record``."""
-_CPU_HIGH_BYTE, _KIND_BYTE = 13, 14
+_CPU, _KIND_BYTE = 6, 14
+"""The half word and the byte of these."""
 _NEW_POOL: Final = frozenset({Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW})
 _LOOKED_AT: Final = _NEW_POOL | {Kind.POOL_FREE, Kind.DEVICE}
 """Records that are looked at one by one; they are rare."""
@@ -90,12 +91,22 @@ def _check_geometry(start: int, nslabs: int, nareas: int) -> None:
         raise ImpossibleError(f"a pool of {nslabs} slots at {start:#x}")
 
 
+def _cpus_of(data: bytes) -> array[int]:
+    """The CPU of each record."""
+    halves = array("H", data)
+    if sys.byteorder == "big":
+        halves.byteswap()
+    return halves[_CPU :: _WORDS * 4]
+
+
 class Possible:
     """Follows one recording from its beginning, and lets pass what can be."""
 
     def __init__(self) -> None:
         self._latest_ns = 0
         self._static = False
+        self._cpus = frozenset(range(MAX_CPUS))
+        """Numbers of the CPUs that the kernel may have."""
         self._devices: set[int] = set()
         self._pools: dict[int, tuple[int, int]] = {}
         """Slots and areas of the pools that are there, by address."""
@@ -109,6 +120,8 @@ class Possible:
             return
         if isinstance(item, MemState):
             self._state(item)
+        elif isinstance(item, Header) and item.kernel.page_size_bytes:  # the first recordings tell neither
+            self._cpus = frozenset(item.kernel.cpus.numbers())
         elif isinstance(item, DeviceName):
             self._count_devices({item.dev})
         elif isinstance(item, Gap):
@@ -164,7 +177,7 @@ class Possible:
             earliest_ns > DURATION_UNKNOWN
             and max(latest_ns, self._latest_ns) - earliest_ns <= MAX_LATE_NS
             and latest_ns <= MAX_TIME_NS
-            and max(data[_CPU_HIGH_BYTE :: RECORD.size]) < MAX_CPUS >> 8
+            and self._cpus.issuperset(_cpus_of(data))
             and max(addresses) <= MAX_PHYS_ADDR
             and max(results, default=0) <= MAX_PHYS_ADDR
         ):
@@ -176,8 +189,8 @@ class Possible:
         self._at(record.exit_ns)
         if record.exit_ns < record.duration_ns != DURATION_UNKNOWN:
             raise ImpossibleError("a call that began before the clock did")
-        if record.cpu >= MAX_CPUS:
-            raise ImpossibleError(f"CPU {record.cpu}, of at most {MAX_CPUS}")
+        if record.cpu not in self._cpus:
+            raise ImpossibleError(f"CPU {record.cpu}, which the kernel does not have")
         if record.kind == Kind.DEVICE:
             if record.result & (record.result + 1):
                 raise ImpossibleError(f"a segment boundary of mask {record.result:#x}")

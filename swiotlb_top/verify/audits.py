@@ -10,10 +10,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Violation, adopt
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
+from swiotlb_top.allocator import Allocator, Ledger, Pool, Violation, adopt
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify.operation import Undo, nothing
+
+
+class AdoptedOnce:
+    """The pool that a state shows, which all audits of this state share."""
+
+    __slots__ = ("_pool", "_state")
+
+    def __init__(self, state: PoolState) -> None:
+        self._state = state
+        self._pool: Pool | None = None
+
+    def pool(self, world: Allocator) -> Pool:
+        """It, made when it is first asked for."""
+        if self._pool is None:
+            self._pool = adopt(self._state, rule=world.revision.rule, check=False).pool
+        return self._pool
 
 
 @dataclass(slots=True, eq=False)
@@ -25,6 +40,7 @@ class Audit:
     state: PoolState
     pool: Pool
     area: int
+    read: AdoptedOnce
     event: ClassVar[None] = None
     given: ClassVar[bool] = False
     compared: ClassVar[bool] = False
@@ -35,7 +51,8 @@ class Audit:
     impose = attempt
 
     def adopt(self, world: Allocator) -> None:
-        take_over(self.pool, adopt(self.state, rule=world.revision.rule, check=False).pool, self.area)
+        slots = slots_of(self.pool, self.area)
+        self.pool.take_over(self.read.pool(world), self.area, slots)
 
     def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
         return ((self.pool, self.area),)
@@ -120,30 +137,6 @@ def slots_of(pool: Pool, area: int) -> range:
     """The slots of an area; the last one's go on to the pool's end."""
     own = areas_slots(pool, area)
     return range(own.start, pool.nslabs if area == pool.nareas - 1 else own.stop)
-
-
-def take_over(pool: Pool, other: Pool, area: int) -> None:
-    """Make one area of ``pool`` what it is in ``other``, which is a pool of the same slots and areas."""
-    slots = slots_of(pool, area)
-    used, index = list(pool.area_used), list(pool.area_index)
-    used[area], index[area] = other.area_used[area], other.area_index[area]
-    free = [(other if slot in slots else pool).free_run(slot) > 0 for slot in range(pool.nslabs)]
-    masks = [
-        sum(1 << offset for offset, is_free in enumerate(free[first : first + IO_TLB_SEGSIZE]) if is_free)
-        for first in range(0, pool.nslabs, IO_TLB_SEGSIZE)
-    ]
-    kept = [(mapping, _settled(pool, mapping)) for mapping in pool.mappings() if mapping.slot not in slots]
-    taken = [(mapping, _settled(other, mapping)) for mapping in other.mappings() if mapping.slot in slots]
-    pool.restore(masks, used, index, kept + taken)
-
-
-def _settled(pool: Pool, mapping: Mapping) -> bool:
-    """Whether it is known where its buffer begins: an unsettled mapping can be found by each of its slots."""
-    found = sum(
-        pool.find_mapping(pool.start + (slot << 11), 0) is mapping
-        for slot in range(mapping.slot, mapping.slot + mapping.nslots)
-    )
-    return found == 1
 
 
 def _addresses(pools: Iterable[Pool]) -> tuple[int, ...]:

@@ -75,6 +75,11 @@ class Findings:
         return self.agree + self.disagree
 
     @property
+    def answered(self) -> int:
+        """Operations of which something was said: these, and those that nobody can judge."""
+        return self.compared + self.inconclusive
+
+    @property
     def verdict(self) -> Verdict:
         """The stream's: one disagreement is one, and silence is no agreement."""
         if self.disagree or self.safety_violations:

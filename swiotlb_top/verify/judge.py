@@ -13,11 +13,22 @@ from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from swiotlb_top.allocator import Allocator, Hazard, Ledger, Revision, Violation, adopt, explain, picture
+from swiotlb_top.allocator import (
+    Allocator,
+    Hazard,
+    Ledger,
+    Pool,
+    Revision,
+    TooManyAreasError,
+    Violation,
+    adopt,
+    explain,
+    picture,
+)
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify.arrival import Arrival, Copy
-from swiotlb_top.verify.audits import Audit, ListAudit
+from swiotlb_top.verify.audits import AdoptedOnce, Audit, ListAudit
 from swiotlb_top.verify.blame import Blame, all_but_few
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
 from swiotlb_top.verify.latecomers import Latecomers, places_of
@@ -43,6 +54,7 @@ _BATCH_EVENTS: Final = 4096
 _BEFORE_STATE: Final = "before the first state"
 _AFTER_GAP: Final = "after lost events"
 _DURING_STATE: Final = "while the state was read"
+_TOO_MANY_AREAS: Final = "too many areas to search"
 _NOT_PLACED: Final = "while a call was under way that ended after what is judged"
 _NOT_RETURNED: Final = "while calls may have been under way that are not in the recording"
 NOT_SAMPLED: Final = frozenset({_BEFORE_STATE, _AFTER_GAP, _DURING_STATE, OLDER_POOL})
@@ -61,6 +73,14 @@ _FAR_TOO_MUCH: Final = 2 * _MOST_IN_VAIN
 """Moves in vain, after which no orders are looked for but the one in which operations ended."""
 _MOST_DURING_COPY: Final = 20_000
 """Operations that may overlap what was copied to begin from; what more of them left is not made out."""
+_FIRST_PATIENCE: Final = 1_000_000
+"""Areas that may be asked in vain at the beginning,"""
+_PATIENCE_OF_AN_ITEM: Final = 10_000
+"""by each call and area that was read more,"""
+_MOST_PATIENCE: Final = 1_000_000
+"""and at once at most. They take a second."""
+_MOST_SLOTS_WAITING: Final = 1 << 23
+"""Of states that were read and are not compared yet. One beyond that is not: nothing is claimed of it."""
 _BUDGET: Final = "too many orders to try"
 _MOST_FAULTS: Final = 8
 _OVERLAPS_FAULTS: Final = "overlaps too many faults"
@@ -92,6 +112,8 @@ class Judge:
         """Tried altogether, to find orders of what overlapped."""
         self._in_vain = 0
         self._begin_ns = 0
+        self._to_enter: dict[Pool, None] = {}
+        """Pools of which areas were taken over, and the ledger does not know yet."""
         self._suspicions = Suspicions(self.findings)
         self._latecomers = Latecomers(self._suspicions)
         self._judged_ns = 0
@@ -111,12 +133,26 @@ class Judge:
             self._run()
             self._begin_from(mem)
             return
+        if not self._has_room_for(mem):
+            return
         begin_ns = mem.begin_ns
         end_ns = max((state.end_ns for state in mem.pools), default=0)
         # The list was read some time before its first pool.
         read = ListAudit(begin_ns - LIKELY_NS, end_ns, tuple(state.address for state in mem.pools))
         self._waiting.append((end_ns, read.entry_ns, read))
         self._waiting += [(state.end_ns, state.begin_ns, state) for state in mem.pools]
+
+    def _has_room_for(self, mem: MemState) -> bool:
+        """Whether not too many slots wait to be compared, at the latest after what can be judged was."""
+        slots = sum(state.nslabs for state in mem.pools)
+        if self._slots_waiting() + slots > _MOST_SLOTS_WAITING:
+            self.advance(max(span[0] for span in self._waiting) if self._waiting else 0)
+        return self._slots_waiting() + slots <= _MOST_SLOTS_WAITING
+
+    def _slots_waiting(self) -> int:
+        states = {span[2] for span in self._waiting if isinstance(span[2], PoolState)}
+        states |= {operation.state for operation in self._open if isinstance(operation, Audit)}
+        return sum(state.nslabs for state in states)
 
     def feed(self, events: Iterable[Event]) -> None:
         """The next events of the stream, in roughly the order they ended."""
@@ -192,18 +228,37 @@ class Judge:
         operations = self._open
         operations += self._operations_of(waiting[:ready])
         del waiting[:ready]
-        judged = 0
-        for cluster in clusters(operations, min(until_ns, to_come_ns)):
-            judged += len(cluster)
-            if self._latecomers:
-                self._judge_with_latecomers(cluster)
-            elif len(cluster) == 1 and self._arrival is None:
-                self._judge_one(cluster[0])
-            else:
-                self._judge_cluster(cluster)
-            self._judged_ns = max(self._judged_ns, cluster[-1].exit_ns)
-        self._open = operations[judged:]
+        if self.world is not None:
+            self.world.patience = min(self.world.patience + _PATIENCE_OF_AN_ITEM * ready, _MOST_PATIENCE)
+        judged = answered = 0
+        try:
+            for cluster in clusters(operations, min(until_ns, to_come_ns)):
+                answered = self.findings.answered
+                if self._latecomers:
+                    self._judge_with_latecomers(cluster)
+                elif len(cluster) == 1 and self._arrival is None:
+                    self._judge_one(cluster[0])
+                else:
+                    self._judge_cluster(cluster)
+                judged += len(cluster)
+                self._judged_ns = max(self._judged_ns, cluster[-1].exit_ns)
+        except TooManyAreasError:
+            self._open = operations[judged:]
+            self._lose_sight(_TOO_MANY_AREAS, self.findings.answered - answered)
+        else:
+            self._open = operations[judged:]
         self._now_certain()
+
+    def _lose_sight(self, why: str, answered: int = 0) -> None:
+        """Wait for another state to begin from, and doubt what was open.
+
+        :param answered: how many of these were answered already.
+        """
+        open_ = sum(operation.compared for operation in self._open) - answered
+        if open_ > 0:
+            self.findings.doubt(why, open_)
+        self._open = []
+        self._blind = why
 
     def _now_certain(self) -> None:
         """Of what is judged, what no call can explain that is still to come."""
@@ -250,12 +305,14 @@ class Judge:
             pool = self._resolver.pools.now(item.address)
             if pool is None or (item.start, item.nslabs, item.nareas) != (pool.start, pool.nslabs, pool.nareas):
                 return
+            read = AdoptedOnce(item)
             for area in range(pool.nareas):
-                yield Audit(item.begin_ns, item.end_ns, item, pool, area)
+                yield Audit(item.begin_ns, item.end_ns, item, pool, area, read)
 
     def _begin_from(self, mem: MemState) -> None:
         """Take over the kernel's state, as far as it is known."""
         pools = tuple(adopt(state, rule=self.revision.rule, check=False).pool for state in mem.pools)
+        patience = self.world.patience if self.world else _FIRST_PATIENCE
         self.world = Allocator(
             self.revision,
             pools,
@@ -264,6 +321,8 @@ class Judge:
             can_grow=mem.can_grow,
             dynamic=mem.dynamic,
         )
+        self.world.patience = patience
+        self._to_enter.clear()
         self._resolver.begin_from(mem.address, pools)
         self._ledger = Ledger(pads_slots=self.revision.pads_slots)
         self._arrival = Arrival(mem, pools, self._ledger)
@@ -278,6 +337,8 @@ class Judge:
     def _judge_one(self, operation: Operation) -> None:
         world = self.world
         assert world is not None  # noqa: S101 (operations come only after a state)
+        if self._to_enter and not isinstance(operation, Audit):
+            self._enter_what_was_read()
         if operation.attempt(world) is not None:
             self._agree(operation)
         else:
@@ -286,6 +347,7 @@ class Judge:
     def _judge_with_latecomers(self, cluster: list[Operation]) -> None:
         world = self.world
         assert world is not None  # noqa: S101
+        world.spend(len(self._suspicions))
         self._latecomers.before(cluster)
         self._judge_cluster(cluster)
         for (pool, area), indices in self._latecomers.after(cluster, world).items():
@@ -300,6 +362,7 @@ class Judge:
             if arrival is not None and len(group) > _MOST_DURING_COPY:
                 self._give_up_the_state(group)
             elif arrival is not None and arrival.concerns(group, world):
+                self._enter_what_was_read()
                 during = arrival.go_through(group, world)
                 self._now_uncertain(arrival.uncertain)
                 arrival.uncertain.clear()
@@ -310,6 +373,7 @@ class Judge:
                     if len(part) == 1:
                         self._judge_one(part[0])
                     else:
+                        self._enter_what_was_read()
                         self._judge_group(part)
         if arrival is not None and arrival.over:
             self._arrival = None
@@ -402,7 +466,8 @@ class Judge:
                 self.findings.doubt(doubt)
 
     def _agree(self, operation: Operation, doubt: str = "") -> None:
-        findings = self.findings
+        findings, world = self.findings, self.world
+        assert world is not None  # noqa: S101
         violations = operation.enter(self._ledger)
         if operation.compared:
             self._operations += 1
@@ -420,6 +485,7 @@ class Judge:
                 self._explain(operation)
         elif isinstance(operation, Audit):
             findings.audits += 1
+            world.spend(len(self._suspicions))
             if not self._leaks.concern((operation.pool, operation.area)):
                 self._suspicions.shown((operation.pool, operation.area), operation.entry_ns)
         elif isinstance(operation, ListAudit):
@@ -441,10 +507,18 @@ class Judge:
                 self._uncertain.pop((operation.pool, operation.area), None)
         operation.adopt(world)
         if isinstance(operation, Audit):
-            pool = operation.pool
+            self._to_enter[operation.pool] = None
+
+    def _enter_what_was_read(self) -> None:
+        """Tell the ledger of the mappings of pools of which areas were taken over, once for all of these."""
+        for pool in self._to_enter:
             self._ledger.add_pool(pool, pool.start, pool.nslabs)
-            for mapping in pool.mappings():
+            mappings = pool.mappings()
+            for mapping in mappings:
                 self._ledger.adopt(pool, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
+            if self.world is not None:
+                self.world.spend(len(mappings))
+        self._to_enter.clear()
 
     def _record(
         self,
@@ -502,6 +576,7 @@ class Judge:
 
     def _explain(self, take: Take) -> None:
         assert self.world is not None  # noqa: S101
+        self.world.spend(sum(pool.nareas for pool in self.world.pools))
         explanation = explain(self.world, take.cpu, take.request, take.pool)
         if explanation is not None:
             self.findings.explained(Failure(take.event, take.dev, explanation))

@@ -20,6 +20,8 @@ from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.uncertain import Area
 
+_MOST_LEAKS: Final = 256
+"""Held at one time. What leaks beyond that may be told of more than once."""
 _SLOT: Final = Request(0, IO_TLB_SIZE - 1, 0, Limits())
 """One slot, of a size that no release is of."""
 
@@ -141,7 +143,7 @@ class Leaks:
         pool, slot = found
         # No mapping begins behind the last area, so that no slot there can be held.
         leak = _Leak(pool, list(range(slot, min(slot + take.nslots, pool.nareas * pool.area_nslabs))))
-        if leak.narrow(take, world):
+        if len(self._leaks) < _MOST_LEAKS and leak.narrow(take, world):
             leak.let_go()  # what is judged with this one still has its own slots to find
             self._leaks.append(leak)
 

@@ -64,6 +64,9 @@ class Suspicions:
         self._findings = findings
         self._open: list[Suspicion] = []
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     @property
     def tell_in_full(self) -> bool:
         """Whether the next one may become the first disagreement, and is to be told of in full."""

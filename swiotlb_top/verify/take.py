@@ -69,6 +69,8 @@ class Take:
         if self.given:
             return self.impose(world)
         found = world.find_slots(self.cpu, self.request)
+        if self.elsewhere:
+            world.spend(len(self.elsewhere))
         for cpu in self.elsewhere:
             if found is None or (found.pool is self.pool and found.slot == self.slot):
                 break
@@ -145,10 +147,13 @@ class Take:
         if self.given or self.refused(world):
             return
         for cpu in self.cpus:
+            asked = 0
             for area in world.attempts(cpu):
+                asked += 1
                 if area == own:
                     break
                 yield area
+            world.spend(asked)
 
     def adopt(self, world: Allocator) -> None:
         if self.pool is None or self.slot < 0:

@@ -11,14 +11,16 @@ from typing import Final
 import pytest
 
 from swiotlb_top.allocator import REVISIONS
+from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES, NOT_FOUND
 from swiotlb_top.cli import main
 from swiotlb_top.errors import Exit, UnreadableError
-from swiotlb_top.events import Event, Map
+from swiotlb_top.events import Event, Kind, Map
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.report import replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
-from tests.doctoring import GROWING, STALL
+from tests.doctoring import FOUR_CPUS, GROWING, STALL
+from tests.fuzz.mutate import put_together, taken_apart
 
 HOSTILE: Final = STALL.parent / "hostile"
 REFUSED: Final = {
@@ -117,3 +119,40 @@ def feed_the_beginning(path: Path, pipeline: Pipeline) -> None:
                 return
     except UnreadableError:
         return  # what came before the damage was fed
+
+
+def test_failed_searches_of_a_million_areas_are_given_up_as_inconclusive(tmp_path: Path) -> None:
+    """Each takes a quarter of a second."""
+    pools, areas, searches = 250, 4096, 100
+    frames = taken_apart(FOUR_CPUS)
+    state, records = frames[1], next(frame for frame in frames if frame.records)
+    state.meta["default_nareas"] = areas
+    state.arrays[:4] = b"\1\1\1\1"  # of each area one slot is in use: too many for what is asked
+    device, find = records.records
+    now_ns, mem, pool, start = device[0], state.meta["address"], 0xFFFF_8880_7000_0000, 0x2_0000_0000
+    new_pools = [
+        [now_ns, 0, 0, Kind.POOL_ADD, 0, mem, pool + 64 * at, start + (at << 24), areas, 0, areas, 1]
+        for at in range(pools)
+    ]
+    failed = [
+        [now_ns + 10_000 * at, 1000, *find[2:6], 0, find[7], MAX_ALLOC_BYTES, NOT_FOUND, 0, 0]
+        for at in range(1, searches)
+    ]
+    records.records = [device, *new_pools, *failed]
+    path = tmp_path / "searches.swtrace"
+    path.write_bytes(put_together([frames[0], state, records, frames[-1]]))
+
+    report = replay(path)
+
+    assert report.findings.doubts["too many areas to search"] > 0
+    assert report.exit_code == Exit.INCONCLUSIVE
+
+
+def test_a_cpu_that_the_header_does_not_name_is_refused(tmp_path: Path) -> None:
+    frames = taken_apart(FOUR_CPUS)
+    frames[0].meta["kernel"] |= {"page_size_bytes": 4096, "byte_order": "little", "cpus": 9, "cpu_numbers": "0-3,8"}
+    next(frame for frame in frames if frame.records).records[-1][2] = 7
+    path = tmp_path / "cpus.swtrace"
+    path.write_bytes(put_together(frames))
+
+    assert "CPU 7, which the kernel does not have" in replay(path).damage
