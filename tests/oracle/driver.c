@@ -114,10 +114,10 @@ __attribute__((no_sanitize_coverage)) void __sanitizer_cov_trace_pc(void)
 		longjmp(search_given_up, 1);
 }
 
-/* More than any search takes that ends: a few rounds over the largest area, a few blocks a slot. */
+/* More than any search takes that ends: one round over all areas, with fewer than ten blocks a slot. */
 static long enough_blocks(void)
 {
-	return 64 * (long)(mem->nslabs + IO_TLB_SEGSIZE);
+	return 16 * (long)(mem->nslabs + 8 * IO_TLB_SEGSIZE);
 }
 
 /* ---- commands ---- */
