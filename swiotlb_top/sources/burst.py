@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from typing import Final
 
-from swiotlb_top.events import RECORD
+from swiotlb_top.events import DURATION_UNKNOWN, RECORD
 
 _EXITS: Final = RECORD.size // 8
-"""A record begins with when its call was over."""
+"""A record begins with when its call was over,"""
+_DURATIONS: Final = RECORD.size // 4
+_DURATION: Final = 2
+"""and goes on with how long it took."""
 
 
-def cut(records: bytes, begin_ns: int, until_ns: int, most_records: int, under_way_ns: int) -> tuple[bytes, int]:
-    """The records of a burst to judge, and up to when they are complete.
+def cut(records: bytes, begin_ns: int, until_ns: int, most_records: int, least_ns: int) -> tuple[bytes, int]:
+    """The records of a burst to judge, and up to when they are complete: whatever was entered before is among them.
 
-    What goes beyond ``most_records`` is left out, as far as a stretch as long as ``under_way_ns`` remains to be judged.
+    What goes beyond ``most_records`` is left out, as far as ``least_ns`` remains to be judged. What was not seen to
+    begin stays: it may have been under way all the time.
 
     :param records: packed, roughly as their calls ended.
     :param begin_ns: when the state was read that the burst begins from.
     :param until_ns: up to when ``records`` are complete.
-    :param under_way_ns: how long after a moment the calls that it saw under way may end.
     """
     exits_ns = memoryview(records).cast("Q")[::_EXITS].tolist()
     if len(exits_ns) <= most_records:
         return records, until_ns
-    last_ns = max(exits_ns[most_records - 1], begin_ns + 2 * under_way_ns)
-    if last_ns - under_way_ns >= until_ns:
+    last_ns = max(exits_ns[most_records - 1], begin_ns + least_ns)
+    if last_ns >= until_ns:
         return records, until_ns
-    kept = [at for at, exit_ns in enumerate(exits_ns) if exit_ns <= last_ns]
+    durations_ns = memoryview(records).cast("I")[_DURATION::_DURATIONS].tolist()
+    kept = []
+    for at, (exit_ns, duration_ns) in enumerate(zip(exits_ns, durations_ns, strict=True)):
+        if exit_ns <= last_ns or duration_ns == DURATION_UNKNOWN:
+            kept.append(at)
+        else:
+            until_ns = min(until_ns, exit_ns - duration_ns)
     size = RECORD.size
-    return b"".join([records[at * size : at * size + size] for at in kept]), last_ns - under_way_ns
+    return b"".join([records[at * size : at * size + size] for at in kept]), min(until_ns, last_ns)
