@@ -86,7 +86,7 @@ def test_every_frame_is_of_one_moment_its_totals_are_those_of_its_pools(busy: Bu
         assert frame["nslabs"] == sum(pool["nslabs"] for pool in pools)
         assert sum(frame["verdict"][word] for word in ("disagree", "safety_violations")) == 0
     assert busy.frames[-1]["maps"] > busy.frames[0]["maps"]
-    assert len({frame["used_slots"] for frame in busy.frames}) > 1
+    assert any(frame["used_slots"] for frame in busy.frames)
 
 
 def test_a_frame_says_of_when_the_verdict_is(busy: Busy) -> None:

@@ -160,7 +160,7 @@ class ScriptedSource:
         self._script: Iterator[Snapshot | Exception] = iter(script)
         self._last: Snapshot | Exception = QUIET
         self.closed = False
-        self.orders: list[PlayOrder] = []
+        self.told: list[PlayOrder] = []
 
     def snapshot(self) -> Snapshot:
         self._last = next(self._script, self._last)
@@ -172,4 +172,9 @@ class ScriptedSource:
         self.closed = True
 
     def play(self, order: PlayOrder) -> None:
-        self.orders.append(order)
+        self.told.append(order)
+
+    @property
+    def orders(self) -> list[PlayOrder]:
+        """What it was told by somebody, and not by the time that passes."""
+        return [order for order in self.told if not order.passed_ns]

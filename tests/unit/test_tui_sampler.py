@@ -125,7 +125,7 @@ def test_a_recording_brings_its_past_with_it_whatever_was_shown_before() -> None
 def test_frames_of_a_recording_are_so_much_of_it_apart_and_end_with_it() -> None:
     source = ScriptedSource([at(0), at(4), at(8)])
     assert [frame.now for frame in frames(source, 4.0, None)] == [at(4), at(8)]
-    assert source.orders == [PlayOrder(passed_ns=4 * SECOND_NS)] * 2
+    assert source.told == [PlayOrder(passed_ns=4 * SECOND_NS)] * 2
 
 
 def test_a_recording_that_is_over_gives_no_more_frames_than_one_asks_for_or_it_has() -> None:
@@ -138,7 +138,7 @@ def test_time_passes_for_a_recording_before_an_order_is_obeyed() -> None:
     with Sampler(source, 3600.0) as sampler:
         sampler.play(PlayOrder(stop_or_go=True))
         wait_for_frame(sampler, 1)
-    passed, order = source.orders[:2]
+    passed, order = source.told[:2]
     assert passed.passed_ns > 0
     assert order == PlayOrder(stop_or_go=True)
 

@@ -201,7 +201,7 @@ def state_of(process: int) -> str:
 def test_a_bug_in_drawing_leaves_the_screen_before_it_is_reported(screens: list[Screen]) -> None:
     screen = start("draws badly")
     screens.append(screen)
-    assert screen.end() == 1
+    assert screen.end() == 70
     screen.wait_for(b"no such picture")
     assert screen.is_restored()
     assert screen.seen.index(LEAVE_SCREEN) < screen.seen.index(b"no such picture")
@@ -219,7 +219,7 @@ def test_a_source_that_fails_later_is_drawn_and_does_not_end_the_screen(screens:
 def test_a_bug_in_a_source_leaves_the_screen_before_it_is_reported(screens: list[Screen]) -> None:
     screen = start("breaks")
     screens.append(screen)
-    assert screen.end() == 1
+    assert screen.end() == 70
     screen.wait_for(b"KeyError")
     assert screen.is_restored()
     assert screen.seen.index(LEAVE_SCREEN) < screen.seen.index(b"KeyError")
