@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import REVISIONS
-from swiotlb_top.events import Gap
+from swiotlb_top.events import Find, Gap, Map, Unmap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
@@ -35,7 +35,11 @@ class Judged(NamedTuple):
 
 
 def judged(path: Path, revision: str | None = None) -> Judged:
-    """Judge a recording's first events by a revision; None: by its kernel's own."""
+    """Judge a recording's first events by a revision; None: by its kernel's own.
+
+    The lab made these recordings, and no call was under way when they ended. Of one that is cut after its first events,
+    everything is known up to the earliest entry behind the cut.
+    """
     trace = TraceReader(path)
     pipeline = Pipeline(trace.header.kernel, revision)
     left = FIRST_EVENTS
@@ -45,12 +49,18 @@ def judged(path: Path, revision: str | None = None) -> Judged:
         elif isinstance(item, Gap):
             pipeline.gap(item)
         elif isinstance(item, Records):
-            events = list(islice(item.events(), left))
+            coming = iter(item.events())
+            events = list(islice(coming, left))
             pipeline.feed(events)
             left -= len(events)
             if not left:
+                cut_ns = events[-1].exit_ns
+                behind = (
+                    event.entry_ns for event in coming if isinstance(event, Find | Map | Unmap) and event.entry_ns
+                )
+                pipeline.known_before(min(behind, default=cut_ns))
                 break
-    findings = pipeline.finish(whole=False)
+    findings = pipeline.finish(whole=bool(left))
     return Judged(pipeline.judge.revision.name, findings.compared, findings.disagree)
 
 

@@ -47,6 +47,15 @@ def flaws(state: PoolState) -> list[tuple[Flaw, int]]:
     return [problem[:2] for problem in adopt(state).problems]
 
 
+def test_without_a_look_for_problems_the_pool_is_the_same_and_none_is_named(state: PoolState) -> None:
+    torn = changed(state, "list_", 20, 7)
+    looked, only_begun = adopt(torn), adopt(torn, check=False)
+    assert looked.problems
+    assert only_begun.problems == ()
+    assert only_begun.pool.free_list() == looked.pool.free_list()
+    assert only_begun.pool.mappings() == looked.pool.mappings()
+
+
 def test_mappings_side_by_side_are_told_apart(state: PoolState) -> None:
     pool, problems = adopt(state)
     assert problems == ()

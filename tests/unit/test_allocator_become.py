@@ -61,6 +61,38 @@ def test_what_happens_to_it_afterwards_does_not_happen_to_the_other(pool: Pool, 
     assert facts(other) == before
 
 
+def busy_areas(nareas: int, sizes: list[int], released: set[int]) -> Pool:
+    """The same with several areas of 120 slots, which are no whole slot sets, filled in turn."""
+    pool = Pool(1, START, 120 * nareas, nareas)
+    for number, size in enumerate(sizes):
+        request = Request(0, size << 11, 0, Limits())
+        slot = pool.search(number % nareas, request)
+        if slot >= 0:
+            pool.take(slot, request, DEV)
+            if number in released:
+                release(pool, slot)
+    return pool
+
+
+several_areas = st.builds(
+    busy_areas,
+    st.just(4),
+    st.lists(st.integers(1, 60), max_size=16),
+    st.sets(st.integers(0, 15)),
+)
+
+
+@given(several_areas, several_areas)
+def test_area_by_area_it_becomes_the_other_and_no_area_changes_another(pool: Pool, other: Pool) -> None:
+    for area in range(pool.nareas):
+        slots = range(area * pool.area_nslabs, (area + 1) * pool.area_nslabs)
+        elsewhere = [mapping for mapping in pool.mappings() if mapping.slot not in slots]
+        pool.take_over(other, area, slots)
+        assert [mapping for mapping in pool.mappings() if mapping.slot not in slots] == elsewhere
+        assert [m for m in pool.mappings() if m.slot in slots] == [m for m in other.mappings() if m.slot in slots]
+    assert facts(pool) == facts(other)
+
+
 @pytest.mark.parametrize(
     "other",
     [Pool(1, START, 512, 2), Pool(1, START, 1024, 1), Pool(1, START << 1, 512, 1)],
