@@ -69,7 +69,7 @@ def compile_source(source: Source, *, dynamic: bool, sanitize: bool = False, may
     """
     require(TO_COMPILE)
     fetched = fetch(source, may_make=may_make)
-    own = [HERE / "shim.h", HERE / "driver.c"]
+    own = sorted(HERE.glob("*.[ch]"))
     flags = (*_FLAGS, *_flags_of(fetched, dynamic), *(_SANITIZE if sanitize else ()))
     inputs = {
         "recipe": RECIPE,
