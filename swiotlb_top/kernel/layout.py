@@ -180,12 +180,22 @@ class Layout:
         return next((struct for struct in holders if struct in self.btf.structs), holders[0])
 
 
-@cache
 def load(types: Path = btf.VMLINUX, names: Path = symbols.KALLSYMS) -> Layout:
-    """Learn a kernel's swiotlb from its BTF and kallsyms; this kernel's, unless told otherwise. Once: neither changes.
+    """Learn a kernel's swiotlb from its BTF and kallsyms; this kernel's, unless told otherwise.
+
+    Neither changes while it runs, so both are read once; but where the addresses are hidden they are read again, since
+    kptr_restrict and this process's capabilities may change.
 
     :raises CannotError: no BTF, no kallsyms, or a swiotlb from before areas (6.0), or with other structures.
     """
+    layout = _load(types, names)
+    if layout.symbols.hidden:
+        _load.cache_clear()
+    return layout
+
+
+@cache
+def _load(types: Path, names: Path) -> Layout:
     layout = from_btf(btf.load(STRUCTS, FUNCTIONS, types), symbols.load(names))
     layout.defines()
     return layout

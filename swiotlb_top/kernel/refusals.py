@@ -67,7 +67,7 @@ def here(root: Path = settings.ROOT, load: Callable[[], Layout] | None = None) -
         has_btf=os.access(root / btf.VMLINUX.relative_to("/"), os.R_OK),
         has_symbols=found is None or bool(addresses),
         has_swiotlb=known,
-        hides_addresses=bool(addresses) and not any(addresses.values()),
+        hides_addresses=found is not None and found.symbols.hidden,
         lists_variables=not addresses or "io_tlb_default_mem" in addresses,
     )
 

@@ -31,6 +31,11 @@ class Symbols:
 
     addresses: Mapping[str, int]
 
+    @property
+    def hidden(self) -> bool:
+        """Whether the kernel hides every address from this process (kptr_restrict)."""
+        return bool(self.addresses) and not any(self.addresses.values())
+
     def exact(self, name: str) -> bool:
         """Whether the function stands in the kernel under its own name, out of line."""
         return name in self.addresses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,15 @@ def test_a_hidden_allocator_is_refused_with_what_would_show_it(hidden: Layout) -
 def test_a_kernel_is_learnt_once() -> None:
     types, names = btf_of("dynamic"), kallsyms_of("dynamic")
     assert layout.load(types, names) is layout.load(types, names)
+
+
+def test_addresses_that_are_hidden_are_looked_for_again(tmp_path: Path) -> None:
+    types, shown = btf_of("dynamic"), kallsyms_of("dynamic").read_text()
+    names = tmp_path / "kallsyms"
+    names.write_text(re.sub(r"(?m)^[0-9a-f]+", "0" * 16, shown))
+    assert layout.load(types, names).symbols.hidden
+    names.write_text(shown)
+    assert not layout.load(types, names).symbols.hidden
 
 
 def test_a_kernel_without_types_is_refused(tmp_path: Path) -> None:
