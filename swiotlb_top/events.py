@@ -16,8 +16,25 @@ from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
 RECORD: Final = struct.Struct("<QIHBBQQQQQII")
-"""``struct record`` of bpf/record.h: exit_ns, duration_ns, cpu, kind, flags, object, pool,
-address, size, result, align_mask, extra."""
+"""``struct record`` of bpf/record.h: the fields of :class:`RawRecord`."""
+
+
+class RawRecord(NamedTuple):
+    """What :data:`RECORD` unpacks; what a field means depends on ``kind``, and :func:`decode` says it."""
+
+    exit_ns: int
+    duration_ns: int
+    cpu: int
+    kind: int
+    flags: int
+    object: int
+    pool: int
+    address: int
+    size: int
+    result: int
+    align_mask: int
+    extra: int
+
 
 ENTRY_UNKNOWN: Final = -1
 DURATION_UNKNOWN: Final = 0xFFFF_FFFF

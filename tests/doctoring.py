@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import REVISIONS, Limits, Request
-from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind
+from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind, RawRecord
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.trace import End, Header, Known, Records, TraceReader, TraceWriter
 from swiotlb_top.trace.format import MAX_TIME_NS
@@ -38,21 +38,8 @@ FLAG_MIGRATED: Final = 0x08
 """Of bpf/record.h."""
 
 
-class Record(NamedTuple):
+class Record(RawRecord):
     """One ``struct record`` of bpf/record.h, raw."""
-
-    exit_ns: int
-    duration_ns: int
-    cpu: int
-    kind: int
-    flags: int
-    object: int
-    pool: int
-    address: int
-    size: int
-    result: int
-    align_mask: int
-    extra: int
 
     @property
     def failed(self) -> bool:

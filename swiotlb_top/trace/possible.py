@@ -11,10 +11,10 @@ import sys
 from array import array
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final
 
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, PAGE_SIZE, slot_addr
-from swiotlb_top.events import DMA_MAPPING_ERROR, DURATION_UNKNOWN, RECORD, Gap, Kind
+from swiotlb_top.events import DMA_MAPPING_ERROR, DURATION_UNKNOWN, RECORD, Gap, Kind, RawRecord
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.trace.format import (
     MAX_CPUS,
@@ -44,21 +44,6 @@ class ImpossibleError(ValueError):
     """What comes next in a recording cannot be."""
 
 
-class _Record(NamedTuple):
-    exit_ns: int
-    duration_ns: int
-    cpu: int
-    kind: int
-    flags: int
-    object: int
-    pool: int
-    address: int
-    size: int
-    result: int
-    align_mask: int
-    extra: int
-
-
 def check_state(mem: MemState) -> None:
     """Whether an allocator can be in this state. :raises ImpossibleError: why it cannot."""
     if not mem.dynamic and (mem.can_grow or len(mem.pools) > 1):
@@ -66,7 +51,7 @@ def check_state(mem: MemState) -> None:
     for pool in mem.pools:
         _check_pool(pool)
     in_memory = sorted(mem.pools, key=lambda pool: pool.start)
-    if any(one.start + (one.nslabs << 11) > other.start for one, other in pairwise(in_memory)):
+    if any(slot_addr(one.start, one.nslabs) > other.start for one, other in pairwise(in_memory)):
         raise ImpossibleError("two pools that overlap")
     if len({pool.address for pool in mem.pools}) < len(mem.pools):
         raise ImpossibleError("two pools at one address")
@@ -150,7 +135,7 @@ class Possible:
         looked_at = self._to_be_looked_at(block.data)
         for at in looked_at:
             try:
-                self._look_at(_Record(*RECORD.unpack_from(block.data, at * RECORD.size)))
+                self._look_at(RawRecord(*RECORD.unpack_from(block.data, at * RECORD.size)))
             except ImpossibleError as wrong:
                 if at:
                     yield Records(block.data[: at * RECORD.size])
@@ -185,7 +170,7 @@ class Possible:
             return rare
         return range(len(kinds))
 
-    def _look_at(self, record: _Record) -> None:
+    def _look_at(self, record: RawRecord) -> None:
         self._at(record.exit_ns)
         if record.exit_ns < record.duration_ns != DURATION_UNKNOWN:
             raise ImpossibleError("a call that began before the clock did")
