@@ -52,11 +52,14 @@
 #define OFFSET_BITS(align_mask) (IO_TLB_SIZE - 1)
 #endif
 
-/* Attached while records are wanted, and only then: counting needs no entry. */
-#define FENTRY_REMEMBERS(hook)           \
-	FENTRY(HOOK_##hook)              \
-	{                                \
-		return call_enters(ctx); \
+/*
+ * Attached while records are wanted, and only then: counting needs no entry. That
+ * takes its time; a call that returned meanwhile would leave its entry behind.
+ */
+#define FENTRY_REMEMBERS(hook)                                       \
+	FENTRY(HOOK_##hook)                                          \
+	{                                                            \
+		return mode() == MODE_RECORD ? call_enters(ctx) : 0; \
 	}
 /*
  * Opens a fexit program's body. dev->driver is a plain load, because the

@@ -204,6 +204,64 @@ struct nest {
 
 BPF_PERCPU_ARRAY(nests, struct nest, 1);
 
+/* Set in entry_ns, see enum teller; 292 years after boot it would be taken for told. */
+#define TOLD (1ULL << 63)
+
+/*
+ * For userspace to know which calls are under way (swiotlb_top/probes/in_flight.py):
+ * entries whose place was taken before their call returned here, and returns that
+ * found no entry, each where its frame hashes to.
+ */
+#define CELLS	    512
+#define CELL(frame) (((u64)(frame)*GOLDEN) >> 55)
+
+struct returned {
+	u64 frame;
+	u64 exit_ns;
+};
+
+struct elsewhere {
+	struct pending displaced[CELLS];
+	struct returned returned[CELLS];
+	/* Of displaced, how many took another frame's cell. */
+	u64 overwritten;
+};
+
+BPF_ARRAY(elsewhere, struct elsewhere, 1);
+
+static __always_inline void call_is_displaced(struct pending *p)
+{
+	int zero = 0;
+	struct elsewhere *e = elsewhere.lookup(&zero);
+
+	if (e) {
+		struct pending *cell = &e->displaced[CELL(p->frame)];
+
+		if (cell->frame && cell->frame != p->frame)
+			__sync_fetch_and_add(&e->overwritten, 1);
+		*cell = *p;
+	}
+}
+
+/*
+ * fentry's frame is its context, a pointer that the verifier lets nobody compute
+ * with; read from memory it is a number.
+ */
+static __always_inline void call_returns_elsewhere(void **framep)
+{
+	int zero = 0;
+	struct elsewhere *e = elsewhere.lookup(&zero);
+	u64 frame;
+
+	bpf_probe_read_kernel(&frame, sizeof(frame), framep);
+	if (e) {
+		struct returned *cell = &e->returned[CELL(frame)];
+
+		cell->frame = frame;
+		cell->exit_ns = bpf_ktime_get_ns();
+	}
+}
+
 static __always_inline int call_enters(void *frame)
 {
 	int zero = 0;
@@ -214,6 +272,8 @@ static __always_inline int call_enters(void *frame)
 
 		/* First the place, then what stands in it: an interrupt takes the next. */
 		n->top++;
+		if (p->frame && !(p->entry_ns & TOLD))
+			call_is_displaced(p);
 		p->frame = (u64)frame;
 		p->entry_ns = bpf_ktime_get_ns();
 	}
@@ -236,9 +296,6 @@ enum teller {
 	FIRST,
 	SPARE,
 };
-
-/* Set in entry_ns; 292 years after boot it would be taken for told. */
-#define TOLD (1ULL << 63)
 
 /* Whether this program is to tell of the call; then c has its entry. */
 static __always_inline bool is_ours(struct context *c, enum teller teller)
@@ -271,6 +328,8 @@ static __always_inline bool is_ours(struct context *c, enum teller teller)
 			return !told;
 		}
 	}
+	if (teller != SPARE)
+		call_returns_elsewhere(&c->frame);
 	return otherwise;
 }
 

@@ -30,8 +30,10 @@ _KIND_AT: Final = 14
 _RESULT_AT: Final = 48
 _COUNTED: Final = ("maps", "map_failures", "unmaps")
 _FIRST_STATE_TRIES: Final = 25
-_UNDER_WAY_S: Final = 0.1
-"""What was under way when the recording was told to stop has this long to show up."""
+_KNOWN_INTERVAL_NS: Final = 1_000_000_000
+"""So often it is found out, and written, up to when all calls are known."""
+_LAST_RECORDS_S: Final = 0.1
+"""How long after the probes stop a record may still be written; without it, the file's own counts differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class _Recording:
         self._settled = False
         self._left_out: Counter[str] = Counter()
         self._checked_ns = now_ns()
+        self._known_ns = 0
 
     def run(self, duration_s: float | None, command: tuple[str, ...], stopped: list[int]) -> RecordReport:
         self._begin()
@@ -116,7 +119,6 @@ class _Recording:
                 self._drain()
         finally:
             _end(child)
-        time.sleep(_UNDER_WAY_S)
         self._drain()
         duration_ns = now_ns() - begin_ns
         counters = self._finish(duration_ns)
@@ -137,12 +139,25 @@ class _Recording:
 
     def _drain(self) -> None:
         """Take what is in the ring; after a loss, and while there is no state, read the state."""
-        records = self._session.drain()
-        self._note_losses()
-        self._write(records)
+        if now_ns() - self._known_ns >= _KNOWN_INTERVAL_NS:
+            self._drain_to_what_is_known()
+        else:
+            records = self._session.drain()
+            self._note_losses()
+            self._write(records)
         self._checked_ns = now_ns()
         if self._blind:
             self._read_state()
+
+    def _drain_to_what_is_known(self) -> bytes:
+        """Take what is in the ring, and say up to when no call is missing; what was in it."""
+        records, known_ns = self._session.drain_to_what_is_known()
+        lost = self._note_losses()
+        self._write(records)
+        if not lost:
+            self._trace.known(known_ns)
+        self._known_ns = now_ns()
+        return records
 
     def _read_state(self) -> tuple[MemState, bool]:
         """A state, put in its place in the stream, and whether nothing went on while it was read."""
@@ -177,8 +192,9 @@ class _Recording:
         Counters and records are stopped together: where nothing was lost, they must be equal.
         """
         state, quiet = self._read_state()
+        since = self._drain_to_what_is_known()
         self._session.program.set_mode(Mode.STOP)
-        time.sleep(_UNDER_WAY_S)
+        time.sleep(_LAST_RECORDS_S)
         last = self._session.drain()
         self._note_losses()
         self._write(last)
@@ -190,7 +206,7 @@ class _Recording:
             "total_used": in_use.used_slots,
             "used_hiwater": in_use.used_hiwater_slots,
             "transient_nslabs": state.transient_nslabs,
-            "quiet": int(self._settled and quiet and not last),
+            "quiet": int(self._settled and quiet and not since and not last),
         }
         self._trace.end(counters, duration_ns, self._lost)
         return counters

@@ -13,6 +13,7 @@ from typing import Final, Self
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import loader
+from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.loader import (
     BODY_BYTES,
     HEAD_BYTES,
@@ -31,8 +32,6 @@ _SINCE: Final = 20
 _DIRECTIONS: Final = 4
 _FAULTS: Final = struct.Struct("=QQQQ")
 """``struct faults``"""
-_NEST_BYTES: Final = 136
-"""``struct nest``"""
 _WINDOW: Final = struct.Struct("=QQq")
 """``struct window`` up to what was copied"""
 _DOUBLED: Final = (
@@ -158,6 +157,7 @@ class Program:
         self._devices_map = mmap.mmap(self._objects.maps["devices"], table_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
         self._devices = memoryview(self._devices_map).cast("Q")
         self._entries_off: list[str] = []
+        self._in_flight = InFlight()
         self._closed = False
         self.set_mode(mode)
 
@@ -183,7 +183,9 @@ class Program:
         """
         if mode is Mode.RECORD:
             # Entries of calls that returned after the last recording, unseen.
-            self._objects.clear("nests", _NEST_BYTES * self._cpus)
+            self._objects.clear("nests", NEST_BYTES * self._cpus)
+            self._objects.clear("elsewhere", ELSEWHERE_BYTES)
+            self._in_flight = InFlight()
             while self._entries_off:
                 self._objects.attach(self._entries_off.pop())
         self._objects.update("control", mode)
@@ -196,6 +198,14 @@ class Program:
             if attachment.remembers_entry and attachment.how is How.FENTRY and name not in self._entries_off:
                 self._objects.detach(name)
                 self._entries_off.append(name)
+
+    def none_under_way_before(self, now_ns: int) -> int:
+        """While recording: up to when every call that was entered has returned, which is at most ``now_ns``.
+
+        Its record may be about to be written.
+        """
+        nests = self._objects.look_up("nests", NEST_BYTES * self._cpus)
+        return self._in_flight.none_before(now_ns, nests, self._objects.look_up("elsewhere", ELSEWHERE_BYTES))
 
     def totals(self) -> dict[int, Totals]:
         """Every device's counters, by ``struct device *``."""

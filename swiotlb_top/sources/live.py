@@ -20,6 +20,7 @@ from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView, Slots
 from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import RECORD, Direction, Event, Find, Gap, Map, decode
+from swiotlb_top.kernel.grace import wait_for_calls_under_way
 from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
@@ -40,8 +41,8 @@ _BURST_EVENTS: Final = 4000
 resident."""
 _RING_BYTES: Final = 4 << 20
 """A burst's worth several times over; all of it counts as this process's memory, twice, since it is mapped twice."""
-_UNDER_WAY_S: Final = 0.02
-"""How long an operation may go on after a burst and still be recorded."""
+_LEAST_NS: Final = 20_000_000
+"""How much of a burst is judged at least, however many events that are."""
 
 
 class LiveSource:
@@ -143,19 +144,19 @@ class LiveSource:
         lost = program.faults().lost_events
         program.set_mode(Mode.RECORD)
         try:
+            wait_for_calls_under_way()  # whose entry was not seen
             state, _, records = self._session.settle()
             end_s = time.perf_counter() + _BURST_S
             while len(records) < _BURST_EVENTS * RECORD.size and time.perf_counter() < end_s:
                 time.sleep(_STEP_S)
                 records += self._session.drain()
-            until_ns = now_ns()
-            time.sleep(_UNDER_WAY_S)
+            last, until_ns = self._session.drain_to_what_is_known()
+            records += last
         finally:
             program.set_mode(Mode.COUNT)
-        records += self._session.drain()
         if program.faults().lost_events > lost:
             return state, b"", until_ns
-        return state, *cut(records, state.begin_ns, until_ns, _BURST_EVENTS, int(_UNDER_WAY_S * 1e9))
+        return state, *cut(records, state.begin_ns, until_ns, _BURST_EVENTS, _LEAST_NS)
 
     def _judge(self, state: MemState, records: bytes, until_ns: int) -> None:
         pipeline = self._pipeline

@@ -13,6 +13,7 @@ from swiotlb_top import bpf_files
 from swiotlb_top.events import Event, decode
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import plan
+from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.loader import compiler_flags, device_banks, device_table_bytes
 from swiotlb_top.probes.program import Mode, Totals, summed
 from tests.kernels import layout_of
@@ -155,6 +156,21 @@ class BpfInUserspace:
         used = ctypes.c_uint32.in_dll(self._library, "ring_used").value
         ring = (ctypes.c_ubyte * (256 * _RECORD_BYTES)).in_dll(self._library, "ring")
         return list(decode(bytes(ring)[: used * _RECORD_BYTES]))
+
+    def now_ns(self) -> int:
+        """The latest time that a program read."""
+        return self._word("now_ns").value
+
+    def none_under_way_before(self) -> int:
+        """What the probes' maps tell whoever has not looked before, at the latest time there was."""
+        return InFlight().none_before(
+            self.now_ns(),
+            self._bytes("nests_data", NEST_BYTES * self._cpus),
+            self._bytes("elsewhere_data", ELSEWHERE_BYTES),
+        )
+
+    def _bytes(self, name: str, size_bytes: int) -> bytes:
+        return bytes((ctypes.c_ubyte * size_bytes).in_dll(self._library, name))
 
     def _word(self, name: str) -> ctypes.c_uint64:
         return ctypes.c_uint64.in_dll(self._library, name)

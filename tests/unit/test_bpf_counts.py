@@ -62,6 +62,42 @@ def test_a_kernel_that_runs_spares_first_tells_of_more_calls_than_it_skipped(rec
     assert recorder.spared_calls() == 3
 
 
+def test_a_call_is_under_way_from_its_entry_to_its_return_on_whichever_cpu(recorder: BpfInUserspace) -> None:
+    frame = recorder.search(recorder.device())
+    recorder.run("kfunc__swiotlb_find_slots", frame)
+    entered_ns = recorder.now_ns()
+    recorder.found(recorder.device())
+    assert recorder.none_under_way_before() == entered_ns < recorder.now_ns()
+    recorder.on_cpu(1)
+    recorder.run("kretfunc__swiotlb_find_slots", frame)
+    assert recorder.none_under_way_before() == recorder.now_ns()
+
+
+@pytest.mark.parametrize("depth", [1, 7, 8, 30])
+def test_a_call_whose_place_others_took_is_under_way_until_it_returns(recorder: BpfInUserspace, depth: int) -> None:
+    dev = recorder.device()
+    frames = [recorder.search(dev) for _ in range(1 + depth)]
+    entered_ns = []
+    for frame in frames:
+        recorder.run("kfunc__swiotlb_find_slots", frame)
+        entered_ns.append(recorder.now_ns())
+    assert recorder.none_under_way_before() == entered_ns[0]
+    for frame, next_ns in zip(frames, [*entered_ns[1:], None], strict=True):
+        recorder.run("kretfunc__swiotlb_find_slots", frame)
+        recorder.run("spare__swiotlb_find_slots", frame)
+        assert recorder.none_under_way_before() == (next_ns or recorder.now_ns())
+
+
+def test_a_call_that_came_and_went_before_anything_is_recorded_is_not_left_under_way(
+    recorder: BpfInUserspace,
+) -> None:
+    """Entries are probed before records are wanted: it takes a while until all are."""
+    recorder.set_mode(Mode.COUNT)
+    recorder.found(recorder.device())
+    recorder.set_mode(Mode.RECORD)
+    assert recorder.none_under_way_before() == recorder.now_ns()
+
+
 def test_limits_that_cannot_be_read_are_not_told_as_none_but_when_they_can_be_read(recorder: BpfInUserspace) -> None:
     parameters = recorder.parameters(min_align_mask=4095)
     dev = recorder.device(dma_parms=parameters)

@@ -1,0 +1,74 @@
+"""Which calls are under way, by what the probes keep of each call's entry in the kernel.
+
+A call is named by the frame that it has on the kernel's stack. Its entry waits on its CPU until it returns (``struct
+nest``); but a call that changed its CPU leaves it there, and one that is preempted for long may find its place taken.
+Both are noted (``struct elsewhere``), so that an entry is known to be over where its frame returned later.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+_NESTING: Final = 8
+NEST_BYTES: Final = 8 + 16 * _NESTING
+"""``struct nest``: top, and frame and entry of each call"""
+_CELLS: Final = 512
+ELSEWHERE_BYTES: Final = 2 * 16 * _CELLS + 8
+"""``struct elsewhere``: frame and time, of entries that lost their place and of returns without one; how many of the
+former were overwritten"""
+_CALL: Final = struct.Struct("=QQ")
+_TOLD: Final = 1 << 63
+
+_Call = tuple[int, int]
+"""(frame, entry_ns)"""
+
+
+class InFlight:
+    """What is known of calls since the probes began to keep entries."""
+
+    def __init__(self) -> None:
+        self._displaced: list[_Call] = [(0, 0)] * _CELLS
+        self._overwritten = 0
+        self._pending: set[_Call] = set()
+        self._over: set[_Call] = set()
+        self._none_before_ns = 0
+        self._lost_count = False
+
+    def none_before(self, now_ns: int, nests: bytes, elsewhere: bytes) -> int:
+        """Up to when every call that was entered has returned: ``now_ns``, or when the oldest under way was entered.
+
+        :param now_ns: a moment before the rest was read.
+        :param nests: every CPU's ``struct nest``.
+        :param elsewhere: ``struct elsewhere``.
+        """
+        kept = list(_CALL.iter_unpack(elsewhere[:-8]))
+        displaced, returned = kept[:_CELLS], dict(kept[_CELLS:])
+        self._note_displaced(displaced, int.from_bytes(elsewhere[-8:], "little"))
+        waiting = {
+            call
+            for at in range(0, len(nests), NEST_BYTES)
+            for call in _CALL.iter_unpack(nests[at + 8 : at + NEST_BYTES])
+            if call[0] and call[1] and not call[1] & _TOLD
+        }
+        seen = waiting | self._pending
+        self._over |= {(frame, entry_ns) for frame, entry_ns in seen if returned.get(frame, 0) > entry_ns}
+        # A frame is one call's at a time.
+        latest: dict[int, int] = {}
+        for frame, entry_ns in seen:
+            latest[frame] = max(entry_ns, latest.get(frame, 0))
+        self._over |= {(frame, entry_ns) for frame, entry_ns in seen if entry_ns < latest[frame]}
+        self._over &= seen
+        self._pending -= self._over
+        if not self._lost_count:
+            self._none_before_ns = min((entry_ns for _, entry_ns in seen - self._over), default=now_ns)
+        return min(self._none_before_ns, now_ns)
+
+    def _note_displaced(self, displaced: list[_Call], overwritten: int) -> None:
+        """Remember the entries that lost their place since the last look."""
+        changed = [(old, new) for old, new in zip(self._displaced, displaced, strict=True) if old != new]
+        known = sum(bool(old[0]) and old[0] != new[0] for old, new in changed)
+        # More than that were overwritten before anybody saw them.
+        self._lost_count |= overwritten - self._overwritten > known
+        self._pending |= {new for _, new in changed if new[0]}
+        self._displaced, self._overwritten = displaced, overwritten
