@@ -84,7 +84,7 @@ def whole_pages_are_wanted_of_buffers_that_begin_anywhere_in_one(ran: Ran) -> No
 
 def a_call_takes_as_long_as_its_cpu_is_held(ran: Ran) -> None:
     assert ran.longest_call_ns > HELD_S * 1e9
-    assert sum(ran.holding.held.values()) > 10
+    assert sum(ran.holding.held.values()) >= 3
 
 
 @dataclass(frozen=True)
@@ -163,10 +163,11 @@ def test_of_tens_of_thousands_of_operations_none_is_blamed(hard: Hard, ran: Ran)
     assert (report["disagree"], report["safety_violations"], report["miscounts"]) == (0, 0, [])
     assert report["lost"] == 0 or hard.may_lose
     assert report["damage"] == ""
-    assert report["agree"] > OPERATIONS
+    assert report["agree"] + report["inconclusive"] > OPERATIONS
+    assert report["agree"] > OPERATIONS or report["lost"], "what is inconclusive where nothing was lost?"
 
 
-def test_the_live_screen_blames_none_either(ran: Ran) -> None:
+def test_the_live_screen_blames_none_either(hard: Hard, ran: Ran) -> None:
     if ran.live is None:
         return
     # Maps may fail on these machines, and the status tells of that.
@@ -175,4 +176,5 @@ def test_the_live_screen_blames_none_either(ran: Ran) -> None:
     assert len(ran.frames) == FRAMES
     verdicts = [frame["verdict"] for frame in ran.frames if frame["verdict"]]
     assert [(verdict["disagree"], verdict["safety_violations"]) for verdict in verdicts] == [(0, 0)] * len(verdicts)
-    assert verdicts[-1]["agree"] > 0
+    lost = ran.frames[-1]["lost"]
+    assert verdicts[-1]["agree"] > 0 or (lost and hard.may_lose), "a burst that lost a call says nothing"

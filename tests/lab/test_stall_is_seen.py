@@ -212,7 +212,7 @@ def test_the_headline_names_the_device_and_its_rate(files: Path) -> None:
 def test_the_reason_is_given_beneath_it_once_a_burst_was_judged(files: Path) -> None:
     screen = pane(files, "reason")
     assert re.search(r"^why +needs 128 slots", screen, re.MULTILINE), screen
-    assert re.search(r"^verdict +agree .* in bursts$", screen, re.MULTILINE), screen
+    assert re.search(r"^verdict +agree .* in bursts, the latest \S+s ago$", screen, re.MULTILINE), screen
 
 
 def test_pools_areas_failures_and_sizes_are_seen_live(files: Path) -> None:
