@@ -29,7 +29,7 @@ _PERF_EVENT_OPEN: Final[Mapping[str, int]] = {"x86_64": 298, "aarch64": 241}
 _PERF_ATTR: Final = struct.Struct("<IIQQQQQIIQQ")
 """``struct perf_event_attr`` up to config2: type, size, config, sample_period, sample_type, read_format, flags,
 wakeup_events, bp_type, kprobe_func, probe_offset."""
-_SET_BPF: Final = 0x40042408
+_KPROBE_MISSED_AT: Final = 48  # offsetof(struct bpf_link_info, perf_event.kprobe.missed), 3acf8ace6823 (6.7)
 _ENABLE: Final = 0x2400
 _CLOSE_ON_EXEC: Final = 8
 _ANY_PROCESS: Final = -1
@@ -49,6 +49,7 @@ class AttachType(IntEnum):
     NONE = 0
     FENTRY = 24
     FEXIT = 25
+    PERF_EVENT = 41
 
 
 class RefusedError(Exception):
@@ -155,7 +156,7 @@ def attach_tracing(program: int) -> int:
 
 
 def attach_kprobe(program: int, symbol: str, *, at_return: bool) -> int:
-    """Returns a perf event's descriptor; raises RefusedError. Needs the kprobe event source, and it an x86 or arm64."""
+    """Returns a link's descriptor; raises RefusedError. Needs the kprobe event source, and it an x86 or arm64."""
     function = ctypes.create_string_buffer(symbol.encode())
     kind = int((_KPROBES / "type").read_text())
     return_bit = int((_KPROBES / "format" / "retprobe").read_text().partition(":")[2])
@@ -170,12 +171,15 @@ def attach_kprobe(program: int, symbol: str, *, at_return: bool) -> int:
     if event < 0:
         raise RefusedError(ctypes.get_errno(), "")
     try:
-        fcntl.ioctl(event, _SET_BPF, program)
-        fcntl.ioctl(event, _ENABLE, 0)
-    except OSError as error:
-        os.close(event)
-        raise RefusedError(error.errno or 0, "") from None
-    return int(event)
+        link = _made(library().bpf_link_create(program, event, AttachType.PERF_EVENT, None))
+        try:
+            fcntl.ioctl(event, _ENABLE, 0)
+        except OSError as error:
+            os.close(link)
+            raise RefusedError(error.errno or 0, "") from None
+    finally:
+        os.close(event)  # the link holds it
+    return link
 
 
 def look_up(array: int, value: Any) -> int:
@@ -198,14 +202,26 @@ def run(program: int, arguments: tuple[int, ...]) -> int:
 
 
 def missed_runs(program: int) -> int:
-    """How often the kernel skipped a program because it ran already on that CPU; an error below 0 where it does not
-    tell."""
+    """How often the kernel skipped a program because it ran already on that CPU, or an error below 0."""
+    return _counted(program, _RECURSION_MISSES_AT)
+
+
+def missed_hits(link: int) -> int:
+    """How often a kprobe was hit and ran nothing, because another one was at work, or (at a return) because more calls
+    were under way than can be followed; or an error below 0."""
+    return _counted(link, _KPROBE_MISSED_AT)
+
+
+def _counted(descriptor: int, at: int) -> int:
+    """A counter of what ``BPF_OBJ_GET_INFO_BY_FD`` tells, or an error below 0."""
     info = (ctypes.c_ubyte * 256)()
     length = ctypes.c_uint32(ctypes.sizeof(info))
-    status = int(library().bpf_obj_get_info_by_fd(program, ctypes.byref(info), ctypes.byref(length)))
+    status = int(library().bpf_obj_get_info_by_fd(descriptor, ctypes.byref(info), ctypes.byref(length)))
     if status:
         return status
-    return int.from_bytes(bytes(info[_RECURSION_MISSES_AT : _RECURSION_MISSES_AT + 8]), "little")
+    if length.value < at + 8:
+        return -errno.ENOTSUP
+    return int.from_bytes(bytes(info[at : at + 8]), "little")
 
 
 def _name(name: str) -> bytes:

@@ -87,13 +87,23 @@ class Objects:
 
     def missed_runs(self, names: Iterable[str]) -> int:
         """How often the kernel skipped one of these programs because it ran already on that CPU."""
-        missed = [libbpf.missed_runs(self.programs[name]) for name in names]
-        if min(missed, default=0) < 0:
-            raise CannotError(f"the kernel does not tell which calls its probes missed (error {min(missed)})")
-        return sum(missed)
+        return sum(_told(libbpf.missed_runs(self.programs[name])) for name in names)
+
+    def missed_hits(self, names: Iterable[str]) -> int:
+        """How often the kernel ran none of these programs, which are one function's kprobes, where one was hit.
+
+        What it does not run at the entry it may count at the return, too.
+        """
+        return max((_told(libbpf.missed_hits(self.links[name])) for name in names), default=0)
 
     def close(self) -> None:
         """Detach everything and free it."""
         for some in (self.links, self.programs, self.maps):
             while some:
                 os.close(some.popitem()[1])
+
+
+def _told(count: int) -> int:
+    if count < 0:
+        raise CannotError(f"the kernel does not tell which calls its probes missed (error {count})")
+    return count

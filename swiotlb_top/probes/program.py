@@ -97,7 +97,7 @@ class Faults:
     """kprobe entries that could not be remembered."""
     missed_calls: int = 0
     """Calls in an interrupt that hit while the program ran that would tell of them (the kernel skips it then), and of
-    which no spare told."""
+    which no spare told; and those that a kprobe missed."""
 
     @property
     def lost_events(self) -> int:
@@ -151,6 +151,8 @@ class Program:
         spares = mode is Mode.RECORD
         self.plan, self._objects = loader.load(layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer)
         self._telling = [name for a in self.plan.probed() for name in loader.telling_programs(a)]
+        by_kprobe = [a for a in self.plan.probed() if a.how is How.KPROBE]
+        self._kprobes = [list(loader.telling_programs(attachment)) for attachment in by_kprobe]
         self._cpus = possible_cpus().end
         self.ring = Ring(self._objects.maps["records"], ring_bytes)
         table_bytes = device_table_bytes(self._cpus)
@@ -221,13 +223,17 @@ class Program:
         :raises CannotError: the kernel cannot be asked, or runs spares before the programs that they stand behind.
         """
         # First what was skipped, then what a spare told of it: a call between the two is not taken for lost.
-        missed = self._objects.missed_runs(self._telling)
+        missed = self._missed()
         per_cpu = _FAULTS.iter_unpack(self._objects.look_up("faults", _FAULTS.size * self._cpus))
         lost, uncounted, calls, spared = map(sum, zip(*per_cpu, strict=True))
         # A spare tells of what was skipped before, so that no more can have been told of than is skipped by now.
-        if spared > missed and spared > self._objects.missed_runs(self._telling):
+        if spared > missed and spared > self._missed():
             raise CannotError(_DOUBLED)
         return Faults(lost, uncounted, calls, max(0, missed - spared))
+
+    def _missed(self) -> int:
+        hits = sum(self._objects.missed_hits(names) for names in self._kprobes)
+        return self._objects.missed_runs(self._telling) + hits
 
     def read(self, head: int, head_bytes: int, body: int = 0, body_bytes: int = 0) -> Window | None:
         """Copy kernel memory: up to 4 KiB at ``head`` and up to 60 KiB at ``body``, in one run.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import struct
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from swiotlb_top.errors import CannotError
+from swiotlb_top.probes import libbpf
 from swiotlb_top.probes.image import Image
 from swiotlb_top.probes.objects import Objects
 from swiotlb_top.probes.program import Faults, Program
@@ -35,13 +39,18 @@ class Loaded:
     def missed_runs(self, _: list[str]) -> int:
         return next(self._missed)
 
+    def missed_hits(self, names: list[str]) -> int:
+        return len(names)
+
     def look_up(self, _: str, size_bytes: int) -> bytes:
         return struct.pack("=4Q", 0, 0, 0, self._spared).ljust(size_bytes, b"\0")
 
 
-def faults_of(missed: list[int], spared: int) -> Faults:
+def faults_of(missed: list[int], spared: int, kprobes: int = 0) -> Faults:
+    """Each of so many kprobes was hit in vain once."""
     program = object.__new__(Program)
     program._objects, program._telling, program._cpus = cast(Any, Loaded(missed, spared)), [], 2
+    program._kprobes = [["map_exited"]] * kprobes
     return program.faults()
 
 
@@ -62,3 +71,32 @@ def test_a_kernel_that_does_not_tell_what_it_skipped_is_not_taken_for_one_that_s
     with pytest.raises(CannotError, match="does not tell which calls its probes missed"):
         objects.missed_runs(["kretfunc__swiotlb_map"])
     objects.programs.clear()
+    with pytest.raises(CannotError, match="does not tell which calls its probes missed"):
+        Objects(Image((), {}), {}, links={"map_entered": closed}).missed_hits(["map_entered"])
+
+
+def test_what_a_kprobe_missed_is_lost() -> None:
+    assert faults_of([5], 3, kprobes=2).lost_events == 4
+
+
+def test_a_call_that_a_function_s_kprobes_missed_at_entry_and_return_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    missed = {3: 2, 4: 5}
+    monkeypatch.setattr(libbpf, "missed_hits", missed.__getitem__)
+    objects = Objects(Image((), {}), {}, links={"map_entered": 3, "map_exited": 4})
+    assert objects.missed_hits(["map_entered", "map_exited"]) == 5
+    objects.links.clear()
+
+
+@pytest.mark.parametrize("told_bytes", [48, 56])
+def test_what_a_kernel_s_answer_is_too_short_for_it_does_not_tell(
+    monkeypatch: pytest.MonkeyPatch, told_bytes: int
+) -> None:
+    """Kernels before 6.7 do not count what kprobes miss."""
+
+    def get_info(_: int, info: Any, length: Any) -> int:
+        ctypes.memmove(info, bytes(48) + (7).to_bytes(8, "little"), 56)
+        length._obj.value = told_bytes
+        return 0
+
+    monkeypatch.setattr(libbpf, "library", lambda: SimpleNamespace(bpf_obj_get_info_by_fd=get_info))
+    assert libbpf.missed_hits(3) == (7 if told_bytes == 56 else -errno.ENOTSUP)
