@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from swiotlb_top.verify import Divergence, Failure, Findings, Verdict
 
 CONTEXT: Final = 3
 """Operations told of before the first disagreement, and as many after it."""
-_WIDTH: Final = 80
 _EXITS: Final = {
     Verdict.AGREE: Exit.OK,
     Verdict.DISAGREE: Exit.DISAGREE,
@@ -94,7 +92,7 @@ class ReplayReport:
         }
 
     def as_text(self, *, explain: bool = False) -> str:
-        """A page for people, 80 columns wide.
+        """A page for people; its lines are as long as they are.
 
         :param explain: with a table of why maps failed.
         """
@@ -102,15 +100,15 @@ class ReplayReport:
 
     def _lines(self) -> Iterator[str]:
         account, findings, kernel = self.pipeline.account, self.findings, self.pipeline.kernel
-        yield from _wrapped(
+        yield (
             f"kernel {kernel.release} ({kernel.machine}, {len(kernel.cpus)} CPU), "
             f"judged as revision {self.pipeline.judge.revision.name}"
         )
-        yield from _wrapped(
+        yield (
             f"{account.events} events in {self.duration_ns / 1e9:.1f} s: {account.maps} maps, {account.unmaps} unmaps, "
             f"{account.map_failures} failed maps, {self.lost} lost"
         )
-        yield from _wrapped(
+        yield (
             f"pools: {account.pools_added} added, {account.transient_pools} transient, {account.pools_freed} freed; "
             f"{account.used_slots} of {account.nslabs} slots used at the end"
         )
@@ -118,10 +116,10 @@ class ReplayReport:
             view = device.view()
             causes = ", ".join(f"{cause} {count}" for cause, count in view.causes)
             failed = f", {view.map_failures} failed ({causes or 'not explained'})" if view.map_failures else ""
-            yield from _wrapped(f"  {view.driver or '?'} {view.name}: {view.maps} maps, {view.unmaps} unmaps{failed}")
+            yield f"  {view.driver or '?'} {view.name}: {view.maps} maps, {view.unmaps} unmaps{failed}"
             if view.last_failure:
-                yield from _wrapped(f"    last failure: {view.last_failure}")
-        yield from _wrapped(
+                yield f"    last failure: {view.last_failure}"
+        yield (
             f"verdict: {findings.verdict.value.upper()} - {findings.compared} operations compared, "
             f"{findings.agree} agree, {findings.disagree} disagree, {findings.inconclusive} inconclusive, "
             f"{findings.safety_violations} safety violations, {findings.audits} areas audited; "
@@ -132,7 +130,7 @@ class ReplayReport:
         if findings.elsewhere:
             yield f"  not judged, in other allocators: {findings.elsewhere}"
         for miscount in self.miscounts:
-            yield from _wrapped(f"  miscount: {miscount}")
+            yield f"  miscount: {miscount}"
         if findings.first:
             yield ""
             yield from _divergence_lines(findings.first, self.context)
@@ -150,7 +148,7 @@ class ReplayReport:
         yield "why maps failed:"
         for cause, failure in self.findings.causes.items():
             yield f"  {cause.value:16} {counts[cause.value]:>9}"
-            yield from _wrapped(f"    first: {self._first(failure)}")
+            yield f"    first: {self._first(failure)}"
         if unexplained := account.map_failures - counts.total():
             yield f"  {'not explained':16} {unexplained:>9}"
 
@@ -270,12 +268,12 @@ def _divergence_json(divergence: Divergence | None, context: tuple[Call, ...]) -
 
 def _divergence_lines(divergence: Divergence, context: tuple[Call, ...]) -> Iterator[str]:
     yield f"first disagreement: operation {divergence.operation}, after {divergence.agreeing} that agree"
-    yield from _wrapped(f"  kernel:    {divergence.observed}")
-    yield from _wrapped(f"  reference: {divergence.expected}")
+    yield f"  kernel:    {divergence.observed}"
+    yield f"  reference: {divergence.expected}"
     for violation in divergence.violations:
-        yield from _wrapped(f"  harm:      {violation.hazard.value}: {violation.sentence}")
-    yield from _wrapped(f"  orders:    {_orders(divergence)}")
-    yield from _wrapped(f"  event:     {divergence.event!r}")
+        yield f"  harm:      {violation.hazard.value}: {violation.sentence}"
+    yield f"  orders:    {_orders(divergence)}"
+    yield f"  event:     {divergence.event!r}"
     if divergence.picture:
         yield "  the reference's slots there ('.' free, '[' begins a mapping, '>' next search):"
         yield from (f"    {line}" for line in divergence.picture.splitlines())
@@ -293,9 +291,3 @@ def _orders(divergence: Divergence) -> str:
         f"{divergence.orders_tried} tried, with {with_} others around that time, and none does; "
         f"the furthest explains {len(divergence.furthest)} of {with_ + 1}"
     )
-
-
-def _wrapped(line: str) -> list[str]:
-    """At most 80 columns; what goes on stands further in."""
-    indent = " " * (len(line) - len(line.lstrip()) + 4)
-    return textwrap.wrap(line, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True)

@@ -7,6 +7,7 @@ import json
 import click
 
 from swiotlb_top.cli.options import examples, json_option
+from swiotlb_top.cli.page import show
 from swiotlb_top.errors import Exit
 
 EPILOG = examples("swiotlb-top doctor", "swiotlb-top doctor --json")
@@ -22,5 +23,8 @@ def doctor(as_json: bool) -> Exit:
     from swiotlb_top.doctor import examine
 
     report = examine()
-    click.echo(json.dumps(report.as_json()) if as_json else report.as_text())
+    if as_json:
+        click.echo(json.dumps(report.as_json()))
+    else:
+        show(report.as_text())
     return report.exit_code

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from swiotlb_top.cli.options import FileName, Seconds, examples
+from swiotlb_top.cli.page import show
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -31,5 +32,5 @@ def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> 
     from swiotlb_top.recorder import record as run
 
     report = run(output, duration_s, command)
-    click.echo(report.as_text())
+    show(report.as_text())
     return report.exit_code

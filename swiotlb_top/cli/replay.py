@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from swiotlb_top.cli.options import FileName, examples, json_option
+from swiotlb_top.cli.page import show
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -45,7 +46,10 @@ def replay(file: Path, as_json: bool, revision: str | None, context: int, explai
     from swiotlb_top.report import replay as run
 
     report = run(file, revision, context)
-    click.echo(json.dumps(report.as_json()) if as_json else report.as_text(explain=explain))
+    if as_json:
+        click.echo(json.dumps(report.as_json()))
+    else:
+        show(report.as_text(explain=explain))
     if report.damage:
         click.echo(f"swiotlb-top: {report.damage}", err=True)
     return report.exit_code

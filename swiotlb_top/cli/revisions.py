@@ -7,6 +7,7 @@ import json
 import click
 
 from swiotlb_top.cli.options import examples, json_option
+from swiotlb_top.cli.page import show
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -25,5 +26,8 @@ def revisions(as_json: bool) -> Exit:
     from swiotlb_top.revisions import known
 
     found = known()
-    click.echo(json.dumps(found.as_json()) if as_json else found.as_text())
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+    else:
+        show(found.as_text())
     return Exit.OK

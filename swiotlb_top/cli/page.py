@@ -1,0 +1,57 @@
+"""A page of text on standard output: folded and coloured on a terminal; line by line, as it is, for ``grep``."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+from typing import Final
+
+import click
+
+_LAST_COLUMN: Final = re.compile(r".*\S {2,}(?=\S)")
+_FURTHER_IN: Final = 4
+_COLOURS: Final = {
+    "ok": "green",
+    "degraded": "yellow",
+    "MISSING": "red",
+    "AGREE": "green",
+    "INCONCLUSIVE": "yellow",
+    "DISAGREE": "red",
+}
+_MARKED: Final = re.compile(rf"^(?:verdict: )?({'|'.join(_COLOURS)})\b")
+"""The word that says how it is, where it begins a line, or the verdict."""
+
+
+def show(text: str) -> None:
+    """Print a page. NO_COLOR and a dumb terminal leave it without colours."""
+    if sys.stdout.isatty():
+        text = "\n".join(folded(line, shutil.get_terminal_size().columns) for line in text.splitlines())
+        if not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb":
+            text = "\n".join(map(coloured, text.split("\n")))
+    click.echo(text)
+
+
+def folded(line: str, width: int) -> str:
+    """A line broken between words; what goes on stands under its last column, or further in where it has none.
+
+    A word is never broken: the terminal does that where it must.
+    """
+    column = _LAST_COLUMN.match(line)
+    under = column.end() if column and column.end() <= width * 2 // 3 else 0
+    indent = " " * (under or len(line) - len(line.lstrip()) + _FURTHER_IN)
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+    )
+
+
+def coloured(line: str) -> str:
+    """A line with its mark in colour."""
+    return _MARKED.sub(lambda found: found[0].replace(found[1], click.style(found[1], fg=_COLOURS[found[1]])), line)
