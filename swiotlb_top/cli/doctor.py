@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from swiotlb_top.cli.options import examples, json_option
-from swiotlb_top.cli.page import show
+from swiotlb_top.cli.page import show, show_json
 from swiotlb_top.errors import Exit
 
 EPILOG = examples("swiotlb-top doctor", "swiotlb-top doctor --json")
@@ -24,7 +22,7 @@ def doctor(as_json: bool) -> Exit:
 
     report = examine()
     if as_json:
-        click.echo(json.dumps(report.as_json()))
+        show_json(report.as_json())
     else:
         show(report.as_text())
     return report.exit_code

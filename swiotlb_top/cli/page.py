@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from typing import Final
 
 import click
+
+from swiotlb_top.json_schema import versioned
 
 _LAST_COLUMN: Final = re.compile(r".*\S {2,}(?=\S)")
 _FURTHER_IN: Final = 4
@@ -32,6 +36,11 @@ def show(text: str) -> None:
         if not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb":
             text = "\n".join(map(coloured, text.split("\n")))
     click.echo(text)
+
+
+def show_json(found: Mapping[str, object]) -> None:
+    """Print an object in a line, with the version of its keys."""
+    click.echo(json.dumps(versioned(found)))
 
 
 def folded(line: str, width: int) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from swiotlb_top.cli.options import FileName, examples, json_option
-from swiotlb_top.cli.page import show
+from swiotlb_top.cli.page import show, show_json
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -47,7 +46,7 @@ def replay(file: Path, as_json: bool, revision: str | None, context: int, explai
 
     report = run(file, revision, context)
     if as_json:
-        click.echo(json.dumps(report.as_json()))
+        show_json(report.as_json())
     else:
         show(report.as_text(explain=explain))
     if report.damage:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from swiotlb_top.cli.options import examples, json_option
-from swiotlb_top.cli.page import show
+from swiotlb_top.cli.page import show, show_json
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -27,7 +25,7 @@ def revisions(as_json: bool) -> Exit:
 
     found = known()
     if as_json:
-        click.echo(json.dumps(found.as_json()))
+        show_json(found.as_json())
     else:
         show(found.as_text())
     return Exit.OK

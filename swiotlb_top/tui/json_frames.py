@@ -20,6 +20,7 @@ from swiotlb_top.accounting.snapshot import (
     Snapshot,
     VerdictView,
 )
+from swiotlb_top.json_schema import versioned
 
 _KERNEL_ADDRESSES: Final = ("address", "dev")
 """They tell where the kernel lies, and serve no reader."""
@@ -41,7 +42,7 @@ def frame_as_json(frame: Frame) -> dict[str, object]:
     found["verdict"] = {"word": now.verdict.word, **_members(now.verdict)} if now.verdict else None
     found["playback"] = _members(now.playback) if now.playback else None
     found["notes"] = list(now.notes)
-    return found
+    return versioned(found)
 
 
 def write_frames(frames: Iterable[Frame], output: IO[str]) -> None:

@@ -1,0 +1,81 @@
+"""docs/json.md has every key that a command prints, and no other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+from swiotlb_top.cli import main
+from swiotlb_top.json_schema import SCHEMA
+from tests.doctoring import STALL
+
+PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+FAULTY = min((STALL.parent / "faulty").glob("*.swtrace"))
+
+COMMANDS = {
+    "swiotlb-top --json": [["--trace", str(STALL), "--start", "3", "-n", "1", "-d", "0", "--json"]],
+    "swiotlb-top replay FILE --json": [["replay", str(STALL), "--json"], ["replay", str(FAULTY), "--json"]],
+    "swiotlb-top doctor --json": [["doctor", "--json"]],
+    "swiotlb-top revisions --json": [["revisions", "--json"]],
+}
+
+
+def section(command: str) -> str:
+    (found,) = (part for part in PAGE.split("\n## ") if f"`{command}`" in part.splitlines()[0])
+    return found
+
+
+def documented(command: str) -> set[str]:
+    cells = re.findall(r"^\| (`.*?`) \|", section(command), re.MULTILINE)
+    return {key for cell in cells for key in re.findall(r"`([^`]+)`", cell)}
+
+
+def keys(value: object, place: str = "") -> Iterator[str]:
+    """The dotted names of all that is neither an object nor a list of objects."""
+    if isinstance(value, dict) and value:
+        for name, member in value.items():
+            yield from keys(member, f"{place}.{name.replace('.', '_')}" if place else name)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for member in value:
+            yield from keys(member, place)
+    else:
+        yield place
+
+
+def printed(command: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    found = []
+    for arguments in COMMANDS[command]:
+        main(arguments)
+        found += [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_key_is_explained_and_none_that_is_not_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    patterns = documented(command)
+    objects = printed(command, capsys)
+    names = {name for found in objects for name in keys(found)}
+    groups = {pattern.split(".")[0] for pattern in patterns}
+    unexplained = {name for name in names if not any(fnmatchcase(name, p) for p in patterns) and name not in groups}
+    assert not unexplained
+    assert {p for p in patterns if not any(fnmatchcase(name, p) for name in names)} <= EMPTY_HERE[command]
+
+
+EMPTY_HERE = {
+    "swiotlb-top --json": set[str](),
+    "swiotlb-top replay FILE --json": {"inconclusive_because.*"},
+    "swiotlb-top doctor --json": {"hooks.*"},
+    "swiotlb-top revisions --json": {"kernel.reasons.*.since", "kernel.reasons.*.why"},
+}
+"""What these recordings and this machine may not have."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_object_begins_with_the_version_of_its_keys(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for found in printed(command, capsys):
+        assert next(iter(found.items())) == ("schema", SCHEMA)
