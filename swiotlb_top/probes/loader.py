@@ -86,13 +86,20 @@ def telling_programs(attachment: Attachment) -> Iterator[str]:
 
 
 def compiler_flags(
-    layout: Layout, plan: Plan, ring_bytes: int = RING_BYTES, *, spares: bool, jit: bool = True
+    layout: Layout,
+    plan: Plan,
+    ring_bytes: int = RING_BYTES,
+    *,
+    spares: bool,
+    jit: bool = True,
+    cpus: int | None = None,
 ) -> tuple[str, ...]:
     """What makes ``swiotlb_top.c`` the program for one kernel and one plan.
 
     :param jit: whether the kernel compiles programs: interpreted ones may call none of its functions.
+    :param cpus: all CPU numbers are below it; None: this machine's.
     """
-    cpus = possible_cpus().end
+    cpus = possible_cpus().end if cpus is None else cpus
     defines = {
         **layout.defines(),
         **plan.defines(),
@@ -113,11 +120,18 @@ def compiler_flags(
 
 @cache
 def _image(flags: tuple[str, ...]) -> Image:
-    """Compile the program, unless that was done before: of the same sources, with the same flags, by the same bcc."""
+    return compiled(flags, Shelf())
+
+
+def compiled(flags: tuple[str, ...], shelf: Shelf) -> Image:
+    """Compile the program, unless the shelf has it: of the same sources, with the same flags, by the same bcc.
+
+    :raises CannotError: it has to be compiled, and cannot be.
+    """
     source = bpf_files.directory()
     sources = [path.read_text() for path in sorted(source.rglob("*.[ch]"))]
     ingredients = [platform.machine(), compiler.version(), *sources, *flags]
-    return Shelf().image(ingredients, lambda: compiler.compiled(source, flags))
+    return shelf.image(ingredients, lambda: compiler.compiled(source, flags))
 
 
 class _AttachmentRefusedError(Exception):

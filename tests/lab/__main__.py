@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.lab import accelerator, cache, images, vm
+from tests.lab import accelerator, cache, images, programs, vm
 from tests.lab.errors import LabUnavailableError, LostVMError
 from tests.lab.kernels import KERNELS
 from tests.lab.machine import Machine, RunDirectory, qemu_command
@@ -102,7 +102,9 @@ def _run(options: argparse.Namespace) -> int:
     live = None if terminal else vm.Live(sys.stdout.buffer, sys.stderr.buffer)
     deadline_s = None if shell else options.deadline
     with tempfile.TemporaryDirectory(prefix="swiotlb-lab-") as directory, _terminal_kept():
-        run = RunDirectory(Path(directory), cache.kept(root))
+        kept = cache.kept(root, image.directory)
+        programs.provide(machine, image, how, root, kept)
+        run = RunDirectory(Path(directory), kept)
         try:
             result = vm.run(machine, image, how, command, deadline_s=deadline_s, run=run, terminal=terminal, live=live)
         finally:
@@ -115,7 +117,8 @@ def _dry_run(machine: Machine, root: Path, *, terminal: bool) -> list[str]:
     """The command as it would be now; builds nothing, boots nothing. RUN stands for the run's directory."""
     image = images.located(machine.kernel, root)
     how = accelerator.foretold(root, icount=machine.icount)
-    return qemu_command(machine, image, how, RunDirectory(Path("RUN"), cache.kept(root)), terminal=terminal)
+    run = RunDirectory(Path("RUN"), cache.kept(root, image.directory))
+    return qemu_command(machine, image, how, run, terminal=terminal)
 
 
 @contextmanager

@@ -20,9 +20,9 @@ def default_root() -> Path:
     return Path(base) / "swiotlb-top"
 
 
-def kept(root: Path) -> Path:
-    """What guests leave for the guests after them."""
-    return root / "guests"
+def kept(root: Path, kernel: Path) -> Path:
+    """What guests leave for the guests after them that have the same kernel, which is an entry of the cache."""
+    return root / "guests" / kernel.name
 
 
 def key(inputs: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import accelerator, cache, images, vm
+from tests.lab import accelerator, cache, images, programs, vm
 from tests.lab.errors import LabUnavailableError
 from tests.lab.kernels import KernelImage
 from tests.lab.machine import Machine, RunDirectory
@@ -44,7 +44,9 @@ class Lab:
         require(TO_RUN)
         image = self._image(machine.kernel)
         how = accelerator.choose(self.root, image, icount=machine.icount)
-        run = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{machine.kernel}-", dir=self.scratch)), cache.kept(self.root))
+        kept = cache.kept(self.root, image.directory)
+        programs.provide(machine, image, how, self.root, kept)
+        run = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{machine.kernel}-", dir=self.scratch)), kept)
         return vm.run(machine, image, how, command, deadline_s=deadline_s, run=run, meanwhile=meanwhile)
 
     def _image(self, name: str) -> KernelImage:
