@@ -49,7 +49,8 @@ cause.
 
 What is recorded in bursts is a sample: a device's failures are counted exactly, their causes are not all known.
 Colours are the terminal's own sixteen, and nothing is said by colour alone; `NO_COLOR` takes them away, `--ascii` the
-characters. Not on a terminal, with `TERM=dumb` or `-n`, frames are plain text that begins each line with its label.
+characters. Not on a terminal, with `TERM=dumb` or `-n`, frames are plain text: the first lines begin with their label,
+and each table with a line that names it. `--json` prints them as objects ([json.md](json.md)).
 """
 
 

@@ -70,7 +70,7 @@ def test_replay_explains_if_it_is_asked_to(asked: list[tuple[object, ...]], caps
 
 
 @pytest.mark.parametrize("command", [["replay", "x.swtrace"], ["doctor"]])
-@pytest.mark.parametrize(("form", "output"), [([], "1 disagrees\n"), (["--json"], '{"disagree": 1}\n')])
+@pytest.mark.parametrize(("form", "output"), [([], "1 disagrees\n"), (["--json"], '{"schema": 1, "disagree": 1}\n')])
 def test_a_report_is_printed_and_its_exit_status_kept(
     asked: list[tuple[object, ...]],
     capsys: pytest.CaptureFixture[str],
@@ -83,7 +83,7 @@ def test_a_report_is_printed_and_its_exit_status_kept(
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize(("form", "output"), [([], "1 disagrees\n"), (["--json"], '{"disagree": 1}\n')])
+@pytest.mark.parametrize(("form", "output"), [([], "1 disagrees\n"), (["--json"], '{"schema": 1, "disagree": 1}\n')])
 def test_damage_goes_to_standard_error_beside_what_could_be_read(
     asked: list[tuple[object, ...]],
     capsys: pytest.CaptureFixture[str],

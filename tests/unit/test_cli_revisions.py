@@ -93,7 +93,7 @@ def test_all_that_is_known_is_listed_and_then_this_kernels_and_why(capsys: pytes
 def test_as_json_it_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["revisions", "--json"]) == Exit.OK
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"differences", "revisions", "kernel"}
+    assert set(told) == {"schema", "differences", "revisions", "kernel"}
     assert [row["what"] for row in told["differences"]] == [row.sentence for row in DIFFERENCES]
     assert told["differences"][0] == {
         "aspect": "order",

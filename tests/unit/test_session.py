@@ -36,6 +36,9 @@ class LoadedProgram:
     def describe(self) -> tuple[tuple[str, str], ...]:
         return (("map", "fentry+fexit swiotlb_tbl_map_single"),)
 
+    def none_under_way_before(self, now_ns: int) -> int:
+        return now_ns
+
     def close(self) -> None:
         self.open = False
 
