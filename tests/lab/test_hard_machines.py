@@ -107,6 +107,9 @@ HARD = {
     "addresses of pools are used again, 6.12": Hard(
         Machine("dynamic-inlined", memory_mb=2048), CHURN, STEADY, an_address_is_that_of_several_pools
     ),
+    "addresses of pools are used again, 7.3": Hard(
+        Machine("dynamic-7.3", memory_mb=2048), CHURN, STEADY, an_address_is_that_of_several_pools
+    ),
     "7.3 as Debian ships it, on four CPUs": Hard(
         Machine("debian-7.3", cpus=4, swiotlb="8192,force", in_turn=True),
         BUSY,
