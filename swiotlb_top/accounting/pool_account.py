@@ -43,8 +43,9 @@ class PoolAccount:
         """The pool with the mappings that a copy of its slots shows."""
         account = cls(state.address, state.start, state.nslabs, state.nareas, False, default, since_ns)
         account.read_ns = state.end_ns
+        nobodys = [(nslots, UNKNOWN_DEVICE) for nslots in range(IO_TLB_SEGSIZE + 1)]  # one each, for all that are alike
         for mapping in adopt(state, check=False).pool.mappings():
-            account.live[mapping.slot + mapping.pad_slots] = mapping.nslots, UNKNOWN_DEVICE
+            account.live[mapping.slot + mapping.pad_slots] = nobodys[mapping.nslots]
             account.used_slots += mapping.nslots
         return account
 

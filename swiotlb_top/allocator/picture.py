@@ -22,12 +22,11 @@ def picture(pool: Pool, around_slot: int) -> str:
     first = around_slot // IO_TLB_SEGSIZE * IO_TLB_SEGSIZE
     end = min(first + IO_TLB_SEGSIZE, pool.nslabs)
     slots = ["." if pool.free_run(slot) else "#" for slot in range(first, end)]
-    for mapping in pool.mappings():
-        if first <= mapping.slot < end:
-            begin = mapping.slot - first
-            padding = "~" * (mapping.pad_slots - 1)
-            rest = "-" * (mapping.nslots - 1 - len(padding))
-            slots[begin : begin + mapping.nslots] = f"[{padding}{rest}"
+    for mapping in pool.mappings_near(around_slot):
+        begin = mapping.slot - first
+        padding = "~" * (mapping.pad_slots - 1)
+        rest = "-" * (mapping.nslots - 1 - len(padding))
+        slots[begin : begin + mapping.nslots] = f"[{padding}{rest}"
     marks = _marks(pool, first, end)
     marks[around_slot - first] = "^"
     lines = []

@@ -130,7 +130,7 @@ class LiveSource:
         self._operations_before = operations
         began_s, began_cpu_s = time.perf_counter(), time.thread_time()
         state, records, until_ns = self._record()
-        self._slots = {pool.address: slots_view(adopt(pool).pool) for pool in state.pools}
+        self._slots = {pool.address: slots_view(adopt(pool, check=False).pool) for pool in state.pools}
         self._sampled_ns = state.begin_ns
         self._judge(state, records, until_ns)
         took_s = time.perf_counter() - began_s
