@@ -39,7 +39,7 @@ _STEP_S: Final = 0.01
 _BURST_EVENTS: Final = 4000
 """With so many a burst ends, and no more are judged: each takes half a KiB and more, and what was in use once stays
 resident."""
-_RING_BYTES: Final = 4 << 20
+RING_BYTES: Final = 4 << 20
 """A burst's worth several times over; all of it counts as this process's memory, twice, since it is mapped twice."""
 _LEAST_NS: Final = 20_000_000
 """How much of a burst is judged at least, however many events that are."""
@@ -257,4 +257,4 @@ class LiveSource:
 
 def open_live() -> LiveSource:
     """Attach to this kernel. :raises CannotError: it does not let us, or swiotlb is off."""
-    return LiveSource(Session(mode=Mode.COUNT, ring_bytes=_RING_BYTES))
+    return LiveSource(Session(mode=Mode.COUNT, ring_bytes=RING_BYTES))

@@ -19,6 +19,7 @@ from swiotlb_top.kernel import layout
 from swiotlb_top.probes import loader
 from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.shelf import Shelf
+from swiotlb_top.sources import live
 from tests.lab import cache, images, vm
 from tests.lab.errors import LostVMError
 from tests.lab.kernels import KernelImage
@@ -30,7 +31,11 @@ _ASK: Final = """
     cp /sys/kernel/btf/vmlinux /results/btf && cp /proc/kallsyms /results/kallsyms && uname -r >/results/release &&
     if [ -d /sys/bus/event_source/devices/kprobe ]; then mkdir -p /results/sys/bus/event_source/devices/kprobe; fi
 """
-_WAYS: Final = ((True, How.FENTRY), (False, How.FENTRY), (True, How.KPROBE))
+_WAYS: Final = (
+    (loader.RING_BYTES, True, How.FENTRY),
+    (live.RING_BYTES, False, How.FENTRY),
+    (loader.RING_BYTES, True, How.KPROBE),
+)
 """What nearly all machines run: the recorder; screen and exporter; the recorder on kprobes."""
 
 
@@ -65,6 +70,6 @@ def _facts(image: KernelImage, accelerator: str, root: Path) -> Path:
 def _flags(facts: Path, cpus: int) -> Iterator[tuple[str, ...]]:
     known = layout.load(facts / "btf", facts / "kallsyms")
     release = (facts / "release").read_text().strip()
-    for spares, prefer in _WAYS:
+    for ring_bytes, spares, prefer in _WAYS:
         plan = loader.plan_for(known, prefer=prefer, sys=facts / "sys", release=release)
-        yield loader.compiler_flags(known, plan, spares=spares, cpus=cpus)
+        yield loader.compiler_flags(known, plan, ring_bytes, spares=spares, cpus=cpus)

@@ -13,11 +13,14 @@ from tests.lab.tool import guest_shell, replay, tried
 
 MAPS = 211
 
-# The first finds, or leaves, what all guests share. What a guest does to its root is gone with it: the host's libbcc
+# The first finds what all guests share. What a guest does to its root is gone with it: the host's libbcc
 # stays what it is.
 SCRIPT = f"""
     record() {{ try $1 $tool record -o /results/$1.swtrace -- sh $workloads/counted.sh {MAPS} nvme0n1; }}
+    ls /kept/swiotlb-top/programs >/results/provided
     record one_of_many
+    try shown $tool --source live -n 1 -d 0
+    ls /kept/swiotlb-top/programs >/results/used
     export XDG_CACHE_HOME=/run/empty
     record compiled
     ls -lnR /run/empty/swiotlb-top >/results/kept
@@ -45,6 +48,12 @@ def test_compiled_or_kept_it_records_the_same(files: Path, name: str) -> None:
     assert (recorded.status, recorded.err) == (Exit.OK, "")
     report = replay(files / f"{name}.swtrace").report
     assert (report["maps"], report["verdict"]) == (MAPS, "agree")
+
+
+def test_the_host_provided_what_recorder_and_screen_run(files: Path) -> None:
+    """Else each guest compiles it: tests/lab/programs.py does not know of a way that the tool takes."""
+    assert tried(files, "shown").err == ""
+    assert (files / "used").read_text() == (files / "provided").read_text() != ""
 
 
 def test_it_is_kept_for_its_owner_alone_and_is_the_same_each_time(files: Path) -> None:

@@ -14,7 +14,7 @@ from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import guest_shell, tried
 
-KERNELS = ["dynamic", "debian"]
+KERNELS = ["dynamic", "debian", "debian-6.1", "debian-7.3"]
 FORMS = {
     "screen": "-n 1 -d 0",
     "json": "-n 1 -d 0 --json",
