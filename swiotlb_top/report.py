@@ -77,7 +77,7 @@ class ReplayReport:
             "agree": findings.agree,
             "disagree": findings.disagree,
             "inconclusive": findings.inconclusive,
-            "inconclusive_because": dict(findings.doubts),
+            "inconclusive_because": {why.value: count for why, count in findings.doubts.items()},
             "verified_percent": round(self.verified_percent, 3),
             "in_other_allocators": findings.elsewhere,
             "safety_violations": findings.safety_violations,
@@ -126,7 +126,7 @@ class ReplayReport:
             f"{self.verified_percent:.2f}% compared"
         )
         for why, count in findings.doubts.items():
-            yield f"  inconclusive {why}: {count}"
+            yield f"  inconclusive {why.value}: {count}"
         if findings.elsewhere:
             yield f"  not judged, in other allocators: {findings.elsewhere}"
         for miscount in self.miscounts:

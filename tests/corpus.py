@@ -13,7 +13,7 @@ from typing import Final
 
 from swiotlb_top.events import Gap, Kind
 from swiotlb_top.state import PoolState
-from swiotlb_top.verify import Verdict
+from swiotlb_top.verify import Doubt, Verdict
 from tests.doctoring import (
     FOUR_CPUS,
     Entry,
@@ -39,9 +39,6 @@ from tests.doctoring import (
 
 DIRECTORY: Final = FOUR_CPUS.parent / "doctored"
 LOST: Final = 4
-UNSEEN: Final = "while a call may have been under way that was not seen to begin"
-DURING_STATE: Final = "while the state was read"
-AFTER_GAP: Final = "after lost events"
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class History:
     """How many events are wrong, after what came before them."""
     first: Callable[[list[Entry]], int] | None = None
     """Where the first of these stands in the recording."""
-    doubts: Mapping[str, int] = field(default_factory=dict)
+    doubts: Mapping[Doubt, int] = field(default_factory=dict)
     """Why how many operations are inconclusive."""
 
     def entries(self) -> list[Entry]:
@@ -208,17 +205,17 @@ HISTORIES: Final[dict[str, History]] = {
     # The search and the one after it may be explained by when it began. Not so the release of what nobody found, and
     # three more searches that find some of the six slots which were never released.
     "begun-where-no-cpu-explains-it": History(
-        Verdict.DISAGREE, begun_where_no_cpu_explains_it, 4, the_release_of_a_search, {UNSEEN: 2}
+        Verdict.DISAGREE, begun_where_no_cpu_explains_it, 4, the_release_of_a_search, {Doubt.UNSEEN_ENTRY: 2}
     ),
-    "copied-while-in-use": History(Verdict.INCONCLUSIVE, copied_while_in_use, doubts={DURING_STATE: 47}),
+    "copied-while-in-use": History(Verdict.INCONCLUSIVE, copied_while_in_use, doubts={Doubt.DURING_STATE: 47}),
     "copied-while-in-use-and-then-wrong": History(
         Verdict.DISAGREE,
         copied_while_in_use_and_then_wrong,
         4,
         the_one_that_is_one_slot_further,
-        {DURING_STATE: 47},
+        {Doubt.DURING_STATE: 47},
     ),
-    "lost-and-told": History(Verdict.INCONCLUSIVE, lost_and_told, doubts={AFTER_GAP: 298}),
+    "lost-and-told": History(Verdict.INCONCLUSIVE, lost_and_told, doubts={Doubt.AFTER_GAP: 298}),
     # The next search, and the release of each of the mappings.
     "lost": History(Verdict.DISAGREE, lost, 1 + LOST, _after_what_was_lost),
     "released-late": History(Verdict.AGREE, released_late),

@@ -1,7 +1,8 @@
 """The judge: does the kernel do what the reference allocator does?"""
 
+from swiotlb_top.verify.doubts import NOT_SAMPLED, Doubt
 from swiotlb_top.verify.findings import Divergence, Failure, Findings, Verdict
-from swiotlb_top.verify.judge import NOT_SAMPLED, Judge
+from swiotlb_top.verify.judge import Judge
 from swiotlb_top.verify.locality import NEVER_NS
 
-__all__ = ["NEVER_NS", "NOT_SAMPLED", "Divergence", "Failure", "Findings", "Judge", "Verdict"]
+__all__ = ["NEVER_NS", "NOT_SAMPLED", "Divergence", "Doubt", "Failure", "Findings", "Judge", "Verdict"]

@@ -7,6 +7,7 @@ from enum import Enum
 
 from swiotlb_top.allocator import Cause, Explanation, Violation
 from swiotlb_top.events import Event
+from swiotlb_top.verify.doubts import Doubt
 
 
 class Verdict(Enum):
@@ -66,7 +67,7 @@ class Findings:
     """Explained failures not yet taken by :meth:`take_failures`."""
     causes: dict[Cause, Failure] = field(default_factory=dict)
     """Of each cause, the first failure."""
-    doubts: dict[str, int] = field(default_factory=dict)
+    doubts: dict[Doubt, int] = field(default_factory=dict)
     """Why operations stayed inconclusive -> how many."""
 
     @property
@@ -88,12 +89,12 @@ class Findings:
             return Verdict.INCONCLUSIVE
         return Verdict.AGREE
 
-    def doubt(self, why: str, operations: int = 1) -> None:
+    def doubt(self, why: Doubt, operations: int = 1) -> None:
         """Count operations nobody can judge."""
         self.inconclusive += operations
         self.doubts[why] = self.doubts.get(why, 0) + operations
 
-    def doubt_no_more(self, why: str, operations: int = 1) -> None:
+    def doubt_no_more(self, why: Doubt, operations: int = 1) -> None:
         """Of so many operations counted as inconclusive, more is known."""
         self.inconclusive -= operations
         self.doubts[why] -= operations

@@ -30,13 +30,14 @@ from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify.arrival import Arrival, Copy
 from swiotlb_top.verify.audits import AdoptedOnce, Audit, ListAudit
 from swiotlb_top.verify.blame import Blame, all_but_few
+from swiotlb_top.verify.doubts import Doubt
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
 from swiotlb_top.verify.latecomers import Latecomers, places_of
 from swiotlb_top.verify.leaks import Leaks
 from swiotlb_top.verify.locality import NEVER_NS, apart, clusters
 from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.ordering import DEFAULT_BUDGET, Outcome, arrange, in_likely_order
-from swiotlb_top.verify.resolving import NEVER_INTRODUCED, OLDER_POOL, ElsewhereError, Resolver, UnresolvedError
+from swiotlb_top.verify.resolving import ElsewhereError, Resolver, UnresolvedError
 from swiotlb_top.verify.suspicions import LIST, Place, Suspicion, Suspicions
 from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.taken_back import with_what_was_taken_back
@@ -51,15 +52,6 @@ _HORIZON_NS: Final = 1_000_000_000
 """An operation that takes longer than this may come too late to be put in its place: then it is a latecomer."""
 _BATCH_EVENTS: Final = 4096
 
-_BEFORE_STATE: Final = "before the first state"
-_AFTER_GAP: Final = "after lost events"
-_DURING_STATE: Final = "while the state was read"
-_TOO_MANY_AREAS: Final = "too many areas to search"
-_NOT_PLACED: Final = "while a call was under way that ended after what is judged"
-_NOT_RETURNED: Final = "while calls may have been under way that are not in the recording"
-NOT_SAMPLED: Final = frozenset({_BEFORE_STATE, _AFTER_GAP, _DURING_STATE, OLDER_POOL})
-"""Why operations around the beginning of a stream cannot be judged: for who looks in at times
-only, they are not doubtful but not looked at."""
 _WRONG_BY_THEMSELVES: Final = frozenset(
     {Hazard.OUT_OF_BOUNDS, Hazard.MISALIGNED_ADDRESS, Hazard.MISALIGNED_SLOT, Hazard.SPANS_BOUNDARY}
 )
@@ -81,9 +73,7 @@ _MOST_PATIENCE: Final = 1_000_000
 """and at once at most. They take a second."""
 _MOST_SLOTS_WAITING: Final = 1 << 23
 """Of states that were read and are not compared yet. One beyond that is not: nothing is claimed of it."""
-_BUDGET: Final = "too many orders to try"
 _MOST_FAULTS: Final = 8
-_OVERLAPS_FAULTS: Final = "overlaps too many faults"
 
 _Item: TypeAlias = Event | PoolState | Copy | ListAudit
 _Span: TypeAlias = tuple[int, int, _Item]
@@ -121,7 +111,7 @@ class Judge:
         """Once all is judged that ended by the first time, all calls are known that were entered before the second."""
         self._waiting: list[_Span] = []
         self._open: list[Operation] = []
-        self._blind = _BEFORE_STATE
+        self._blind: Doubt | None = Doubt.BEFORE_STATE
         self._operations = 0
         self._next_run = _BATCH_EVENTS
 
@@ -181,8 +171,8 @@ class Judge:
         What was lost may have been under way before, so that whatever disagreed is in doubt, unless it is certain.
         """
         self._run()
-        self._suspicions.withdraw_all(_AFTER_GAP)
-        self._blind = _AFTER_GAP
+        self._suspicions.withdraw_all(Doubt.AFTER_GAP)
+        self._blind = Doubt.AFTER_GAP
 
     def known_before(self, time_ns: int) -> None:
         """Every call that was entered before a moment has returned, and was fed."""
@@ -202,20 +192,20 @@ class Judge:
         self._run(until_ns)
         unseen = (item.entry_ns == ENTRY_UNKNOWN for _, _, item in self._waiting if type(item) in _CALLS)  # type: ignore[union-attr]
         if self._latecomers or any(unseen):
-            self._suspicions.withdraw_all(_NOT_PLACED)
+            self._suspicions.withdraw_all(Doubt.NOT_PLACED)
         self._waiting.clear()
         self._open.clear()
         self._known.clear()
         self._latecomers.clear()
         if whole:
             self._suspicions.known_before(until_ns)
-        self._suspicions.withdraw_all(_NOT_RETURNED)
+        self._suspicions.withdraw_all(Doubt.NOT_RETURNED)
         return self.findings
 
     @property
     def blind(self) -> bool:
         """Whether the next state is one to begin from."""
-        return bool(self._blind)
+        return self._blind is not None
 
     # ---- from events to groups of operations -----------------------------
 
@@ -244,12 +234,12 @@ class Judge:
                 self._judged_ns = max(self._judged_ns, cluster[-1].exit_ns)
         except TooManyAreasError:
             self._open = operations[judged:]
-            self._lose_sight(_TOO_MANY_AREAS, self.findings.answered - answered)
+            self._lose_sight(Doubt.TOO_MANY_AREAS, self.findings.answered - answered)
         else:
             self._open = operations[judged:]
         self._now_certain()
 
-    def _lose_sight(self, why: str, answered: int = 0) -> None:
+    def _lose_sight(self, why: Doubt, answered: int = 0) -> None:
         """Wait for another state to begin from, and doubt what was open.
 
         :param answered: how many of these were answered already.
@@ -283,7 +273,7 @@ class Judge:
             try:
                 operation = stands_for(item)
             except UnresolvedError as unresolved:
-                findings.doubt(blind or str(unresolved))
+                findings.doubt(blind or unresolved.doubt)
                 continue
             except ElsewhereError:
                 findings.elsewhere += 1
@@ -330,7 +320,7 @@ class Judge:
         self._begin_ns = self._arrival.begin_ns
         self._uncertain.clear()
         self._leaks = Leaks()
-        self._blind = ""
+        self._blind = None
 
     # ---- judging ---------------------------------------------------------
 
@@ -367,7 +357,7 @@ class Judge:
                 self._now_uncertain(arrival.uncertain)
                 arrival.uncertain.clear()
                 if during:
-                    self.findings.doubt(_DURING_STATE, during)
+                    self.findings.doubt(Doubt.DURING_STATE, during)
             else:
                 for part in _what_proves(group):
                     if len(part) == 1:
@@ -380,8 +370,8 @@ class Judge:
 
     def _give_up_the_state(self, group: list[Operation]) -> None:
         """Wait for another state to begin from: too much went on while this one was copied."""
-        self.findings.doubt(_DURING_STATE, sum(operation.compared for operation in group))
-        self._blind = _DURING_STATE
+        self.findings.doubt(Doubt.DURING_STATE, sum(operation.compared for operation in group))
+        self._blind = Doubt.DURING_STATE
 
     def _judge_group(self, group: list[Operation], faults: int = _MOST_FAULTS) -> None:
         """Judge operations that overlap.
@@ -406,7 +396,7 @@ class Judge:
                 self._blame(group, outcome, faults)
             return
         for operation in outcome.order:
-            self._agree(operation, "" if outcome.sure else _BUDGET)
+            self._agree(operation, None if outcome.sure else Doubt.TOO_MANY_ORDERS)
         self._now_uncertain(outcome.uncertain)
 
     def _now_uncertain(self, uncertain: Uncertain) -> None:
@@ -420,7 +410,7 @@ class Judge:
     def _blame(self, group: list[Operation], outcome: Outcome, faults: int) -> None:
         """Where no order does: find the operations without which one would, and go on from what the kernel
         did, so that one fault is one report."""
-        doubt = _BUDGET if outcome.exhausted else "" if faults else _OVERLAPS_FAULTS
+        doubt = Doubt.TOO_MANY_ORDERS if outcome.exhausted else None if faults else Doubt.TOO_MANY_FAULTS
         if doubt:
             self._go_on(in_likely_order(group), doubt)
         else:
@@ -452,7 +442,7 @@ class Judge:
                 if rest := set(order):
                     self._judge_group([operation for operation in group if operation in rest], faults - 1)
 
-    def _go_on(self, order: Iterable[Operation], doubt: str) -> None:
+    def _go_on(self, order: Iterable[Operation], doubt: Doubt) -> None:
         """Do as the kernel did, in an order of which nothing is known."""
         world = self.world
         assert world is not None  # noqa: S101
@@ -465,7 +455,7 @@ class Judge:
             if operation.compared:
                 self.findings.doubt(doubt)
 
-    def _agree(self, operation: Operation, doubt: str = "") -> None:
+    def _agree(self, operation: Operation, doubt: Doubt | None = None) -> None:
         findings, world = self.findings, self.world
         assert world is not None  # noqa: S101
         violations = operation.enter(self._ledger)
@@ -476,7 +466,7 @@ class Judge:
         if violations:
             self._record(operation, "no harm", violations, [operation], Outcome(dead_ends=1))
         elif operation.given:
-            findings.doubt(NEVER_INTRODUCED)
+            findings.doubt(Doubt.NEVER_INTRODUCED)
         elif operation.compared and doubt:
             findings.doubt(doubt)
         elif operation.compared:

@@ -6,19 +6,15 @@ order with what they are likely to overlap; but they may have done their work be
 
 from __future__ import annotations
 
-from typing import Final
-
 from swiotlb_top.allocator import Allocator
 from swiotlb_top.events import ENTRY_UNKNOWN
 from swiotlb_top.verify.add_pool import AddPool
+from swiotlb_top.verify.doubts import Doubt
 from swiotlb_top.verify.locality import areas_of, touched
 from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.suspicions import LIST, Place, Suspicions
 from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.uncertain import Area, Uncertain
-
-_UNSEEN: Final = "while a call may have been under way that was not seen to begin"
-_LATE: Final = "while a call was under way for very long"
 
 
 def places_of(operation: Operation, world: Allocator) -> set[Place]:
@@ -65,7 +61,7 @@ class Latecomers:
             if operation not in self._calls:
                 continue
             self._calls.discard(operation)
-            why = _UNSEEN if operation.event and operation.event[0] == ENTRY_UNKNOWN else _LATE
+            why = Doubt.UNSEEN_ENTRY if operation.event and operation.event[0] == ENTRY_UNKNOWN else Doubt.LATE
             self._suspicions.withdraw(why, places_of(operation, world), operation.exit_ns)
             if isinstance(operation, Take) and operation.pool and (operation.pool, operation.area) in self._indices:
                 area = operation.pool, operation.area

@@ -25,6 +25,7 @@ from swiotlb_top.events import (
     Unmap,
 )
 from swiotlb_top.verify.add_pool import AddPool
+from swiotlb_top.verify.doubts import Doubt
 from swiotlb_top.verify.operation import Operation
 from swiotlb_top.verify.pools import PoolsByAddress
 from swiotlb_top.verify.release import Release
@@ -33,19 +34,18 @@ from swiotlb_top.verify.unseen import likely_entry_ns
 
 _MOST_SLOTS: Final = 1 << 22
 """Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""
-OLDER_POOL: Final = "pool from before the recording"
-SEVERAL_POOLS: Final = "address that two pools had, and a release whose beginning was not seen"
-NEVER_INTRODUCED: Final = "device never introduced"
 _UNKNOWN: Final = Limits()
 """What a device can do that never introduced itself."""
 _LONG_ENOUGH_TO_MOVE_NS: Final = 1_000_000
 """A call that took as long may have been put off its CPU, and back on: that is not to be seen."""
-_NO_RESTRICTED: Final = "page given back to a pool that hands out none"
-_NO_SIZE: Final = "request for no bytes"
 
 
 class UnresolvedError(Exception):
     """An event refers to what was never seen, and need not have been."""
+
+    def __init__(self, doubt: Doubt) -> None:
+        super().__init__(doubt.value)
+        self.doubt = doubt
 
 
 class ElsewhereError(Exception):
@@ -102,7 +102,7 @@ class Resolver:
     def _find(self, event: Find) -> Take:
         limits = self._limits_of(event.dev)
         if not event.alloc_size_bytes:
-            raise UnresolvedError(_NO_SIZE)
+            raise UnresolvedError(Doubt.NO_SIZE)
         request = Request(event.orig_addr, event.alloc_size_bytes, event.alloc_align_mask, limits)
         pool = self._had_in_vain(event, request) if event.slot < 0 else self._known(self.pools.now(event.pool))
         entry_ns, exit_ns, cpu, moved = event[:4]
@@ -119,7 +119,7 @@ class Resolver:
         introduced = limits is not _UNKNOWN
         request = self._revision.request_of(event, limits if introduced else None)
         if not request.alloc_size_bytes:
-            raise UnresolvedError(_NO_SIZE)
+            raise UnresolvedError(Doubt.NO_SIZE)
         entry_ns, exit_ns, cpu, moved = event[:4]
         elsewhere: tuple[int, ...] = ()
         tlb_addr = event.tlb_addr
@@ -147,13 +147,13 @@ class Resolver:
             entry_ns, until_ns = likely_entry_ns(event), exit_ns
         pools = self.pools.released_in(address, tlb_addr, entry_ns, until_ns)
         if len(pools) != 1:
-            raise UnresolvedError(SEVERAL_POOLS if pools else OLDER_POOL)
+            raise UnresolvedError(Doubt.SEVERAL_POOLS if pools else Doubt.OLDER_POOL)
         (pool,) = pools
         return Release(event, entry_ns, exit_ns, dev, pool, tlb_addr, limits.min_align_mask, size_bytes, given)
 
     def _freed(self, event: Free) -> None:
         self._limits_of(event.dev)  # which says whose it is
-        raise UnresolvedError(_NO_RESTRICTED)
+        raise UnresolvedError(Doubt.NO_RESTRICTED)
 
     def _allocated(self, event: PoolAlloc) -> None:
         self._last_alloc.pop(event.cpu, None)
@@ -168,7 +168,7 @@ class Resolver:
 
     def _new_pool(self, address: int, start: int, nslabs: int, nareas: int, since_ns: int) -> Pool:
         if not 1 <= nareas <= nslabs <= _MOST_SLOTS:
-            raise UnresolvedError("pool that cannot be")
+            raise UnresolvedError(Doubt.IMPOSSIBLE_POOL)
         pool = Pool(address, start, nslabs, nareas, True, rule=self._revision.rule)
         self.pools.add(pool, since_ns)
         self._listed.discard(address)
@@ -207,7 +207,7 @@ class Resolver:
         """The pool of slots that were found. Nothing stands for one nobody announced: a fault where every new pool
         announces itself."""
         if pool is None and not self._pools_announced:
-            raise UnresolvedError(OLDER_POOL)
+            raise UnresolvedError(Doubt.OLDER_POOL)
         if pool is not None and pool.transient:
             self._last_alloc = {cpu: last for cpu, last in self._last_alloc.items() if last[1] is not pool}
         return pool
@@ -216,6 +216,6 @@ class Resolver:
 def _given(take: Take) -> Take:
     """A search of a device that never introduced itself. :raises UnresolvedError: it changed nothing that is known."""
     if take.pool is None or take.slot < 0:
-        raise UnresolvedError(NEVER_INTRODUCED)
+        raise UnresolvedError(Doubt.NEVER_INTRODUCED)
     take.given = True
     return take

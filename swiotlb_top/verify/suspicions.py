@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from swiotlb_top.verify.doubts import Doubt
 from swiotlb_top.verify.findings import Divergence, Findings
 from swiotlb_top.verify.uncertain import Area
 
@@ -26,8 +27,6 @@ LIST: Final = None
 """The list of pools, beside the areas of pools"""
 Place: TypeAlias = Area | None
 
-_NOT_CERTAIN: Final = "until every call is known that was under way"
-_TOO_MANY: Final = "too many disagreements to keep that are not certain"
 _MOST: Final = 100_000
 _MOST_IN_FULL: Final = 64
 """Of which everything is kept that is told of the first disagreement."""
@@ -78,10 +77,10 @@ class Suspicions:
             self._is_certain(suspicion)
             return
         if len(self._open) >= _MOST:
-            self._findings.doubt(_TOO_MANY)
+            self._findings.doubt(Doubt.TOO_MANY_UNCERTAIN)
             return
         self._open.append(suspicion)
-        self._findings.doubt(_NOT_CERTAIN)
+        self._findings.doubt(Doubt.NOT_CERTAIN)
 
     def known_before(self, time_ns: int) -> None:
         """Every call that was entered before is known: what ended before is certain."""
@@ -98,18 +97,18 @@ class Suspicions:
         if here:
             self._now_certain(lambda suspicion: not suspicion.places)
 
-    def withdraw(self, why: str, places: Collection[Place], until_ns: int) -> None:
+    def withdraw(self, why: Doubt, places: Collection[Place], until_ns: int) -> None:
         """A call was at work in these places, nobody knows since when, and returned then."""
         met = {one for one in self._open if one.begin_ns <= until_ns and not one.places.isdisjoint(places)}
         if met:
             self._open = [suspicion for suspicion in self._open if suspicion not in met]
-            self._findings.doubt_no_more(_NOT_CERTAIN, len(met))
+            self._findings.doubt_no_more(Doubt.NOT_CERTAIN, len(met))
             self._findings.doubt(why, len(met))
 
-    def withdraw_all(self, why: str) -> None:
+    def withdraw_all(self, why: Doubt) -> None:
         """Nothing more will be known."""
         if self._open:
-            self._findings.doubt_no_more(_NOT_CERTAIN, len(self._open))
+            self._findings.doubt_no_more(Doubt.NOT_CERTAIN, len(self._open))
             self._findings.doubt(why, len(self._open))
             self._open.clear()
 
@@ -117,7 +116,7 @@ class Suspicions:
         still_open = []
         for suspicion in self._open:
             if certain(suspicion):
-                self._findings.doubt_no_more(_NOT_CERTAIN)
+                self._findings.doubt_no_more(Doubt.NOT_CERTAIN)
                 self._is_certain(suspicion)
             else:
                 still_open.append(suspicion)

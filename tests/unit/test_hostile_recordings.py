@@ -19,6 +19,7 @@ from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.report import replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
+from swiotlb_top.verify import Doubt
 from tests.doctoring import FOUR_CPUS, GROWING, STALL
 from tests.fuzz.mutate import put_together, taken_apart
 
@@ -144,7 +145,7 @@ def test_failed_searches_of_a_million_areas_are_given_up_as_inconclusive(tmp_pat
 
     report = replay(path)
 
-    assert report.findings.doubts["too many areas to search"] > 0
+    assert report.findings.doubts[Doubt.TOO_MANY_AREAS] > 0
     assert report.exit_code == Exit.INCONCLUSIVE
 
 

@@ -16,6 +16,7 @@ from swiotlb_top.errors import CannotError, Exit, UnreadableError, UsageError
 from swiotlb_top.events import Gap, Kind
 from swiotlb_top.report import replay
 from swiotlb_top.trace import End, Header
+from swiotlb_top.verify import Doubt
 from tests.corpus import DIRECTORY, HISTORIES
 from tests.doctoring import (
     FOUR_AREAS,
@@ -180,7 +181,7 @@ def test_without_a_first_state_the_answer_is_inconclusive(tmp_path: Path) -> Non
     entries = load(FOUR_AREAS)
     report = replay(save(drop(cut(entries, 500), *states(entries)[:1]), tmp_path / "blind.swtrace"))
     assert report.exit_code is Exit.INCONCLUSIVE
-    assert list(report.findings.doubts) == ["before the first state"]
+    assert list(report.findings.doubts) == [Doubt.BEFORE_STATE]
     assert "inconclusive before the first state: " in report.as_text()
 
 
@@ -191,7 +192,7 @@ def test_after_a_gap_the_answer_is_inconclusive_and_counts_are_not_held_against_
     with_a_gap = insert(drop(entries, at), at, Gap(time_ns, time_ns + 1, 1, "ring buffer full"))
     report = replay(save(with_a_gap, tmp_path / "gap.swtrace"))
     assert (report.exit_code, report.findings.disagree) == (Exit.INCONCLUSIVE, 0)
-    assert report.findings.doubts.keys() == {"after lost events"}
+    assert report.findings.doubts.keys() == {Doubt.AFTER_GAP}
     assert report.miscounts == ()
     assert report.pipeline.account.lost == 1
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from swiotlb_top.allocator import REVISIONS, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Unmap
 from swiotlb_top.state import INVALID_PHYS_ADDR, PoolState
-from swiotlb_top.verify import Findings, Judge
+from swiotlb_top.verify import Doubt, Findings, Judge
 from swiotlb_top.verify.unseen import LIKELY_NS
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
 from tests.unit.small_kernel import ALIGN_MASK, MAP_GOES_ON_NS, NAREAS, NSLABS, PADDED, Kernel, Live
@@ -127,7 +127,7 @@ def test_a_copy_of_slots_in_use_is_never_part_of_a_false_alarm(arrived: Arrived)
     findings = judged(copy, kernel.events, last_state(kernel))
     assert findings.first is None
     assert findings.disagree == findings.safety_violations == 0
-    assert findings.doubts.keys() <= {"while the state was read"}
+    assert findings.doubts.keys() <= {Doubt.DURING_STATE}
     assert findings.compared + findings.inconclusive == sum(event.exit_ns >= copy.begin_ns for event in kernel.events)
 
 
@@ -205,7 +205,7 @@ def test_only_the_area_that_was_touched_has_to_be_waited_for() -> None:
         state_of(pool_with(0), 1000, 1100),
         [released(1050, 1060, 0), found(1200, 1210, 1), found(1020, 1030, 128, cpu=1), found(1200, 1210, 129, cpu=1)],
     )
-    assert findings.doubts == {"while the state was read": 2}
+    assert findings.doubts == {Doubt.DURING_STATE: 2}
     assert (findings.agree, findings.disagree) == (2, 0)
 
 
@@ -216,7 +216,7 @@ def test_where_the_next_search_goes_on_is_uncertain_while_two_may_have_been_the_
     findings = judged(
         copy, [*overlapping, released(1150, 1160, 1), found(1200, 1210, last), found(1300, 1310, last + 1)]
     )
-    assert findings.doubts == {"while the state was read": 2}
+    assert findings.doubts == {Doubt.DURING_STATE: 2}
     assert (findings.agree, findings.disagree) == (3, 0)
 
 

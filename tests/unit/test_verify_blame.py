@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swiotlb_top.allocator import Pool, Request
 from swiotlb_top.events import Event
-from swiotlb_top.verify import Findings
+from swiotlb_top.verify import Doubt, Findings
 from tests.unit.histories import (
     DEV,
     LIMITS,
@@ -126,7 +126,7 @@ def test_where_it_is_uncertain_from_where_they_searched_only_the_wrong_one_is_to
 def test_of_very_many_at_once_the_rest_is_in_doubt() -> None:
     findings = judged(overlapping(*range(30, 3030, 30)), 4096)
     assert (findings.disagree + findings.inconclusive, findings.agree) == (100, 0)
-    assert findings.doubts.keys() == {"overlaps too many faults"}
+    assert findings.doubts.keys() == {Doubt.TOO_MANY_FAULTS}
 
 
 MORE_THAN_ARE_LOOKED_INTO: Final = [found(1100 + at, 1150 + at, at // 5) for at in range(100, 1100, 100)]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import ENTRY_UNKNOWN, Find, Gap, Unmap
 from swiotlb_top.state import PoolState
-from swiotlb_top.verify import Findings, Judge, Verdict
+from swiotlb_top.verify import Doubt, Findings, Judge, Verdict
 from tests.unit.histories import (
     OLDER,
     OLDER_START,
@@ -37,9 +37,6 @@ MS: Final = 1_000_000
 BEGIN_NS: Final = 10 * SECOND_NS
 LENGTHS_NS: Final = st.sampled_from([1_000, 1_000, 1_000, 5 * MS, 60 * MS, 300 * MS, 5 * SECOND_NS, 60 * SECOND_NS])
 """How long before it does its work, and how long after it, a call lasts."""
-
-UNSEEN: Final = "while a call may have been under way that was not seen to begin"
-NOT_RETURNED: Final = "while calls may have been under way that are not in the recording"
 
 
 # ---- a kernel whose calls last, watched for a while ------------------------------
@@ -183,7 +180,7 @@ def test_a_search_that_passed_over_a_slot_may_have_met_a_call_that_has_not_retur
     judge = judging()
     judge.feed([found(150 * MS, 150 * MS + 2000, 1)])
     findings = judge.finish(whole=False)
-    assert findings.doubts == {NOT_RETURNED: 1}
+    assert findings.doubts == {Doubt.NOT_RETURNED: 1}
     assert findings.verdict is Verdict.INCONCLUSIVE
 
 
@@ -193,7 +190,7 @@ def test_but_not_where_every_call_is_known_that_was_under_way_then() -> None:
     judge.known_before(151 * MS)
     judge.feed([found(200 * MS, 200 * MS + 2000, 3)])
     findings = judge.finish(whole=False)
-    assert (findings.disagree, findings.doubts) == (1, {NOT_RETURNED: 1})
+    assert (findings.disagree, findings.doubts) == (1, {Doubt.NOT_RETURNED: 1})
     assert findings.first is not None
     assert findings.first.time_ns == 150 * MS + 2000
 
@@ -218,7 +215,7 @@ def test_slots_found_while_they_were_in_use_may_have_been_freed_by_a_call_that_h
     judge.state(machine(replace(later, areas=(replace(later.areas[0], index=8),))))
     findings = judge.finish(whole=False)
     assert (findings.disagree, findings.safety_violations) == (0, 0)
-    assert findings.doubts == {NOT_RETURNED: 1}
+    assert findings.doubts == {Doubt.NOT_RETURNED: 1}
 
 
 @pytest.mark.parametrize("took_ns", [1 * MS, 60 * MS, 3 * SECOND_NS])
@@ -228,7 +225,7 @@ def test_a_call_that_was_not_seen_to_begin_may_have_taken_any_time(took_ns: int)
     judge.feed([found(exit_ns - took_ns, exit_ns - took_ns + 2000, 1), found(ENTRY_UNKNOWN, exit_ns, 0)])
     findings = judge.finish()
     assert findings.verdict is not Verdict.DISAGREE
-    assert findings.doubts.keys() <= {UNSEEN}
+    assert findings.doubts.keys() <= {Doubt.UNSEEN_ENTRY}
 
 
 def test_one_that_turns_up_after_others_are_judged_is_what_they_met() -> None:
@@ -237,7 +234,7 @@ def test_one_that_turns_up_after_others_are_judged_is_what_they_met() -> None:
     judge.advance(4 * SECOND_NS)
     judge.feed([found(SECOND_NS - 10, 5 * SECOND_NS, 0)])
     findings = judge.finish()
-    assert (findings.disagree, findings.doubts) == (0, {"while a call was under way for very long": 2})
+    assert (findings.disagree, findings.doubts) == (0, {Doubt.LATE: 2})
 
 
 @given(st.integers(0, 511).filter(lambda slot: slot != 2), st.sampled_from([ENTRY_UNKNOWN, 9 * SECOND_NS]))

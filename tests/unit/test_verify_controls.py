@@ -19,7 +19,7 @@ from swiotlb_top.errors import Exit
 from swiotlb_top.events import Kind
 from swiotlb_top.report import ReplayReport, replay
 from swiotlb_top.state import PoolState
-from swiotlb_top.verify import Divergence
+from swiotlb_top.verify import Divergence, Doubt
 from tests.doctoring import (
     FOUR_AREAS,
     GROWING,
@@ -200,7 +200,7 @@ def test_a_release_in_a_pool_nobody_announced_cannot_be_judged_and_its_slots_sta
     growing: list[Entry], at: int, tmp_path: Path
 ) -> None:
     report = replayed(change(growing, release(growing, at), pool=UNHEARD_OF), tmp_path)
-    assert report.findings.doubts == {"pool from before the recording": 1}
+    assert report.findings.doubts == {Doubt.OLDER_POOL: 1}
     assert (report.exit_code, report.findings.disagree) == (Exit.DISAGREE, 1)
 
 

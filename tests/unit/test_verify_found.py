@@ -8,7 +8,7 @@ import pytest
 
 from swiotlb_top.allocator import REVISIONS, Cause, Hazard, Pool
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, PoolFree
-from swiotlb_top.verify import Judge, Verdict
+from swiotlb_top.verify import Doubt, Judge, Verdict
 from tests.unit.histories import (
     DEV,
     LIMITS,
@@ -45,7 +45,7 @@ def test_overlapping_operations_that_cannot_be_sorted_out_are_inconclusive_and_j
     judge = judging()
     judge.feed([*strangers(), found(1000, 1200, 300), found(2000, 2100, 301), released(2200, 2300, 300)])
     findings = judge.finish()
-    assert findings.doubts == {"device never introduced": 20, "too many orders to try": 1}
+    assert findings.doubts == {Doubt.NEVER_INTRODUCED: 20, Doubt.TOO_MANY_ORDERS: 1}
     assert (findings.agree, findings.disagree, findings.verdict) == (2, 0, Verdict.INCONCLUSIVE)
 
 
@@ -55,7 +55,7 @@ def test_what_only_an_order_explains_that_was_too_much_to_look_for_is_inconclusi
     judge.feed([found(1000, 1010, 0), found(1000, 1020, 1), *strangers()])
     judge.feed([released(2000, 2100, 1), found(2200, 2300, 1), found(2400, 2500, 2)])
     findings = judge.finish()
-    assert findings.doubts == {"device never introduced": 20, "too many orders to try": 1}
+    assert findings.doubts == {Doubt.NEVER_INTRODUCED: 20, Doubt.TOO_MANY_ORDERS: 1}
     assert (findings.agree, findings.disagree) == (4, 0)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from swiotlb_top.allocator import REVISIONS, Hazard, Pool, Request
 from swiotlb_top.events import Event, Gap
-from swiotlb_top.verify import Judge, Verdict
+from swiotlb_top.verify import Doubt, Judge, Verdict
 from tests.unit.histories import (
     DEV,
     LIMITS,
@@ -42,7 +42,7 @@ def test_before_any_state_nothing_can_be_said() -> None:
     judge = Judge(REVISIONS["6.10"])
     judge.feed([device(), found(1000, 1100, 0), released(1200, 1300, 0)])
     findings = judge.finish()
-    assert findings.doubts == {"before the first state": 2}
+    assert findings.doubts == {Doubt.BEFORE_STATE: 2}
     assert (findings.compared, findings.disagree, findings.verdict) == (0, 0, Verdict.INCONCLUSIVE)
 
 
@@ -60,7 +60,7 @@ def test_what_a_device_did_that_never_introduced_itself_is_taken_as_it_was(find_
     slots = found(1000, 1100, 40, 3, dev=STRANGER) if find_is_seen else mapped(1000, 1100, 40, 3)._replace(dev=STRANGER)
     judge.feed([slots, found(1200, 1300, 43), released(1400, 1500, 40, 3, dev=STRANGER), found(1600, 1700, 44)])
     findings = judge.finish()
-    assert findings.doubts == {"device never introduced": 2}
+    assert findings.doubts == {Doubt.NEVER_INTRODUCED: 2}
     assert (findings.agree, findings.disagree) == (2, 0)
 
 
@@ -85,7 +85,7 @@ def test_a_failed_search_of_a_device_that_never_introduced_itself_cannot_be_judg
     judge = judging()
     judge.feed([searched_in_vain(1000, 1100)._replace(dev=STRANGER), found(1200, 1300, 0)])
     findings = judge.finish()
-    assert findings.doubts == {"device never introduced": 1}
+    assert findings.doubts == {Doubt.NEVER_INTRODUCED: 1}
     assert (findings.agree, findings.disagree) == (1, 0)
 
 
@@ -93,7 +93,7 @@ def test_a_release_in_a_pool_never_seen_cannot_be_judged() -> None:
     judge = judging()
     judge.feed([released(1000, 1100, 0, pool=POOL + 8)])
     findings = judge.finish()
-    assert findings.doubts == {"pool from before the recording": 1}
+    assert findings.doubts == {Doubt.OLDER_POOL: 1}
     assert findings.disagree == 0
 
 
@@ -119,7 +119,7 @@ def test_after_lost_events_nothing_can_be_said_until_the_next_state() -> None:
     judge.state(machine(state_of(pool_with(0, 1), 3000, 3010)))
     judge.feed([released(4000, 4100, 1), found(4200, 4300, 2)])
     findings = judge.finish()
-    assert findings.doubts == {"after lost events": 2}
+    assert findings.doubts == {Doubt.AFTER_GAP: 2}
     assert (findings.agree, findings.disagree, findings.verdict) == (3, 0, Verdict.INCONCLUSIVE)
 
 
@@ -140,7 +140,7 @@ def test_a_gap_among_the_events_is_as_one_told_of() -> None:
     judge.state(machine(state_of(pool_with(0, 99), 3000, 3010)))
     judge.feed([found(4000, 4100, 100)])
     findings = judge.finish()
-    assert findings.doubts == {"after lost events": 1}
+    assert findings.doubts == {Doubt.AFTER_GAP: 1}
     assert (findings.agree, findings.disagree) == (2, 0)
 
 
@@ -161,7 +161,7 @@ def test_a_search_that_asked_a_pool_not_copied_yet_is_taken_over_and_not_judged(
     judge = judging(machine(state_of(full, 0, 10), older, can_grow=True))
     judge.feed([found(16, 25, 77, pool=OLDER), found(1000, 1100, 78, pool=OLDER)])
     findings = judge.finish()
-    assert findings.doubts == {"while the state was read": 1}
+    assert findings.doubts == {Doubt.DURING_STATE: 1}
     assert (findings.agree, findings.disagree) == (1, 0)
 
 
@@ -169,7 +169,7 @@ def test_what_came_before_its_pools_copy_is_in_that_copy() -> None:
     judge = judging(two_copies())
     judge.feed([found(12, 15, 0, pool=OLDER), released(1000, 1100, 0, pool=OLDER, start=OLDER_START)])
     findings = judge.finish()
-    assert findings.doubts == {"while the state was read": 1}
+    assert findings.doubts == {Doubt.DURING_STATE: 1}
     assert (findings.agree, findings.disagree) == (1, 0)
 
 
@@ -190,7 +190,7 @@ def test_a_pool_that_cannot_be_is_told_and_costs_no_memory(nslabs: int, nareas: 
     judge = judging(machine(can_grow=True))
     judge.feed([allocated(1050, OLDER, OLDER_START, nslabs, nareas), searched_in_vain(1000, 1100, 129)])
     findings = judge.finish()
-    assert findings.doubts == {"pool that cannot be": 1}
+    assert findings.doubts == {Doubt.IMPOSSIBLE_POOL: 1}
     assert (findings.agree, findings.disagree) == (1, 0)
 
 
@@ -199,5 +199,5 @@ def test_a_request_for_no_bytes_cannot_be_judged(nothing: Event) -> None:
     judge = judging()
     judge.feed([nothing, found(1200, 1300, 0)])
     findings = judge.finish()
-    assert findings.doubts == {"request for no bytes": 1}
+    assert findings.doubts == {Doubt.NO_SIZE: 1}
     assert findings.agree == 1

@@ -8,9 +8,8 @@ import pytest
 
 from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, PoolFree
-from swiotlb_top.verify import Findings, Judge, Verdict
+from swiotlb_top.verify import Doubt, Findings, Judge, Verdict
 from swiotlb_top.verify.pools import KEPT_NS, PoolsByAddress
-from swiotlb_top.verify.resolving import SEVERAL_POOLS
 from tests.unit.histories import (
     POOL,
     SLOT_BYTES,
@@ -95,7 +94,7 @@ def test_of_two_pools_an_unmap_whose_entry_was_not_seen_may_be_of_nobody_can_tel
         ],
     )
     assert findings.verdict is Verdict.INCONCLUSIVE
-    assert findings.doubts == {SEVERAL_POOLS: 1}
+    assert findings.doubts == {Doubt.SEVERAL_POOLS: 1}
 
 
 def test_a_second_release_of_a_transient_mapping_is_harm_even_after_its_pool_was_freed() -> None:
