@@ -53,8 +53,9 @@
 #endif
 
 /*
- * Attached while records are wanted, and only then: counting needs no entry. That
- * takes its time; a call that returned meanwhile would leave its entry behind.
+ * Always attached, though only records want entries: whenever one of a function's
+ * programs comes or goes, the kernel runs no fexit program for the calls that are
+ * under way then (bpf_tramp_image_put()), and these would not be counted.
  */
 #define FENTRY_REMEMBERS(hook)                                       \
 	FENTRY(HOOK_##hook)                                          \
@@ -96,7 +97,7 @@
 #define KRETPROBE_CONTEXT()                                                        \
 	struct call call;                                                          \
 	struct context c = {.mode = mode(), .frame = (void *)RETURNED_FRAME(ctx)}; \
-	if (c.mode == MODE_STOP || !recall(ctx, &call) || !is_ours(&c, ALONE))     \
+	if (c.mode == MODE_STOP || !is_ours(&c, ALONE) || !recall(ctx, &call))     \
 	return 0
 #define KRETPROBE_DEVICE()         \
 	u64 dev = call.args[0];    \

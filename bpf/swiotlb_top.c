@@ -212,8 +212,8 @@ BPF_PERCPU_ARRAY(nests, struct nest, 1);
  * entries whose place was taken before their call returned here, and returns that
  * found no entry, each where its frame hashes to.
  */
-#define CELLS	    512
-#define CELL(frame) (((u64)(frame)*GOLDEN) >> 55)
+#define CELLS	    4096
+#define CELL(frame) (((u64)(frame)*GOLDEN) >> 52)
 
 struct returned {
 	u64 frame;
@@ -229,12 +229,24 @@ struct elsewhere {
 
 BPF_ARRAY(elsewhere, struct elsewhere, 1);
 
+/*
+ * Whether an entry was left behind: its call returned somewhere else. Where the
+ * frame is known to be fentry's context the compiler would compute with that.
+ */
+static __always_inline bool is_over(struct elsewhere *e, struct pending *p)
+{
+	u64 frame = *(volatile u64 *)&p->frame;
+	struct returned *r = &e->returned[CELL(frame)];
+
+	return r->frame == frame && r->exit_ns > (p->entry_ns & ~TOLD);
+}
+
 static __always_inline void call_is_displaced(struct pending *p)
 {
 	int zero = 0;
 	struct elsewhere *e = elsewhere.lookup(&zero);
 
-	if (e) {
+	if (e && !is_over(e, p)) {
 		struct pending *cell = &e->displaced[CELL(p->frame)];
 
 		if (cell->frame && cell->frame != p->frame)
@@ -256,9 +268,10 @@ static __always_inline void call_returns_elsewhere(void **framep)
 	bpf_probe_read_kernel(&frame, sizeof(frame), framep);
 	if (e) {
 		struct returned *cell = &e->returned[CELL(frame)];
+		u64 now = bpf_ktime_get_ns();
 
 		cell->frame = frame;
-		cell->exit_ns = bpf_ktime_get_ns();
+		cell->exit_ns = now;
 	}
 }
 
@@ -268,14 +281,15 @@ static __always_inline int call_enters(void *frame)
 	struct nest *n = nests.lookup(&zero);
 
 	if (n) {
+		u64 now = bpf_ktime_get_ns();
 		struct pending *p = &n->calls[n->top & (NESTING - 1)];
 
 		/* First the place, then what stands in it: an interrupt takes the next. */
 		n->top++;
 		if (p->frame && !(p->entry_ns & TOLD))
 			call_is_displaced(p);
+		p->entry_ns = now;
 		p->frame = (u64)frame;
-		p->entry_ns = bpf_ktime_get_ns();
 	}
 	return 0;
 }
@@ -303,6 +317,7 @@ static __always_inline bool is_ours(struct context *c, enum teller teller)
 	bool otherwise = teller != SPARE;
 	int zero = 0;
 	struct nest *n;
+	struct elsewhere *e = elsewhere.lookup(&zero);
 
 	if (c->mode != MODE_RECORD)
 		return otherwise;
@@ -316,6 +331,12 @@ static __always_inline bool is_ours(struct context *c, enum teller teller)
 		if (p->frame == (u64)c->frame && (teller != FIRST || !(p->entry_ns & TOLD))) {
 			bool told = teller == SPARE && p->entry_ns & TOLD;
 
+			/* An earlier call's, which had this frame: this one's is on another CPU, or as good as. */
+			if (e && is_over(e, p)) {
+				p->frame = 0;
+				break;
+			}
+
 			c->entry_ns = p->entry_ns;
 			if (teller == FIRST) {
 				p->entry_ns |= TOLD;
@@ -328,8 +349,7 @@ static __always_inline bool is_ours(struct context *c, enum teller teller)
 			return !told;
 		}
 	}
-	if (teller != SPARE)
-		call_returns_elsewhere(&c->frame);
+	call_returns_elsewhere(&c->frame);
 	return otherwise;
 }
 

@@ -13,12 +13,15 @@ from typing import Final
 _NESTING: Final = 8
 NEST_BYTES: Final = 8 + 16 * _NESTING
 """``struct nest``: top, and frame and entry of each call"""
-_CELLS: Final = 512
+_CELLS: Final = 4096
 ELSEWHERE_BYTES: Final = 2 * 16 * _CELLS + 8
 """``struct elsewhere``: frame and time, of entries that lost their place and of returns without one; how many of the
 former were overwritten"""
 _CALL: Final = struct.Struct("=QQ")
 _TOLD: Final = 1 << 63
+_LOST_AFTER_NS: Final = 60_000_000_000
+"""No call takes as long: one that has not returned by then has, and nobody told of it. The kernel runs no fexit program
+for the calls that are under way while another tracer comes to their function, or leaves it."""
 
 _Call = tuple[int, int]
 """(frame, entry_ns)"""
@@ -32,8 +35,10 @@ class InFlight:
         self._overwritten = 0
         self._pending: set[_Call] = set()
         self._over: set[_Call] = set()
+        self._lost: set[_Call] = set()
+        self._not_told = 0
         self._none_before_ns = 0
-        self._lost_count = False
+        self._unknown_until_ns = 0
 
     def none_before(self, now_ns: int, nests: bytes, elsewhere: bytes) -> int:
         """Up to when every call that was entered has returned: ``now_ns``, or when the oldest under way was entered.
@@ -44,7 +49,7 @@ class InFlight:
         """
         kept = list(_CALL.iter_unpack(elsewhere[:-8]))
         displaced, returned = kept[:_CELLS], dict(kept[_CELLS:])
-        self._note_displaced(displaced, int.from_bytes(elsewhere[-8:], "little"))
+        self._note_displaced(displaced, int.from_bytes(elsewhere[-8:], "little"), now_ns)
         waiting = {
             call
             for at in range(0, len(nests), NEST_BYTES)
@@ -53,22 +58,26 @@ class InFlight:
         }
         seen = waiting | self._pending
         self._over |= {(frame, entry_ns) for frame, entry_ns in seen if returned.get(frame, 0) > entry_ns}
-        # A frame is one call's at a time.
-        latest: dict[int, int] = {}
-        for frame, entry_ns in seen:
-            latest[frame] = max(entry_ns, latest.get(frame, 0))
-        self._over |= {(frame, entry_ns) for frame, entry_ns in seen if entry_ns < latest[frame]}
+        too_old = {call for call in seen - self._over if now_ns - call[1] > _LOST_AFTER_NS}
+        self._not_told += len(too_old - self._lost)
+        self._lost = too_old
         self._over &= seen
-        self._pending -= self._over
-        if not self._lost_count:
-            self._none_before_ns = min((entry_ns for _, entry_ns in seen - self._over), default=now_ns)
+        self._pending -= self._over | too_old
+        if now_ns >= self._unknown_until_ns:
+            self._none_before_ns = min((entry_ns for _, entry_ns in seen - self._over - too_old), default=now_ns)
         return min(self._none_before_ns, now_ns)
 
-    def _note_displaced(self, displaced: list[_Call], overwritten: int) -> None:
+    def take_lost(self) -> int:
+        """How many calls have turned out, since this was asked last, to have ended without a record."""
+        taken, self._not_told = self._not_told, 0
+        return taken
+
+    def _note_displaced(self, displaced: list[_Call], overwritten: int, now_ns: int) -> None:
         """Remember the entries that lost their place since the last look."""
         changed = [(old, new) for old, new in zip(self._displaced, displaced, strict=True) if old != new]
         known = sum(bool(old[0]) and old[0] != new[0] for old, new in changed)
-        # More than that were overwritten before anybody saw them.
-        self._lost_count |= overwritten - self._overwritten > known
+        if overwritten - self._overwritten > known:
+            # More than that were overwritten before anybody saw them: for a while any call may be under way.
+            self._unknown_until_ns = now_ns + _LOST_AFTER_NS
         self._pending |= {new for _, new in changed if new[0]}
         self._displaced, self._overwritten = displaced, overwritten

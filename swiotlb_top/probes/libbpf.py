@@ -126,9 +126,12 @@ class _TestRunOpts(ctypes.Structure):
     )
 
 
-def create_map(asked: MapSpec) -> int:
-    """BPF_MAP_CREATE. Returns a descriptor; raises RefusedError."""
-    opts = _MapOpts(sz=ctypes.sizeof(_MapOpts), map_flags=asked.flags)
+def create_map(asked: MapSpec, inner: int = 0) -> int:
+    """BPF_MAP_CREATE. Returns a descriptor; raises RefusedError.
+
+    :param inner: the descriptor of a map that is like those that a map of maps will have.
+    """
+    opts = _MapOpts(sz=ctypes.sizeof(_MapOpts), map_flags=asked.flags, inner_map_fd=inner)
     sizes = (asked.key_bytes, asked.value_bytes, asked.entries)
     return _made(library().bpf_map_create(asked.type, _name(asked.name), *sizes, ctypes.byref(opts)))
 

@@ -54,10 +54,6 @@ class Objects:
         """Attach a kprobe program; raises RefusedError."""
         self.links[name] = libbpf.attach_kprobe(self.programs[name], symbol, at_return=at_return)
 
-    def detach(self, name: str) -> None:
-        """Detach a probe; what runs ends first."""
-        os.close(self.links.pop(name))
-
     def look_up(self, name: str, size_bytes: int) -> bytes:
         """What an array map has at 0; of a per-CPU one every CPU's, each in whole words."""
         value = ctypes.create_string_buffer(size_bytes)

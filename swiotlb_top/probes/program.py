@@ -13,6 +13,7 @@ from typing import Final, Self
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import loader
+from swiotlb_top.probes.grace import Grace
 from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.loader import (
     BODY_BYTES,
@@ -98,10 +99,12 @@ class Faults:
     missed_calls: int = 0
     """Calls in an interrupt that hit while the program ran that would tell of them (the kernel skips it then), and of
     which no spare told; and those that a kprobe missed."""
+    never_told: int = 0
+    """While recording, calls that were seen to begin and of whose return nothing told."""
 
     @property
     def lost_events(self) -> int:
-        return self.lost_records + self.lost_calls + self.missed_calls
+        return self.lost_records + self.lost_calls + self.missed_calls + self.never_told
 
     def notes(self) -> tuple[str, ...]:
         """What makes the counters inexact, in words."""
@@ -147,7 +150,7 @@ class Program:
     def __init__(
         self, layout: Layout, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
     ) -> None:
-        # Spares go by entries, which are not probed all the time where the mode changes.
+        # Spares go by entries, which are not noted all the time where the mode changes.
         spares = mode is Mode.RECORD
         self.plan, self._objects = loader.load(layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer)
         self._telling = [name for a in self.plan.probed() for name in loader.telling_programs(a)]
@@ -158,8 +161,9 @@ class Program:
         table_bytes = device_table_bytes(self._cpus)
         self._devices_map = mmap.mmap(self._objects.maps["devices"], table_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
         self._devices = memoryview(self._devices_map).cast("Q")
-        self._entries_off: list[str] = []
+        self._never_told = 0
         self._in_flight = InFlight()
+        self._grace = Grace()
         self._closed = False
         self.set_mode(mode)
 
@@ -176,30 +180,24 @@ class Program:
             self.ring.close()
             self._devices.release()
             self._devices_map.close()
+            self._grace.close()
             self._objects.close()
 
     def set_mode(self, mode: Mode) -> None:
         """What the probes do from now on.
 
-        Entries are probed only while recording: counting does without them, and costs half.
+        Entries are probed all the time, and noted while recording.
         """
         if mode is Mode.RECORD:
             # Entries of calls that returned after the last recording, unseen.
             self._objects.clear("nests", NEST_BYTES * self._cpus)
             self._objects.clear("elsewhere", ELSEWHERE_BYTES)
             self._in_flight = InFlight()
-            while self._entries_off:
-                self._objects.attach(self._entries_off.pop())
         self._objects.update("control", mode)
-        if mode is Mode.COUNT:
-            self._leave_entries()
 
-    def _leave_entries(self) -> None:
-        for attachment in self.plan.probed():
-            name = loader.entry_program(attachment)
-            if attachment.remembers_entry and attachment.how is How.FENTRY and name not in self._entries_off:
-                self._objects.detach(name)
-                self._entries_off.append(name)
+    def wait(self) -> None:
+        """Return when no probe runs any more that runs now, and every CPU has been out of what it was in."""
+        self._grace.wait()
 
     def none_under_way_before(self, now_ns: int) -> int:
         """While recording: up to when every call that was entered has returned, which is at most ``now_ns``.
@@ -207,7 +205,9 @@ class Program:
         Its record may be about to be written.
         """
         nests = self._objects.look_up("nests", NEST_BYTES * self._cpus)
-        return self._in_flight.none_before(now_ns, nests, self._objects.look_up("elsewhere", ELSEWHERE_BYTES))
+        known_ns = self._in_flight.none_before(now_ns, nests, self._objects.look_up("elsewhere", ELSEWHERE_BYTES))
+        self._never_told += self._in_flight.take_lost()
+        return known_ns
 
     def totals(self) -> dict[int, Totals]:
         """Every device's counters, by ``struct device *``."""
@@ -229,7 +229,7 @@ class Program:
         # A spare tells of what was skipped before, so that no more can have been told of than is skipped by now.
         if spared > missed and spared > self._missed():
             raise CannotError(_DOUBLED)
-        return Faults(lost, uncounted, calls, max(0, missed - spared))
+        return Faults(lost, uncounted, calls, max(0, missed - spared), self._never_told)
 
     def _missed(self) -> int:
         hits = sum(self._objects.missed_hits(names) for names in self._kprobes)

@@ -47,6 +47,12 @@ class Ring:
             taken.append(chunk)
         return b"".join(taken)
 
+    def drain_what_is_there(self) -> tuple[bool, bytes]:
+        """The same, and whether everything is taken for which there was room in the ring before."""
+        reserved = self._producer[0]
+        records = self.drain()
+        return self._consumer[0] >= reserved, records
+
     def _take(self) -> bytes:
         begin = self._consumer[0]
         waiting = min((self._producer[0] - begin) // _STRIDE, _CHUNK_RECORDS)

@@ -15,7 +15,6 @@ from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel import refusals, settings
-from swiotlb_top.kernel.grace import wait_for_calls_under_way
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.probes.loader import RING_BYTES, possible_cpus
 from swiotlb_top.probes.plan import How
@@ -42,10 +41,11 @@ class Session:
         if sys.byteorder != "little":
             raise CannotError(f"probes are read on little-endian machines only, not on {os.uname().machine}")
         self._layout = kernel_layout.load()
+        self._known_ns = 0
         self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
         try:
             # A call that began before its probes came is never seen: it must be over before the state is read.
-            self._sees_every_call = wait_for_calls_under_way()
+            self.program.wait()
             self._reader = Reader(self.program, self._layout)
             self._mem = self._layout.default_mem()
             if not self.sizes().nslabs:
@@ -84,11 +84,15 @@ class Session:
 
         Takes as long as a CPU stays in the kernel, or does not run.
         """
+        program = self.program
         asked_ns = now_ns()
-        wait_for_calls_under_way()  # which spares nearly all of them
-        known_ns = self.program.none_under_way_before(asked_ns)
-        wait_for_calls_under_way()  # a probe that had told nobody yet has written its record by then
-        return self.drain(), known_ns
+        program.wait()  # which spares nearly all of them
+        known_ns = program.none_under_way_before(asked_ns)
+        program.wait()  # a probe that had told nobody yet has written its record by then
+        whole, records = program.ring.drain_what_is_there()
+        # Behind a record that is being written nothing is taken.
+        self._known_ns = known_ns if whole else self._known_ns
+        return records, self._known_ns
 
     def settle(self) -> tuple[MemState, bytes, bytes]:
         """Read the state so that each pool's copy overlaps no operation on it, if that can be had.
@@ -96,8 +100,7 @@ class Session:
         Returns the state, the records from before it, and those from its beginning on (with all
         that introduce a device).  Pools that an operation touched while they were copied are copied
         again; where traffic leaves no quiet moment after a few tries, the state comes back with
-        ``settled=False``: what overlapped a copy is, or will be, among the records. So it does where calls from before
-        the probes came could not be waited for.
+        ``settled=False``: what overlapped a copy is, or will be, among the records.
         """
         seen = self.drain()
         state = self._reader.mem(self._mem)
@@ -114,7 +117,7 @@ class Session:
                 seen += came
                 still = known_ns > max(pool.end_ns for pool in state.pools) and not _grew(state, came)
                 if still and not _touched(state.pools, came):
-                    return (replace(state, settled=self._sees_every_call), *_split(seen, state.begin_ns))
+                    return (state, *_split(seen, state.begin_ns))
         return (replace(state, settled=False), *_split(seen, state.begin_ns))
 
     def device_name(self, dev: int) -> DeviceName:

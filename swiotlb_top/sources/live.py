@@ -20,7 +20,6 @@ from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView, Slots
 from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import RECORD, Direction, Event, Find, Gap, Map, decode
-from swiotlb_top.kernel.grace import wait_for_calls_under_way
 from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
@@ -144,7 +143,7 @@ class LiveSource:
         lost = program.faults().lost_events
         program.set_mode(Mode.RECORD)
         try:
-            wait_for_calls_under_way()  # whose entry was not seen
+            program.wait()  # for calls whose entry was not noted
             state, _, records = self._session.settle()
             end_s = time.perf_counter() + _BURST_S
             while len(records) < _BURST_EVENTS * RECORD.size and time.perf_counter() < end_s:

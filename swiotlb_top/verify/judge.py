@@ -175,9 +175,13 @@ class Judge:
         self._blind = Doubt.AFTER_GAP
 
     def known_before(self, time_ns: int) -> None:
-        """Every call that was entered before a moment has returned, and was fed."""
+        """Every call that was entered before a moment has returned, and was fed.
+
+        Of those, that is, whose entry was seen. One that was not may be on its way: so this is believed once all is
+        judged that was over some time later.
+        """
         fed_ns = max((span[0] for span in self._waiting), default=self._judged_ns)
-        self._known.append((fed_ns, time_ns))
+        self._known.append((fed_ns + _HORIZON_NS, time_ns))
 
     def advance(self, now_ns: int) -> None:
         """Judge what was over long enough before ``now_ns`` that nothing still to come can overlap it."""

@@ -88,6 +88,28 @@ def test_a_call_whose_place_others_took_is_under_way_until_it_returns(recorder: 
         assert recorder.none_under_way_before() == (next_ns or recorder.now_ns())
 
 
+@pytest.mark.parametrize("skipped", ["", "kretfunc", "spare"])
+def test_calls_that_change_their_cpu_time_and_again_leave_nothing_under_way(
+    recorder: BpfInUserspace, skipped: str
+) -> None:
+    """Each leaves its entry where it began, and the next of that task, with the same frame, may return there."""
+    dev = recorder.device()
+    frame = recorder.search(dev)
+    for begins, ends in [(1, 0), (0, 1), (1, 1), (1, 2), (2, 1), (0, 0), (0, 1), (1, 0)]:
+        recorder.on_cpu(begins)
+        recorder.run("kfunc__swiotlb_find_slots", frame)
+        entered_ns = recorder.now_ns()
+        assert recorder.none_under_way_before() == entered_ns
+        recorder.on_cpu(ends)
+        for kind in ("kretfunc", "spare"):
+            if kind != skipped:
+                recorder.run(f"{kind}__swiotlb_find_slots", frame)
+        told = [event for event in recorder.events() if isinstance(event, Find)]
+        if begins == ends or skipped != "kretfunc":
+            assert (told[-1].entry_ns == entered_ns) == (not told[-1].migrated) == (begins == ends)
+        assert recorder.none_under_way_before() == recorder.now_ns()
+
+
 def test_a_call_that_came_and_went_before_anything_is_recorded_is_not_left_under_way(
     recorder: BpfInUserspace,
 ) -> None:

@@ -65,6 +65,9 @@ class FakeProgram:
     def set_mode(self, mode: Mode) -> None:
         self.modes.append(mode)
 
+    def wait(self) -> None:
+        pass
+
     def close(self) -> None:
         self.closed = True
 

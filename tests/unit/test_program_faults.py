@@ -46,11 +46,12 @@ class Loaded:
         return struct.pack("=4Q", 0, 0, 0, self._spared).ljust(size_bytes, b"\0")
 
 
-def faults_of(missed: list[int], spared: int, kprobes: int = 0) -> Faults:
+def faults_of(missed: list[int], spared: int, kprobes: int = 0, never_told: int = 0) -> Faults:
     """Each of so many kprobes was hit in vain once."""
     program = object.__new__(Program)
     program._objects, program._telling, program._cpus = cast(Any, Loaded(missed, spared)), [], 2
     program._kprobes = [["map_exited"]] * kprobes
+    program._never_told = never_told
     return program.faults()
 
 
@@ -73,6 +74,10 @@ def test_a_kernel_that_does_not_tell_what_it_skipped_is_not_taken_for_one_that_s
     objects.programs.clear()
     with pytest.raises(CannotError, match="does not tell which calls its probes missed"):
         Objects(Image((), {}), {}, links={"map_entered": closed}).missed_hits(["map_entered"])
+
+
+def test_a_call_of_whose_return_nothing_told_is_lost() -> None:
+    assert faults_of([0], 0, never_told=3).lost_events == 3
 
 
 def test_what_a_kprobe_missed_is_lost() -> None:

@@ -148,9 +148,11 @@ def test_a_busy_record_holds_back_what_is_after_it_and_nothing_before() -> None:
         produce(producer, range(3, 5))
         assert ring.drain() == joined(range(2))
         assert ring.drain() == b""
+        assert ring.drain_what_is_there() == (False, b"")
         assert producer.consumed == 2 * STRIDE
         producer.commit(busy, record(2))
-        assert ring.drain() == joined(range(2, 5))
+        assert ring.drain_what_is_there() == (True, joined(range(2, 5)))
+        assert ring.drain_what_is_there() == (True, b"")
 
 
 def test_a_ring_that_begins_busy_has_nothing() -> None:

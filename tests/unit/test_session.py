@@ -29,12 +29,17 @@ class LoadedProgram:
         self.memory = memory
         self.open = True
         self.plan = self
+        self.waited = 0
+        self.ring = SimpleNamespace(drain=bytes, drain_what_is_there=lambda: (True, b""))
 
     def read(self, *asked: int) -> Window | None:
         return self.memory.read(*asked)
 
     def describe(self) -> tuple[tuple[str, str], ...]:
         return (("map", "fentry+fexit swiotlb_tbl_map_single"),)
+
+    def wait(self) -> None:
+        self.waited += 1
 
     def none_under_way_before(self, now_ns: int) -> int:
         return now_ns
@@ -89,12 +94,28 @@ def test_a_session_tells_the_possible_cpus_and_the_machine_s_pages(monkeypatch: 
     assert (kernel.page_size_bytes, kernel.byte_order) == (os.sysconf("SC_PAGE_SIZE"), "little")
 
 
-@pytest.mark.parametrize("waited", [True, False])
-def test_a_state_that_a_call_unseen_may_have_touched_is_not_settled(
-    monkeypatch: pytest.MonkeyPatch, waited: bool
+def test_a_session_begins_when_the_calls_are_over_that_its_probes_did_not_see_begin(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = kernel_with(monkeypatch, "debian")
-    monkeypatch.setattr(sessions, "wait_for_calls_under_way", lambda: waited)
-    monkeypatch.setattr(program, "ring", SimpleNamespace(drain=bytes), raising=False)
-    state, _, _ = Session().settle()
-    assert state.settled == waited
+    session = Session()
+    assert program.waited == 1
+    state, _, _ = session.settle()
+    assert state.settled
+
+
+def test_while_a_record_is_being_written_no_more_is_known_than_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = kernel_with(monkeypatch, "debian")
+    session = Session()
+    _, known_ns = session.drain_to_what_is_known()
+    program.ring.drain_what_is_there = lambda: (False, b"")
+    assert session.drain_to_what_is_known() == (b"", known_ns)
+    program.ring.drain_what_is_there = lambda: (True, b"")
+    assert session.drain_to_what_is_known()[1] > known_ns
+
+
+def test_a_state_is_not_settled_where_a_call_is_under_way_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = kernel_with(monkeypatch, "debian")
+    session = Session()
+    monkeypatch.setattr(program, "none_under_way_before", lambda now_ns: 1)
+    assert not session.settle()[0].settled
