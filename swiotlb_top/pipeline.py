@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swiotlb_top.accounting.account import Account
-from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
+from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot, VerdictView
 from swiotlb_top.allocator import REVISIONS, Revision, choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError, UsageError
@@ -90,7 +90,8 @@ class Pipeline:
             reason=reason,
             kernel_release=self.kernel.release,
             nslabs=account.nslabs,
-            used_slots=account.used_slots,
+            # A recording may tell of more releases than there were mappings.
+            used_slots=account.used_slots if account.used_slots >= 0 else UNKNOWN,
             used_hiwater_slots=account.used_hiwater_slots,
             transient_slots=account.transient_slots,
             maps=account.maps,

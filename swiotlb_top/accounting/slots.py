@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 from swiotlb_top.accounting.snapshot import SlotsView
 from swiotlb_top.allocator import Pool
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
 from swiotlb_top.allocator.runs import longest_run
+
+_MOST_ALIKE: Final = 1 << 14
+
+_longest = lru_cache(_MOST_ALIKE)(longest_run)
+"""Most slot sets of a large pool are as they were, or as others are."""
 
 
 def slots_view(pool: Pool) -> SlotsView:
@@ -16,7 +24,7 @@ def slots_view(pool: Pool) -> SlotsView:
         area_used_slots=tuple(pool.area_used),
         set_nslabs=(IO_TLB_SEGSIZE,) * whole + ((rest,) if rest else ()),
         set_free_slots=tuple(mask.bit_count() for mask in masks),
-        set_longest_free_slots=tuple(map(longest_run, masks)),
+        set_longest_free_slots=tuple(map(_longest, masks)),
         # A run begins where a free slot follows none.
         free_runs=sum((mask & ~(mask << 1)).bit_count() for mask in masks),
     )

@@ -278,6 +278,9 @@ class Pool:
         in_the_way = tuple(m for m in near if m.slot < slot + nslots and slot < m.slot + m.nslots)
         for mapping in in_the_way:
             self.release(mapping)
+        # What is in use and in no mapping lies behind the last area.
+        self._free.masks[slot >> SLOT_SET_SHIFT] |= ONES[nslots] << (slot & OFFSET_IN_SET)
+        self._free.bounds[slot >> SLOT_SET_SHIFT] = IO_TLB_SEGSIZE
         self.take(slot, request._replace(alloc_size_bytes=size_bytes), dev)
         return in_the_way
 

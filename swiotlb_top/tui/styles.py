@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from swiotlb_top.accounting.headline import NEARLY_FULL_PERCENT, Level
@@ -32,7 +33,7 @@ HEADLINES: Final = {
 VERDICTS: Final = {"agree": GOOD, "disagree": BAD, "inconclusive": WARN}
 WEIGHTS: Final[dict[Weight, str]] = {"good": GOOD, "plain": "", "warn": WARN, "bad": BAD}
 
-LEVELS: Final = ((NEARLY_FULL_PERCENT, FILL_BAD), (70.0, FILL_WARN), (0.0, FILL_GOOD))
+LEVELS: Final = ((NEARLY_FULL_PERCENT, FILL_BAD), (70.0, FILL_WARN), (-math.inf, FILL_GOOD))
 """From which percentage in use a gauge has which colour."""
 
 

@@ -22,6 +22,7 @@ from swiotlb_top.trace import Records, TraceReader
 from swiotlb_top.verify import Doubt
 from tests.doctoring import FOUR_CPUS, GROWING, STALL
 from tests.fuzz.mutate import put_together, taken_apart
+from tests.fuzz.run import READERS
 
 HOSTILE: Final = STALL.parent / "hostile"
 REFUSED: Final = {
@@ -39,6 +40,12 @@ FIRST_EVENTS: Final = 150
 
 def path_of(name: str) -> Path:
     return HOSTILE / f"{name}.swtrace"
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ["slots-behind-the-last-area", "more-releases-than-mappings"])
+def test_what_a_kernel_may_have_done_is_taken_by_all(name: str, reader: str) -> None:
+    READERS[reader](path_of(name))
 
 
 @pytest.mark.parametrize(("name", "says"), REFUSED.items())
