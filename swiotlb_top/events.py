@@ -210,6 +210,35 @@ class Gap(NamedTuple):
 
 Event: TypeAlias = Find | Map | Unmap | Free | PoolAlloc | PoolAdd | PoolFree | Grow | Device | Gap
 
+_MASKS: Final = ("alloc_align_mask", "min_align_mask", "dma_mask", "bus_dma_limit", "seg_boundary_mask", "attrs")
+_IN_HEXADECIMAL: Final = frozenset(("dev", "pool", "mem", "start", "orig_addr", "tlb_addr", *_MASKS))
+
+
+def as_json(event: Event) -> dict[str, object]:
+    """An event for machines: its ``kind``, then its members by name.
+
+    Addresses and masks are hexadecimal. Null is an entry that was not seen, and what a failed call did not find.
+    """
+    found: dict[str, object] = {"kind": type(event).__name__.lower()}
+    for name, value in zip(event._fields, event, strict=True):
+        if (name, value) in _NOTHING:
+            found[name] = None
+        elif isinstance(value, Direction):
+            found[name] = value.name.lower()
+        else:
+            found[name] = f"{value:#x}" if name in _IN_HEXADECIMAL else value
+    return found
+
+
+def in_a_line(event: Event) -> str:
+    """The same for people: ``find entry_ns=5, ..., dev=0xffff8880013000c8, ..., slot=3``."""
+    kind, *members = as_json(event).items()
+    told = (f"{name}={'unknown' if value is None and name == 'entry_ns' else value}" for name, value in members)
+    return f"{kind[1]} {', '.join(told)}"
+
+
+_NOTHING: Final = (("entry_ns", ENTRY_UNKNOWN), ("slot", NOT_FOUND), ("tlb_addr", DMA_MAPPING_ERROR))
+
 _Fields: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 _DIRECTIONS: Final = tuple(Direction)
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from swiotlb_top.context import Call, around
 from swiotlb_top.errors import Exit, UnreadableError
-from swiotlb_top.events import Find, Gap, Map
+from swiotlb_top.events import Find, Gap, Map, as_json, in_a_line
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import End, Known, Records, TraceReader
@@ -50,8 +50,19 @@ class ReplayReport:
         return _EXITS[self.findings.verdict]
 
     @property
-    def verified_percent(self) -> float:
-        """Of the operations that took place, lost ones among them, those that were answered."""
+    def verdict(self) -> Verdict:
+        """The judge's. Where the recording cannot be read to its end, nobody knows whether the rest agrees."""
+        found = self.findings.verdict
+        return Verdict.INCONCLUSIVE if self.damage and found is Verdict.AGREE else found
+
+    @property
+    def verified_percent(self) -> float | None:
+        """The share of the operations that took place, lost ones among them, that were compared.
+
+        None where the recording cannot be read to its end: nobody knows how many there were.
+        """
+        if self.damage:
+            return None
         findings = self.findings
         took_place = findings.compared + findings.inconclusive + self.lost
         return 100 * findings.compared / took_place if took_place else 0.0
@@ -78,7 +89,7 @@ class ReplayReport:
             "disagree": findings.disagree,
             "inconclusive": findings.inconclusive,
             "inconclusive_because": {why.value: count for why, count in findings.doubts.items()},
-            "verified_percent": round(self.verified_percent, 3),
+            "verified_percent": None if self.verified_percent is None else round(self.verified_percent, 3),
             "in_other_allocators": findings.elsewhere,
             "safety_violations": findings.safety_violations,
             "states_audited": findings.audits,
@@ -87,7 +98,7 @@ class ReplayReport:
             "kernel_release": self.pipeline.kernel.release,
             "revision": self.pipeline.judge.revision.name,
             "duration_seconds": round(self.duration_ns / 1e9, 3),
-            "verdict": findings.verdict.value,
+            "verdict": self.verdict.value,
             "damage": self.damage,
         }
 
@@ -119,12 +130,15 @@ class ReplayReport:
             yield f"  {view.driver or '?'} {view.name}: {view.maps} maps, {view.unmaps} unmaps{failed}"
             if view.last_failure:
                 yield f"    last failure: {view.last_failure}"
+        share = self.verified_percent
         yield (
-            f"verdict: {findings.verdict.value.upper()} - {findings.compared} operations compared, "
+            f"verdict: {self.verdict.value.upper()} - {findings.compared} operations compared, "
             f"{findings.agree} agree, {findings.disagree} disagree, {findings.inconclusive} inconclusive, "
             f"{findings.safety_violations} safety violations, {findings.audits} areas audited; "
-            f"{self.verified_percent:.2f}% compared"
+            f"{'share compared unknown' if share is None else f'{share:.2f}% compared'}"
         )
+        if self.damage:
+            yield "  the recording cannot be read to its end, and this is what comes before"
         for why, count in findings.doubts.items():
             yield f"  inconclusive {why.value}: {count}"
         if findings.elsewhere:
@@ -245,14 +259,14 @@ def _divergence_json(divergence: Divergence | None, context: tuple[Call, ...]) -
         "operation": divergence.operation,
         "agreeing_before": divergence.agreeing,
         "time_ns": divergence.time_ns,
-        "event": repr(divergence.event),
+        "event": as_json(divergence.event) if divergence.event else None,
         "observed": divergence.observed,
         "expected": divergence.expected,
         "violations": [f"{violation.hazard.value}: {violation.sentence}" for violation in divergence.violations],
         "picture": divergence.picture.splitlines(),
-        "ordered_with": [repr(event) for event in divergence.ordered_with],
+        "ordered_with": [as_json(event) for event in divergence.ordered_with],
         "orders_tried": divergence.orders_tried,
-        "furthest_order": [repr(event) for event in divergence.furthest],
+        "furthest_order": [as_json(event) for event in divergence.furthest],
         "context": [
             {
                 "relation": call.relation,
@@ -273,7 +287,8 @@ def _divergence_lines(divergence: Divergence, context: tuple[Call, ...]) -> Iter
     for violation in divergence.violations:
         yield f"  harm:      {violation.hazard.value}: {violation.sentence}"
     yield f"  orders:    {_orders(divergence)}"
-    yield f"  event:     {divergence.event!r}"
+    if divergence.event:
+        yield f"  event:     {in_a_line(divergence.event)}"
     if divergence.picture:
         yield "  the reference's slots there ('.' free, '[' begins a mapping, '>' next search):"
         yield from (f"    {line}" for line in divergence.picture.splitlines())

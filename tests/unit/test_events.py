@@ -9,7 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top import events
-from swiotlb_top.events import DMA_MAPPING_ERROR, Direction, Kind
+from swiotlb_top.events import (
+    DMA_MAPPING_ERROR,
+    ENTRY_UNKNOWN,
+    NOT_FOUND,
+    RECORD,
+    Direction,
+    Find,
+    Kind,
+    as_json,
+    decode,
+    in_a_line,
+)
 
 U8, U16, U32, U64 = ((1 << bits) - 1 for bits in (8, 16, 32, 64))
 MINUS_ONE: Final = U64
@@ -267,3 +278,28 @@ def test_a_broken_record_is_an_error_before_any_is_decoded(length: int) -> None:
 
 def test_no_records_are_no_events() -> None:
     assert list(events.decode(b"")) == []
+
+
+def test_for_machines_addresses_are_hexadecimal_and_what_is_not_known_is_null() -> None:
+    found = Find(ENTRY_UNKNOWN, 9, 2, False, 0xFFFF8880013000C8, 0, 0x1000, 4096, 0xFFF, NOT_FOUND)
+    assert as_json(found) == {
+        "kind": "find",
+        "entry_ns": None,
+        "exit_ns": 9,
+        "cpu": 2,
+        "migrated": False,
+        "dev": "0xffff8880013000c8",
+        "pool": "0x0",
+        "orig_addr": "0x1000",
+        "alloc_size_bytes": 4096,
+        "alloc_align_mask": "0xfff",
+        "slot": None,
+    }
+    assert in_a_line(found).startswith("find entry_ns=unknown, exit_ns=9, cpu=2, ")
+
+
+def test_of_every_kind_of_event_there_is_json_without_a_large_number_that_is_an_address() -> None:
+    for event in decode(b"".join(RECORD.pack(9, 1, 0, kind, 4, 2**63, 2**63, 2**63, 8, 2**63, 7, 0) for kind in Kind)):
+        members = as_json(event)
+        assert list(members)[1:] == list(event._fields)
+        assert all(isinstance(members[name], str | None) for name in ("dev", "pool", "mem", "start") if name in members)

@@ -108,7 +108,7 @@ def test_a_disagreement_is_told_with_both_sides_and_a_picture(tmp_path: Path) ->
     told = report.as_json()["first_disagreement"]
     assert isinstance(told, dict)
     assert told["time_ns"] == record_at(entries, at).exit_ns
-    assert told["event"].startswith("Find(")
+    assert told["event"]["kind"] == "find"
     json.dumps(told)
 
 
@@ -205,6 +205,9 @@ def test_a_truncated_recording_is_reported_as_far_as_it_goes(tmp_path: Path) -> 
     assert report.exit_code is Exit.UNREADABLE
     assert "short.swtrace is truncated at byte " in report.damage
     assert report.as_json()["damage"] == report.damage
+    assert (report.as_json()["verdict"], report.as_json()["verified_percent"]) == ("inconclusive", None)
+    assert "verdict: INCONCLUSIVE - " in report.as_text()
+    assert "% compared" not in report.as_text()
     assert report.findings.disagree == 0
     assert report.findings.agree > 1000
 
