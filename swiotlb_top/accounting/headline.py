@@ -116,9 +116,9 @@ def _failing(frame: Frame) -> _Told | None:
 
 def _nearly_full(frame: Frame) -> _Told | None:
     now = frame.now
-    if not _is_nearly_full(now.used_slots, now.nslabs):
+    if not _is_nearly_full(now.used_slots, now.all_slots):
         return None
-    return Level.NEARLY_FULL, f"{_share(now.used_slots, now.nslabs)} are in use", None
+    return Level.NEARLY_FULL, f"{_share(now.used_slots, now.all_slots)} are in use", None
 
 
 def _failed(frame: Frame) -> _Told | None:
@@ -137,6 +137,9 @@ def _was_nearly_full(frame: Frame) -> _Told | None:
     now = frame.now
     if not _is_nearly_full(now.used_hiwater_slots, now.nslabs):
         return None
+    if now.used_hiwater_slots > now.nslabs:
+        peak, there_are = numbers.count(now.used_hiwater_slots), numbers.count(now.nslabs)
+        return Level.NEARLY_FULL, f"{peak} slots were in use at the peak, more than the {there_are} of the pools", None
     return Level.NEARLY_FULL, f"{_share(now.used_hiwater_slots, now.nslabs)} were in use at the peak", None
 
 

@@ -222,6 +222,11 @@ class Snapshot:
     recorded: Recorded | None = None
     """What was before this in a recording; None where that is only known by looking on."""
 
+    @property
+    def all_slots(self) -> int:
+        """Slots of all pools, transient ones among them, as those in use may lie in these; -1 where not known."""
+        return self.nslabs if self.nslabs <= 0 else max(self.nslabs + max(0, self.transient_slots), self.used_slots)
+
 
 def per_second(now: int, before: int, elapsed_ns: int) -> float:
     """Rate of a total between two snapshots; 0.0 over no time, and never negative."""

@@ -127,6 +127,14 @@ def test_a_peak_that_was_nearly_full_is_told_after_failures_and_before_well() ->
     assert headline(both).level is Level.FAILED
 
 
+def test_never_are_more_slots_in_use_than_there_are() -> None:
+    """Those of transient pools are in use, too, and none of the pools that are listed."""
+    found = headline(frame_of(CALM, used_slots=520, transient_slots=16))
+    assert found.sentence == "98.4% of all slots (520 of 528) are in use"
+    peak = headline(frame_of(CALM, used_hiwater_slots=600))
+    assert peak.sentence == "600 slots were in use at the peak, more than the 512 of the pools"
+
+
 @pytest.mark.parametrize(("slots", "level"), [(460, Level.WELL), (461, Level.NEARLY_FULL)])
 def test_nine_tenths_of_the_slots_are_nearly_all(slots: int, level: Level) -> None:
     assert headline(frame_of(CALM, used_slots=slots)).level is level

@@ -127,7 +127,7 @@ def test_paused_it_shows_the_old_frame_while_new_ones_come() -> None:
             await pilot.pause(0.01)
         screen.look()
         assert "PAUSED" in text(screen)
-        assert "415 of 2,560" in text(screen)
+        assert "415 of 2,600" in text(screen)
         await pilot.press("p")
         assert "0 of 512" in text(screen)
 

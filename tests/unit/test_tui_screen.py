@@ -128,7 +128,7 @@ def test_failures_of_no_known_device_are_still_headlined() -> None:
 def test_a_source_that_fails_is_said_above_its_last_numbers() -> None:
     text = drawn(replace(STALLING, failure="no permission to read /sys/kernel/debug: run as root"))
     assert "stale    the source fails: no permission" in text
-    assert "415 of 2,560" in text
+    assert "415 of 2,600" in text
 
 
 @pytest.mark.parametrize(
