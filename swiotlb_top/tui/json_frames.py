@@ -66,7 +66,7 @@ def _state(frame: Frame) -> dict[str, object]:
     """The headline, and the exit status that goes with it."""
     found = headline(frame)
     return {
-        "level": found.level.name.lower(),
+        "level": found.level.value.lower(),
         "sentence": found.sentence,
         "device": found.device.name if found.device else None,
         "unknown": list(found.unknown),
