@@ -165,8 +165,13 @@ def _of_all() -> Iterator[MetricSpec]:
     for name, field, value in _TOTAL_SLOTS:
         yield MetricSpec(f"swiotlb_{name}slots", "gauge", (), _help(TOTALS, field), _known(value))
     for name, field, value in _TOTAL_SLOTS:
-        said = f"{_help(TOTALS, field).rstrip('.')}, in bytes."
-        yield MetricSpec(f"swiotlb_{name or 'memory_'}bytes", "gauge", (), said, _known(value, IO_TLB_SIZE))
+        yield MetricSpec(
+            f"swiotlb_{name or 'memory_'}bytes",
+            "gauge",
+            (),
+            f"In bytes: {_help(TOTALS, field)}",
+            _known(value, IO_TLB_SIZE),
+        )
 
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
@@ -192,7 +197,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         _per_pool(_fragmentation),
     ),
     MetricSpec("swiotlb_pool_free_runs", "gauge", _POOL, _help(POOLS, "free_runs"), _per_pool(_free_runs)),
-    MetricSpec("swiotlb_growths", "counter", (), _help(TOTALS, "growths_per_second"), _known(lambda s: s.growths)),
+    MetricSpec("swiotlb_growths", "counter", (), _help(TOTALS, "growths"), _known(lambda s: s.growths)),
     MetricSpec(
         "swiotlb_pools_added",
         "counter",
