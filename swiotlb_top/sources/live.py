@@ -35,6 +35,9 @@ _SHARE_OF_CPU: Final = 0.015
 first time."""
 _BURST_S: Final = 0.2
 _STEP_S: Final = 0.01
+_PATIENCE_S: Final = 1.0
+"""How much longer a burst goes on at most while a call is under way that was entered before its state was read: one
+whose CPU does not run, say."""
 _BURST_EVENTS: Final = 4000
 """With so many a burst ends, and no more are judged: each takes half a KiB and more, and what was in use once stays
 resident."""
@@ -151,6 +154,11 @@ class LiveSource:
                 records += self._session.drain()
             last, until_ns = self._session.drain_to_what_is_known()
             records += last
+            # A call that has been under way since before the state was read leaves nothing to judge: wait for it.
+            while until_ns < state.begin_ns + _LEAST_NS and time.perf_counter() < end_s + _PATIENCE_S:
+                time.sleep(_STEP_S)
+                last, until_ns = self._session.drain_to_what_is_known()
+                records += last
         finally:
             program.set_mode(Mode.COUNT)
         if program.faults().lost_events > lost:

@@ -164,6 +164,24 @@ def test_a_burst_is_judged_up_to_the_oldest_call_that_is_under_way() -> None:
     assert (known.word, known.disagree) == ("agree", 0)
 
 
+def test_a_burst_goes_on_until_calls_from_before_it_have_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CPU that stood still in the middle of one would leave nothing to judge."""
+    whole, session = FakeSession(), FakeSession()
+    looks_ns = iter([0, session.state.begin_ns, UINT64])
+    monkeypatch.setattr(session, "drain_to_what_is_known", lambda: (b"", next(looks_ns)))
+    assert session.source().snapshot().verdict == whole.source().snapshot().verdict
+
+
+def test_for_one_that_does_not_return_it_waits_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_PATIENCE_S", 0.05)
+    session = FakeSession()
+    session.known_ns = session.state.begin_ns
+    shown = session.source().snapshot().verdict
+    assert shown is not None
+    assert (shown.compared, shown.inconclusive) == (0, 0)
+    assert session.program.modes == [Mode.RECORD, Mode.COUNT]
+
+
 def test_what_is_not_read_again_keeps_the_time_when_it_was_read() -> None:
     session = FakeSession()
     source = session.source()
