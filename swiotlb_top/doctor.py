@@ -140,6 +140,8 @@ class Facts:
     build: Build | None
     command_line: str
     lockdown: str
+    securityfs: bool
+    """Whether it is mounted: only then does a missing file mean that there is no lockdown."""
     kptr_restrict: str
     ftrace_enabled: str
     kprobes: bool
@@ -180,6 +182,7 @@ def gather(root: Path = settings.ROOT) -> Facts:
         build=settings.build(uname.release, root),
         command_line=settings.text("proc/cmdline", root),
         lockdown=settings.text("sys/kernel/security/lockdown", root),
+        securityfs=_shows_anything(root / "sys/kernel/security"),
         kptr_restrict=settings.text("proc/sys/kernel/kptr_restrict", root),
         ftrace_enabled=settings.text("proc/sys/kernel/ftrace_enabled", root),
         kprobes=(root / "sys/bus/event_source/devices/kprobe").is_dir(),
@@ -196,6 +199,13 @@ def _or_why(read: Callable[[], _Read]) -> _Read | SwiotlbTopError:
         return read()
     except SwiotlbTopError as error:
         return error
+
+
+def _shows_anything(directory: Path) -> bool:
+    try:
+        return any(directory.iterdir())
+    except OSError:
+        return False
 
 
 def _attach() -> Attached:
@@ -259,7 +269,12 @@ def _lockdown(facts: Facts) -> Check:
     level = settings.lockdown_level(facts.lockdown)
     if level == "confidentiality":
         return Check("lockdown", False, f"{level}: BPF may not read the kernel: boot with lockdown=integrity or none")
-    return Check("lockdown", True, level or "none (not built in, or securityfs is not mounted)")
+    if level:
+        return Check("lockdown", True, level)
+    if not facts.securityfs:
+        found = "unknown: /sys/kernel/security shows nothing (securityfs is not mounted)"
+        return Check("lockdown", False, found, needed=False)
+    return Check("lockdown", True, "none: this kernel has no lockdown")
 
 
 def _tracing(facts: Facts) -> Check:
@@ -315,10 +330,10 @@ def _high_water(facts: Facts) -> Check:
     if _nslabs(facts) == 0:
         return Check(name, False, "none is kept: swiotlb has no memory", needed=False)
     if "total_used" not in features:
-        return Check(name, False, "not kept (before 6.4, or no CONFIG_DEBUG_FS): known since attaching", needed=False)
+        return Check(name, False, "not kept (before 6.4, or no CONFIG_DEBUG_FS)", needed=False)
     asked = "track_hiwater" in settings.boot_words(facts.command_line)
     if not kept or ("cc_shared" in features and not asked):
-        return Check(name, False, "off: known since attaching; boot with swiotlb=...,track_hiwater", needed=False)
+        return Check(name, False, "off: boot with swiotlb=...,track_hiwater to have it kept", needed=False)
     return Check(name, True, "kept by the kernel since boot", needed=False)
 
 

@@ -6,6 +6,7 @@ Live and replay feed the same pipeline, so a replay cannot disagree with what wa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot, VerdictView
@@ -15,6 +16,8 @@ from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from swiotlb_top.verify import Divergence, Findings, Judge
+
+_OWN_HIWATER: Final = "the kernel kept no high water: shown is the highest since the recording began"
 
 
 class Pipeline:
@@ -105,6 +108,7 @@ class Pipeline:
             verdict=verdict_view(self.judge.revision.name, self.judge.findings),
             failures=account.failures(disputed=first.event if first else None),
             hooks=self.kernel.hooks,
+            notes=(_OWN_HIWATER,) if account.hiwater_is_its_own else (),
         )
 
     def _take_failures(self) -> None:

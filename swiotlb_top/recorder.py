@@ -247,6 +247,8 @@ def _refuse_to_overwrite(output: Path) -> None:
     except (OSError, ValueError) as error:
         raise CannotError(f"{output} cannot be written: {error}") from None
     else:
+        if not output.is_file():
+            raise CannotError(f"{output} is not a regular file: name a new one")
         raise CannotError(f"{output} exists: choose another name, or remove it first")
 
 

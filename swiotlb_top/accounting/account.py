@@ -61,6 +61,8 @@ class Account:
         self.transient_pools = 0
         self.used_slots = 0
         self.used_hiwater_slots = 0
+        self.hiwater_is_its_own = False
+        """Whether the kernel told of none, so that it is that of the events alone."""
         self.transient_slots = 0
         self.first_ns = 0
         self.last_ns = 0
@@ -108,7 +110,9 @@ class Account:
         self.transient_slots = max(0, mem.transient_nslabs)
         self.used_slots = sum(pool.used_slots for pool in self.pools.values()) + self.transient_slots
         self.kernel_counts_alike = mem.total_used == self.used_slots
-        self.used_hiwater_slots = max(self.used_hiwater_slots, self.used_slots, of_state(mem).used_hiwater_slots)
+        kept_slots = of_state(mem).used_hiwater_slots
+        self.hiwater_is_its_own = kept_slots < 0
+        self.used_hiwater_slots = max(self.used_hiwater_slots, self.used_slots, kept_slots)
 
     def name(self, name: DeviceName) -> None:
         """Who a device address is. Of another name than before, it is another device, which begins anew."""

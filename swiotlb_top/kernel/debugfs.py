@@ -14,7 +14,7 @@ from typing import Final
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import settings
-from swiotlb_top.kernel.no_pool import NoPoolError
+from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 
 DEBUGFS_ROOT: Final = Path("/sys/kernel/debug")
 ABSENT: Final = -1
@@ -51,7 +51,7 @@ def read_default(root: Path = DEBUGFS_ROOT, machine: Path = settings.ROOT) -> Co
     :raises CannotError: debugfs is not mounted, may not be read, or this kernel has no swiotlb.
     """
     try:
-        return _read(_directory(root))
+        return _read(_directory(root, machine))
     except PermissionError as error:
         raise _refused(root, error) from error
     except FileNotFoundError as error:
@@ -80,13 +80,15 @@ def read_restricted(root: Path = DEBUGFS_ROOT) -> tuple[tuple[str, Counters], ..
     return tuple(found)
 
 
-def _directory(root: Path) -> Path:
+def _directory(root: Path, machine: Path) -> Path:
     try:
         names = {path.name for path in root.iterdir()}
     except FileNotFoundError:
         names = set()
+    if not names and "noforce" in settings.boot_words(settings.text("proc/cmdline", machine)):
+        raise NoPoolError(NoPool.NOFORCE)
     if not names:
-        raise CannotError(f"not mounted: mount -t debugfs none {root}")
+        raise CannotError(f"debugfs is not mounted at {root}", f"mount -t debugfs none {root}")
     if "swiotlb" not in names:
         raise CannotError(f"{root} has no swiotlb directory: this kernel is built without CONFIG_SWIOTLB")
     return root / "swiotlb"

@@ -45,7 +45,7 @@ class PartialFile:
         if os.path.isdir(self._path):  # not Path.is_dir(), which raises where a parent may not be searched
             raise CannotError(f"{self._path} is a directory; name a file in it")
         if not self._overwrite and os.path.lexists(self._path):
-            raise CannotError(f"{self._path} exists; choose another name, or say that it is to be overwritten")
+            raise CannotError(f"{self._path} exists; choose another name")
 
     def write(self, data: bytes) -> None:
         """Write all of ``data``. :raises OSError: as the system says."""

@@ -53,11 +53,18 @@ def test_counters_a_kernel_does_not_keep_are_unknown(tmp_path: Path, files: dict
 
 
 def test_an_empty_mount_point_says_how_to_mount_it(tmp_path: Path) -> None:
-    with pytest.raises(CannotError, match="not mounted: mount -t debugfs none") as refusal:
-        read_default(tmp_path)
+    with pytest.raises(CannotError, match=f"debugfs is not mounted at {tmp_path}; mount -t debugfs none") as refusal:
+        read_default(tmp_path, machine=tmp_path)
     assert refusal.value.exit_code is Exit.CANNOT
     with pytest.raises(CannotError, match="not mounted"):
-        read_default(tmp_path / "missing")
+        read_default(tmp_path / "missing", machine=tmp_path)
+
+
+def test_where_swiotlb_is_off_that_is_the_reason_whether_debugfs_is_mounted_or_not(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cmdline").write_text("root=/dev/vda swiotlb=noforce\n")
+    with pytest.raises(NoPoolError, match="booted with swiotlb=noforce"):
+        read_default(tmp_path / "missing", machine=tmp_path)
 
 
 def test_no_directory_says_the_kernel_has_no_swiotlb(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from swiotlb_top.doctor import Attached, Check, DoctorReport, Facts, examine, judge
+from swiotlb_top.doctor import Attached, Check, DoctorReport, Facts, examine, gather, judge
 from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.kernel.settings import Build
@@ -81,6 +81,7 @@ WELL = Facts(
     build=Build(Path("/proc/config.gz"), dict.fromkeys(OPTIONS, "y")),
     command_line="root=/dev/vda swiotlb=512,force",
     lockdown="[none] integrity confidentiality",
+    securityfs=True,
     kptr_restrict="1",
     ftrace_enabled="1",
     kprobes=True,
@@ -275,10 +276,25 @@ def test_hidden_addresses_are_blamed_on_the_sysctl_or_on_the_capability(value: s
 
 @pytest.mark.parametrize(
     ("shown", "level"),
-    [("none [integrity] confidentiality", "integrity"), ("", "none (not built in, or securityfs is not mounted)")],
+    [("none [integrity] confidentiality", "integrity"), ("", "none: this kernel has no lockdown")],
 )
 def test_a_lockdown_that_lets_bpf_read_is_none_to_the_probes(shown: str, level: str) -> None:
     assert check("lockdown", lockdown=shown) == Check("lockdown", True, level)
+
+
+def test_where_securityfs_shows_nothing_no_lockdown_is_not_claimed() -> None:
+    found = check("lockdown", lockdown="", securityfs=False)
+    assert found == Check(
+        "lockdown", False, "unknown: /sys/kernel/security shows nothing (securityfs is not mounted)", needed=False
+    )
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+def test_securityfs_is_taken_for_mounted_where_it_shows_anything(mounted: bool, tmp_path: Path) -> None:
+    (tmp_path / "sys/kernel/security").mkdir(parents=True)
+    if mounted:
+        (tmp_path / "sys/kernel/security/lsm").touch()
+    assert gather(tmp_path).securityfs is mounted
 
 
 def test_what_is_set_aside_is_told_as_far_as_it_is_known() -> None:
@@ -299,7 +315,7 @@ def test_what_is_set_aside_is_told_as_far_as_it_is_known() -> None:
     ],
 )
 @pytest.mark.parametrize("attached", [True, False])
-def test_the_high_water_is_kept_by_the_kernel_or_since_attaching_only(
+def test_the_high_water_is_known_where_the_kernel_keeps_it(
     kernel: str, command_line: str, used_hiwater: int, kept: bool, attached: bool
 ) -> None:
     found = check(
@@ -309,7 +325,7 @@ def test_the_high_water_is_kept_by_the_kernel_or_since_attaching_only(
         attached=Attached(PLAN, replace(STATE, used_hiwater=used_hiwater)) if attached else REFUSED,
     )
     assert (found.ok, found.needed) == (kept, False)
-    assert ("since boot" if kept else "since attaching") in found.found
+    assert ("since boot" in found.found) is kept
     assert ("track_hiwater" in found.found) == (kernel == "debian-7.3" and not kept)
 
 

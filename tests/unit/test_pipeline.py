@@ -208,3 +208,13 @@ def test_every_failure_of_the_stalled_disk_is_explained() -> None:
 def test_devices_have_their_names(path: Path) -> None:
     devices = [of.view() for of in replay(path).pipeline.account.devices.values()]
     assert all(of.driver and of.name.startswith("0000:00:") for of in devices)
+
+
+@pytest.mark.parametrize("used_hiwater", [-1, 3])
+def test_where_the_kernel_kept_no_high_water_it_is_said_that_it_is_the_recordings(used_hiwater: int) -> None:
+    pipeline = Pipeline(KERNEL)
+    pipeline.state(replace(machine(), used_hiwater=used_hiwater))
+    notes = pipeline.snapshot(9, "replay", "").notes
+    assert notes == (
+        () if used_hiwater >= 0 else ("the kernel kept no high water: shown is the highest since the recording began",)
+    )

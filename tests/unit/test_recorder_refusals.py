@@ -52,7 +52,13 @@ def test_a_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_a_directory_is_no_file_to_write(tmp_path: Path) -> None:
-    assert "exists" in refusal("record", "-o", tmp_path, "--duration", "1", status=Exit.CANNOT)
+    said = refusal("record", "-o", tmp_path, "--duration", "1", status=Exit.CANNOT)
+    assert said == f"{tmp_path} is not a regular file: name a new one"
+
+
+def test_nobody_is_told_to_remove_a_device() -> None:
+    said = refusal("record", "-o", Path("/dev/null"), "--duration", "1", status=Exit.CANNOT)
+    assert said == "/dev/null is not a regular file: name a new one"
 
 
 def test_a_missing_directory_is_named_and_not_made(tmp_path: Path) -> None:
