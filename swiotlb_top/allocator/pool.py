@@ -344,9 +344,10 @@ class Pool:
     def mappings_near(self, slot: int) -> tuple[Mapping, ...]:
         """Those of the slot set that ``slot`` lies in, in slot order."""
         first = slot & ~OFFSET_IN_SET
-        live, unsettled = self._live, self._unsettled
-        found = (live.get(at) or unsettled.get(at) for at in range(first, first + IO_TLB_SEGSIZE))
-        return tuple(sorted({mapping for mapping in found if mapping is not None}))
+        live, unsettled, in_set = self._live, self._unsettled, range(first, first + IO_TLB_SEGSIZE)
+        if not unsettled:
+            return tuple([live[at] for at in in_set if at in live])  # in the order of their buffers, as in mappings()
+        return tuple(sorted({mapping for at in in_set if (mapping := live.get(at) or unsettled.get(at))}))
 
     @property
     def end(self) -> int:
