@@ -31,8 +31,8 @@ from swiotlb_top.events import (
     Unmap,
 )
 from swiotlb_top.state import DeviceName, MemState
-from swiotlb_top.verify.pools import PoolsByAddress
-from swiotlb_top.verify.unseen import entered_until_ns, likely_entry_ns
+from swiotlb_top.verify.operations.intervals import entered_until_ns, likely_entry_ns
+from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 
 
 class Account:

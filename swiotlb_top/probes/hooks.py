@@ -92,7 +92,7 @@ HOOKS: Final = (
             ),
             # Asks the one above for "size" twice and no alignment. Its result is a DMA address, which is the
             # physical one wherever fentry cannot take the one above: that is on x86. A device that cannot reach
-            # the pool makes it unmap again at once: see swiotlb_top/verify/taken_back.py.
+            # the pool makes it unmap again at once: see swiotlb_top/verify/operations/rolled_back_map.py.
             Prototype(
                 "swiotlb_map",
                 ("*dev", "paddr", "size", "dir", "attrs"),

@@ -3,6 +3,6 @@
 from swiotlb_top.verify.doubts import NOT_SAMPLED, Doubt
 from swiotlb_top.verify.findings import Divergence, Failure, Findings, Verdict
 from swiotlb_top.verify.judge import Judge
-from swiotlb_top.verify.locality import NEVER_NS
+from swiotlb_top.verify.operations.intervals import NEVER_NS
 
 __all__ = ["NEVER_NS", "NOT_SAMPLED", "Divergence", "Doubt", "Failure", "Findings", "Judge", "Verdict"]

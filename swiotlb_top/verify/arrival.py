@@ -16,60 +16,19 @@ None of this is compared.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TypeAlias
 
-from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Violation
+from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, nr_slots, slot_addr
 from swiotlb_top.state import MemState
-from swiotlb_top.verify.add_pool import AddPool
-from swiotlb_top.verify.audits import Audit
-from swiotlb_top.verify.locality import Domain, areas_of, domain_of, domains_of, touched
-from swiotlb_top.verify.operation import Operation, Undo, nothing
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.domains import Area, Domain, areas_of, domain_of, domains_of, touched
+from swiotlb_top.verify.operations.observed import Audit, Copy
+from swiotlb_top.verify.operations.pool_add import AddPool
+from swiotlb_top.verify.operations.release import Release
+from swiotlb_top.verify.operations.slot_search import Take
 from swiotlb_top.verify.ordering import in_likely_order
-from swiotlb_top.verify.release import Release
-from swiotlb_top.verify.take import Take
-from swiotlb_top.verify.uncertain import Area, Uncertain, uncertain_after
-
-
-@dataclass(slots=True, eq=False)
-class Copy:
-    """An area was copied, to begin from: the first thing that can be said of it."""
-
-    entry_ns: int
-    exit_ns: int
-    domain: Domain
-    event: ClassVar[None] = None
-    given: ClassVar[bool] = False
-    compared: ClassVar[bool] = False
-
-    @property
-    def domain_areas(self) -> range:
-        return areas_of(self.domain)
-
-    def attempt(self, world: Allocator) -> Undo | None:
-        return nothing
-
-    impose = attempt
-
-    def adopt(self, world: Allocator) -> None:
-        """The reference began from it."""
-
-    def areas(self, world: Allocator) -> Iterator[tuple[Pool, int]]:
-        return ((self.domain[0], area) for area in self.domain_areas)
-
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
-        return ()
-
-    def expected(self, world: Allocator) -> str:
-        return "whatever was read"
-
-    def observed(self) -> str:
-        return f"the slots of pool {self.domain[0].start:#x} were read"
-
-    def where(self) -> tuple[Pool, int] | None:
-        return None
-
+from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
 
 _Takes: TypeAlias = dict[tuple[Pool, int], Take]
 """Searches by the first slot they found; of one slot, the last."""

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Pool
-from swiotlb_top.verify.add_pool import AddPool
-from swiotlb_top.verify.locality import Domain, domain_of
-from swiotlb_top.verify.operation import Operation
-from swiotlb_top.verify.take import Take
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.domains import Domain, domain_of
+from swiotlb_top.verify.operations.pool_add import AddPool
+from swiotlb_top.verify.operations.slot_search import Take
 
 Lists: TypeAlias = tuple[tuple[Pool, ...], ...]
 """The list of pools that each round so far went by."""

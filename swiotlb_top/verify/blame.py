@@ -11,9 +11,9 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import Allocator
-from swiotlb_top.verify.operation import Operation
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.ordering import arrange
-from swiotlb_top.verify.release import Release
 from swiotlb_top.verify.uncertain import Uncertain
 
 _MOST_CULPRITS: Final = 8

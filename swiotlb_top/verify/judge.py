@@ -27,22 +27,22 @@ from swiotlb_top.allocator import (
 )
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.state import MemState, PoolState
-from swiotlb_top.verify.arrival import Arrival, Copy
-from swiotlb_top.verify.audits import AdoptedOnce, Audit, ListAudit
+from swiotlb_top.verify.arrival import Arrival
 from swiotlb_top.verify.blame import Blame, all_but_few
 from swiotlb_top.verify.doubts import Doubt
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
 from swiotlb_top.verify.latecomers import Latecomers, places_of
 from swiotlb_top.verify.leaks import Leaks
-from swiotlb_top.verify.locality import NEVER_NS, apart, clusters
-from swiotlb_top.verify.operation import Operation
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.intervals import LIKELY_NS, NEVER_NS, likely_entry_ns
+from swiotlb_top.verify.operations.observed import AdoptedOnce, Audit, Copy, ListAudit
+from swiotlb_top.verify.operations.resolve import ElsewhereError, Resolver, UnresolvedError
+from swiotlb_top.verify.operations.rolled_back_map import with_what_was_taken_back
+from swiotlb_top.verify.operations.slot_search import Take
 from swiotlb_top.verify.ordering import DEFAULT_BUDGET, Outcome, arrange, in_likely_order
-from swiotlb_top.verify.resolving import ElsewhereError, Resolver, UnresolvedError
+from swiotlb_top.verify.partition import apart, clusters
 from swiotlb_top.verify.suspicions import LIST, Place, Suspicion, Suspicions
-from swiotlb_top.verify.take import Take
-from swiotlb_top.verify.taken_back import with_what_was_taken_back
 from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
-from swiotlb_top.verify.unseen import LIKELY_NS, likely_entry_ns
 
 _CALLS: Final = frozenset({Find, Map, Unmap, Free, PoolAdd, Grow})
 """Events with an entry and an exit; the others are of one moment."""

@@ -15,10 +15,10 @@ from typing import Final
 from swiotlb_top.allocator import Allocator, Limits, Mapping, Pool, Request
 from swiotlb_top.allocator.geometry import IO_TLB_SIZE, slot_addr
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
-from swiotlb_top.verify.audits import Audit
-from swiotlb_top.verify.operation import Operation
-from swiotlb_top.verify.take import Take
-from swiotlb_top.verify.uncertain import Area
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.domains import Area
+from swiotlb_top.verify.operations.observed import Audit
+from swiotlb_top.verify.operations.slot_search import Take
 
 _MOST_LEAKS: Final = 256
 """Held at one time. What leaks beyond that may be told of more than once."""

@@ -19,13 +19,13 @@ from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Mapping, Pool
 from swiotlb_top.allocator.geometry import SLOT_SET_SHIFT
-from swiotlb_top.verify.add_pool import AddPool
 from swiotlb_top.verify.asking import step_by_step
 from swiotlb_top.verify.endings import Endings
-from swiotlb_top.verify.operation import Operation, Undo
-from swiotlb_top.verify.release import Release
+from swiotlb_top.verify.operations.base import Operation, Undo
+from swiotlb_top.verify.operations.pool_add import AddPool
+from swiotlb_top.verify.operations.release import Release
+from swiotlb_top.verify.operations.slot_search import Take
 from swiotlb_top.verify.search import Search
-from swiotlb_top.verify.take import Take
 from swiotlb_top.verify.uncertain import Uncertain, begin_from, starts
 
 DEFAULT_BUDGET: Final = 20_000
@@ -152,21 +152,16 @@ def in_likely_order(
     waiting: _Waiting = {}
     for operation in group:
         if isinstance(operation, Release):
-            waiting.setdefault(_slot_set_of(operation), {})[operation] = None
+            waiting.setdefault(operation.slot_set, {})[operation] = None
     for operation in group:
         if isinstance(operation, Take):
             for release in _making_room(operation, waiting, sure):
-                del waiting[_slot_set_of(release)][release]
+                del waiting[release.slot_set][release]
                 yield release
             yield operation
-        elif isinstance(operation, Release) and operation in waiting[_slot_set_of(operation)]:
-            del waiting[_slot_set_of(operation)][operation]
+        elif isinstance(operation, Release) and operation in waiting[operation.slot_set]:
+            del waiting[operation.slot_set][operation]
             yield operation
-
-
-def _slot_set_of(release: Release) -> tuple[Pool, int]:
-    """Where the mapping is that it is of: no mapping reaches beyond its slot set."""
-    return release.pool, release.slot >> SLOT_SET_SHIFT
 
 
 def _making_room(take: Take, waiting: _Waiting, sure: Callable[[Pool, Mapping], bool]) -> Collection[Release]:

@@ -22,15 +22,14 @@ from itertools import accumulate, product
 from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Pool, Revision
-from swiotlb_top.allocator.geometry import SLOT_SET_SHIFT, slot_addr
+from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.allocator.pool import Mapping
-from swiotlb_top.verify.add_pool import AddPool
 from swiotlb_top.verify.asking import Asking, Progress
-from swiotlb_top.verify.locality import Domain, domain_of, touched
-from swiotlb_top.verify.operation import Operation, Undo
-from swiotlb_top.verify.release import Release
-from swiotlb_top.verify.take import Take
-from swiotlb_top.verify.uncertain import Area
+from swiotlb_top.verify.operations.base import Operation, Undo
+from swiotlb_top.verify.operations.domains import Area, Domain, domain_of, touched
+from swiotlb_top.verify.operations.pool_add import AddPool
+from swiotlb_top.verify.operations.release import Release
+from swiotlb_top.verify.operations.slot_search import Take
 
 Wanted: TypeAlias = dict[Area, set[int]]
 
@@ -256,11 +255,11 @@ class Search:
         """Releases that need not be done before something needs them."""
         group = self._group
         # What is imposed may take another mapping's slots for its own.
-        imposed = {_slot_set(group[at]) for at in self._imposed if isinstance(group[at], Release)}
+        imposed = {release.slot_set for at in self._imposed if isinstance(release := group[at], Release)}
         return {
             at: operation
             for at, operation in enumerate(group)
-            if isinstance(operation, Release) and at not in self._imposed and _slot_set(operation) not in imposed
+            if isinstance(operation, Release) and at not in self._imposed and operation.slot_set not in imposed
         }
 
     def _making_room(self, at: int, can_be_next: list[int]) -> Iterable[tuple[int, ...]]:
@@ -351,12 +350,6 @@ class Search:
         if operation.listed(world):
             return operation.attempt_in_its_area(world)
         return operation.attempt_beyond_pools(world)
-
-
-def _slot_set(release: Operation) -> tuple[object, int]:
-    """Where a release is at work: no mapping reaches beyond its slot set."""
-    assert isinstance(release, Release)  # noqa: S101
-    return release.pool, release.slot >> SLOT_SET_SHIFT
 
 
 def _taken_with_several_sizes(group: list[Operation], revision: Revision) -> list[tuple[Pool, int]]:

@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 
 from swiotlb_top.verify.doubts import Doubt
 from swiotlb_top.verify.findings import Divergence, Findings
-from swiotlb_top.verify.uncertain import Area
+from swiotlb_top.verify.operations.domains import Area
 
 LIST: Final = None
 """The list of pools, beside the areas of pools"""

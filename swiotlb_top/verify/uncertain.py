@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from itertools import islice, product
 from typing import Final, NamedTuple, TypeAlias
 
-from swiotlb_top.allocator import Allocator, Pool
-from swiotlb_top.verify.operation import Operation
-from swiotlb_top.verify.take import Take
+from swiotlb_top.allocator import Allocator
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.domains import Area
+from swiotlb_top.verify.operations.slot_search import Take
 
 MOST_STARTS: Final = 64
 """Combinations tried together."""
 
-Area: TypeAlias = tuple[Pool, int]
 Uncertain: TypeAlias = dict[Area, dict[int, bool]]
 """For a pool's area, ``index`` values it may have as well as the one it has; of each, whether that is sure: whether
 an order of what happened is known that leaves it, or times tell no more. What is not was too much to look for."""

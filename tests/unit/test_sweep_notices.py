@@ -16,9 +16,9 @@ from swiotlb_top.allocator import REVISIONS, Hazard, Mapping, Revision, Violatio
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
 from swiotlb_top.verify import judge
-from swiotlb_top.verify.pools import PoolsByAddress
-from swiotlb_top.verify.release import Release
-from swiotlb_top.verify.resolving import Resolver
+from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
+from swiotlb_top.verify.operations.release import Release
+from swiotlb_top.verify.operations.resolve import Resolver
 from tests.unit.sweep import SETTINGS, judged
 
 Patch = pytest.MonkeyPatch

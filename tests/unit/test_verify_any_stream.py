@@ -15,7 +15,7 @@ from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Gap, Grow, PoolAlloc, Unmap
 from swiotlb_top.state import MemState
 from swiotlb_top.verify import Findings, Judge
-from swiotlb_top.verify.unseen import LIKELY_NS
+from swiotlb_top.verify.operations.intervals import LIKELY_NS
 from tests.unit.histories import DEV, device, found, machine
 from tests.unit.small_kernel import ALIGN_MASK, GROWN_NSLABS, NSLABS, PADDED, Kernel
 

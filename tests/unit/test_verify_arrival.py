@@ -17,7 +17,7 @@ from swiotlb_top.allocator import REVISIONS, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Unmap
 from swiotlb_top.state import INVALID_PHYS_ADDR, PoolState
 from swiotlb_top.verify import Doubt, Findings, Judge
-from swiotlb_top.verify.unseen import LIKELY_NS
+from swiotlb_top.verify.operations.intervals import LIKELY_NS
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
 from tests.unit.small_kernel import ALIGN_MASK, MAP_GOES_ON_NS, NAREAS, NSLABS, PADDED, Kernel, Live
 

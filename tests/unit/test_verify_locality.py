@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import NO_BOUNDARY, REVISIONS, Allocator, Limits, Pool, Request
-from swiotlb_top.verify.add_pool import AddPool
-from swiotlb_top.verify.locality import NEVER_NS, apart, clusters, touched
-from swiotlb_top.verify.operation import Operation
-from swiotlb_top.verify.release import Release
-from swiotlb_top.verify.take import Take
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.domains import touched
+from swiotlb_top.verify.operations.intervals import NEVER_NS
+from swiotlb_top.verify.operations.pool_add import AddPool
+from swiotlb_top.verify.operations.release import Release
+from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.partition import apart, clusters
 from tests.unit.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 128

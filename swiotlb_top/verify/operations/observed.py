@@ -6,13 +6,14 @@ each area is compared for itself, and only where nothing touched it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Violation, adopt
 from swiotlb_top.state import PoolState
-from swiotlb_top.verify.operation import Undo, nothing
+from swiotlb_top.verify.operations.base import Undo, nothing
+from swiotlb_top.verify.operations.domains import Domain, areas_of
 
 
 class AdoptedOnce:
@@ -122,6 +123,45 @@ class ListAudit:
 
     def observed(self) -> str:
         return f"the list of pools was read: {_in_words(self.addresses)}"
+
+    def where(self) -> tuple[Pool, int] | None:
+        return None
+
+
+@dataclass(slots=True, eq=False)
+class Copy:
+    """An area was copied, to begin from: the first thing that can be said of it."""
+
+    entry_ns: int
+    exit_ns: int
+    domain: Domain
+    event: ClassVar[None] = None
+    given: ClassVar[bool] = False
+    compared: ClassVar[bool] = False
+
+    @property
+    def domain_areas(self) -> range:
+        return areas_of(self.domain)
+
+    def attempt(self, world: Allocator) -> Undo | None:
+        return nothing
+
+    impose = attempt
+
+    def adopt(self, world: Allocator) -> None:
+        """The reference began from it."""
+
+    def areas(self, world: Allocator) -> Iterator[tuple[Pool, int]]:
+        return ((self.domain[0], area) for area in self.domain_areas)
+
+    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+        return ()
+
+    def expected(self, world: Allocator) -> str:
+        return "whatever was read"
+
+    def observed(self) -> str:
+        return f"the slots of pool {self.domain[0].start:#x} were read"
 
     def where(self) -> tuple[Pool, int] | None:
         return None

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from swiotlb_top.allocator import Allocator, Hazard, Ledger, Pool, Violation
-from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE, slot_addr
+from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE, SLOT_SET_SHIFT, slot_addr
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping
 from swiotlb_top.events import ENTRY_UNKNOWN, Unmap
-from swiotlb_top.verify.operation import Undo, nothing
+from swiotlb_top.verify.operations.base import Undo, nothing
 
 _LARGEST_PADDING_BYTES: Final = (1 << 16) - 1
 """Of a mapping's end, for an IOMMU: its pages are of 64 KiB at most."""
@@ -119,6 +119,11 @@ class Release:
     def slot(self) -> int:
         """Where the buffer begins, which may be anywhere."""
         return (self.tlb_addr - self.pool.start) >> IO_TLB_SHIFT
+
+    @property
+    def slot_set(self) -> tuple[Pool, int]:
+        """The pool and the slot set that the mapping lies in: no mapping reaches beyond its slot set."""
+        return self.pool, self.slot >> SLOT_SET_SHIFT
 
     def where(self) -> tuple[Pool, int] | None:
         return (self.pool, self.slot) if 0 <= self.slot < self.pool.nslabs else None

@@ -9,6 +9,8 @@ from typing import Final
 
 from swiotlb_top.events import ENTRY_UNKNOWN, Find, Free, Grow, Map, PoolAdd, Unmap
 
+NEVER_NS: Final = 1 << 64
+"""Later than any time of a stream."""
 LIKELY_NS: Final = 30_000_000
 """So long such a call is tried to have taken. On four busy virtual CPUs that shared two real ones, one call in 10,000
 took over a third of it. It may have taken any time: what does not agree while it may have been under way is

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from swiotlb_top.allocator import Revision
 from swiotlb_top.events import Map
-from swiotlb_top.verify.operation import Operation
-from swiotlb_top.verify.release import Release
-from swiotlb_top.verify.take import Take
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.release import Release
+from swiotlb_top.verify.operations.slot_search import Take
 
 
 def with_what_was_taken_back(group: list[Operation], revision: Revision) -> list[Operation]:

@@ -24,13 +24,13 @@ from swiotlb_top.events import (
     PoolFree,
     Unmap,
 )
-from swiotlb_top.verify.add_pool import AddPool
 from swiotlb_top.verify.doubts import Doubt
-from swiotlb_top.verify.operation import Operation
-from swiotlb_top.verify.pools import PoolsByAddress
-from swiotlb_top.verify.release import Release
-from swiotlb_top.verify.take import ADDRESS_UNSEEN, Take
-from swiotlb_top.verify.unseen import likely_entry_ns
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.intervals import likely_entry_ns
+from swiotlb_top.verify.operations.pool_add import AddPool
+from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
+from swiotlb_top.verify.operations.release import Release
+from swiotlb_top.verify.operations.slot_search import ADDRESS_UNSEEN, Take
 
 _MOST_SLOTS: Final = 1 << 22
 """Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""

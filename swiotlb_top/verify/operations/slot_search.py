@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Request, Revision, Violation
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
 from swiotlb_top.events import NOT_FOUND, Event
-from swiotlb_top.verify.operation import Undo, nothing
+from swiotlb_top.verify.operations.base import Undo, nothing
 
 ADDRESS_UNSEEN: Final = -1
 

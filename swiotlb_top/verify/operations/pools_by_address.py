@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, Generic, Protocol, TypeVar
 
-NEVER_NS: Final = 1 << 64
+from swiotlb_top.verify.operations.intervals import NEVER_NS
+
 KEPT_NS: Final = 2_000_000_000
 """How long a freed pool is remembered: a call that was entered before that is not resolved any more."""
 

@@ -8,43 +8,14 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, KeysView
+from collections.abc import Iterator
 from itertools import accumulate, pairwise
-from typing import Final, TypeAlias
 
-from swiotlb_top.allocator import Allocator, Pool
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
-from swiotlb_top.verify.add_pool import AddPool
-from swiotlb_top.verify.operation import Operation
-
-NEVER_NS: Final = 1 << 64
-_WHOLE: Final = -1
-
-Domain: TypeAlias = tuple[Pool, int]
-"""A pool and an area of it: what one history is of. The area is -1, and all of the pool is one
-domain, where areas are no whole slot sets: a mapping may reach from one into the next there."""
-
-
-def domain_of(pool: Pool, area: int) -> Domain:
-    """The domain an area belongs to."""
-    return pool, _WHOLE if pool.area_nslabs % IO_TLB_SEGSIZE else area
-
-
-def areas_of(domain: Domain) -> range:
-    """The areas of a domain."""
-    pool, area = domain
-    return range(pool.nareas) if area == _WHOLE else range(area, area + 1)
-
-
-def domains_of(pool: Pool) -> Iterator[Domain]:
-    """The domains a pool falls into."""
-    return iter(dict.fromkeys(domain_of(pool, area) for area in range(pool.nareas)))
-
-
-def touched(operation: Operation, world: Allocator) -> KeysView[Domain]:
-    """The domains an operation may have read or changed, in the order it asks them: a set's order, which is of
-    addresses, would be another in each process."""
-    return dict.fromkeys(domain_of(*area) for area in operation.areas(world)).keys()
+from swiotlb_top.allocator import Allocator
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.domains import Domain, touched
+from swiotlb_top.verify.operations.intervals import NEVER_NS
+from swiotlb_top.verify.operations.pool_add import AddPool
 
 
 def clusters(operations: list[Operation], before_ns: int) -> Iterator[list[Operation]]:

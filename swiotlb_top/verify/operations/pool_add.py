@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Violation
 from swiotlb_top.events import Grow, PoolAdd
-from swiotlb_top.verify.operation import Undo
+from swiotlb_top.verify.operations.base import Undo
 
 
 @dataclass(slots=True, eq=False)
