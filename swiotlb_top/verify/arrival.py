@@ -21,14 +21,14 @@ from typing import TypeAlias
 from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, nr_slots, slot_addr
 from swiotlb_top.state import MemState
+from swiotlb_top.verify.linearize.plausible_order import in_likely_order
+from swiotlb_top.verify.linearize.possible_indices import Uncertain, uncertain_after
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Area, Domain, areas_of, domain_of, domains_of, touched
 from swiotlb_top.verify.operations.observed import Audit, Copy
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import Take
-from swiotlb_top.verify.ordering import in_likely_order
-from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
 
 _Takes: TypeAlias = dict[tuple[Pool, int], Take]
 """Searches by the first slot they found; of one slot, the last."""

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import Allocator
+from swiotlb_top.verify.linearize.possible_indices import Uncertain
+from swiotlb_top.verify.linearize.strategy import arrange
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.ordering import arrange
-from swiotlb_top.verify.uncertain import Uncertain
 
 _MOST_CULPRITS: Final = 8
 _MOST_SUSPECTS: Final = 8

@@ -33,16 +33,17 @@ from swiotlb_top.verify.doubts import Doubt
 from swiotlb_top.verify.findings import Divergence, Failure, Findings
 from swiotlb_top.verify.latecomers import Latecomers, places_of
 from swiotlb_top.verify.leaks import Leaks
+from swiotlb_top.verify.linearize.plausible_order import in_likely_order
+from swiotlb_top.verify.linearize.possible_indices import Uncertain, uncertain_after
+from swiotlb_top.verify.linearize.strategy import DEFAULT_BUDGET, Outcome, arrange
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.intervals import LIKELY_NS, NEVER_NS, likely_entry_ns
 from swiotlb_top.verify.operations.observed import AdoptedOnce, Audit, Copy, ListAudit
 from swiotlb_top.verify.operations.resolve import ElsewhereError, Resolver, UnresolvedError
 from swiotlb_top.verify.operations.rolled_back_map import with_what_was_taken_back
 from swiotlb_top.verify.operations.slot_search import Take
-from swiotlb_top.verify.ordering import DEFAULT_BUDGET, Outcome, arrange, in_likely_order
 from swiotlb_top.verify.partition import apart, clusters
 from swiotlb_top.verify.suspicions import LIST, Place, Suspicion, Suspicions
-from swiotlb_top.verify.uncertain import Uncertain, uncertain_after
 
 _CALLS: Final = frozenset({Find, Map, Unmap, Free, PoolAdd, Grow})
 """Events with an entry and an exit; the others are of one moment."""

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from swiotlb_top.allocator import REVISIONS, Allocator, Pool, Request
 from swiotlb_top.events import Find, Unmap
 from swiotlb_top.verify import Judge, Verdict
+from swiotlb_top.verify.linearize.possible_indices import Uncertain
+from swiotlb_top.verify.linearize.strategy import arrange
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import Take
-from swiotlb_top.verify.ordering import arrange
-from swiotlb_top.verify.uncertain import Uncertain
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
 
 BLOCK_NS: Final = 1000

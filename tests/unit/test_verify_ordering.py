@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import NO_BOUNDARY, REVISIONS, Allocator, Limits, Pool, Request
+from swiotlb_top.verify.linearize.strategy import arrange
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import Take
-from swiotlb_top.verify.ordering import arrange
 from tests.unit.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 2

@@ -10,7 +10,7 @@ state is looked at twice).  Of orders that leave the same, few are tried:
 - Searches of areas that the others do not ask are not interleaved with these.
 
 A search for slots is one step, or it asks one area after another, each at a moment of its own
-(:mod:`swiotlb_top.verify.asking`).  Reading an area early never takes a possibility away, so readings are
+(:mod:`swiotlb_top.verify.linearize.area_scan`).  Reading an area early never takes a possibility away, so readings are
 made at the first moment they fit, and only the taking of slots is tried in different places.
 """
 
@@ -24,7 +24,7 @@ from typing import Final, TypeAlias
 from swiotlb_top.allocator import Allocator, Pool, Revision
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.allocator.pool import Mapping
-from swiotlb_top.verify.asking import Asking, Progress
+from swiotlb_top.verify.linearize.area_scan import Asking, Progress
 from swiotlb_top.verify.operations.base import Operation, Undo
 from swiotlb_top.verify.operations.domains import Area, Domain, domain_of, touched
 from swiotlb_top.verify.operations.pool_add import AddPool

@@ -10,10 +10,10 @@ from __future__ import annotations
 from itertools import product
 
 from swiotlb_top.allocator import Allocator
+from swiotlb_top.verify.linearize.checker import Search, Wanted
+from swiotlb_top.verify.linearize.possible_indices import MOST_STARTS, Start, Uncertain, begin_from, uncertain_after
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.slot_search import Take
-from swiotlb_top.verify.search import Search, Wanted
-from swiotlb_top.verify.uncertain import MOST_STARTS, Start, Uncertain, begin_from, uncertain_after
 
 
 class Endings:

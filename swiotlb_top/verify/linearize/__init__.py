@@ -1,0 +1,1 @@
+"""Is there an order of overlapping operations that the model accepts?"""
