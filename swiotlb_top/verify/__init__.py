@@ -1,7 +1,6 @@
 """The judge: does the kernel do what the reference allocator does?"""
 
-from swiotlb_top.verify.doubts import NOT_SAMPLED, Doubt
-from swiotlb_top.verify.findings import Divergence, Failure, Findings, Verdict
+from swiotlb_top.verify.findings import NOT_SAMPLED, Divergence, Doubt, Failure, Findings, Verdict
 from swiotlb_top.verify.judge import Judge
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 

@@ -27,12 +27,12 @@ from swiotlb_top.allocator import (
 )
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.state import MemState, PoolState
-from swiotlb_top.verify.arrival import Arrival
-from swiotlb_top.verify.blame import Blame, all_but_few
-from swiotlb_top.verify.doubts import Doubt
-from swiotlb_top.verify.findings import Divergence, Failure, Findings
-from swiotlb_top.verify.latecomers import Latecomers, places_of
-from swiotlb_top.verify.leaks import Leaks
+from swiotlb_top.verify.bootstrap import Arrival
+from swiotlb_top.verify.diagnose.culprits import Blame, all_but_few
+from swiotlb_top.verify.diagnose.late_calls import Latecomers, places_of
+from swiotlb_top.verify.diagnose.leaked_slots import Leaks
+from swiotlb_top.verify.diagnose.unconfirmed import LIST, Place, Suspicion, Suspicions
+from swiotlb_top.verify.findings import Divergence, Doubt, Failure, Findings
 from swiotlb_top.verify.linearize.plausible_order import in_likely_order
 from swiotlb_top.verify.linearize.possible_indices import Uncertain, uncertain_after
 from swiotlb_top.verify.linearize.strategy import DEFAULT_BUDGET, Outcome, arrange
@@ -43,7 +43,6 @@ from swiotlb_top.verify.operations.resolve import ElsewhereError, Resolver, Unre
 from swiotlb_top.verify.operations.rolled_back_map import with_what_was_taken_back
 from swiotlb_top.verify.operations.slot_search import Take
 from swiotlb_top.verify.partition import apart, clusters
-from swiotlb_top.verify.suspicions import LIST, Place, Suspicion, Suspicions
 
 _CALLS: Final = frozenset({Find, Map, Unmap, Free, PoolAdd, Grow})
 """Events with an entry and an exit; the others are of one moment."""

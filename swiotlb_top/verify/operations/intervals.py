@@ -14,7 +14,7 @@ NEVER_NS: Final = 1 << 64
 LIKELY_NS: Final = 30_000_000
 """So long such a call is tried to have taken. On four busy virtual CPUs that shared two real ones, one call in 10,000
 took over a third of it. It may have taken any time: what does not agree while it may have been under way is
-inconclusive (:mod:`swiotlb_top.verify.suspicions`)."""
+inconclusive (:mod:`swiotlb_top.verify.diagnose.unconfirmed`)."""
 
 
 def likely_entry_ns(event: Find | Map | Unmap | Free | PoolAdd | Grow) -> int:

@@ -24,7 +24,7 @@ from swiotlb_top.events import (
     PoolFree,
     Unmap,
 )
-from swiotlb_top.verify.doubts import Doubt
+from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.intervals import likely_entry_ns
 from swiotlb_top.verify.operations.pool_add import AddPool

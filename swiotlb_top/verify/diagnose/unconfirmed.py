@@ -19,8 +19,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from swiotlb_top.verify.doubts import Doubt
-from swiotlb_top.verify.findings import Divergence, Findings
+from swiotlb_top.verify.findings import Divergence, Doubt, Findings
 from swiotlb_top.verify.operations.domains import Area
 
 LIST: Final = None

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from swiotlb_top.allocator import Allocator
 from swiotlb_top.events import ENTRY_UNKNOWN
-from swiotlb_top.verify.doubts import Doubt
+from swiotlb_top.verify.diagnose.unconfirmed import LIST, Place, Suspicions
+from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.linearize.possible_indices import Uncertain
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Area, areas_of, touched
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.slot_search import Take
-from swiotlb_top.verify.suspicions import LIST, Place, Suspicions
 
 
 def places_of(operation: Operation, world: Allocator) -> set[Place]:
