@@ -84,7 +84,7 @@ class Pipeline:
 
     def snapshot(self, time_ns: int, source: str, reason: str) -> Snapshot:
         """What there is to show now."""
-        account, world, first = self.account, self.judge.world, self.judge.findings.first
+        account, world, first = self.account, self.judge.model, self.judge.findings.first
         reference = {pool.address: pool for pool in world.pools} if world else {}
         listed = [pool.view(reference.get(pool.address)) for pool in reversed(account.pools.values())]
         return Snapshot(

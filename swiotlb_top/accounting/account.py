@@ -31,7 +31,7 @@ from swiotlb_top.events import (
     Unmap,
 )
 from swiotlb_top.state import DeviceName, MemState
-from swiotlb_top.verify.operations.intervals import entered_until_ns, likely_entry_ns
+from swiotlb_top.verify.operations.intervals import assumed_entry_ns, latest_entry_ns
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 
 
@@ -228,7 +228,7 @@ class Account:
 
     def _released_in(self, event: Unmap) -> PoolAccount | None:
         """The pool of a mapping that ends: of several that it may be, the oldest that has a mapping there."""
-        pools = self._known.released_in(event.pool, event.tlb_addr, likely_entry_ns(event), entered_until_ns(event))
+        pools = self._known.released_in(event.pool, event.tlb_addr, assumed_entry_ns(event), latest_entry_ns(event))
         return next((pool for pool in pools if pool.slot(event.tlb_addr) in pool.live), pools[0] if pools else None)
 
     def _is_restricted(self, device: DeviceAccount) -> bool:
@@ -266,7 +266,7 @@ class Account:
     def _unannounced(self, event: Find) -> PoolAccount:
         """The pool of a search whose allocation was not seen: it is taken for a transient one."""
         pool = PoolAccount(event.pool, 0, nr_slots(event.alloc_size_bytes), 1, True)
-        self._known.add(pool, likely_entry_ns(event))
+        self._known.add(pool, assumed_entry_ns(event))
         return pool
 
     def _added(self, event: PoolAdd | Grow) -> None:
@@ -276,7 +276,7 @@ class Account:
         pool = self._known.now(event.pool)
         if pool is None:
             pool = PoolAccount.of_event(event)
-            self._known.add(pool, likely_entry_ns(event))
+            self._known.add(pool, assumed_entry_ns(event))
         elif pool in self.transient:
             # Somebody was faster, and it is as small as a transient one.
             del self.transient[pool]

@@ -21,20 +21,20 @@ from typing import TypeAlias
 from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, nr_slots, slot_addr
 from swiotlb_top.state import MemState
-from swiotlb_top.verify.linearize.plausible_order import in_likely_order
-from swiotlb_top.verify.linearize.possible_indices import Uncertain, uncertain_after
+from swiotlb_top.verify.linearize.plausible_order import plausible_order
+from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, alternatives_after
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Area, Domain, areas_of, domain_of, domains_of, touched
-from swiotlb_top.verify.operations.observed import Audit, Copy
+from swiotlb_top.verify.operations.observed import InitialCopy, ObservedArea
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 
-_Takes: TypeAlias = dict[tuple[Pool, int], Take]
+_Searches: TypeAlias = dict[tuple[Pool, int], SlotSearch]
 """Searches by the first slot they found; of one slot, the last."""
 
 
-class Arrival:
+class Bootstrap:
     """What is not known yet of a state that was read while it changed.
 
     :param pools: the reference's, made from ``mem``.
@@ -45,7 +45,7 @@ class Arrival:
         self.begin_ns = mem.begin_ns
         self._read = {pool: (state.begin_ns, state.end_ns) for pool, state in zip(pools, mem.pools, strict=True)}
         self._unknown = dict.fromkeys(domain for pool in pools for domain in domains_of(pool))
-        self.uncertain: Uncertain = {}
+        self.uncertain: IndexAlternatives = {}
         """Where areas may be searched next that are known or were searched; empty for what is certain."""
         self._ledger = ledger
         self._torn: set[Domain] = set()
@@ -66,32 +66,32 @@ class Arrival:
         """Whether all is known."""
         return not self._unknown
 
-    def copies(self) -> Iterator[Copy]:
+    def copies(self) -> Iterator[InitialCopy]:
         """What there is to be put in its place among the operations."""
-        return (Copy(*self._read[domain[0]], domain) for domain in self._unknown)
+        return (InitialCopy(*self._read[domain[0]], domain) for domain in self._unknown)
 
-    def concerns(self, group: list[Operation], world: Allocator) -> bool:
+    def concerns(self, group: list[Operation], model: Allocator) -> bool:
         """Whether an operation of the group touches what is not known yet."""
-        return any(not self._unknown.keys().isdisjoint(touched(operation, world)) for operation in group)
+        return any(not self._unknown.keys().isdisjoint(touched(operation, model)) for operation in group)
 
-    def go_through(self, group: list[Operation], world: Allocator) -> int:
+    def go_through(self, group: list[Operation], model: Allocator) -> int:
         """Do what a group of overlapping operations did; how many of them would have been compared."""
-        copies = [operation for operation in group if isinstance(operation, Copy)]
-        done = [operation for operation in group if not isinstance(operation, Copy | Audit)]
+        copies = [operation for operation in group if isinstance(operation, InitialCopy)]
+        done = [operation for operation in group if not isinstance(operation, InitialCopy | ObservedArea)]
         if not done:
-            self._read_anew(group, world)
+            self._read_anew(group, model)
         self._torn = {copy.domain for copy in copies}
         read = {(domain[0], area): domain[0].area_index[area] for domain in self._torn for area in areas_of(domain)}
-        takes: _Takes = {}
+        takes: _Searches = {}
         rest = []
         for operation in done:
             place = self._copied_at(operation)
             if place is None:
                 rest.append(operation)
-            elif isinstance(operation, Take):
+            elif isinstance(operation, SlotSearch):
                 takes[place] = operation
-        for operation in in_likely_order(rest, self._sure):
-            self._do(operation, world, takes)
+        for operation in plausible_order(rest, self._sure):
+            self._do(operation, model, takes)
         doubtful = {_domain(pool, mapping) for pool, mapping in self._doubtful}
         self._doubtful = [(pool, mapping) for pool, mapping in self._doubtful if _is_live(pool, mapping)]
         still_doubtful = {_domain(pool, mapping) for pool, mapping in self._doubtful}
@@ -103,20 +103,20 @@ class Arrival:
         self._go_on_from(read, [take for take in takes.values() if not self._copied_at(take)])
         return sum(operation.compared for operation in done)
 
-    def _do(self, operation: Operation, world: Allocator, takes: _Takes) -> None:
+    def _do(self, operation: Operation, model: Allocator, takes: _Searches) -> None:
         """Do one operation.
 
         :param takes: the searches so far.
         """
         if isinstance(operation, AddPool):
-            operation.adopt(world)
-            operation.enter(self._ledger)
+            operation.adopt_as_is(model)
+            operation.record_in(self._ledger)
             return
-        place = operation.where()
+        place = operation.location()
         if place is None:
             return
         pool = place[0]
-        if isinstance(operation, Take):
+        if isinstance(operation, SlotSearch):
             takes[place] = operation
             self._gone |= set(_in_the_way(operation, pool))
         elif isinstance(operation, Release) and not pool.transient:
@@ -127,14 +127,14 @@ class Arrival:
                 pool.release(mapping)
                 self._mappings.pop(pool, None)
                 return
-        operation.adopt(world)
+        operation.adopt_as_is(model)
         self._mappings.pop(pool, None)
         if domain_of(pool, place[1] // pool.area_nslabs) not in self._unknown:
-            operation.enter(self._ledger)
+            operation.record_in(self._ledger)
 
     def _copied_at(self, operation: Operation) -> tuple[Pool, int] | None:
         """Where an operation was at work that was over before its pool's copy began; None if it was not."""
-        place = operation.where()
+        place = operation.location()
         return place if place and operation.exit_ns < self._read.get(place[0], (0, 0))[0] else None
 
     def _meant(self, release: Release) -> Mapping | None:
@@ -143,7 +143,7 @@ class Arrival:
         cut = self._cut.get((pool, release.slot))
         return release.meant() or (cut if cut and _is_live(pool, cut) and _domain(pool, cut) in self._unknown else None)
 
-    def _is_of_what_is_there(self, release: Release, mapping: Mapping, takes: _Takes) -> bool:
+    def _is_of_what_is_there(self, release: Release, mapping: Mapping, takes: _Searches) -> bool:
         """Whether a release is of the mapping that is in its place now; where that cannot be told, this is noted."""
         pool = release.pool
         taken = takes.get((pool, mapping.slot))
@@ -161,25 +161,25 @@ class Arrival:
         """Whether it is known that a mapping was there before this group of operations."""
         return _domain(pool, mapping) not in self._torn and (pool, mapping) not in self._doubtful
 
-    def _read_anew(self, group: list[Operation], world: Allocator) -> None:
+    def _read_anew(self, group: list[Operation], model: Allocator) -> None:
         """What was read while nothing went on is as it was read."""
         for audit in group:
-            if isinstance(audit, Audit) and domain_of(audit.pool, audit.area) in self._unknown:
-                audit.adopt(world)
+            if isinstance(audit, ObservedArea) and domain_of(audit.pool, audit.area) in self._unknown:
+                audit.adopt_as_is(model)
                 self._mappings.pop(audit.pool, None)
                 self.uncertain[audit.pool, audit.area] = {}
 
-    def _go_on_from(self, read: dict[Area, int], takes: list[Take]) -> None:
+    def _go_on_from(self, read: dict[Area, int], takes: list[SlotSearch]) -> None:
         """Note where areas may be searched next.
 
         :param read: the ``index`` of areas that were copied meanwhile.
         :param takes: the searches done, in each place the last.
         """
-        by_area: dict[Area, list[Take]] = {}
+        by_area: dict[Area, list[SlotSearch]] = {}
         for take in takes:
             if take.pool is not None:
                 by_area.setdefault((take.pool, take.area), []).append(take)
-        uncertain = uncertain_after(takes)
+        uncertain = alternatives_after(takes)
         for area, here in by_area.items():
             others = uncertain.get(area, {})
             # What was over before the copy began may have come after what was not.
@@ -217,7 +217,7 @@ def _lost_slots(mapping: Mapping) -> range:
     return range(mapping.slot + mapping.nslots, mapping.slot + nslots)
 
 
-def _in_the_way(take: Take, pool: Pool) -> Iterator[tuple[Pool, int]]:
+def _in_the_way(take: SlotSearch, pool: Pool) -> Iterator[tuple[Pool, int]]:
     """Every slot of the mappings that have slots which a search found."""
     if pool.free_run(take.slot) >= take.nslots:
         return

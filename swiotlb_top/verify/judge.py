@@ -27,22 +27,22 @@ from swiotlb_top.allocator import (
 )
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.state import MemState, PoolState
-from swiotlb_top.verify.bootstrap import Arrival
-from swiotlb_top.verify.diagnose.culprits import Blame, all_but_few
-from swiotlb_top.verify.diagnose.late_calls import Latecomers, places_of
-from swiotlb_top.verify.diagnose.leaked_slots import Leaks
-from swiotlb_top.verify.diagnose.unconfirmed import LIST, Place, Suspicion, Suspicions
+from swiotlb_top.verify.bootstrap import Bootstrap
+from swiotlb_top.verify.diagnose.culprits import Diagnosis, find_culprits
+from swiotlb_top.verify.diagnose.late_calls import LateCalls, places_of
+from swiotlb_top.verify.diagnose.leaked_slots import LeakedSlots
+from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Place, UnconfirmedDisagreement, UnconfirmedDisagreements
 from swiotlb_top.verify.findings import Divergence, Doubt, Failure, Findings
-from swiotlb_top.verify.linearize.plausible_order import in_likely_order
-from swiotlb_top.verify.linearize.possible_indices import Uncertain, uncertain_after
-from swiotlb_top.verify.linearize.strategy import DEFAULT_BUDGET, Outcome, arrange
+from swiotlb_top.verify.linearize.plausible_order import plausible_order
+from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, alternatives_after
+from swiotlb_top.verify.linearize.strategy import DEFAULT_BUDGET, Linearization, linearize
 from swiotlb_top.verify.operations.base import Operation
-from swiotlb_top.verify.operations.intervals import LIKELY_NS, NEVER_NS, likely_entry_ns
-from swiotlb_top.verify.operations.observed import AdoptedOnce, Audit, Copy, ListAudit
-from swiotlb_top.verify.operations.resolve import ElsewhereError, Resolver, UnresolvedError
-from swiotlb_top.verify.operations.rolled_back_map import with_what_was_taken_back
-from swiotlb_top.verify.operations.slot_search import Take
-from swiotlb_top.verify.partition import apart, clusters
+from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS, NEVER_NS, assumed_entry_ns
+from swiotlb_top.verify.operations.observed import InitialCopy, ObservedArea, ObservedPool, ObservedPoolList
+from swiotlb_top.verify.operations.resolve import OtherAllocatorError, Resolver, UnresolvedError
+from swiotlb_top.verify.operations.rolled_back_map import with_rolled_back_maps
+from swiotlb_top.verify.operations.slot_search import SlotSearch
+from swiotlb_top.verify.partition import clusters, independent_groups
 
 _CALLS: Final = frozenset({Find, Map, Unmap, Free, PoolAdd, Grow})
 """Events with an entry and an exit; the others are of one moment."""
@@ -75,7 +75,7 @@ _MOST_SLOTS_WAITING: Final = 1 << 23
 """Of states that were read and are not compared yet. One beyond that is not: nothing is claimed of it."""
 _MOST_FAULTS: Final = 8
 
-_Item: TypeAlias = Event | PoolState | Copy | ListAudit
+_Item: TypeAlias = Event | PoolState | InitialCopy | ObservedPoolList
 _Span: TypeAlias = tuple[int, int, _Item]
 """(exit_ns, entry_ns, item)"""
 
@@ -92,20 +92,20 @@ class Judge:
     def __init__(self, revision: Revision, *, pools_announced: bool = True, cpus: Collection[int] = (0,)) -> None:
         self.findings = Findings()
         self.revision = revision
-        self.world: Allocator | None = None
+        self.model: Allocator | None = None
         self._resolver = Resolver(revision, pools_announced=pools_announced, cpus=cpus)
         self._ledger = Ledger(pads_slots=revision.pads_slots)
-        self._arrival: Arrival | None = None
-        self._uncertain: Uncertain = {}
-        self._leaks = Leaks()
+        self._arrival: Bootstrap | None = None
+        self._uncertain: IndexAlternatives = {}
+        self._leaks = LeakedSlots()
         self.moves = 0
         """Tried altogether, to find orders of what overlapped."""
         self._in_vain = 0
         self._begin_ns = 0
         self._to_enter: dict[Pool, None] = {}
         """Pools of which areas were taken over, and the ledger does not know yet."""
-        self._suspicions = Suspicions(self.findings)
-        self._latecomers = Latecomers(self._suspicions)
+        self._suspicions = UnconfirmedDisagreements(self.findings)
+        self._latecomers = LateCalls(self._suspicions)
         self._judged_ns = 0
         self._known: deque[tuple[int, int]] = deque()
         """Once all is judged that ended by the first time, all calls are known that were entered before the second."""
@@ -119,7 +119,7 @@ class Judge:
 
     def state(self, mem: MemState) -> None:
         """The allocator's state was read: begin from it, or hold it against the reference's."""
-        if self._blind or self.world is None:
+        if self._blind or self.model is None:
             self._run()
             self._begin_from(mem)
             return
@@ -128,7 +128,7 @@ class Judge:
         begin_ns = mem.begin_ns
         end_ns = max((state.end_ns for state in mem.pools), default=0)
         # The list was read some time before its first pool.
-        read = ListAudit(begin_ns - LIKELY_NS, end_ns, tuple(state.address for state in mem.pools))
+        read = ObservedPoolList(begin_ns - ASSUMED_DURATION_NS, end_ns, tuple(state.address for state in mem.pools))
         self._waiting.append((end_ns, read.entry_ns, read))
         self._waiting += [(state.end_ns, state.begin_ns, state) for state in mem.pools]
 
@@ -141,7 +141,7 @@ class Judge:
 
     def _slots_waiting(self) -> int:
         states = {span[2] for span in self._waiting if isinstance(span[2], PoolState)}
-        states |= {operation.state for operation in self._open if isinstance(operation, Audit)}
+        states |= {operation.state for operation in self._open if isinstance(operation, ObservedArea)}
         return sum(state.nslabs for state in states)
 
     def feed(self, events: Iterable[Event]) -> None:
@@ -152,7 +152,7 @@ class Judge:
             if kind in _CALLS:
                 entry_ns = event.entry_ns  # type: ignore[union-attr]  # these have one
                 if entry_ns == ENTRY_UNKNOWN:
-                    entry_ns = likely_entry_ns(event)  # type: ignore[arg-type]
+                    entry_ns = assumed_entry_ns(event)  # type: ignore[arg-type]
                 waiting.append((event.exit_ns, entry_ns, event))
             elif isinstance(event, Gap):
                 self.gap(event)
@@ -222,8 +222,8 @@ class Judge:
         operations = self._open
         operations += self._operations_of(waiting[:ready])
         del waiting[:ready]
-        if self.world is not None:
-            self.world.patience = min(self.world.patience + _PATIENCE_OF_AN_ITEM * ready, _MOST_PATIENCE)
+        if self.model is not None:
+            self.model.patience = min(self.model.patience + _PATIENCE_OF_AN_ITEM * ready, _MOST_PATIENCE)
         judged = answered = 0
         try:
             for cluster in clusters(operations, min(until_ns, to_come_ns)):
@@ -279,7 +279,7 @@ class Judge:
             except UnresolvedError as unresolved:
                 findings.doubt(blind or unresolved.doubt)
                 continue
-            except ElsewhereError:
+            except OtherAllocatorError:
                 findings.elsewhere += 1
                 continue
             if operation is None:
@@ -293,21 +293,21 @@ class Judge:
 
     def _reading(self, item: _Item) -> Iterator[Operation]:
         """What was read of the kernel's state, an area at a time."""
-        if isinstance(item, Copy | ListAudit):
+        if isinstance(item, InitialCopy | ObservedPoolList):
             yield item
         elif isinstance(item, PoolState):
             pool = self._resolver.pools.now(item.address)
             if pool is None or (item.start, item.nslabs, item.nareas) != (pool.start, pool.nslabs, pool.nareas):
                 return
-            read = AdoptedOnce(item)
+            read = ObservedPool(item)
             for area in range(pool.nareas):
-                yield Audit(item.begin_ns, item.end_ns, item, pool, area, read)
+                yield ObservedArea(item.begin_ns, item.end_ns, item, pool, area, read)
 
     def _begin_from(self, mem: MemState) -> None:
         """Take over the kernel's state, as far as it is known."""
         pools = tuple(adopt(state, rule=self.revision.rule, check=False).pool for state in mem.pools)
-        patience = self.world.patience if self.world else _FIRST_PATIENCE
-        self.world = Allocator(
+        patience = self.model.patience if self.model else _FIRST_PATIENCE
+        self.model = Allocator(
             self.revision,
             pools,
             mem.default_nslabs,
@@ -315,49 +315,49 @@ class Judge:
             can_grow=mem.can_grow,
             dynamic=mem.dynamic,
         )
-        self.world.patience = patience
+        self.model.patience = patience
         self._to_enter.clear()
         self._resolver.begin_from(mem.address, pools)
         self._ledger = Ledger(pads_slots=self.revision.pads_slots)
-        self._arrival = Arrival(mem, pools, self._ledger)
+        self._arrival = Bootstrap(mem, pools, self._ledger)
         self._waiting += [(copy.exit_ns, copy.entry_ns, copy) for copy in self._arrival.copies()]
         self._begin_ns = self._arrival.begin_ns
         self._uncertain.clear()
-        self._leaks = Leaks()
+        self._leaks = LeakedSlots()
         self._blind = None
 
     # ---- judging ---------------------------------------------------------
 
     def _judge_one(self, operation: Operation) -> None:
-        world = self.world
-        assert world is not None  # noqa: S101 (operations come only after a state)
-        if self._to_enter and not isinstance(operation, Audit):
+        model = self.model
+        assert model is not None  # noqa: S101 (operations come only after a state)
+        if self._to_enter and not isinstance(operation, ObservedArea):
             self._enter_what_was_read()
-        if operation.attempt(world) is not None:
+        if operation.apply_if_legal(model) is not None:
             self._agree(operation)
         else:
             self._judge_group([operation])
 
     def _judge_with_latecomers(self, cluster: list[Operation]) -> None:
-        world = self.world
-        assert world is not None  # noqa: S101
-        world.spend(len(self._suspicions))
+        model = self.model
+        assert model is not None  # noqa: S101
+        model.spend(len(self._suspicions))
         self._latecomers.before(cluster)
         self._judge_cluster(cluster)
-        for (pool, area), indices in self._latecomers.after(cluster, world).items():
+        for (pool, area), indices in self._latecomers.after(cluster, model).items():
             others = self._uncertain.get((pool, area), {}) | indices
             others.pop(pool.area_index[area], None)
             self._now_uncertain({(pool, area): others})
 
     def _judge_cluster(self, cluster: list[Operation]) -> None:
-        world, arrival = self.world, self._arrival
-        assert world is not None  # noqa: S101
-        for group in apart(cluster, world):
+        model, arrival = self.model, self._arrival
+        assert model is not None  # noqa: S101
+        for group in independent_groups(cluster, model):
             if arrival is not None and len(group) > _MOST_DURING_COPY:
                 self._give_up_the_state(group)
-            elif arrival is not None and arrival.concerns(group, world):
+            elif arrival is not None and arrival.concerns(group, model):
                 self._enter_what_was_read()
-                during = arrival.go_through(group, world)
+                during = arrival.go_through(group, model)
                 self._now_uncertain(arrival.uncertain)
                 arrival.uncertain.clear()
                 if during:
@@ -382,15 +382,15 @@ class Judge:
 
         :param faults: how many may be told of until the rest is in doubt.
         """
-        world = self.world
-        assert world is not None  # noqa: S101
+        model = self.model
+        assert model is not None  # noqa: S101
         budget = DEFAULT_BUDGET if self._in_vain < _MOST_IN_VAIN else _SCANT_BUDGET
         if self._in_vain >= _FAR_TOO_MUCH:
             budget = len(group)
-        outcome = arrange(world, group, budget, uncertain=self._uncertain)
+        outcome = linearize(model, group, budget, uncertain=self._uncertain)
         self.moves += outcome.steps
-        if not outcome.order and (taken_back := with_what_was_taken_back(group, self.revision)):
-            with_these = arrange(world, taken_back, budget, uncertain=self._uncertain)
+        if not outcome.order and (taken_back := with_rolled_back_maps(group, self.revision)):
+            with_these = linearize(model, taken_back, budget, uncertain=self._uncertain)
             outcome = with_these if with_these.order else outcome
         self._in_vain = max(self._in_vain + outcome.steps - _MOVES_OF_AN_OPERATION * len(group), 0)
         if not outcome.order:
@@ -403,7 +403,7 @@ class Judge:
             self._agree(operation, None if outcome.sure else Doubt.TOO_MANY_ORDERS)
         self._now_uncertain(outcome.uncertain)
 
-    def _now_uncertain(self, uncertain: Uncertain) -> None:
+    def _now_uncertain(self, uncertain: IndexAlternatives) -> None:
         """Of some areas, where they may be searched next; empty for what is certain now."""
         for area, others in uncertain.items():
             if others:
@@ -411,34 +411,34 @@ class Judge:
             else:
                 self._uncertain.pop(area, None)
 
-    def _blame(self, group: list[Operation], outcome: Outcome, faults: int) -> None:
+    def _blame(self, group: list[Operation], outcome: Linearization, faults: int) -> None:
         """Where no order does: find the operations without which one would, and go on from what the kernel
         did, so that one fault is one report."""
         doubt = Doubt.TOO_MANY_ORDERS if outcome.exhausted else None if faults else Doubt.TOO_MANY_FAULTS
         if doubt:
-            self._go_on(in_likely_order(group), doubt)
+            self._go_on(plausible_order(group), doubt)
         else:
             self._tell_of_culprits(group, outcome, faults)
         self._leaks.hold()
-        self._uncertain |= uncertain_after(group)
+        self._uncertain |= alternatives_after(group)
 
-    def _tell_of_culprits(self, group: list[Operation], outcome: Outcome, faults: int) -> None:
-        world = self.world
-        assert world is not None  # noqa: S101
-        blame = Blame(group)
+    def _tell_of_culprits(self, group: list[Operation], outcome: Linearization, faults: int) -> None:
+        model = self.model
+        assert model is not None  # noqa: S101
+        blame = Diagnosis(group)
         if len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
-            blame = all_but_few(world, group, outcome.furthest, self._uncertain)
+            blame = find_culprits(model, group, outcome.furthest, self._uncertain)
             self.moves += blame.moves
             self._in_vain += blame.moves
         order = iter(blame.order)
         for operation in order:
             if operation in blame.culprits:
                 self._disagree(operation, group, outcome)
-            elif operation.attempt(world) is not None:
+            elif operation.apply_if_legal(model) is not None:
                 self._agree(operation)
             elif operation in blame.explained:
                 # In place among the others, only its way there is more than one step.
-                operation.adopt(world)
+                operation.adopt_as_is(model)
                 self._agree(operation)
             else:
                 self._disagree(operation, group, outcome)
@@ -448,59 +448,59 @@ class Judge:
 
     def _go_on(self, order: Iterable[Operation], doubt: Doubt) -> None:
         """Do as the kernel did, in an order of which nothing is known."""
-        world = self.world
-        assert world is not None  # noqa: S101
+        model = self.model
+        assert model is not None  # noqa: S101
         for operation in order:
-            if operation.attempt(world) is not None:
+            if operation.apply_if_legal(model) is not None:
                 self._agree(operation)
                 continue
-            operation.adopt(world)
-            operation.enter(self._ledger)
+            operation.adopt_as_is(model)
+            operation.record_in(self._ledger)
             if operation.compared:
                 self.findings.doubt(doubt)
 
     def _agree(self, operation: Operation, doubt: Doubt | None = None) -> None:
-        findings, world = self.findings, self.world
-        assert world is not None  # noqa: S101
-        violations = operation.enter(self._ledger)
+        findings, model = self.findings, self.model
+        assert model is not None  # noqa: S101
+        violations = operation.record_in(self._ledger)
         if operation.compared:
             self._operations += 1
-        if self._uncertain and isinstance(operation, Take | Audit) and operation.pool:
+        if self._uncertain and isinstance(operation, SlotSearch | ObservedArea) and operation.pool:
             self._uncertain.pop((operation.pool, operation.area), None)
         if violations:
-            self._record(operation, "no harm", violations, [operation], Outcome(dead_ends=1))
-        elif operation.given:
+            self._record(operation, "no harm", violations, [operation], Linearization(dead_ends=1))
+        elif operation.unchecked:
             findings.doubt(Doubt.NEVER_INTRODUCED)
         elif operation.compared and doubt:
             findings.doubt(doubt)
         elif operation.compared:
             findings.agree += 1
-            if isinstance(operation, Take) and operation.slot < 0:
+            if isinstance(operation, SlotSearch) and operation.slot < 0:
                 self._explain(operation)
-        elif isinstance(operation, Audit):
+        elif isinstance(operation, ObservedArea):
             findings.audits += 1
-            world.spend(len(self._suspicions))
+            model.spend(len(self._suspicions))
             if not self._leaks.concern((operation.pool, operation.area)):
                 self._suspicions.shown((operation.pool, operation.area), operation.entry_ns)
-        elif isinstance(operation, ListAudit):
-            self._suspicions.shown(LIST, operation.entry_ns)
+        elif isinstance(operation, ObservedPoolList):
+            self._suspicions.shown(POOL_LIST, operation.entry_ns)
 
-    def _disagree(self, operation: Operation, group: list[Operation], outcome: Outcome) -> None:
-        world = self.world
-        assert world is not None  # noqa: S101
-        if self._leaks.explain(operation, world):
-            operation.attempt(world)
+    def _disagree(self, operation: Operation, group: list[Operation], outcome: Linearization) -> None:
+        model = self.model
+        assert model is not None  # noqa: S101
+        if self._leaks.explain(operation, model):
+            operation.apply_if_legal(model)
             self._agree(operation)
             return
         self._operations += 1
-        expected = operation.expected(world)
-        self._record(operation, expected, operation.enter(self._ledger), group, outcome)
-        if isinstance(operation, Take):
-            self._leaks.suspect(operation, world)
+        expected = operation.expected(model)
+        self._record(operation, expected, operation.record_in(self._ledger), group, outcome)
+        if isinstance(operation, SlotSearch):
+            self._leaks.suspect(operation, model)
             if operation.pool:
                 self._uncertain.pop((operation.pool, operation.area), None)
-        operation.adopt(world)
-        if isinstance(operation, Audit):
+        operation.adopt_as_is(model)
+        if isinstance(operation, ObservedArea):
             self._to_enter[operation.pool] = None
 
     def _enter_what_was_read(self) -> None:
@@ -510,8 +510,8 @@ class Judge:
             mappings = pool.mappings()
             for mapping in mappings:
                 self._ledger.adopt(pool, mapping.slot, mapping.nslots, mapping.slot + mapping.pad_slots)
-            if self.world is not None:
-                self.world.spend(len(mappings))
+            if self.model is not None:
+                self.model.spend(len(mappings))
         self._to_enter.clear()
 
     def _record(
@@ -520,23 +520,23 @@ class Judge:
         expected: str,
         violations: tuple[Violation, ...],
         group: list[Operation],
-        outcome: Outcome,
+        outcome: Linearization,
     ) -> None:
-        world = self.world
-        assert world is not None  # noqa: S101
-        places = set[Place]().union(*(places_of(one, world) for one in group))
-        if world.can_grow or isinstance(operation, ListAudit):
-            places.add(LIST)
+        model = self.model
+        assert model is not None  # noqa: S101
+        places = set[Place]().union(*(places_of(one, model) for one in group))
+        if model.can_grow or isinstance(operation, ObservedPoolList):
+            places.add(POOL_LIST)
         hazards = {violation.hazard for violation in violations}
         told = None
         if self._suspicions.tell_in_full:
             told = self._divergence(operation, expected, violations, group, outcome)
         self._suspicions.add(
-            Suspicion(
+            UnconfirmedDisagreement(
                 begin_ns=min(one.entry_ns for one in group),
                 end_ns=max(one.exit_ns for one in group),
                 places=places,
-                from_state=isinstance(operation, Audit | ListAudit),
+                from_state=isinstance(operation, ObservedArea | ObservedPoolList),
                 overlaps=Hazard.OVERLAP in hazards,
                 by_itself=not _WRONG_BY_THEMSELVES.isdisjoint(hazards),
                 safety_violations=len(violations),
@@ -550,9 +550,9 @@ class Judge:
         expected: str,
         violations: tuple[Violation, ...],
         group: list[Operation],
-        outcome: Outcome,
+        outcome: Linearization,
     ) -> Divergence:
-        place = operation.where()
+        place = operation.location()
         others = (other for other in group if other is not operation)
         return Divergence(
             operation=self._operations,
@@ -568,15 +568,15 @@ class Judge:
             furthest=tuple(done.event for done in outcome.furthest if done.event is not None),
         )
 
-    def _explain(self, take: Take) -> None:
-        assert self.world is not None  # noqa: S101
-        self.world.spend(sum(pool.nareas for pool in self.world.pools))
-        explanation = explain(self.world, take.cpu, take.request, take.pool)
+    def _explain(self, take: SlotSearch) -> None:
+        assert self.model is not None  # noqa: S101
+        self.model.spend(sum(pool.nareas for pool in self.model.pools))
+        explanation = explain(self.model, take.cpu, take.request, take.pool)
         if explanation is not None:
             self.findings.explained(Failure(take.event, take.dev, explanation))
 
 
 def _what_proves(group: list[Operation]) -> list[list[Operation]]:
     """A group without the audits in it, which may be torn; where it has nothing but audits, each by itself."""
-    others = [operation for operation in group if not isinstance(operation, Audit | ListAudit)]
+    others = [operation for operation in group if not isinstance(operation, ObservedArea | ObservedPoolList)]
     return [others] if others else [[audit] for audit in group]

@@ -33,14 +33,14 @@ def clusters(operations: list[Operation], before_ns: int) -> Iterator[list[Opera
             begin = end
 
 
-def apart(cluster: list[Operation], world: Allocator) -> list[list[Operation]]:
+def independent_groups(cluster: list[Operation], model: Allocator) -> list[list[Operation]]:
     """Cut a cluster into groups that can be judged one after the other: what overlaps in an area is in
     one group, and what comes later in an area is in no earlier group."""
     if any(isinstance(operation, AddPool) for operation in cluster):
         return [cluster]  # every search reads the list of pools
     users: dict[Domain, list[Operation]] = {}
     for operation in cluster:
-        for domain in touched(operation, world):
+        for domain in touched(operation, model):
             users.setdefault(domain, []).append(operation)
     groups = _Groups(cluster)
     for operations in users.values():

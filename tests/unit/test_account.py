@@ -369,7 +369,7 @@ def test_it_agrees_with_the_reference_in_the_middle_of_things(path: Path) -> Non
     items = list(TraceReader(path))
     pipeline = Pipeline(KERNEL)
     pipeline.state(next(item for item in items if isinstance(item, MemState)))
-    world, account = pipeline.judge.world, pipeline.account
+    world, account = pipeline.judge.model, pipeline.account
     assert world is not None
     most_used = 0
     for events in batched_events(items):

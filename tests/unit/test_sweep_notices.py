@@ -120,7 +120,7 @@ def a_devices_own_pool_is_not_told_apart(patch: Patch) -> None:
 
 def a_map_that_gave_back_what_it_found_found_nothing(patch: Patch) -> None:
     """An unmap of what was never mapped, on 6.1."""
-    patch.setattr(judge, "with_what_was_taken_back", lambda group, revision: [])
+    patch.setattr(judge, "with_rolled_back_maps", lambda group, revision: [])
 
 
 def a_map_that_was_turned_down_for_its_sizes_searched_in_vain(patch: Patch) -> None:

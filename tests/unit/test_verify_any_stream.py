@@ -15,11 +15,11 @@ from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Gap, Grow, PoolAlloc, Unmap
 from swiotlb_top.state import MemState
 from swiotlb_top.verify import Findings, Judge
-from swiotlb_top.verify.operations.intervals import LIKELY_NS
+from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
 from tests.unit.histories import DEV, device, found, machine
 from tests.unit.small_kernel import ALIGN_MASK, GROWN_NSLABS, NSLABS, PADDED, Kernel
 
-STEP_NS: Final = LIKELY_NS // 4
+STEP_NS: Final = ASSUMED_DURATION_NS // 4
 """An operation takes up to four: one that is not seen to begin began no earlier than is supposed."""
 STEPS: Final = 30
 PAUSE_STEPS: Final = 10
@@ -85,7 +85,7 @@ def _told(draw: st.DrawFn, kernel: Kernel) -> Iterator[Item]:
     begin_ns = FIRST_NS + draw(st.integers(-2, 12)) * STEP_NS
     again_ns = begin_ns + draw(st.integers(4, 16)) * STEP_NS
     loses = draw(st.booleans())
-    known_ns = (again_ns if loses else begin_ns) + 6 * STEP_NS + LIKELY_NS
+    known_ns = (again_ns if loses else begin_ns) + 6 * STEP_NS + ASSUMED_DURATION_NS
     yield _copied(draw, kernel, begin_ns)
     yield device()
     yield device(PADDED, min_align_mask=ALIGN_MASK)

@@ -17,12 +17,12 @@ from swiotlb_top.allocator import REVISIONS, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Unmap
 from swiotlb_top.state import INVALID_PHYS_ADDR, PoolState
 from swiotlb_top.verify import Doubt, Findings, Judge
-from swiotlb_top.verify.operations.intervals import LIKELY_NS
+from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
 from tests.unit.small_kernel import ALIGN_MASK, MAP_GOES_ON_NS, NAREAS, NSLABS, PADDED, Kernel, Live
 
 STEP_NS: Final = 100
-FIRST_NS: Final = 10 * LIKELY_NS
+FIRST_NS: Final = 10 * ASSUMED_DURATION_NS
 AREA_SLOTS: Final = NSLABS // NAREAS
 
 
@@ -71,7 +71,7 @@ def arrivals(draw: st.DrawFn) -> Arrived:
 def handovers(draw: st.DrawFn) -> Arrived:
     """Each area is given out and released in turns, whole; of some releases it was not seen when they began, and of
     what was over before the copy began nothing is told."""
-    long = st.integers(0, LIKELY_NS // 2)
+    long = st.integers(0, ASSUMED_DURATION_NS // 2)
     calls: list[tuple[int, int, int, int, bool]] = []
     for cpu in range(NAREAS):
         last_ns = FIRST_NS
@@ -80,7 +80,7 @@ def handovers(draw: st.DrawFn) -> Arrived:
                 entry_ns = calls[-1][2] + MAP_GOES_ON_NS + 1 + draw(long)
                 moment_ns = entry_ns + draw(long)
             else:
-                moment_ns = last_ns + 1 + draw(st.sampled_from([0, 0, 0, 4])) * LIKELY_NS + draw(long)
+                moment_ns = last_ns + 1 + draw(st.sampled_from([0, 0, 0, 4])) * ASSUMED_DURATION_NS + draw(long)
                 entry_ns = moment_ns - draw(long)
             last_ns = moment_ns
             calls.append((moment_ns, entry_ns, moment_ns + draw(long), cpu, bool(turn % 2)))
@@ -176,7 +176,7 @@ def test_a_state_read_in_the_middle_is_compared_where_nothing_touched_it(kernel:
 def test_whether_a_mapping_was_there_before_a_release_or_after_it_is_not_guessed(arrived: Arrived) -> None:
     """And once all was given back and out again, it is known."""
     kernel, copy = arrived.kernel, arrived.copy
-    at = max(event.exit_ns for event in kernel.events) + 2 * LIKELY_NS
+    at = max(event.exit_ns for event in kernel.events) + 2 * ASSUMED_DURATION_NS
     released_and_found = []
     for _ in range(2):
         for live in list(kernel.live):
@@ -249,7 +249,7 @@ def test_a_mapping_that_was_caught_before_its_padding_was_to_be_seen_is_released
 
 
 AMID: Final = FIRST_NS + 10
-LATER: Final = FIRST_NS + 10 * LIKELY_NS
+LATER: Final = FIRST_NS + 10 * ASSUMED_DURATION_NS
 DOUBTS: Final[dict[str, list[Event]]] = {
     "it overlaps what ended before the copy": [released(FIRST_NS - 9, AMID, 0)],
     "it was not seen to begin": [released(ENTRY_UNKNOWN, AMID, 0)],

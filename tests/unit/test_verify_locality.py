@@ -15,8 +15,8 @@ from swiotlb_top.verify.operations.domains import touched
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.operations.slot_search import Take
-from swiotlb_top.verify.partition import apart, clusters
+from swiotlb_top.verify.operations.slot_search import SlotSearch
+from swiotlb_top.verify.partition import clusters, independent_groups
 from tests.unit.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 128
@@ -29,9 +29,9 @@ def a_world(nareas: int = NAREAS, area_slots: int = AREA_SLOTS) -> tuple[Allocat
     return Allocator(REVISIONS["6.10"], [pool], pool.nslabs, nareas, can_grow=True, dynamic=True), pool
 
 
-def take(times: Interval, pool: Pool, slot: int, cpu: int = 0) -> Take:
+def take(times: Interval, pool: Pool, slot: int, cpu: int = 0) -> SlotSearch:
     request = Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY))
-    return Take(found(*times, slot, cpu=cpu), *times, cpu, DEV, request, pool if slot >= 0 else None, slot)
+    return SlotSearch(found(*times, slot, cpu=cpu), *times, cpu, DEV, request, pool if slot >= 0 else None, slot)
 
 
 def release(times: Interval, pool: Pool, area: int) -> Release:
@@ -97,46 +97,46 @@ def test_intervals_that_touch_overlap() -> None:
 
 
 def test_what_overlaps_in_other_areas_is_judged_apart() -> None:
-    world, pool = a_world()
+    model, pool = a_world()
     cluster = [release((0, 10), pool, 0), release((5, 20), pool, 1), release((15, 30), pool, 0)]
-    assert apart(list(cluster), world) == [[op] for op in cluster]
+    assert independent_groups(list(cluster), model) == [[op] for op in cluster]
 
 
 def test_a_search_holds_the_areas_together_that_it_asked() -> None:
-    world, pool = a_world()
+    model, pool = a_world()
     ahead, search, behind = (
         release((0, 10), pool, 0),
         take((5, 20), pool, 2 * AREA_SLOTS),
         release((15, 30), pool, 1),
     )
     elsewhere = release((8, 25), pool, 3)
-    assert apart([ahead, search, elsewhere, behind], world) == [[ahead, search, behind], [elsewhere]]
+    assert independent_groups([ahead, search, elsewhere, behind], model) == [[ahead, search, behind], [elsewhere]]
 
 
 def test_a_search_that_failed_asked_everywhere() -> None:
-    world, pool = a_world()
-    assert len(touched(take((0, 10), pool, -1), world)) == NAREAS
+    model, pool = a_world()
+    assert len(touched(take((0, 10), pool, -1), model)) == NAREAS
 
 
 def test_a_search_that_may_have_begun_elsewhere_may_have_asked_more() -> None:
-    world, pool = a_world()
+    model, pool = a_world()
     search = take((0, 10), pool, AREA_SLOTS, cpu=1)
-    assert len(touched(search, world)) == 1
+    assert len(touched(search, model)) == 1
     search.elsewhere = (0, 2, 3)
-    assert len(touched(search, world)) == NAREAS
+    assert len(touched(search, model)) == NAREAS
 
 
 def test_areas_that_are_no_whole_slot_sets_are_judged_together() -> None:
     """A mapping may begin in one and reach into the next."""
-    world, pool = a_world(area_slots=160)
+    model, pool = a_world(area_slots=160)
     cluster: list[Operation] = [release((0, 10), pool, 0), release((5, 20), pool, 3)]
-    assert apart(cluster, world) == [cluster]
+    assert independent_groups(cluster, model) == [cluster]
 
 
 def test_a_new_pool_concerns_every_search() -> None:
-    world, pool = a_world()
+    model, pool = a_world()
     cluster: list[Operation] = [release((0, 10), pool, 0), adding((5, 20)), release((15, 30), pool, 3)]
-    assert apart(cluster, world) == [cluster]
+    assert independent_groups(cluster, model) == [cluster]
 
 
 @st.composite
@@ -156,7 +156,7 @@ def busy(draw: st.DrawFn) -> list[tuple[str, int, Interval]]:
 
 @given(busy())
 def test_groups_can_be_judged_one_after_the_other(drawn: list[tuple[str, int, Interval]]) -> None:
-    world, pool = a_world()
+    model, pool = a_world()
     operations: list[Operation] = []
     for kind, what, times in drawn:
         area, cpu = divmod(what, NAREAS)
@@ -164,10 +164,10 @@ def test_groups_can_be_judged_one_after_the_other(drawn: list[tuple[str, int, In
         operations.append(release(times, pool, area) if kind == "release" else take(times, pool, slot, cpu))
     operations.sort(key=lambda op: op.exit_ns)
     for cluster in clusters(operations, NEVER_NS):
-        groups = apart(list(cluster), world)
+        groups = independent_groups(list(cluster), model)
         assert sorted(map(id, cluster)) == sorted(id(op) for group in groups for op in group)
         assert all(group == sorted(group, key=cluster.index) for group in groups)
         number = {op: at for at, group in enumerate(groups) for op in group}
         for one, other in combinations(cluster, 2):
-            if touched(one, world) & touched(other, world):
+            if touched(one, model) & touched(other, model):
                 assert number[one] == number[other] if overlap(one, other) else number[one] <= number[other]

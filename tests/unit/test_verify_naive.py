@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from swiotlb_top.allocator import REVISIONS, Allocator, Pool, Request
 from swiotlb_top.events import Find, Unmap
 from swiotlb_top.verify import Judge, Verdict
-from swiotlb_top.verify.linearize.possible_indices import Uncertain
-from swiotlb_top.verify.linearize.strategy import arrange
+from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives
+from swiotlb_top.verify.linearize.strategy import linearize
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
 
 BLOCK_NS: Final = 1000
@@ -59,7 +59,7 @@ def request_for(nslots: int) -> Request:
     return Request(0x20_0000, bytes_of(nslots), 0, LIMITS)
 
 
-def world_of(pool: Pool) -> Allocator:
+def model_of(pool: Pool) -> Allocator:
     return Allocator(REVISIONS["6.10"], [pool], pool.nslabs, pool.nareas, can_grow=False, dynamic=True)
 
 
@@ -86,12 +86,12 @@ def endings(block: Block, start: Indices) -> Iterator[Indices]:
     """``index`` of each area after each interleaving that explains a block."""
     pool = block.pool()
     pool.area_index = list(start)
-    world = world_of(pool)
-    return _interleaved(world, pool, block.events, [_BEGUN] * len(block.events), set())
+    model = model_of(pool)
+    return _interleaved(model, pool, block.events, [_BEGUN] * len(block.events), set())
 
 
 def _interleaved(
-    world: Allocator, pool: Pool, events: Sequence[Called], steps: list[_Step], been: set[object]
+    model: Allocator, pool: Pool, events: Sequence[Called], steps: list[_Step], been: set[object]
 ) -> Iterator[Indices]:
     """
     :param steps: how far each call has come.
@@ -109,16 +109,16 @@ def _interleaved(
         if any(events[other].exit_ns < event.entry_ns for other in left):
             continue
         for undo, further in (
-            _search_steps(world, pool, event, steps[at]) if isinstance(event, Find) else _release_step(pool, event)
+            _search_steps(model, pool, event, steps[at]) if isinstance(event, Find) else _release_step(pool, event)
         ):
-            yield from _interleaved(world, pool, events, [*steps[:at], further, *steps[at + 1 :]], been)
+            yield from _interleaved(model, pool, events, [*steps[:at], further, *steps[at + 1 :]], been)
             undo()
 
 
-def _search_steps(world: Allocator, pool: Pool, event: Find, step: _Step) -> Iterator[tuple[Callable[[], None], _Step]]:
+def _search_steps(model: Allocator, pool: Pool, event: Find, step: _Step) -> Iterator[tuple[Callable[[], None], _Step]]:
     request = Request(0x20_0000, event.alloc_size_bytes, 0, LIMITS)
     for cpu in cpus_of(event, pool.nareas) if step == _BEGUN else [step.cpu]:
-        areas = list(world.attempts(cpu))
+        areas = list(model.attempts(cpu))
         slot = pool.search(areas[step.done][1], request)
         over = step.done + 1 == len(areas)
         if slot < 0 and not (over and event.slot >= 0):
@@ -149,9 +149,9 @@ def blocks(draw: st.DrawFn, most: int) -> Block:
     )
     at_once = draw(st.booleans())
     pool = block.pool()
-    world = world_of(pool)
+    model = model_of(pool)
     for _ in range(draw(st.integers(0, 4))):
-        place = world.find_slots(draw(st.integers(0, nareas - 1)), request_for(nslots := draw(size)))
+        place = model.find_slots(draw(st.integers(0, nareas - 1)), request_for(nslots := draw(size)))
         if place:
             place.pool.take(place.slot, request_for(nslots), DEV)
             block.live.append((place.slot, nslots))
@@ -167,7 +167,7 @@ def blocks(draw: st.DrawFn, most: int) -> Block:
             block.events.append(released(*times, gone.slot)._replace(mapping_size_bytes=gone_bytes))
             continue
         cpu, nslots = draw(st.integers(0, nareas - 1)), draw(size)
-        place = world.find_slots(cpu, request_for(nslots))
+        place = model.find_slots(cpu, request_for(nslots))
         if place:
             pool.take(place.slot, request_for(nslots), DEV)
         slot = place.slot if place else -1
@@ -183,7 +183,7 @@ def blocks(draw: st.DrawFn, most: int) -> Block:
 
 def operations(block: Block, pool: Pool) -> list[Operation]:
     return [
-        Take(
+        SlotSearch(
             event,
             event.entry_ns,
             event.exit_ns,
@@ -210,8 +210,10 @@ def test_what_explains_a_block_and_what_it_may_leave_is_the_same(block: Block, d
         for ending in endings(block, start)
     }
     pool = block.pool()
-    uncertain: Uncertain = {(pool, area): dict.fromkeys(other, True) for area, other in enumerate(others) if other}
-    outcome = arrange(world_of(pool), operations(block, pool), uncertain=uncertain)
+    uncertain: IndexAlternatives = {
+        (pool, area): dict.fromkeys(other, True) for area, other in enumerate(others) if other
+    }
+    outcome = linearize(model_of(pool), operations(block, pool), uncertain=uncertain)
     assert bool(outcome.order) == bool(left)
     assert not outcome.exhausted
     taken = {event.slot // block.area_slots for event in block.events if isinstance(event, Find) and event.slot >= 0}

@@ -12,24 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import NO_BOUNDARY, REVISIONS, Allocator, Limits, Pool, Request
-from swiotlb_top.verify.linearize.strategy import arrange
+from swiotlb_top.verify.linearize.strategy import linearize
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 from tests.unit.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 2
 
 
-def world_of(*pools: Pool, nareas: int = 1, can_grow: bool = False) -> Allocator:
+def model_of(*pools: Pool, nareas: int = 1, can_grow: bool = False) -> Allocator:
     return Allocator(REVISIONS["6.10"], pools, pools[-1].nslabs, nareas, can_grow=can_grow, dynamic=True)
 
 
-def take(entry_ns: int, exit_ns: int, pool: Pool | None, slot: int, nslots: int = 1, cpu: int = 0) -> Take:
+def take(entry_ns: int, exit_ns: int, pool: Pool | None, slot: int, nslots: int = 1, cpu: int = 0) -> SlotSearch:
     request = Request(0, nslots * SLOT_BYTES, 2047, Limits(NO_BOUNDARY))
     event = found(entry_ns, exit_ns, slot, nslots, cpu=cpu)
-    return Take(event, entry_ns, exit_ns, cpu, DEV, request, pool, slot)
+    return SlotSearch(event, entry_ns, exit_ns, cpu, DEV, request, pool, slot)
 
 
 def release(entry_ns: int, exit_ns: int, pool: Pool, slot: int) -> Release:
@@ -37,11 +37,11 @@ def release(entry_ns: int, exit_ns: int, pool: Pool, slot: int) -> Release:
     return Release(released(entry_ns, exit_ns, slot), entry_ns, exit_ns, DEV, pool, address, 0, SLOT_BYTES)
 
 
-def everything(world: Allocator) -> object:
+def everything(model: Allocator) -> object:
     """All that an order may change, as plain data."""
     return (
-        [(pool.address, pool.free_list(), pool.area_used, pool.area_index, pool.mappings()) for pool in world.pools],
-        {dev: [pool.address for pool in pools] for dev, pools in world.transient.items()},
+        [(pool.address, pool.free_list(), pool.area_used, pool.area_index, pool.mappings()) for pool in model.pools],
+        {dev: [pool.address for pool in pools] for dev, pools in model.transient.items()},
     )
 
 
@@ -61,33 +61,33 @@ def operations(plans: Sequence[Plan], pool: Pool) -> list[Operation]:
     ]
 
 
-def small_world(taken: Sequence[int]) -> tuple[Allocator, Pool]:
+def small_model(taken: Sequence[int]) -> tuple[Allocator, Pool]:
     pool = Pool(POOL, START, NSLABS, 1)
     for slot in taken:
         pool.take(slot, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
-    return world_of(pool), pool
+    return model_of(pool), pool
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> tuple[list[int], list[Plan]]:
     """A little of what could have been: operations in some true order, times that contain it, and perhaps a lie."""
     taken = draw(st.lists(st.integers(0, NSLABS - 1), unique=True, max_size=4))
-    world, pool = small_world(taken)
+    model, pool = small_model(taken)
     drawn: list[Plan] = []
     for moment in range(10, 10 * (draw(st.integers(1, 5)) + 1), 10):
         times = (moment - draw(st.integers(0, 25)), moment + draw(st.integers(0, 25)))
         live = [mapping.slot for mapping in pool.mappings()]
         if draw(st.booleans()) and live:
             slot = draw(st.sampled_from(live))
-            release(*times, pool, slot).attempt(world)
+            release(*times, pool, slot).apply_if_legal(model)
             drawn.append(("release", slot, 0, *times))
             continue
         nslots = draw(st.integers(1, 3))
-        place = world.find_slots(0, take(*times, pool, 0, nslots).request)
+        place = model.find_slots(0, take(*times, pool, 0, nslots).request)
         slot = place.slot if place else -1
         if draw(st.integers(0, 9)) == 0:
             slot = draw(st.integers(-1, NSLABS - nslots))
-        take(*times, pool if slot >= 0 else None, slot, nslots).adopt(world)
+        take(*times, pool if slot >= 0 else None, slot, nslots).adopt_as_is(model)
         drawn.append(("take", nslots, slot, *times))
     return taken, sorted(drawn, key=lambda plan: plan[4])
 
@@ -99,10 +99,10 @@ def in_real_time(order: Sequence[Operation]) -> bool:
 
 def some_order_does(taken: Sequence[int], drawn: Sequence[Plan]) -> bool:
     for order in permutations(range(len(drawn))):
-        world, pool = small_world(taken)
+        model, pool = small_model(taken)
         all_of_them = operations(drawn, pool)
         chosen = [all_of_them[at] for at in order]
-        if in_real_time(chosen) and all(operation.attempt(world) is not None for operation in chosen):
+        if in_real_time(chosen) and all(operation.apply_if_legal(model) is not None for operation in chosen):
             return True
     return False
 
@@ -111,21 +111,21 @@ def some_order_does(taken: Sequence[int], drawn: Sequence[Plan]) -> bool:
 @given(plans())
 def test_an_order_is_found_exactly_where_brute_force_finds_one(plan: tuple[list[int], list[Plan]]) -> None:
     taken, drawn = plan
-    world, pool = small_world(taken)
-    before = everything(world)
+    model, pool = small_model(taken)
+    before = everything(model)
     asked = operations(drawn, pool)
-    outcome = arrange(world, asked)
+    outcome = linearize(model, asked)
     assert bool(outcome.order) == some_order_does(taken, drawn)
     assert not outcome.exhausted
     if not outcome.order:
-        assert everything(world) == before
+        assert everything(model) == before
         return
     assert in_real_time(outcome.order)
     assert len(outcome.order) == len(drawn)
-    again, other = small_world(taken)
+    again, other = small_model(taken)
     anew = operations(drawn, other)
-    assert all(anew[asked.index(operation)].attempt(again) is not None for operation in outcome.order)
-    assert everything(again) == everything(world)
+    assert all(anew[asked.index(operation)].apply_if_legal(again) is not None for operation in outcome.order)
+    assert everything(again) == everything(model)
 
 
 # ---- one area after another -------------------------------------------------
@@ -138,10 +138,10 @@ def two_areas(*full: int) -> tuple[Allocator, Pool]:
     pool = Pool(POOL, START, 2 * AREA_SLOTS, 2)
     for area in full:
         pool.take(area * AREA_SLOTS, Request(0, AREA_SLOTS * SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
-    return world_of(pool, nareas=2), pool
+    return model_of(pool, nareas=2), pool
 
 
-def area(pool: Pool, entry_ns: int, exit_ns: int, index: int, cpu: int = 0) -> Take:
+def area(pool: Pool, entry_ns: int, exit_ns: int, index: int, cpu: int = 0) -> SlotSearch:
     """A search on a CPU that got the whole of an area; index -1 where it got none."""
     slot = index * AREA_SLOTS if index >= 0 else -1
     return take(entry_ns, exit_ns, pool if index >= 0 else None, slot, AREA_SLOTS, cpu)
@@ -197,20 +197,20 @@ IMPOSSIBLE: Final[dict[str, tuple[tuple[int, ...], History]]] = {
 
 @pytest.mark.parametrize(("full", "history"), POSSIBLE.values(), ids=POSSIBLE)
 def test_a_search_that_asks_one_area_after_another_agrees(full: tuple[int, ...], history: History) -> None:
-    world, pool = two_areas(*full)
-    outcome = arrange(world, history(pool))
+    model, pool = two_areas(*full)
+    outcome = linearize(model, history(pool))
     assert len(outcome.order) == len(history(pool))
     assert pool.used_slots == AREA_SLOTS * len(pool.mappings())
 
 
 @pytest.mark.parametrize(("full", "history"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_what_no_order_of_asking_explains_is_proved_wrong(full: tuple[int, ...], history: History) -> None:
-    world, pool = two_areas(*full)
-    before = everything(world)
-    outcome = arrange(world, history(pool))
+    model, pool = two_areas(*full)
+    before = everything(model)
+    outcome = linearize(model, history(pool))
     assert not outcome.order
     assert not outcome.exhausted
-    assert everything(world) == before
+    assert everything(model) == before
 
 
 def test_how_far_a_search_had_come_is_remembered_beside_what_was_done() -> None:
@@ -219,9 +219,9 @@ def test_how_far_a_search_had_come_is_remembered_beside_what_was_done() -> None:
     pool = Pool(POOL, START, 2 * AREA_SLOTS, 2)
     for slot in (0, 2, 3):
         pool.take(slot, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
-    world = world_of(pool, nareas=2)
+    model = model_of(pool, nareas=2)
     last_slot, gone = take(0, 50, pool, 1), release(10, 20, pool, 0)
-    outcome = arrange(world, [gone, release(30, 40, pool, 2), last_slot, take(0, 100, pool, 2)])
+    outcome = linearize(model, [gone, release(30, 40, pool, 2), last_slot, take(0, 100, pool, 2)])
     assert outcome.order[:2] == [last_slot, gone]
 
 
@@ -234,7 +234,7 @@ def test_what_is_full_when_a_search_begins_is_passed_at_once() -> None:
     first, second = pools
     turns: list[Operation] = [freed(first, 10, 20, 0), freed(second, 30, 40, 0), freed(first, 50, 60, 1)]
     search = area(first, 0, 100, 1)
-    assert arrange(world_of(*pools, nareas=2), [*turns, search]).order == [*turns, search]
+    assert linearize(model_of(*pools, nareas=2), [*turns, search]).order == [*turns, search]
 
 
 def test_a_search_that_was_moved_asks_on_from_where_it_may_have_begun() -> None:
@@ -245,8 +245,8 @@ def test_a_search_that_was_moved_asks_on_from_where_it_may_have_begun() -> None:
     turns: list[Operation] = [freed(pool, 10, 20, 3), freed(pool, 30, 40, 0)]
     stayed = area(pool, 0, 100, 0, cpu=2)
     moved = replace(stayed, elsewhere=(3,))
-    assert arrange(world_of(pool, nareas=4), [*turns, stayed]).order == []
-    assert arrange(world_of(pool, nareas=4), [*turns, moved]).order == [*turns, moved]
+    assert linearize(model_of(pool, nareas=4), [*turns, stayed]).order == []
+    assert linearize(model_of(pool, nareas=4), [*turns, moved]).order == [*turns, moved]
 
 
 def test_searches_that_share_an_area_with_one_that_shares_another_are_interleaved() -> None:
@@ -254,7 +254,7 @@ def test_searches_that_share_an_area_with_one_that_shares_another_are_interleave
     pool = Pool(POOL, START, 256, 2)
     pool.take(128, Request(0, 127 * SLOT_BYTES, 0, Limits(NO_BOUNDARY)), DEV)
     first, second, third = take(0, 10, pool, 1), take(0, 20, pool, 0, cpu=1), take(0, 30, pool, 255, cpu=1)
-    assert arrange(world_of(pool, nareas=2), [first, second, third]).order == [third, second, first]
+    assert linearize(model_of(pool, nareas=2), [first, second, third]).order == [third, second, first]
 
 
 def test_what_is_yet_to_be_entered_may_come_first_in_an_area_of_its_own() -> None:
@@ -264,35 +264,35 @@ def test_what_is_yet_to_be_entered_may_come_first_in_an_area_of_its_own() -> Non
     gone, first = release(0, 10, pool, 384), take(20, 90, pool, 0)
     after = take(0, 100, pool, 1)
     turned = [take(0, 110, pool, 129, cpu=1), take(0, 120, pool, 128, cpu=1)]
-    outcome = arrange(world_of(pool, nareas=4), [gone, first, after, *turned])
+    outcome = linearize(model_of(pool, nareas=4), [gone, first, after, *turned])
     assert outcome.order.index(first) < outcome.order.index(after)
 
 
 def test_what_was_over_before_another_was_entered_comes_before_it_however_long_a_third_goes_on() -> None:
     pool = Pool(POOL, START, 256, 2)
     short, lasting = take(0, 5, pool, 128, cpu=1), take(0, 100, pool, 129, cpu=1)
-    outcome = arrange(world_of(pool, nareas=2), [short, take(10, 20, pool, 1), take(30, 40, pool, 0), lasting])
+    outcome = linearize(model_of(pool, nareas=2), [short, take(10, 20, pool, 1), take(30, 40, pool, 0), lasting])
     assert (outcome.order, outcome.exhausted) == ([], False)
 
 
 def test_of_two_pools_that_were_added_at_once_a_search_shows_which_came_last() -> None:
     old, first, last = (Pool(POOL + 8 * nth, START + (nth << 30), 512, 2) for nth in range(3))
-    world = Allocator(REVISIONS["6.10"], [old], 512, 2, can_grow=True, dynamic=True)
+    model = Allocator(REVISIONS["6.10"], [old], 512, 2, can_grow=True, dynamic=True)
     old.take(0, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
     gone = release(0, 40, old, 0)
-    outcome = arrange(world, [adding(0, 20, last), adding(0, 30, first), gone, take(45, 50, last, 0)])
+    outcome = linearize(model, [adding(0, 20, last), adding(0, 30, first), gone, take(45, 50, last, 0)])
     assert len(outcome.order) == 4
-    assert world.pools == (last, first, old)
+    assert model.pools == (last, first, old)
 
 
 def test_a_search_that_saw_the_old_list_of_pools_goes_beyond_a_pool_being_added() -> None:
     """It found room in the old pool while a new, empty one went to the head of the list."""
     old, new = Pool(POOL, START, 512, 1), Pool(POOL + 8, START + (1 << 30), 512, 1)
-    world = world_of(old, can_grow=True)
+    model = model_of(old, can_grow=True)
     added = AddPool(grown(0, 20, new.address, new.start, 512), 0, 20, new)
-    outcome = arrange(world, [added, take(10, 30, old, 0)])
+    outcome = linearize(model, [added, take(10, 30, old, 0)])
     assert len(outcome.order) == 2
-    assert world.pools == (new, old)
+    assert model.pools == (new, old)
 
 
 # ---- a longer list in the next round ----------------------------------------
@@ -313,7 +313,7 @@ def adding(entry_ns: int, exit_ns: int, pool: Pool) -> AddPool:
 
 SECOND_AREA: Final = 256
 """The first slot of the new pool's second area."""
-LONGER_LISTS: Final[dict[str, tuple[Callable[[Pool, Pool], Take], bool]]] = {
+LONGER_LISTS: Final[dict[str, tuple[Callable[[Pool, Pool], SlotSearch], bool]]] = {
     "the first round went by the old list, the second by the new": (
         lambda _, new: take(10, 30, new, SECOND_AREA),
         True,
@@ -331,17 +331,17 @@ LONGER_LISTS: Final[dict[str, tuple[Callable[[Pool, Pool], Take], bool]]] = {
 
 @pytest.mark.parametrize(("history", "possible"), LONGER_LISTS.values(), ids=LONGER_LISTS)
 def test_between_two_rounds_over_the_pools_the_list_may_have_grown(
-    history: Callable[[Pool, Pool], Take], possible: bool
+    history: Callable[[Pool, Pool], SlotSearch], possible: bool
 ) -> None:
     old, new = grown_pools()
-    world = Allocator(REVISIONS["6.10"], [old], 512, 2, can_grow=True, dynamic=True)
+    model = Allocator(REVISIONS["6.10"], [old], 512, 2, can_grow=True, dynamic=True)
     operation = history(old, new)
     added = adding(0, 20, new)
     # What was entered after the pool was added comes after that; what was not may come before or after.
-    outcome = arrange(world, [added, operation])
+    outcome = linearize(model, [added, operation])
     assert bool(outcome.order) is possible
     assert not outcome.exhausted
-    assert world.pools == ((new, old) if possible else (old,))
+    assert model.pools == ((new, old) if possible else (old,))
 
 
 # ---- running out ------------------------------------------------------------
@@ -351,7 +351,7 @@ def given_takes(count: int, pool: Pool) -> list[Operation]:
     """Searches of which nobody knows what they asked for: in any order they like, they leave any index they like."""
     takes = [take(0, 100 + at, pool, 100 + 2 * at) for at in range(count)]
     for each in takes:
-        each.given = True
+        each.unchecked = True
     return [*takes]
 
 
@@ -359,19 +359,19 @@ def given_takes(count: int, pool: Pool) -> list[Operation]:
 def test_a_search_that_runs_out_of_budget_has_proved_nothing(budget: int) -> None:
     """Sixteen at once, and one search that got what none could."""
     pool = Pool(POOL, START, 512, 1)
-    world = world_of(pool)
-    before = everything(world)
-    outcome = arrange(world, [*given_takes(16, pool), take(0, 200, pool, 300)], budget)
+    model = model_of(pool)
+    before = everything(model)
+    outcome = linearize(model, [*given_takes(16, pool), take(0, 200, pool, 300)], budget)
     assert not outcome.order
     assert outcome.exhausted
     assert outcome.steps <= budget
-    assert everything(world) == before
+    assert everything(model) == before
 
 
 def test_what_was_done_is_remembered_so_that_no_set_of_operations_is_tried_twice() -> None:
     """Eight at once have 40,320 orders, but leave only 1,025 sets of what is done so far and what came last."""
     pool = Pool(POOL, START, 512, 1)
-    outcome = arrange(world_of(pool), [*given_takes(8, pool), take(0, 200, pool, 300)])
+    outcome = linearize(model_of(pool), [*given_takes(8, pool), take(0, 200, pool, 300)])
     assert (outcome.order, outcome.exhausted) == ([], False)
     assert outcome.steps < 9 * 1025
     assert len(outcome.furthest) == 8
@@ -381,25 +381,25 @@ def test_which_search_came_last_in_a_place_is_remembered_where_they_took_more_or
     """Either of the first two may have been released. Both ways all is searched next from slot 14, but only where the
     smaller one is left the last search found room."""
     pool = Pool(POOL, START, 16, 1)
-    world = world_of(pool)
+    model = model_of(pool)
     for slot in (8, 14, 15):
         pool.take(slot, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
     pool.area_index[0] = 0
     gone = release(0, 60, pool, 0)
     gone.size_bytes = 6 * SLOT_BYTES
     small, large = take(0, 50, pool, 0, 6), take(0, 70, pool, 0, 8)
-    outcome = arrange(world, [small, gone, large, take(0, 80, pool, 9, 5), take(85, 90, pool, 6, 2)])
+    outcome = linearize(model, [small, gone, large, take(0, 80, pool, 9, 5), take(85, 90, pool, 6, 2)])
     assert outcome.order[:3] == [large, gone, small]
 
 
 def test_releases_that_nothing_needs_are_not_tried_in_all_orders() -> None:
     pool = Pool(POOL, START, 512, 1)
-    world = world_of(pool)
+    model = model_of(pool)
     for slot in range(32):
         pool.take(slot, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
     cluster: list[Operation] = [release(0, 100 + slot, pool, slot) for slot in range(32)]
     wrong = take(0, 200, pool, 300)
-    outcome = arrange(world, [*cluster, wrong])
+    outcome = linearize(model, [*cluster, wrong])
     assert (outcome.order, outcome.exhausted) == ([], False)
     assert outcome.steps < 8
     assert outcome.furthest == cluster
@@ -408,11 +408,11 @@ def test_releases_that_nothing_needs_are_not_tried_in_all_orders() -> None:
 def test_searches_of_areas_apart_are_not_interleaved() -> None:
     """Eight in each of four areas, none where it could have been as they ended: 6,561 sets of what is done."""
     pool = Pool(POOL, START, 512, 4)
-    world = world_of(pool, nareas=4)
+    model = model_of(pool, nareas=4)
     cluster: list[Operation] = [
         take(0, 100 * nth + area, pool, 128 * area + 7 - nth, cpu=area) for nth in range(8) for area in range(4)
     ]
-    outcome = arrange(world, cluster)
+    outcome = linearize(model, cluster)
     assert len(outcome.order) == 32
     assert outcome.steps < 32 * 32
     assert not any(outcome.uncertain.values())
@@ -420,38 +420,38 @@ def test_searches_of_areas_apart_are_not_interleaved() -> None:
 
 def test_what_begins_from_where_it_is_not_sure_that_an_area_was_searched_next_is_not_sure() -> None:
     pool = Pool(POOL, START, 512, 1)
-    world = world_of(pool)
-    assert arrange(world, [take(0, 10, pool, 7)], uncertain={(pool, 0): {7: False, 9: True}}).sure is False
-    assert arrange(world, [take(20, 30, pool, 20)], uncertain={(pool, 0): {7: False, 20: True}}).sure is True
+    model = model_of(pool)
+    assert linearize(model, [take(0, 10, pool, 7)], uncertain={(pool, 0): {7: False, 9: True}}).sure is False
+    assert linearize(model, [take(20, 30, pool, 20)], uncertain={(pool, 0): {7: False, 20: True}}).sure is True
 
 
 def test_an_operation_that_is_excused_need_not_be_the_references() -> None:
     pool = Pool(POOL, START, 512, 1)
-    world = world_of(pool)
-    before = everything(world)
+    model = model_of(pool)
+    before = everything(model)
     wrong = take(0, 20, pool, 7)
-    assert not arrange(world, [take(0, 10, pool, 0), wrong]).order
-    outcome = arrange(world, [take(0, 10, pool, 0), wrong], excused=[wrong])
+    assert not linearize(model, [take(0, 10, pool, 0), wrong]).order
+    outcome = linearize(model, [take(0, 10, pool, 0), wrong], excused=[wrong])
     assert wrong in outcome.order
-    assert everything(world) == before
+    assert everything(model) == before
 
 
 def test_a_long_chain_of_overlaps_is_no_matter_of_depth() -> None:
     pool = Pool(POOL, START, 1 << 14, 1)
-    world = world_of(pool)
+    model = model_of(pool)
     chain: list[Operation] = [take(10 * at, 10 * at + 15, pool, at) for at in range(5000)]
-    assert len(arrange(world, chain).order) == 5000
+    assert len(linearize(model, chain).order) == 5000
 
 
 def test_a_transient_pool_that_no_order_explains_is_taken_back() -> None:
     pool = Pool(POOL, START, 512, 1)
     only = Pool(POOL + 8, START + (1 << 30), 1, 1, transient=True)
-    world = world_of(pool, can_grow=True)
+    model = model_of(pool, can_grow=True)
     pool.take(0, Request(0, 128 * SLOT_BYTES, 0, Limits(NO_BOUNDARY)), DEV)
     for slot_set in range(1, 4):
         pool.take(slot_set * 128, Request(0, 128 * SLOT_BYTES, 0, Limits(NO_BOUNDARY)), DEV)
-    before = everything(world)
-    outcome = arrange(world, [take(0, 10, only, 0), take(5, 20, pool, 7)])
+    before = everything(model)
+    outcome = linearize(model, [take(0, 10, only, 0), take(5, 20, pool, 7)])
     assert not outcome.order
-    assert everything(world) == before
+    assert everything(model) == before
     assert only.used_slots == 0

@@ -11,8 +11,8 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import Allocator
-from swiotlb_top.verify.linearize.possible_indices import Uncertain
-from swiotlb_top.verify.linearize.strategy import arrange
+from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives
+from swiotlb_top.verify.linearize.strategy import linearize
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.release import Release
 
@@ -26,7 +26,7 @@ _MOST_MOVES: Final = 24_000
 """Of all that is tried for one group, after which no other suspect is."""
 
 
-class Blame(NamedTuple):
+class Diagnosis(NamedTuple):
     """Who is to blame."""
 
     order: list[Operation]
@@ -38,14 +38,16 @@ class Blame(NamedTuple):
     """What that took."""
 
 
-def all_but_few(world: Allocator, group: list[Operation], furthest: list[Operation], uncertain: Uncertain) -> Blame:
+def find_culprits(
+    model: Allocator, group: list[Operation], furthest: list[Operation], uncertain: IndexAlternatives
+) -> Diagnosis:
     """An order in which all but the culprits are as the reference's, or one that goes as far as any.
 
     Of the latter, one in which no slot is taken that is in use, if there is one: harm is told of only where no order
     is without it.
 
     :param furthest: the longest order that could be followed: what stopped it is not in it.
-    :param uncertain: from where areas may be searched next besides where ``world`` has it.
+    :param uncertain: from where areas may be searched next besides where ``model`` has it.
     """
     budget = _BUDGET_OF_A_SUSPECT + _MOVES_OF_AN_OPERATION * len(group)
     culprits: list[Operation] = []
@@ -53,11 +55,11 @@ def all_but_few(world: Allocator, group: list[Operation], furthest: list[Operati
     while len(culprits) < _MOST_CULPRITS and moves < _MOST_MOVES:
         came, worst = furthest, None
         for suspect in _not_among(furthest, group)[:_MOST_SUSPECTS]:
-            outcome = arrange(world, group, min(budget, _MOST_MOVES - moves), (*culprits, suspect), uncertain)
+            outcome = linearize(model, group, min(budget, _MOST_MOVES - moves), (*culprits, suspect), uncertain)
             moves += outcome.steps
             if outcome.order:
                 culprits.append(suspect)
-                return Blame(outcome.order, culprits, _not_among(culprits, group), moves)
+                return Diagnosis(outcome.order, culprits, _not_among(culprits, group), moves)
             if len(outcome.furthest) > len(came):
                 came, worst = outcome.furthest, suspect
             if moves >= _MOST_MOVES:
@@ -68,10 +70,10 @@ def all_but_few(world: Allocator, group: list[Operation], furthest: list[Operati
         culprits.append(worst)
     explained = _not_among(culprits, furthest)
     rest = _not_among(furthest, group)
-    kept = Blame([*furthest, *rest], culprits, explained)
+    kept = Diagnosis([*furthest, *rest], culprits, explained)
     # What is explained in one order need not be in another: where all are taken as they are, nothing is known.
-    for excused, blame in (([*culprits, *rest], kept), (group, Blame([]))):
-        outcome = arrange(world, group, budget, [one for one in excused if not isinstance(one, Release)], uncertain)
+    for excused, blame in (([*culprits, *rest], kept), (group, Diagnosis([]))):
+        outcome = linearize(model, group, budget, [one for one in excused if not isinstance(one, Release)], uncertain)
         moves += outcome.steps
         if outcome.order:
             return blame._replace(order=outcome.order, moves=moves)

@@ -8,29 +8,29 @@ from __future__ import annotations
 
 from swiotlb_top.allocator import Allocator
 from swiotlb_top.events import ENTRY_UNKNOWN
-from swiotlb_top.verify.diagnose.unconfirmed import LIST, Place, Suspicions
+from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Place, UnconfirmedDisagreements
 from swiotlb_top.verify.findings import Doubt
-from swiotlb_top.verify.linearize.possible_indices import Uncertain
+from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Area, areas_of, touched
 from swiotlb_top.verify.operations.pool_add import AddPool
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 
-def places_of(operation: Operation, world: Allocator) -> set[Place]:
+def places_of(operation: Operation, model: Allocator) -> set[Place]:
     """Where an operation was at work, or looked."""
     if isinstance(operation, AddPool):
-        return {LIST}
-    return {(domain[0], area) for domain in touched(operation, world) for area in areas_of(domain)}
+        return {POOL_LIST}
+    return {(domain[0], area) for domain in touched(operation, model) for area in areas_of(domain)}
 
 
-class Latecomers:
+class LateCalls:
     """Those that are not judged yet.
 
     :param suspicions: which of them may explain.
     """
 
-    def __init__(self, suspicions: Suspicions) -> None:
+    def __init__(self, suspicions: UnconfirmedDisagreements) -> None:
         self._suspicions = suspicions
         self._calls: set[Operation] = set()
         self._indices: dict[Area, int] = {}
@@ -51,21 +51,25 @@ class Latecomers:
         self._indices = {
             (one.pool, one.area): one.pool.area_index[one.area]
             for one in cluster
-            if one in self._calls and isinstance(one, Take) and one.pool and 0 <= one.area < one.pool.nareas
+            if one in self._calls and isinstance(one, SlotSearch) and one.pool and 0 <= one.area < one.pool.nareas
         }
 
-    def after(self, cluster: list[Operation], world: Allocator) -> Uncertain:
+    def after(self, cluster: list[Operation], model: Allocator) -> IndexAlternatives:
         """They were judged: where areas may be searched next because of those that came late."""
-        uncertain: Uncertain = {}
+        uncertain: IndexAlternatives = {}
         for operation in cluster:
             if operation not in self._calls:
                 continue
             self._calls.discard(operation)
             why = Doubt.UNSEEN_ENTRY if operation.event and operation.event[0] == ENTRY_UNKNOWN else Doubt.LATE
-            self._suspicions.withdraw(why, places_of(operation, world), operation.exit_ns)
-            if isinstance(operation, Take) and operation.pool and (operation.pool, operation.area) in self._indices:
+            self._suspicions.withdraw(why, places_of(operation, model), operation.exit_ns)
+            if (
+                isinstance(operation, SlotSearch)
+                and operation.pool
+                and (operation.pool, operation.area) in self._indices
+            ):
                 area = operation.pool, operation.area
-                others = [one for one in cluster if isinstance(one, Take) and (one.pool, one.area) == area]
+                others = [one for one in cluster if isinstance(one, SlotSearch) and (one.pool, one.area) == area]
                 if all(one.entry_ns <= operation.exit_ns for one in others):
                     left = {one.next_index: True for one in others}
                     uncertain.setdefault(area, {}).update({self._indices[area]: True} | left)

@@ -17,8 +17,8 @@ from swiotlb_top.allocator.geometry import IO_TLB_SIZE, slot_addr
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Area
-from swiotlb_top.verify.operations.observed import Audit
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.observed import ObservedArea
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 _MOST_LEAKS: Final = 256
 """Held at one time. What leaks beyond that may be told of more than once."""
@@ -27,7 +27,7 @@ _SLOT: Final = Request(0, IO_TLB_SIZE - 1, 0, Limits())
 
 
 @dataclass(slots=True, eq=False)
-class _Leak:
+class _LeakedSlot:
     """One slot of these is not free in the kernel."""
 
     pool: Pool
@@ -64,58 +64,58 @@ class _Leak:
             self.hold(self.slots[0])
         return bool(self.slots)
 
-    def fits(self, slot: int, operation: Operation, world: Allocator) -> bool:
+    def fits(self, slot: int, operation: Operation, model: Allocator) -> bool:
         """Whether the operation would agree if it were this one."""
         if not self.pool.free_run(slot):
             return False
         self.hold(slot)
-        agrees = _agrees(operation, world)
+        agrees = _agrees(operation, model)
         self.let_go()
         return agrees
 
-    def narrow(self, operation: Operation, world: Allocator) -> bool:
+    def narrow(self, operation: Operation, model: Allocator) -> bool:
         """Hold one of those with which the operation agrees, if there are any."""
-        fitting = [slot for slot in self.slots if self.fits(slot, operation, world)]
+        fitting = [slot for slot in self.slots if self.fits(slot, operation, model)]
         if fitting:
             self.slots = fitting
             self.hold(fitting[0])
         return bool(fitting)
 
 
-class Leaks:
+class LeakedSlots:
     """The slots that are held."""
 
     def __init__(self) -> None:
-        self._leaks: list[_Leak] = []
+        self._leaks: list[_LeakedSlot] = []
 
     def concern(self, area: Area) -> bool:
         """Whether a slot of an area is held."""
         return any(leak.area == area for leak in self._leaks)
 
-    def explain(self, operation: Operation, world: Allocator) -> bool:
+    def explain(self, operation: Operation, model: Allocator) -> bool:
         """Whether an operation that does not agree does if another slot is held, or one less; then it is so."""
-        areas = set(operation.areas(world)) if self._leaks else ()
+        areas = set(operation.areas(model)) if self._leaks else ()
         here = [leak for leak in self._leaks if leak.area in areas]
-        if here and isinstance(operation, Audit):
-            return self._are_shown(operation, here, world)
+        if here and isinstance(operation, ObservedArea):
+            return self._are_shown(operation, here, model)
         for leak in here:
             before = leak.let_go()
-            if leak.narrow(operation, world):
+            if leak.narrow(operation, model):
                 return True
-            if _agrees(operation, world):
+            if _agrees(operation, model):
                 self._leaks.remove(leak)  # it was none of these
                 return True
             if before is not None:
                 leak.hold(before.slot)
         return False
 
-    def _are_shown(self, audit: Audit, here: list[_Leak], world: Allocator) -> bool:
+    def _are_shown(self, audit: ObservedArea, here: list[_LeakedSlot], model: Allocator) -> bool:
         """Whether the state that was read misses no more slots than are held; then these are."""
         before = [(leak, leak.let_go()) for leak in here]
-        shown = [_Leak(audit.pool, [slot]) for slot in audit.missing()]
+        shown = [_LeakedSlot(audit.pool, [slot]) for slot in audit.missing()]
         for leak in shown:
             leak.hold_any()
-        if len(shown) <= len(here) and _agrees(audit, world):
+        if len(shown) <= len(here) and _agrees(audit, model):
             self._leaks = [leak for leak in self._leaks if leak not in here] + shown
             return True
         for leak in shown:
@@ -127,7 +127,7 @@ class Leaks:
 
     def refuted(self, group: Iterable[Operation]) -> bool:
         """Whether a slot is held that one of the group took; then another is, or none."""
-        takes = [take for take in group if isinstance(take, Take) and take.slot >= 0]
+        takes = [take for take in group if isinstance(take, SlotSearch) and take.slot >= 0]
         wrong = [leak for leak in self._leaks if leak.held and _is_taken(leak.pool, leak.held.slot, takes)]
         for leak in wrong:
             leak.let_go()
@@ -135,15 +135,15 @@ class Leaks:
         self.hold()
         return bool(wrong)
 
-    def suspect(self, take: Take, world: Allocator) -> None:
+    def suspect(self, take: SlotSearch, model: Allocator) -> None:
         """A search is about to find other slots than the reference would: one of the reference's may not be free."""
-        found = None if take.given else world.find_slots(take.cpu, take.request)
+        found = None if take.unchecked else model.find_slots(take.cpu, take.request)
         if found is None:
             return
         pool, slot = found
         # No mapping begins behind the last area, so that no slot there can be held.
-        leak = _Leak(pool, list(range(slot, min(slot + take.nslots, pool.nareas * pool.area_nslabs))))
-        if len(self._leaks) < _MOST_LEAKS and leak.narrow(take, world):
+        leak = _LeakedSlot(pool, list(range(slot, min(slot + take.nslots, pool.nareas * pool.area_nslabs))))
+        if len(self._leaks) < _MOST_LEAKS and leak.narrow(take, model):
             leak.let_go()  # what is judged with this one still has its own slots to find
             self._leaks.append(leak)
 
@@ -152,12 +152,12 @@ class Leaks:
         self._leaks = [leak for leak in self._leaks if leak.is_held or leak.hold_any()]
 
 
-def _agrees(operation: Operation, world: Allocator) -> bool:
-    undo = operation.attempt(world)
+def _agrees(operation: Operation, model: Allocator) -> bool:
+    undo = operation.apply_if_legal(model)
     if undo is not None:
         undo()
     return undo is not None
 
 
-def _is_taken(pool: Pool, slot: int, takes: list[Take]) -> bool:
+def _is_taken(pool: Pool, slot: int, takes: list[SlotSearch]) -> bool:
     return any(take.pool is pool and slot in range(take.slot, take.slot + take.nslots) for take in takes)

@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 from swiotlb_top.verify.findings import Divergence, Doubt, Findings
 from swiotlb_top.verify.operations.domains import Area
 
-LIST: Final = None
+POOL_LIST: Final = None
 """The list of pools, beside the areas of pools"""
 Place: TypeAlias = Area | None
 
@@ -32,7 +32,7 @@ _MOST_IN_FULL: Final = 64
 
 
 @dataclass(slots=True, eq=False)
-class Suspicion:
+class UnconfirmedDisagreement:
     """One operation that does not agree."""
 
     begin_ns: int
@@ -52,7 +52,7 @@ class Suspicion:
     divergence: Divergence | None
 
 
-class Suspicions:
+class UnconfirmedDisagreements:
     """The suspicions of a stream, oldest first.
 
     :param findings: where they are counted: as inconclusive until they are certain.
@@ -60,7 +60,7 @@ class Suspicions:
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
-        self._open: list[Suspicion] = []
+        self._open: list[UnconfirmedDisagreement] = []
 
     def __len__(self) -> int:
         return len(self._open)
@@ -70,7 +70,7 @@ class Suspicions:
         """Whether the next one may become the first disagreement, and is to be told of in full."""
         return self._findings.first is None and len(self._open) < _MOST_IN_FULL
 
-    def add(self, suspicion: Suspicion) -> None:
+    def add(self, suspicion: UnconfirmedDisagreement) -> None:
         """An operation does not agree."""
         if suspicion.by_itself:
             self._is_certain(suspicion)
@@ -111,7 +111,7 @@ class Suspicions:
             self._findings.doubt(why, len(self._open))
             self._open.clear()
 
-    def _now_certain(self, certain: Callable[[Suspicion], bool]) -> None:
+    def _now_certain(self, certain: Callable[[UnconfirmedDisagreement], bool]) -> None:
         still_open = []
         for suspicion in self._open:
             if certain(suspicion):
@@ -121,7 +121,7 @@ class Suspicions:
                 still_open.append(suspicion)
         self._open = still_open
 
-    def _is_certain(self, suspicion: Suspicion) -> None:
+    def _is_certain(self, suspicion: UnconfirmedDisagreement) -> None:
         findings, told = self._findings, suspicion.divergence
         findings.disagree += 1
         findings.safety_violations += suspicion.safety_violations

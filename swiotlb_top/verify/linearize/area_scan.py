@@ -14,13 +14,13 @@ from swiotlb_top.allocator import Allocator, Pool
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Domain, domain_of
 from swiotlb_top.verify.operations.pool_add import AddPool
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 Lists: TypeAlias = tuple[tuple[Pool, ...], ...]
 """The list of pools that each round so far went by."""
 
 
-class Way(NamedTuple):
+class ScanPath(NamedTuple):
     """Areas a search asks, until it comes to its target or to the end of its rounds."""
 
     areas: tuple[tuple[Pool, int], ...]
@@ -31,7 +31,7 @@ class Way(NamedTuple):
     """There is no further round."""
 
 
-class Progress(NamedTuple):
+class ScanProgress(NamedTuple):
     """How far a search has come."""
 
     asked: frozenset[tuple[int, Lists, int]]
@@ -40,49 +40,49 @@ class Progress(NamedTuple):
     """Where the areas next in turn are: none can be passed before something is taken there."""
 
 
-_ARRIVED: Final = Progress(frozenset({(-1, (), 0)}), frozenset())
+_ARRIVED: Final = ScanProgress(frozenset({(-1, (), 0)}), frozenset())
 """All was asked in vain before the area it found slots in, or all there is."""
 
 
-def step_by_step(group: Sequence[Operation], world: Allocator) -> bool:
+def step_by_step(group: Sequence[Operation], model: Allocator) -> bool:
     """Whether a search of the group asks more than the area it found its slots in, or may."""
     grows = any(isinstance(operation, AddPool) for operation in group)
-    return any(isinstance(operation, Take) and (grows or not _asks_one(operation, world)) for operation in group)
+    return any(isinstance(operation, SlotSearch) and (grows or not _asks_one(operation, model)) for operation in group)
 
 
-def _asks_one(take: Take, world: Allocator) -> bool:
+def _asks_one(take: SlotSearch, model: Allocator) -> bool:
     own = (take.pool, take.area)
-    return not take.refused(world) and any(own == next(world.attempts(cpu), None) for cpu in take.cpus)
+    return not take.refused(model) and any(own == next(model.attempts(cpu), None) for cpu in take.cpus)
 
 
-class Asking:
+class AreaScans:
     """How far the searches of a group have come that are under way.
 
     :param taken_as_given: operations that need not ask.
     """
 
-    def __init__(self, world: Allocator, group: Sequence[Operation], taken_as_given: Collection[int]) -> None:
-        self._world = world
+    def __init__(self, model: Allocator, group: Sequence[Operation], taken_as_given: Collection[int]) -> None:
+        self._model = model
         self._added = [operation.pool for operation in group if isinstance(operation, AddPool)]
         self._grows = bool(self._added)
-        self._ways: dict[tuple[Take, int, Lists], Way] = {}
+        self._ways: dict[tuple[SlotSearch, int, Lists], ScanPath] = {}
         self._asks = {
             at: operation
             for at, operation in enumerate(group)
-            if isinstance(operation, Take)
+            if isinstance(operation, SlotSearch)
             and at not in taken_as_given
-            and (self._grows or not _asks_one(operation, world))
+            and (self._grows or not _asks_one(operation, model))
         }
 
     def read_on(
-        self, under_way: Sequence[int], before: dict[int, Progress], taken: Domain | None
-    ) -> dict[int, Progress]:
+        self, under_way: Sequence[int], before: dict[int, ScanProgress], taken: Domain | None
+    ) -> dict[int, ScanProgress]:
         """Let every search that can be under way ask on, as far as what it asks is full now.
 
         :param before: how far they had come before the last operation.
         :param taken: where that took slots; None for an operation of another kind.
         """
-        progress: dict[int, Progress] = {}
+        progress: dict[int, ScanProgress] = {}
         for at in under_way:
             take = self._asks.get(at)
             if take is None:
@@ -96,22 +96,22 @@ class Asking:
         return progress
 
     @staticmethod
-    def arrived(at: int, progress: dict[int, Progress]) -> bool:
+    def arrived(at: int, progress: dict[int, ScanProgress]) -> bool:
         """Whether a search came to the area it found slots in, or to the end of all there is."""
         return progress.get(at, _ARRIVED) is _ARRIVED
 
-    def _go_on(self, take: Take, asked: Iterable[tuple[int, Lists, int]]) -> Progress:
+    def _go_on(self, take: SlotSearch, asked: Iterable[tuple[int, Lists, int]]) -> ScanProgress:
         came: dict[tuple[int, Lists], int] = {}
         waits_for: set[Domain] = set()
-        listed = take.listed(self._world) or (take.slot >= 0 and take.pool in self._added)
+        listed = take.listed(self._model) or (take.slot >= 0 and take.pool in self._added)
         for cpu, lists, count in asked:
             if self._ask_on(take, cpu, lists, count, came, waits_for, listed=listed):
                 return _ARRIVED
-        return Progress(frozenset((*on, count) for on, count in came.items()), frozenset(waits_for))
+        return ScanProgress(frozenset((*on, count) for on, count in came.items()), frozenset(waits_for))
 
     def _ask_on(
         self,
-        take: Take,
+        take: SlotSearch,
         cpu: int,
         lists: Lists,
         asked: int,
@@ -135,12 +135,12 @@ class Asking:
                 came[cpu, lists] = max(asked, came.get((cpu, lists), 0))
             if asked < len(areas) or its_way.whole:
                 return False
-            lists = (*lists, self._world.pools)
+            lists = (*lists, self._model.pools)
 
-    def _way(self, take: Take, cpu: int, lists: Lists) -> Way:
+    def _way(self, take: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
         known = self._ways.get((take, cpu, lists))
         if known is None:
-            known = self._ways[take, cpu, lists] = way(self._world, take, cpu, lists)
+            known = self._ways[take, cpu, lists] = way(self._model, take, cpu, lists)
         return known
 
 
@@ -151,8 +151,8 @@ class _NextRound(Exception):  # noqa: N818 (nothing went wrong)
 class _Turns:
     """An allocator as a search order sees it, with another list of pools in each round."""
 
-    def __init__(self, world: Allocator, lists: Lists) -> None:
-        self.default_nareas = world.default_nareas
+    def __init__(self, model: Allocator, lists: Lists) -> None:
+        self.default_nareas = model.default_nareas
         self._lists = iter(lists)
 
     @property
@@ -162,22 +162,22 @@ class _Turns:
         raise _NextRound
 
 
-def way(world: Allocator, take: Take, cpu: int, lists: Lists) -> Way:
+def way(model: Allocator, take: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
     """The way of a search that began on ``cpu``, and whose rounds so far went by ``lists``."""
     areas: list[tuple[Pool, int]] = []
-    if take.refused(world):
-        return Way((), reaches=False, whole=True)
+    if take.refused(model):
+        return ScanPath((), reaches=False, whole=True)
     target = (take.pool, take.area)
     try:
-        for area in _order(world, cpu, lists):
+        for area in _order(model, cpu, lists):
             if area == target:
-                return Way(tuple(areas), reaches=True, whole=True)
+                return ScanPath(tuple(areas), reaches=True, whole=True)
             areas.append(area)
     except _NextRound:
-        return Way(tuple(areas), reaches=False, whole=False)
-    return Way(tuple(areas), reaches=False, whole=True)
+        return ScanPath(tuple(areas), reaches=False, whole=False)
+    return ScanPath(tuple(areas), reaches=False, whole=True)
 
 
-def _order(world: Allocator, cpu: int, lists: Lists) -> Iterator[tuple[Pool, int]]:
-    revision = world.revision
-    return (revision.order if world.dynamic else revision.static_order)(_Turns(world, lists), cpu)
+def _order(model: Allocator, cpu: int, lists: Lists) -> Iterator[tuple[Pool, int]]:
+    revision = model.revision
+    return (revision.order if model.dynamic else revision.static_order)(_Turns(model, lists), cpu)

@@ -24,14 +24,14 @@ from typing import Final, TypeAlias
 from swiotlb_top.allocator import Allocator, Pool, Revision
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.allocator.pool import Mapping
-from swiotlb_top.verify.linearize.area_scan import Asking, Progress
+from swiotlb_top.verify.linearize.area_scan import AreaScans, ScanProgress
 from swiotlb_top.verify.operations.base import Operation, Undo
 from swiotlb_top.verify.operations.domains import Area, Domain, domain_of, touched
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 
-Wanted: TypeAlias = dict[Area, set[int]]
+WantedIndices: TypeAlias = dict[Area, set[int]]
 
 _WIDE_SHIFT: Final = 5
 """A move looks at all that can be next, and at every place where mappings of several sizes begin. Where these are
@@ -47,14 +47,14 @@ class _Place:
     """How many operations were, before anything that is not done was over."""
     can_be_next: list[int]
     """Those of them that are not done, as they ended."""
-    progress: dict[int, Progress]
+    progress: dict[int, ScanProgress]
     depth: int
     """How many are done."""
     moves: Iterator[tuple[int, ...]]
     led_on: bool = False
 
 
-class Search:
+class Checker:
     """One search.
 
     :param group: operations that overlap, sorted by exit.
@@ -67,13 +67,13 @@ class Search:
 
     def __init__(
         self,
-        world: Allocator,
+        model: Allocator,
         group: list[Operation],
         budget: int,
         *,
         whole: bool,
         excused: Collection[Operation] = (),
-        wanted: Wanted | None = None,
+        wanted: WantedIndices | None = None,
     ) -> None:
         self.furthest: list[Operation] = []
         """The longest order that could not be gone on with."""
@@ -82,10 +82,10 @@ class Search:
         self.gave_up = False
         self._order: list[int] = []
         self._undo: list[Undo] = []
-        self._world = world
+        self._model = model
         self._group = group
         self._budget = budget
-        self._imposed = {at for at, operation in enumerate(group) if operation.given or operation in excused}
+        self._imposed = {at for at, operation in enumerate(group) if operation.unchecked or operation in excused}
         self._by_entry = sorted(range(len(group)), key=lambda at: group[at].entry_ns)
         # Of those entered later than the first few, when the first was over.
         exits = accumulate((group[at].exit_ns for at in reversed(self._by_entry)), min)
@@ -93,11 +93,11 @@ class Search:
         self._leaving: dict[Area, dict[int, list[int]]] = {}
         """For an area, the searches that leave an ``index``."""
         for at, take in enumerate(group):
-            if isinstance(take, Take) and take.pool and 0 <= take.area < take.pool.nareas:
+            if isinstance(take, SlotSearch) and take.pool and 0 <= take.area < take.pool.nareas:
                 self._leaving.setdefault((take.pool, take.area), {}).setdefault(take.next_index, []).append(at)
-        self._ambiguous = _taken_with_several_sizes(group, world.revision)
+        self._ambiguous = _taken_with_several_sizes(group, model.revision)
         self._grows = any(isinstance(operation, AddPool) for operation in group)
-        self._asking = None if whole else Asking(world, group, self._imposed)
+        self._asking = None if whole else AreaScans(model, group, self._imposed)
         self._wait = self._that_can_wait()
         self._crowded = False
         self._touched: dict[int, KeysView[Domain]] = {}
@@ -202,14 +202,14 @@ class Search:
         if entered > first:
             can_be_next += by_entry[first:entered]
             can_be_next.sort()  # as they ended
-        progress: dict[int, Progress] = {}
+        progress: dict[int, ScanProgress] = {}
         if self._asking is not None:
             done = group[move[-1]] if move else None
-            taken = domain_of(done.pool, done.area) if isinstance(done, Take) and done.pool else None
+            taken = domain_of(done.pool, done.area) if isinstance(done, SlotSearch) and done.pool else None
             progress = self._asking.read_on(can_be_next, before.progress if before else {}, taken)
         return _Place(entered, can_be_next, progress, len(self._undo), self._moves(entered, can_be_next))
 
-    def _may_leave(self, wanted: Wanted) -> bool:
+    def _may_leave(self, wanted: WantedIndices) -> bool:
         """Whether something that is wanted can still be left: what leaves it is not done, or was the last."""
         for area, indices in wanted.items():
             if not indices:
@@ -231,7 +231,7 @@ class Search:
             tuple(place.can_be_next),
             tuple([pool.area_index[area] for pool, area in self._leaving]),
             tuple([pool.find_mapping(tlb_addr, 0) for pool, tlb_addr in self._ambiguous]),
-            self._world.pools if self._grows else None,
+            self._model.pools if self._grows else None,
             tuple(place.progress.items()),
         )
         if key in self._seen:
@@ -266,7 +266,7 @@ class Search:
         """Releases to be done for an operation's slots to be free; more than one choice where one place is
         released more than once."""
         take, wait = self._group[at], self._wait
-        if not wait or not isinstance(take, Take) or take.pool is None:
+        if not wait or not isinstance(take, SlotSearch) or take.pool is None:
             return _NO_ROOM_NEEDED
         pool, slot, nslots = take.pool, take.slot, take.nslots
         if not 0 <= slot < pool.nslabs or pool.free_run(slot) >= nslots:
@@ -307,7 +307,7 @@ class Search:
     def _touches(self, at: int) -> KeysView[Domain]:
         known = self._touched.get(at)
         if known is None:
-            known = self._touched[at] = touched(self._group[at], self._world)
+            known = self._touched[at] = touched(self._group[at], self._model)
         return known
 
     # ---- steps -----------------------------------------------------------
@@ -317,7 +317,7 @@ class Search:
         group = self._group
         *room, last = move
         for at in room:
-            undo = group[at].attempt(self._world)
+            undo = group[at].apply_if_legal(self._model)
             if undo is None:
                 self._back_to(place.depth)
                 return False
@@ -325,12 +325,12 @@ class Search:
         undo = self._step(last, place.progress)
         operation = group[last]
         if undo is None:
-            if isinstance(operation, Take) and self._wait and operation.crowded_out():
+            if isinstance(operation, SlotSearch) and self._wait and operation.crowded_out():
                 self._crowded = True
             self._back_to(place.depth)
             return False
         self._done(last, undo)
-        if isinstance(operation, Take) and not operation.listed(self._world):
+        if isinstance(operation, SlotSearch) and not operation.listed(self._model):
             place.moves = iter(())  # whatever comes before it might as well come after
         return True
 
@@ -339,24 +339,24 @@ class Search:
         self._order.append(at)
         self._not_done[at] = False
 
-    def _step(self, at: int, progress: dict[int, Progress]) -> Undo | None:
-        operation, world = self._group[at], self._world
+    def _step(self, at: int, progress: dict[int, ScanProgress]) -> Undo | None:
+        operation, model = self._group[at], self._model
         if at in self._imposed:
-            return operation.impose(world)
-        if self._asking is None or not isinstance(operation, Take):
-            return operation.attempt(world)
+            return operation.apply_forced(model)
+        if self._asking is None or not isinstance(operation, SlotSearch):
+            return operation.apply_if_legal(model)
         if not self._asking.arrived(at, progress):
             return None
-        if operation.listed(world):
-            return operation.attempt_in_its_area(world)
-        return operation.attempt_beyond_pools(world)
+        if operation.listed(model):
+            return operation.apply_in_its_area(model)
+        return operation.apply_beyond_pools(model)
 
 
 def _taken_with_several_sizes(group: list[Operation], revision: Revision) -> list[tuple[Pool, int]]:
     """Pools and addresses of buffers: which search came last says how much is in use there."""
     sizes: dict[tuple[Pool, int], set[int]] = {}
     for take in group:
-        if isinstance(take, Take) and take.pool and take.slot >= 0:
+        if isinstance(take, SlotSearch) and take.pool and take.slot >= 0:
             begins = take.slot + revision.pad_slots(take.request)
             sizes.setdefault((take.pool, begins), set()).add(take.request.alloc_size_bytes)
     return [(pool, slot_addr(pool.start, slot)) for (pool, slot), bytes_ in sizes.items() if len(bytes_) > 1]

@@ -10,28 +10,34 @@ from __future__ import annotations
 from itertools import product
 
 from swiotlb_top.allocator import Allocator
-from swiotlb_top.verify.linearize.checker import Search, Wanted
-from swiotlb_top.verify.linearize.possible_indices import MOST_STARTS, Start, Uncertain, begin_from, uncertain_after
+from swiotlb_top.verify.linearize.checker import Checker, WantedIndices
+from swiotlb_top.verify.linearize.possible_indices import (
+    MAX_INITIAL_INDICES,
+    IndexAlternatives,
+    InitialIndices,
+    alternatives_after,
+    set_indices,
+)
 from swiotlb_top.verify.operations.base import Operation
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 
-class Endings:
+class FinalIndices:
     """What was seen to be left, and what might be.
 
     :param possible: from where the group may have begun; first what the reference has.
     :param uncertain: from where areas may have been searched next besides.
     """
 
-    def __init__(self, group: list[Operation], possible: list[Start], uncertain: Uncertain) -> None:
+    def __init__(self, group: list[Operation], possible: list[InitialIndices], uncertain: IndexAlternatives) -> None:
         self._group = group
         self._possible = possible
-        taken = {(take.pool, take.area) for take in group if isinstance(take, Take)}
+        taken = {(take.pool, take.area) for take in group if isinstance(take, SlotSearch)}
         begun = possible[0].indices
-        asked: Wanted = {area: {begun[area], *uncertain[area]} for area in begun if area not in taken}
-        left: Wanted = {area: set(indices) for area, indices in uncertain_after(group).items()}
+        asked: WantedIndices = {area: {begun[area], *uncertain[area]} for area in begun if area not in taken}
+        left: WantedIndices = {area: set(indices) for area, indices in alternatives_after(group).items()}
         self._wanted = asked, left
-        self._seen: Uncertain = {area: {} for area in (*begun, *left)}
+        self._seen: IndexAlternatives = {area: {} for area in (*begun, *left)}
 
     @property
     def open(self) -> bool:
@@ -46,7 +52,7 @@ class Endings:
             for wanted in self._wanted:
                 wanted.get(at, set()).discard(index)
 
-    def look_for(self, world: Allocator, budget: int, *, whole: bool, sure: bool) -> int:
+    def look_for(self, model: Allocator, budget: int, *, whole: bool, sure: bool) -> int:
         """Try orders, and take them back; how many moves that took.
 
         :param budget: moves to try at most.
@@ -54,12 +60,12 @@ class Endings:
         :param sure: what an order leaves that begins from a place that is not, too.
         """
         spent = 0
-        all_tried = len(self._possible) < MOST_STARTS
+        all_tried = len(self._possible) < MAX_INITIAL_INDICES
         for wanted, start in product(self._wanted, self._possible):
             if not any(wanted.values()):
                 continue
-            begin_from(start)
-            search = Search(world, self._group, budget - spent, whole=whole, wanted=wanted)
+            set_indices(start)
+            search = Checker(model, self._group, budget - spent, whole=whole, wanted=wanted)
             while any(wanted.values()) and search.run():
                 self.see(sure=sure or start.sure)
             search.rewind()
@@ -71,7 +77,7 @@ class Endings:
                     self._seen[at] |= dict.fromkeys(indices, False)
         return spent
 
-    def others(self) -> Uncertain:
+    def others(self) -> IndexAlternatives:
         """What may be left besides what is; empty for an area that is certain now."""
         return {
             (pool, area): {index: sure for index, sure in indices.items() if index != pool.area_index[area]}

@@ -11,7 +11,7 @@ from swiotlb_top.allocator.geometry import SLOT_SET_SHIFT
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 _MOST_WAITING: Final = 512
 """Releases in a slot set that are looked at for a search to have room there: those that end first. It has 128 slots."""
@@ -20,7 +20,7 @@ _Waiting: TypeAlias = dict[tuple[Pool, int], dict[Release, None]]
 """Releases that are not done yet, by pool and slot set, as they ended."""
 
 
-def in_likely_order(
+def plausible_order(
     group: list[Operation], sure: Callable[[Pool, Mapping], bool] = lambda pool, mapping: True
 ) -> Iterator[Operation]:
     """An order for what is not proved to have one: as they ended, but new pools first, and what a release
@@ -37,7 +37,7 @@ def in_likely_order(
         if isinstance(operation, Release):
             waiting.setdefault(operation.slot_set, {})[operation] = None
     for operation in group:
-        if isinstance(operation, Take):
+        if isinstance(operation, SlotSearch):
             for release in _making_room(operation, waiting, sure):
                 del waiting[release.slot_set][release]
                 yield release
@@ -47,7 +47,7 @@ def in_likely_order(
             yield operation
 
 
-def _making_room(take: Take, waiting: _Waiting, sure: Callable[[Pool, Mapping], bool]) -> Collection[Release]:
+def _making_room(take: SlotSearch, waiting: _Waiting, sure: Callable[[Pool, Mapping], bool]) -> Collection[Release]:
     """For each mapping that is in the way of a search's slots now, a release of it that was under way: the rest
     is of mappings to come.
 
@@ -69,5 +69,5 @@ def _making_room(take: Take, waiting: _Waiting, sure: Callable[[Pool, Mapping], 
     return room.values()
 
 
-def _may_be_later(release: Release, take: Take) -> bool:
+def _may_be_later(release: Release, take: SlotSearch) -> bool:
     return release.unseen and release.exit_ns > take.exit_ns

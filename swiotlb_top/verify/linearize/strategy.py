@@ -19,9 +19,9 @@ from typing import Final
 
 from swiotlb_top.allocator import Allocator
 from swiotlb_top.verify.linearize.area_scan import step_by_step
-from swiotlb_top.verify.linearize.checker import Search
-from swiotlb_top.verify.linearize.final_indices import Endings
-from swiotlb_top.verify.linearize.possible_indices import Uncertain, begin_from, starts
+from swiotlb_top.verify.linearize.checker import Checker
+from swiotlb_top.verify.linearize.final_indices import FinalIndices
+from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, initial_indices, set_indices
 from swiotlb_top.verify.operations.base import Operation, Undo
 
 DEFAULT_BUDGET: Final = 20_000
@@ -34,7 +34,7 @@ _AVERAGE_GROUP: Final = 400
 
 
 @dataclass(slots=True)
-class Outcome:
+class Linearization:
     """What became of a group of operations. ``order`` is empty where none was found; ``exhausted``
     then says whether the search gave up before it had proved that there is none."""
 
@@ -47,39 +47,39 @@ class Outcome:
     """Whether the order begins from where areas are sure to have been searched next."""
     furthest: list[Operation] = field(default_factory=list)
     """The longest of these."""
-    uncertain: Uncertain = field(default_factory=dict)
+    uncertain: IndexAlternatives = field(default_factory=dict)
     """Where other orders leave something else; empty for an area that is certain now."""
 
 
-def arrange(
-    world: Allocator,
+def linearize(
+    model: Allocator,
     group: list[Operation],
     budget: int = DEFAULT_BUDGET,
     excused: Collection[Operation] = (),
-    uncertain: Uncertain | None = None,
-) -> Outcome:
-    """Find an order the reference accepts and carry it out on ``world``.
+    uncertain: IndexAlternatives | None = None,
+) -> Linearization:
+    """Find an order the reference accepts and carry it out on ``model``.
 
-    Where none is found, or operations are excused, ``world`` is left as it was.
+    Where none is found, or operations are excused, ``model`` is left as it was.
 
     :param group: operations that overlap, sorted by exit.
     :param budget: moves to try at most until one is found, and a part of that for what other orders leave; a
         long group has more.
     :param excused: operations that need not be as the reference's: what they did is imposed.
-    :param uncertain: from where areas may be searched next besides where ``world`` has it.
+    :param uncertain: from where areas may be searched next besides where ``model`` has it.
     """
     budget = max(budget, budget // _AVERAGE_GROUP * len(group))
-    possible, all_of_them = starts(uncertain or {}, group, world)
-    in_one_step = len(group) == 1 or not step_by_step(group, world)
-    outcome = Outcome()
-    begun, take_back = possible[0], None if excused else _as_they_ended(world, group)
+    possible, all_of_them = initial_indices(uncertain or {}, group, model)
+    in_one_step = len(group) == 1 or not step_by_step(group, model)
+    outcome = Linearization()
+    begun, take_back = possible[0], None if excused else _as_they_ended(model, group)
     if take_back is not None:
         outcome.order = list(group)
     for start, whole in product(possible, (True,) if in_one_step else (True, False)):
         if outcome.order:
             break
-        begin_from(start)
-        search = Search(world, group, budget - outcome.steps, whole=whole, excused=excused)
+        set_indices(start)
+        search = Checker(model, group, budget - outcome.steps, whole=whole, excused=excused)
         if search.run():
             outcome.order = search.order
             begun, take_back = start, search.rewind
@@ -88,29 +88,29 @@ def arrange(
         outcome.exhausted |= search.gave_up
         outcome.furthest = max(outcome.furthest, search.furthest, key=len)
     if take_back is None:
-        begin_from(possible[0])
+        set_indices(possible[0])
         outcome.exhausted |= not all_of_them
         return outcome
     outcome.exhausted = False
     outcome.sure = begun.sure
     if excused:
         take_back()
-        begin_from(possible[0])
+        set_indices(possible[0])
         return outcome
-    endings = Endings(group, possible, uncertain or {})
+    endings = FinalIndices(group, possible, uncertain or {})
     endings.see(sure=True)
     if endings.open:
         take_back()
         budget = budget // _FOR_ENDINGS + _BUDGET_OF_AN_ENDING * len(group)
-        outcome.steps += endings.look_for(world, budget, whole=in_one_step, sure=not outcome.sure)
-        begin_from(begun)
+        outcome.steps += endings.look_for(model, budget, whole=in_one_step, sure=not outcome.sure)
+        set_indices(begun)
         for operation in outcome.order:
-            operation.impose(world)
+            operation.apply_forced(model)
     outcome.uncertain = endings.others()
     return outcome
 
 
-def _as_they_ended(world: Allocator, group: list[Operation]) -> Callable[[], None] | None:
+def _as_they_ended(model: Allocator, group: list[Operation]) -> Callable[[], None] | None:
     """Do all in the order in which they ended, as it nearly always was, and say how to take it back; None,
     and nothing changed, where that is not the reference's."""
     undo: list[Undo] = []
@@ -120,7 +120,7 @@ def _as_they_ended(world: Allocator, group: list[Operation]) -> Callable[[], Non
             undo.pop()()
 
     for operation in group:
-        done = operation.attempt(world)
+        done = operation.apply_if_legal(model)
         if done is None:
             take_back()
             return None

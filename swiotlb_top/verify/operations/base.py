@@ -1,8 +1,8 @@
-"""What the judge puts in order: an operation on the reference.
+"""One step of the model: what the judge puts in order.
 
-It has a closed interval and an effect. ``attempt`` does it if the reference, in the state it is in, would have
-done the same as the kernel, and returns how to take it back; ``impose`` and ``adopt`` do what the kernel did,
-whatever the reference thinks of it.
+An operation has a closed interval, from its invocation to its response, and an effect on the model. There are three
+ways to apply it: :meth:`Operation.apply_if_legal` only if the model would have done the same as the kernel,
+:meth:`Operation.apply_forced` whatever the model would have done, and :meth:`Operation.adopt_as_is` without a way back.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from swiotlb_top.events import Event
 Undo = Callable[[], None]
 
 
-def nothing() -> None:
+def no_undo() -> None:
     """Undo of what changed nothing."""
 
 
@@ -27,7 +27,7 @@ class Operation(Protocol):
     """Whether it counts as an operation put to the reference: a mapping or a release."""
 
     @property
-    def given(self) -> bool:
+    def unchecked(self) -> bool:
         """Whether it need not be as the reference's, as it is not known in full what was asked."""
 
     @property
@@ -37,26 +37,26 @@ class Operation(Protocol):
     @property
     def event(self) -> Event | None: ...
 
-    def attempt(self, world: Allocator) -> Undo | None:
+    def apply_if_legal(self, model: Allocator) -> Undo | None:
         """Do it as the kernel did if the reference agrees; None, and nothing changed, if not."""
 
-    def impose(self, world: Allocator) -> Undo | None:
+    def apply_forced(self, model: Allocator) -> Undo | None:
         """Do as the kernel did, as far as that can be taken back; None, and nothing changed, if it cannot be."""
 
-    def adopt(self, world: Allocator) -> None:
+    def adopt_as_is(self, model: Allocator) -> None:
         """Do as the kernel did."""
 
-    def areas(self, world: Allocator) -> Iterable[tuple[Pool, int]]:
+    def areas(self, model: Allocator) -> Iterable[tuple[Pool, int]]:
         """The areas it may have read or changed."""
 
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+    def record_in(self, ledger: Ledger) -> tuple[Violation, ...]:
         """Keep the books that know nothing of policy; what is wrong by them."""
 
-    def expected(self, world: Allocator) -> str:
+    def expected(self, model: Allocator) -> str:
         """What the reference would have done now, in words."""
 
     def observed(self) -> str:
         """What the kernel did, in words."""
 
-    def where(self) -> tuple[Pool, int] | None:
+    def location(self) -> tuple[Pool, int] | None:
         """A pool and slot to draw a picture around."""

@@ -47,10 +47,10 @@ def domains_of(pool: Pool) -> Iterator[Domain]:
     return iter(dict.fromkeys(domain_of(pool, area) for area in range(pool.nareas)))
 
 
-def touched(operation: Operation, world: Allocator) -> KeysView[Domain]:
+def touched(operation: Operation, model: Allocator) -> KeysView[Domain]:
     """The domains an operation may have read or changed.
 
     :returns: a set whose order is the one in which the operation visits them. A plain set's order follows memory
         addresses, which differ from one run to the next; a search that followed it could not be repeated.
     """
-    return dict.fromkeys(domain_of(*area) for area in operation.areas(world)).keys()
+    return dict.fromkeys(domain_of(*area) for area in operation.areas(model)).keys()

@@ -11,17 +11,17 @@ from swiotlb_top.events import ENTRY_UNKNOWN, Find, Free, Grow, Map, PoolAdd, Un
 
 NEVER_NS: Final = 1 << 64
 """Later than any time of a stream."""
-LIKELY_NS: Final = 30_000_000
+ASSUMED_DURATION_NS: Final = 30_000_000
 """So long such a call is tried to have taken. On four busy virtual CPUs that shared two real ones, one call in 10,000
 took over a third of it. It may have taken any time: what does not agree while it may have been under way is
 inconclusive (:mod:`swiotlb_top.verify.diagnose.unconfirmed`)."""
 
 
-def likely_entry_ns(event: Find | Map | Unmap | Free | PoolAdd | Grow) -> int:
+def assumed_entry_ns(event: Find | Map | Unmap | Free | PoolAdd | Grow) -> int:
     """When a call was entered, or probably not before."""
-    return event.exit_ns - LIKELY_NS if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns
+    return event.exit_ns - ASSUMED_DURATION_NS if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns
 
 
-def entered_until_ns(event: Unmap) -> int:
+def latest_entry_ns(event: Unmap) -> int:
     """When a call was entered, or can have been at the latest."""
     return event.exit_ns if event.entry_ns == ENTRY_UNKNOWN else event.entry_ns

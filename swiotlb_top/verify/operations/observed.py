@@ -12,11 +12,11 @@ from typing import ClassVar
 
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Violation, adopt
 from swiotlb_top.state import PoolState
-from swiotlb_top.verify.operations.base import Undo, nothing
+from swiotlb_top.verify.operations.base import Undo, no_undo
 from swiotlb_top.verify.operations.domains import Domain, areas_of
 
 
-class AdoptedOnce:
+class ObservedPool:
     """The pool that a state shows, which all audits of this state share."""
 
     __slots__ = ("_pool", "_state")
@@ -25,15 +25,15 @@ class AdoptedOnce:
         self._state = state
         self._pool: Pool | None = None
 
-    def pool(self, world: Allocator) -> Pool:
+    def pool(self, model: Allocator) -> Pool:
         """It, made when it is first asked for."""
         if self._pool is None:
-            self._pool = adopt(self._state, rule=world.revision.rule, check=False).pool
+            self._pool = adopt(self._state, rule=model.revision.rule, check=False).pool
         return self._pool
 
 
 @dataclass(slots=True, eq=False)
-class Audit:
+class ObservedArea:
     """One area of a pool, as it was read."""
 
     entry_ns: int
@@ -41,33 +41,33 @@ class Audit:
     state: PoolState
     pool: Pool
     area: int
-    read: AdoptedOnce
+    read: ObservedPool
     event: ClassVar[None] = None
-    given: ClassVar[bool] = False
+    unchecked: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
-    def attempt(self, world: Allocator) -> Undo | None:
-        return None if self._difference() else nothing
+    def apply_if_legal(self, model: Allocator) -> Undo | None:
+        return None if self._difference() else no_undo
 
-    impose = attempt
+    apply_forced = apply_if_legal
 
-    def adopt(self, world: Allocator) -> None:
+    def adopt_as_is(self, model: Allocator) -> None:
         slots = slots_of(self.pool, self.area)
-        self.pool.take_over(self.read.pool(world), self.area, slots)
+        self.pool.take_over(self.read.pool(model), self.area, slots)
 
-    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
+    def areas(self, model: Allocator) -> tuple[tuple[Pool, int], ...]:
         return ((self.pool, self.area),)
 
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+    def record_in(self, ledger: Ledger) -> tuple[Violation, ...]:
         return ()
 
-    def expected(self, world: Allocator) -> str:
+    def expected(self, model: Allocator) -> str:
         return self._difference()
 
     def observed(self) -> str:
         return f"the slots of pool {self.state.start:#x} were read"
 
-    def where(self) -> tuple[Pool, int] | None:
+    def location(self) -> tuple[Pool, int] | None:
         slots = slots_of(self.pool, self.area)
         return self.pool, next((s for s in slots if self.state.list_[s] != self.pool.free_run(s)), slots[0])
 
@@ -91,79 +91,79 @@ class Audit:
 
 
 @dataclass(slots=True, eq=False)
-class ListAudit:
+class ObservedPoolList:
     """The list of pools, as it was read: their addresses, newest first."""
 
     entry_ns: int
     exit_ns: int
     addresses: tuple[int, ...]
     event: ClassVar[None] = None
-    given: ClassVar[bool] = False
+    unchecked: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
-    def attempt(self, world: Allocator) -> Undo | None:
-        known = _addresses(world.pools)
+    def apply_if_legal(self, model: Allocator) -> Undo | None:
+        known = _addresses(model.pools)
         # The list may have been read long before the pools on it: then newer ones are not there yet.
-        return nothing if self.addresses and self.addresses == known[-len(self.addresses) :] else None
+        return no_undo if self.addresses and self.addresses == known[-len(self.addresses) :] else None
 
-    impose = attempt
+    apply_forced = apply_if_legal
 
-    def adopt(self, world: Allocator) -> None:
-        known = {pool.address: pool for pool in world.pools}
-        world.pools = tuple(known[address] for address in self.addresses if address in known)
+    def adopt_as_is(self, model: Allocator) -> None:
+        known = {pool.address: pool for pool in model.pools}
+        model.pools = tuple(known[address] for address in self.addresses if address in known)
 
-    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
+    def areas(self, model: Allocator) -> tuple[tuple[Pool, int], ...]:
         return ()
 
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+    def record_in(self, ledger: Ledger) -> tuple[Violation, ...]:
         return ()
 
-    def expected(self, world: Allocator) -> str:
-        return f"the list {_in_words(_addresses(world.pools))}"
+    def expected(self, model: Allocator) -> str:
+        return f"the list {_in_words(_addresses(model.pools))}"
 
     def observed(self) -> str:
         return f"the list of pools was read: {_in_words(self.addresses)}"
 
-    def where(self) -> tuple[Pool, int] | None:
+    def location(self) -> tuple[Pool, int] | None:
         return None
 
 
 @dataclass(slots=True, eq=False)
-class Copy:
+class InitialCopy:
     """An area was copied, to begin from: the first thing that can be said of it."""
 
     entry_ns: int
     exit_ns: int
     domain: Domain
     event: ClassVar[None] = None
-    given: ClassVar[bool] = False
+    unchecked: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
     @property
     def domain_areas(self) -> range:
         return areas_of(self.domain)
 
-    def attempt(self, world: Allocator) -> Undo | None:
-        return nothing
+    def apply_if_legal(self, model: Allocator) -> Undo | None:
+        return no_undo
 
-    impose = attempt
+    apply_forced = apply_if_legal
 
-    def adopt(self, world: Allocator) -> None:
+    def adopt_as_is(self, model: Allocator) -> None:
         """The reference began from it."""
 
-    def areas(self, world: Allocator) -> Iterator[tuple[Pool, int]]:
+    def areas(self, model: Allocator) -> Iterator[tuple[Pool, int]]:
         return ((self.domain[0], area) for area in self.domain_areas)
 
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+    def record_in(self, ledger: Ledger) -> tuple[Violation, ...]:
         return ()
 
-    def expected(self, world: Allocator) -> str:
+    def expected(self, model: Allocator) -> str:
         return "whatever was read"
 
     def observed(self) -> str:
         return f"the slots of pool {self.domain[0].start:#x} were read"
 
-    def where(self) -> tuple[Pool, int] | None:
+    def location(self) -> tuple[Pool, int] | None:
         return None
 
 

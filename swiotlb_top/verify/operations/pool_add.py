@@ -18,40 +18,40 @@ class AddPool:
     entry_ns: int
     exit_ns: int
     pool: Pool
-    given: ClassVar[bool] = False
+    unchecked: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
-    def attempt(self, world: Allocator) -> Undo | None:
+    def apply_if_legal(self, model: Allocator) -> Undo | None:
         pool, event = self.pool, self.event
         if (event.start, event.nslabs, event.nareas) != (pool.start, pool.nslabs, pool.nareas):
             return None
-        if not world.can_grow or (pool.nslabs, pool.nareas) not in self._sizes(world):
+        if not model.can_grow or (pool.nslabs, pool.nareas) not in self._sizes(model):
             return None
-        return self.impose(world)
+        return self.apply_forced(model)
 
-    def impose(self, world: Allocator) -> Undo:
-        before = world.pools
-        world.add_pool(self.pool)
+    def apply_forced(self, model: Allocator) -> Undo:
+        before = model.pools
+        model.add_pool(self.pool)
 
         def back() -> None:
-            world.pools = before
+            model.pools = before
 
         return back
 
-    def adopt(self, world: Allocator) -> None:
-        world.pools = (self.pool, *world.pools)
+    def adopt_as_is(self, model: Allocator) -> None:
+        model.pools = (self.pool, *model.pools)
 
-    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
+    def areas(self, model: Allocator) -> tuple[tuple[Pool, int], ...]:
         return tuple((self.pool, area) for area in range(self.pool.nareas))
 
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+    def record_in(self, ledger: Ledger) -> tuple[Violation, ...]:
         ledger.add_pool(self.pool, self.pool.start, self.pool.nslabs)
         return ()
 
-    def expected(self, world: Allocator) -> str:
-        if not world.can_grow:
+    def expected(self, model: Allocator) -> str:
+        if not model.can_grow:
             return "no growth"
-        sizes = ", ".join(f"{nslabs}/{nareas}" for nslabs, nareas in self._sizes(world))
+        sizes = ", ".join(f"{nslabs}/{nareas}" for nslabs, nareas in self._sizes(model))
         was = f"{self.pool.nslabs}/{self.pool.nareas} at {self.pool.start:#x}"
         return f"a pool of one of these slots/areas: {sizes}; the one allocated is {was}"
 
@@ -59,9 +59,9 @@ class AddPool:
         event = self.event
         return f"pool {event.start:#x} of {event.nslabs} slots in {event.nareas} areas was added"
 
-    def where(self) -> tuple[Pool, int] | None:
+    def location(self) -> tuple[Pool, int] | None:
         return None
 
     @staticmethod
-    def _sizes(world: Allocator) -> list[tuple[int, int]]:
-        return list(world.revision.grow_sizes(world.default_nslabs, world.default_nareas))
+    def _sizes(model: Allocator) -> list[tuple[int, int]]:
+        return list(model.revision.grow_sizes(model.default_nslabs, model.default_nareas))

@@ -9,7 +9,7 @@ from swiotlb_top.allocator import Allocator, Hazard, Ledger, Pool, Violation
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE, SLOT_SET_SHIFT, slot_addr
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping
 from swiotlb_top.events import ENTRY_UNKNOWN, Unmap
-from swiotlb_top.verify.operations.base import Undo, nothing
+from swiotlb_top.verify.operations.base import Undo, no_undo
 
 _LARGEST_PADDING_BYTES: Final = (1 << 16) - 1
 """Of a mapping's end, for an IOMMU: its pages are of 64 KiB at most."""
@@ -28,45 +28,45 @@ class Release:
     tlb_addr: int
     min_align_mask: int
     size_bytes: int
-    given: bool = False
+    unchecked: bool = False
     mapping: Mapping | None = None
     """What was released, once it is."""
     compared: ClassVar[bool] = True
 
-    def attempt(self, world: Allocator) -> Undo | None:
+    def apply_if_legal(self, model: Allocator) -> Undo | None:
         mapping = self.mapping = self.meant()
         if mapping is None or not self._fits(mapping):
             return None
-        return self._let_go(mapping, world)
+        return self._let_go(mapping, model)
 
-    def impose(self, world: Allocator) -> Undo | None:
+    def apply_forced(self, model: Allocator) -> Undo | None:
         mapping = self.mapping = self._around()
-        return nothing if mapping is None else self._let_go(mapping, world)
+        return no_undo if mapping is None else self._let_go(mapping, model)
 
-    def _let_go(self, mapping: Mapping, world: Allocator) -> Undo | None:
+    def _let_go(self, mapping: Mapping, model: Allocator) -> Undo | None:
         pool = self.pool
-        if pool in world.pools:
+        if pool in model.pools:
             undo = pool.release(mapping)
             return lambda: pool.undo(undo)
-        if pool not in world.transient.get(self.dev, ()):
+        if pool not in model.transient.get(self.dev, ()):
             return None
-        world.delete_transient(self.dev, pool)
-        return lambda: world.add_transient(self.dev, pool)
+        model.delete_transient(self.dev, pool)
+        return lambda: model.add_transient(self.dev, pool)
 
-    def adopt(self, world: Allocator) -> None:
+    def adopt_as_is(self, model: Allocator) -> None:
         self.mapping = self._around()
-        if self.mapping and self.pool in world.pools:
+        if self.mapping and self.pool in model.pools:
             self.pool.release(self.mapping)
-        elif self.pool in world.transient.get(self.dev, ()):
-            world.delete_transient(self.dev, self.pool)
+        elif self.pool in model.transient.get(self.dev, ()):
+            model.delete_transient(self.dev, self.pool)
 
-    def areas(self, world: Allocator) -> tuple[tuple[Pool, int], ...]:
-        place = self.where()
+    def areas(self, model: Allocator) -> tuple[tuple[Pool, int], ...]:
+        place = self.location()
         return ((self.pool, place[1] // self.pool.area_nslabs),) if place else ()
 
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+    def record_in(self, ledger: Ledger) -> tuple[Violation, ...]:
         pool, mapping = self.pool, self.mapping
-        if self.given and mapping:
+        if self.unchecked and mapping:
             return ledger.released(pool, slot_addr(pool.start, mapping.slot + mapping.pad_slots), 0)
         if mapping and mapping[3] == self.size_bytes and not (self.min_align_mask or mapping[2] or pool.transient):
             return ledger.released(pool, self.tlb_addr, 0)  # as it nearly always is
@@ -82,7 +82,7 @@ class Release:
 
     def _fits(self, mapping: Mapping) -> bool:
         """Whether as many bytes are released as were mapped, as far as that is known."""
-        if (mapping[3] == self.size_bytes and not mapping[2]) or self.given or self._begins_anywhere_in(mapping):
+        if (mapping[3] == self.size_bytes and not mapping[2]) or self.unchecked or self._begins_anywhere_in(mapping):
             return True
         return not self._of_another_size(mapping)
 
@@ -107,7 +107,7 @@ class Release:
         what = f"release of {self.size_bytes} bytes at {self.tlb_addr:#x}, mapped were {mapped_bytes}"
         return (Violation(Hazard.NOT_MAPPED, what),)
 
-    def expected(self, world: Allocator) -> str:
+    def expected(self, model: Allocator) -> str:
         if self.found():
             return "as many bytes as were mapped"
         return f"a mapping at {self.tlb_addr:#x}: the reference has none that begins there"
@@ -125,7 +125,7 @@ class Release:
         """The pool and the slot set that the mapping lies in: no mapping reaches beyond its slot set."""
         return self.pool, self.slot >> SLOT_SET_SHIFT
 
-    def where(self) -> tuple[Pool, int] | None:
+    def location(self) -> tuple[Pool, int] | None:
         return (self.pool, self.slot) if 0 <= self.slot < self.pool.nslabs else None
 
     @property
@@ -139,10 +139,10 @@ class Release:
 
     def meant(self) -> Mapping | None:
         """The mapping there now that it may be of: where padding is not known, the buffer may begin anywhere in it."""
-        return self._around() if self.given else self.found()
+        return self._around() if self.unchecked else self.found()
 
     def _around(self) -> Mapping | None:
-        place = self.where()
+        place = self.location()
         found = self.pool.find_mapping(self.tlb_addr, self.min_align_mask)
         if found or not place:
             return found

@@ -26,11 +26,11 @@ from swiotlb_top.events import (
 )
 from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.operations.base import Operation
-from swiotlb_top.verify.operations.intervals import likely_entry_ns
+from swiotlb_top.verify.operations.intervals import assumed_entry_ns
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.operations.slot_search import ADDRESS_UNSEEN, Take
+from swiotlb_top.verify.operations.slot_search import ADDRESS_UNSEEN, SlotSearch
 
 _MOST_SLOTS: Final = 1 << 22
 """Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""
@@ -48,7 +48,7 @@ class UnresolvedError(Exception):
         self.doubt = doubt
 
 
-class ElsewhereError(Exception):
+class OtherAllocatorError(Exception):
     """An event is of another allocator than the one that is judged."""
 
 
@@ -99,7 +99,7 @@ class Resolver:
         if event.mem == self._mem:
             self._judged[event.dev] = limits
 
-    def _find(self, event: Find) -> Take:
+    def _find(self, event: Find) -> SlotSearch:
         limits = self._limits_of(event.dev)
         if not event.alloc_size_bytes:
             raise UnresolvedError(Doubt.NO_SIZE)
@@ -108,11 +108,13 @@ class Resolver:
         entry_ns, exit_ns, cpu, moved = event[:4]
         elsewhere: tuple[int, ...] = ()
         if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
-            entry_ns, elsewhere = likely_entry_ns(event), self._elsewhere(cpu)
-        take = Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, elsewhere)
-        return take if limits is not _UNKNOWN else _given(take)
+            entry_ns, elsewhere = assumed_entry_ns(event), self._elsewhere(cpu)
+        take = SlotSearch(
+            event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, elsewhere
+        )
+        return take if limits is not _UNKNOWN else _unchecked(take)
 
-    def _map(self, event: Map) -> Take | None:
+    def _map(self, event: Map) -> SlotSearch | None:
         limits = self._limits_of(event.dev)
         if event.failed and 0 < event.alloc_size_bytes < event.mapping_size_bytes:
             return None  # it is turned down for that, before any search
@@ -124,14 +126,14 @@ class Resolver:
         elsewhere: tuple[int, ...] = ()
         tlb_addr = event.tlb_addr
         if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
-            entry_ns, elsewhere = likely_entry_ns(event), self._elsewhere(cpu)
+            entry_ns, elsewhere = assumed_entry_ns(event), self._elsewhere(cpu)
         if event.failed:
             pool, slot, tlb_addr = self._had_in_vain(event, request), NOT_FOUND, ADDRESS_UNSEEN
         else:
             pool = self._known(self.pools.now_around(tlb_addr))
             slot = ((tlb_addr - pool.start) >> IO_TLB_SHIFT) - self._revision.pad_slots(request) if pool else 0
-        take = Take(event, entry_ns, exit_ns, cpu, event.dev, request, pool, slot, tlb_addr, elsewhere)
-        return take if introduced else _given(take)
+        take = SlotSearch(event, entry_ns, exit_ns, cpu, event.dev, request, pool, slot, tlb_addr, elsewhere)
+        return take if introduced else _unchecked(take)
 
     def _elsewhere(self, cpu: int) -> tuple[int, ...]:
         """CPUs other than the one it ended on, on which a search may have begun: the kernel looks at its
@@ -144,7 +146,7 @@ class Resolver:
         entry_ns, exit_ns, _, dev, address, tlb_addr, size_bytes, _, _ = event
         until_ns = entry_ns
         if entry_ns == ENTRY_UNKNOWN:
-            entry_ns, until_ns = likely_entry_ns(event), exit_ns
+            entry_ns, until_ns = assumed_entry_ns(event), exit_ns
         pools = self.pools.released_in(address, tlb_addr, entry_ns, until_ns)
         if len(pools) != 1:
             raise UnresolvedError(Doubt.SEVERAL_POOLS if pools else Doubt.OLDER_POOL)
@@ -177,7 +179,7 @@ class Resolver:
     def _added(self, event: PoolAdd | Grow) -> AddPool | None:
         if not event.pool or event.pool in self._listed or event.mem != self._mem:
             return None
-        entry_ns = likely_entry_ns(event)
+        entry_ns = assumed_entry_ns(event)
         pool = self.pools.now(event.pool)
         if pool is None:
             pool = self._new_pool(event.pool, event.start, event.nslabs, event.nareas, entry_ns)
@@ -191,7 +193,7 @@ class Resolver:
         """The transient pool that was allocated for a search and did not fit after all. Its memory may be another
         pool's by the time the search returns."""
         allocated_ns, pool = self._last_alloc.get(event.cpu, (-1, None))
-        if pool is None or not likely_entry_ns(event) <= allocated_ns <= event.exit_ns:
+        if pool is None or not assumed_entry_ns(event) <= allocated_ns <= event.exit_ns:
             return None
         return pool if pool.nslabs == nr_slots(request.alloc_size_bytes) else None
 
@@ -200,7 +202,7 @@ class Resolver:
         if limits is not None:
             return limits
         if dev in self._devices and self._mem:
-            raise ElsewhereError
+            raise OtherAllocatorError
         return _UNKNOWN
 
     def _known(self, pool: Pool | None) -> Pool | None:
@@ -213,9 +215,9 @@ class Resolver:
         return pool
 
 
-def _given(take: Take) -> Take:
+def _unchecked(take: SlotSearch) -> SlotSearch:
     """A search of a device that never introduced itself. :raises UnresolvedError: it changed nothing that is known."""
     if take.pool is None or take.slot < 0:
         raise UnresolvedError(Doubt.NEVER_INTRODUCED)
-    take.given = True
+    take.unchecked = True
     return take

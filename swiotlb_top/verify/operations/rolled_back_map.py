@@ -12,16 +12,16 @@ from swiotlb_top.allocator import Revision
 from swiotlb_top.events import Map
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.release import Release
-from swiotlb_top.verify.operations.slot_search import Take
+from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 
-def with_what_was_taken_back(group: list[Operation], revision: Revision) -> list[Operation]:
+def with_rolled_back_maps(group: list[Operation], revision: Revision) -> list[Operation]:
     """The group, in which maps that may have given back what they found are searches that found it; empty if there
     are none."""
     releases = [operation for operation in group if isinstance(operation, Release)]
     found: dict[Operation, Operation] = {}
     for search in group:
-        if isinstance(search, Take) and isinstance(search.event, Map) and _stands_in(search.event, revision):
+        if isinstance(search, SlotSearch) and isinstance(search.event, Map) and _stands_in(search.event, revision):
             release = next(
                 (release for release in releases if _is_inside(release, search, search.event)),
                 None,
@@ -43,7 +43,7 @@ def _stands_in(event: Map, revision: Revision) -> bool:
     return event.failed and not event.alloc_size_bytes and not revision.rounds_size
 
 
-def _is_inside(release: Release, search: Take, event: Map) -> bool:
+def _is_inside(release: Release, search: SlotSearch, event: Map) -> bool:
     """Whether one call made the other: on its CPU, in its time, for the same buffer."""
     unmap = release.event
     same = (unmap.cpu, unmap.dev, unmap.mapping_size_bytes) == (

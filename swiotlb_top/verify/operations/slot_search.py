@@ -9,14 +9,14 @@ from typing import ClassVar, Final
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Request, Revision, Violation
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
 from swiotlb_top.events import NOT_FOUND, Event
-from swiotlb_top.verify.operations.base import Undo, nothing
+from swiotlb_top.verify.operations.base import Undo, no_undo
 
 ADDRESS_UNSEEN: Final = -1
 
 
 # Not frozen: each field set would cost a call, once an operation.
 @dataclass(slots=True, eq=False)
-class Take:
+class SlotSearch:
     """A search for slots. ``slot`` is -1 where it failed; ``pool`` is then the transient pool
     that was had in vain, if one was. Else ``pool`` is None where nobody announced it."""
 
@@ -32,7 +32,7 @@ class Take:
     """What the map returned, where the probe sees that."""
     elsewhere: tuple[int, ...] = ()
     """Other CPUs it may have begun on."""
-    given: bool = False
+    unchecked: bool = False
     compared: ClassVar[bool] = True
 
     @property
@@ -57,28 +57,28 @@ class Take:
         index = self.slot % pool.area_nslabs + self.nslots
         return index if index < pool.area_nslabs else 0
 
-    def refused(self, world: Allocator) -> bool:
+    def refused(self, model: Allocator) -> bool:
         """Whether it is turned down without a look at any area."""
-        return world.dynamic and world.revision.refuses(self.request)
+        return model.dynamic and model.revision.refuses(self.request)
 
-    def listed(self, world: Allocator) -> bool:
+    def listed(self, model: Allocator) -> bool:
         """Whether the slots came from a pool on the allocator's list."""
-        return self.slot >= 0 and self.pool in world.pools
+        return self.slot >= 0 and self.pool in model.pools
 
-    def attempt(self, world: Allocator) -> Undo | None:
-        if self.given:
-            return self.impose(world)
-        found = world.find_slots(self.cpu, self.request)
+    def apply_if_legal(self, model: Allocator) -> Undo | None:
+        if self.unchecked:
+            return self.apply_forced(model)
+        found = model.find_slots(self.cpu, self.request)
         if self.elsewhere:
-            world.spend(len(self.elsewhere))
+            model.spend(len(self.elsewhere))
         for cpu in self.elsewhere:
             if found is None or (found.pool is self.pool and found.slot == self.slot):
                 break
-            found = world.find_slots(cpu, self.request)
+            found = model.find_slots(cpu, self.request)
         if found is None:
-            return self.attempt_beyond_pools(world)
+            return self.apply_beyond_pools(model)
         pool, slot = found
-        if pool is not self.pool or slot != self.slot or not self._address_is_right(pool, world.revision):
+        if pool is not self.pool or slot != self.slot or not self._address_is_right(pool, model.revision):
             return None
         undo = pool.take(slot, self.request, self.dev)
         return lambda: pool.undo(undo)
@@ -87,30 +87,30 @@ class Take:
         known = self.tlb_addr != ADDRESS_UNSEEN
         return not known or self.tlb_addr == revision.tlb_addr(pool.start, self.slot, self.request)
 
-    def attempt_in_its_area(self, world: Allocator) -> Undo | None:
+    def apply_in_its_area(self, model: Allocator) -> Undo | None:
         """Its area is asked now, all before it were in vain."""
         pool = self.pool
         if (
             pool is None
             or pool.search(self.area, self.request) != self.slot
-            or not self._address_is_right(pool, world.revision)
+            or not self._address_is_right(pool, model.revision)
         ):
             return None
         undo = pool.take(self.slot, self.request, self.dev)
         return lambda: pool.undo(undo)
 
-    def attempt_beyond_pools(self, world: Allocator) -> Undo | None:
+    def apply_beyond_pools(self, model: Allocator) -> Undo | None:
         """The listed pools have no room: a transient pool, or failure (``swiotlb_find_slots()``)."""
         pool = self.pool
         if pool is None:
-            return nothing if self.slot < 0 else None
-        if not world.grows_for(self.request) or pool in world.pools:
+            return no_undo if self.slot < 0 else None
+        if not model.grows_for(self.request) or pool in model.pools:
             return None
         if pool.nslabs != nr_slots(self.request.alloc_size_bytes):
             return None
         if pool.nareas != 1 or pool.search(0, self.request) != self.slot:
             return None
-        return nothing if self.slot < 0 else self._take_in(pool, world)
+        return no_undo if self.slot < 0 else self._take_in(pool, model)
 
     def crowded_out(self) -> bool:
         """Whether its slots are free, and yet its area counts too many in use for a search to look there: of areas
@@ -120,56 +120,56 @@ class Take:
             return False
         return pool.free_slots(self.area) < self.nslots <= pool.free_run(self.slot)
 
-    def _take_in(self, pool: Pool, world: Allocator) -> Undo:
+    def _take_in(self, pool: Pool, model: Allocator) -> Undo:
         """Take the slots, which are free, in a pool that is on the list or becomes a transient one."""
         undo = pool.take(self.slot, self.request, self.dev)
-        if pool in world.pools:
+        if pool in model.pools:
             return lambda: pool.undo(undo)
-        world.add_transient(self.dev, pool)
+        model.add_transient(self.dev, pool)
 
         def back() -> None:
-            world.delete_transient(self.dev, pool)
+            model.delete_transient(self.dev, pool)
             pool.undo(undo)
 
         return back
 
-    def impose(self, world: Allocator) -> Undo | None:
+    def apply_forced(self, model: Allocator) -> Undo | None:
         if self.pool is None or self.slot < 0:
-            return nothing
+            return no_undo
         fits = self._could_be(nr_slots(self.request.alloc_size_bytes)) and self.area < self.pool.nareas
-        own = self.pool.transient and self.pool not in world.transient.get(self.dev, ())
-        return self._take_in(self.pool, world) if fits and (own or self.pool in world.pools) else None
+        own = self.pool.transient and self.pool not in model.transient.get(self.dev, ())
+        return self._take_in(self.pool, model) if fits and (own or self.pool in model.pools) else None
 
-    def areas(self, world: Allocator) -> Iterator[tuple[Pool, int]]:
+    def areas(self, model: Allocator) -> Iterator[tuple[Pool, int]]:
         own = (self.pool, self.area)
         if self.pool is not None and self.slot >= 0:
             yield self.pool, self.area
-        if self.given or self.refused(world):
+        if self.unchecked or self.refused(model):
             return
         for cpu in self.cpus:
             asked = 0
-            for area in world.attempts(cpu):
+            for area in model.attempts(cpu):
                 asked += 1
                 if area == own:
                     break
                 yield area
-            world.spend(asked)
+            model.spend(asked)
 
-    def adopt(self, world: Allocator) -> None:
+    def adopt_as_is(self, model: Allocator) -> None:
         if self.pool is None or self.slot < 0:
             return
         if self.area < self.pool.nareas:  # else nothing can be taken there
             self.pool.force(self.slot, self.request, self.dev)
-        if self.pool not in world.pools and self.pool not in world.transient.get(self.dev, ()):
-            world.add_transient(self.dev, self.pool)
+        if self.pool not in model.pools and self.pool not in model.transient.get(self.dev, ()):
+            model.add_transient(self.dev, self.pool)
 
-    def enter(self, ledger: Ledger) -> tuple[Violation, ...]:
+    def record_in(self, ledger: Ledger) -> tuple[Violation, ...]:
         pool = self.pool
         if pool is None or self.slot < 0:
             return ()
         if pool.transient:
             ledger.add_pool(pool, pool.start, pool.nslabs)
-        if self.given:
+        if self.unchecked:
             seen = self.tlb_addr != ADDRESS_UNSEEN
             begins = (self.tlb_addr - pool.start) >> IO_TLB_SHIFT if seen else self.slot
             return ledger.adopt(pool, self.slot, self.nslots, begins)
@@ -181,13 +181,13 @@ class Take:
             return True
         return self.slot < pool.nslabs and pool.free_run(self.slot) >= nslots
 
-    def expected(self, world: Allocator) -> str:
-        if self.given:
+    def expected(self, model: Allocator) -> str:
+        if self.unchecked:
             return "slots that are free"
-        found = world.find_slots(self.cpu, self.request)
+        found = model.find_slots(self.cpu, self.request)
         if found:
             return f"slot {found.slot} of pool {found.pool.start:#x} (area {found.slot // found.pool.area_nslabs})"
-        grows = world.grows_for(self.request)
+        grows = model.grows_for(self.request)
         return "no pool has room: a transient pool, or failure" if grows else "no pool has room: failure"
 
     def observed(self) -> str:
@@ -200,5 +200,5 @@ class Take:
         kind = "transient pool" if self.pool.transient else "pool"
         return f"{size}: slot {self.slot} of {kind} {self.pool.start:#x}"
 
-    def where(self) -> tuple[Pool, int] | None:
+    def location(self) -> tuple[Pool, int] | None:
         return (self.pool, self.slot) if self.pool and 0 <= self.slot < self.pool.nslabs else None
