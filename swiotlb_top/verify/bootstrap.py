@@ -123,7 +123,7 @@ class Bootstrap:
             mapping = self._meant(operation)
             if mapping is None or not self._is_of_what_is_there(operation, mapping, takes):
                 return  # the copy has that already, or it is to be waited for
-            if operation.meant() is None:
+            if operation.target() is None:
                 pool.release(mapping)
                 self._mappings.pop(pool, None)
                 return
@@ -141,7 +141,9 @@ class Bootstrap:
         """What it may be of: a mapping that is there, or padding that is left of one whose buffer was free already."""
         pool = release.pool
         cut = self._cut.get((pool, release.slot))
-        return release.meant() or (cut if cut and _is_live(pool, cut) and _domain(pool, cut) in self._unknown else None)
+        return release.target() or (
+            cut if cut and _is_live(pool, cut) and _domain(pool, cut) in self._unknown else None
+        )
 
     def _is_of_what_is_there(self, release: Release, mapping: Mapping, takes: _Searches) -> bool:
         """Whether a release is of the mapping that is in its place now; where that cannot be told, this is noted."""
@@ -150,7 +152,7 @@ class Bootstrap:
         begin_ns, end_ns = self._read.get(pool, (0, 0))
         if release.entry_ns >= (taken.exit_ns if taken else begin_ns):
             return True
-        if taken is not None and not release.unseen:
+        if taken is not None and not release.entry_unseen:
             return False  # it made room for that one
         if taken is not None and release.entry_ns > end_ns and (pool, release.slot) not in self._gone:
             return True  # nothing else can have been released there since the copy

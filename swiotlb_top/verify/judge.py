@@ -107,7 +107,7 @@ class Judge:
         self._suspicions = UnconfirmedDisagreements(self.findings)
         self._latecomers = LateCalls(self._suspicions)
         self._judged_ns = 0
-        self._known: deque[tuple[int, int]] = deque()
+        self._known_before: deque[tuple[int, int]] = deque()
         """Once all is judged that ended by the first time, all calls are known that were entered before the second."""
         self._waiting: list[_Span] = []
         self._open: list[Operation] = []
@@ -181,7 +181,7 @@ class Judge:
         judged that was over some time later.
         """
         fed_ns = max((span[0] for span in self._waiting), default=self._judged_ns)
-        self._known.append((fed_ns + _HORIZON_NS, time_ns))
+        self._known_before.append((fed_ns + _HORIZON_NS, time_ns))
 
     def advance(self, now_ns: int) -> None:
         """Judge what was over long enough before ``now_ns`` that nothing still to come can overlap it."""
@@ -194,12 +194,12 @@ class Judge:
             way when the stream ended, and what disagrees may be theirs.
         """
         self._run(until_ns)
-        unseen = (item.entry_ns == ENTRY_UNKNOWN for _, _, item in self._waiting if type(item) in _CALLS)  # type: ignore[union-attr]
-        if self._latecomers or any(unseen):
+        entry_unseen = (item.entry_ns == ENTRY_UNKNOWN for _, _, item in self._waiting if type(item) in _CALLS)  # type: ignore[union-attr]
+        if self._latecomers or any(entry_unseen):
             self._suspicions.withdraw_all(Doubt.NOT_PLACED)
         self._waiting.clear()
         self._open.clear()
-        self._known.clear()
+        self._known_before.clear()
         self._latecomers.clear()
         if whole:
             self._suspicions.known_before(until_ns)
@@ -256,7 +256,7 @@ class Judge:
 
     def _now_certain(self) -> None:
         """Of what is judged, what no call can explain that is still to come."""
-        operations, waiting, known = self._open, self._waiting, self._known
+        operations, waiting, known = self._open, self._waiting, self._known_before
         not_judged_ns = min(operations[0].exit_ns if operations else NEVER_NS, waiting[0][0] if waiting else NEVER_NS)
         while known and known[0][0] < not_judged_ns:
             self._suspicions.known_before(known.popleft()[1])

@@ -38,7 +38,7 @@ def sizes_are_rounded_only_without_padding(patch: Patch) -> None:
             return ()
         return (Violation(Hazard.NOT_MAPPED, "another size"),)
 
-    patch.setattr(Release, "_of_another_size", of_another_size)
+    patch.setattr(Release, "_size_violations", of_another_size)
 
 
 def a_reused_address_keeps_its_place(patch: Patch) -> None:
@@ -98,7 +98,7 @@ def only_cpus_up_to_their_number_are_thought_possible(patch: Patch) -> None:
 
 
 def a_moved_search_began_where_it_ended(patch: Patch) -> None:
-    patch.setattr(Resolver, "_elsewhere", lambda self, cpu: ())
+    patch.setattr(Resolver, "_other_cpus", lambda self, cpu: ())
 
 
 def devices_keep_the_limits_they_had_first(patch: Patch) -> None:

@@ -24,7 +24,7 @@ NAREAS: Final = 4
 Interval = tuple[int, int]
 
 
-def a_world(nareas: int = NAREAS, area_slots: int = AREA_SLOTS) -> tuple[Allocator, Pool]:
+def a_model(nareas: int = NAREAS, area_slots: int = AREA_SLOTS) -> tuple[Allocator, Pool]:
     pool = Pool(POOL, START, nareas * area_slots, nareas)
     return Allocator(REVISIONS["6.10"], [pool], pool.nslabs, nareas, can_grow=True, dynamic=True), pool
 
@@ -54,7 +54,7 @@ def overlap(one: Operation, other: Operation) -> bool:
 
 def releases(intervals: Sequence[Interval]) -> list[Operation]:
     """A release for each interval, sorted by exit."""
-    _, pool = a_world()
+    _, pool = a_model()
     return sorted((release(times, pool, 0) for times in intervals), key=lambda op: op.exit_ns)
 
 
@@ -97,13 +97,13 @@ def test_intervals_that_touch_overlap() -> None:
 
 
 def test_what_overlaps_in_other_areas_is_judged_apart() -> None:
-    model, pool = a_world()
+    model, pool = a_model()
     cluster = [release((0, 10), pool, 0), release((5, 20), pool, 1), release((15, 30), pool, 0)]
     assert independent_groups(list(cluster), model) == [[op] for op in cluster]
 
 
 def test_a_search_holds_the_areas_together_that_it_asked() -> None:
-    model, pool = a_world()
+    model, pool = a_model()
     ahead, search, behind = (
         release((0, 10), pool, 0),
         take((5, 20), pool, 2 * AREA_SLOTS),
@@ -114,27 +114,27 @@ def test_a_search_holds_the_areas_together_that_it_asked() -> None:
 
 
 def test_a_search_that_failed_asked_everywhere() -> None:
-    model, pool = a_world()
+    model, pool = a_model()
     assert len(touched(take((0, 10), pool, -1), model)) == NAREAS
 
 
 def test_a_search_that_may_have_begun_elsewhere_may_have_asked_more() -> None:
-    model, pool = a_world()
+    model, pool = a_model()
     search = take((0, 10), pool, AREA_SLOTS, cpu=1)
     assert len(touched(search, model)) == 1
-    search.elsewhere = (0, 2, 3)
+    search.other_cpus = (0, 2, 3)
     assert len(touched(search, model)) == NAREAS
 
 
 def test_areas_that_are_no_whole_slot_sets_are_judged_together() -> None:
     """A mapping may begin in one and reach into the next."""
-    model, pool = a_world(area_slots=160)
+    model, pool = a_model(area_slots=160)
     cluster: list[Operation] = [release((0, 10), pool, 0), release((5, 20), pool, 3)]
     assert independent_groups(cluster, model) == [cluster]
 
 
 def test_a_new_pool_concerns_every_search() -> None:
-    model, pool = a_world()
+    model, pool = a_model()
     cluster: list[Operation] = [release((0, 10), pool, 0), adding((5, 20)), release((15, 30), pool, 3)]
     assert independent_groups(cluster, model) == [cluster]
 
@@ -156,7 +156,7 @@ def busy(draw: st.DrawFn) -> list[tuple[str, int, Interval]]:
 
 @given(busy())
 def test_groups_can_be_judged_one_after_the_other(drawn: list[tuple[str, int, Interval]]) -> None:
-    model, pool = a_world()
+    model, pool = a_model()
     operations: list[Operation] = []
     for kind, what, times in drawn:
         area, cpu = divmod(what, NAREAS)

@@ -192,7 +192,7 @@ def operations(block: Block, pool: Pool) -> list[Operation]:
             Request(0x20_0000, event.alloc_size_bytes, 0, LIMITS),
             pool if event.slot >= 0 else None,
             event.slot,
-            elsewhere=tuple(cpus_of(event, pool.nareas)[1:]),
+            other_cpus=tuple(cpus_of(event, pool.nareas)[1:]),
         )
         if isinstance(event, Find)
         else Release(event, event.entry_ns, event.exit_ns, DEV, pool, event.tlb_addr, 0, event.mapping_size_bytes)

@@ -244,7 +244,7 @@ def test_a_search_that_was_moved_asks_on_from_where_it_may_have_begun() -> None:
         pool.take(slot, Request(0, AREA_SLOTS * SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
     turns: list[Operation] = [freed(pool, 10, 20, 3), freed(pool, 30, 40, 0)]
     stayed = area(pool, 0, 100, 0, cpu=2)
-    moved = replace(stayed, elsewhere=(3,))
+    moved = replace(stayed, other_cpus=(3,))
     assert linearize(model_of(pool, nareas=4), [*turns, stayed]).order == []
     assert linearize(model_of(pool, nareas=4), [*turns, moved]).order == [*turns, moved]
 

@@ -112,7 +112,7 @@ class LeakedSlots:
     def _are_shown(self, audit: ObservedArea, here: list[_LeakedSlot], model: Allocator) -> bool:
         """Whether the state that was read misses no more slots than are held; then these are."""
         before = [(leak, leak.let_go()) for leak in here]
-        shown = [_LeakedSlot(audit.pool, [slot]) for slot in audit.missing()]
+        shown = [_LeakedSlot(audit.pool, [slot]) for slot in audit.missing_slots()]
         for leak in shown:
             leak.hold_any()
         if len(shown) <= len(here) and _agrees(audit, model):

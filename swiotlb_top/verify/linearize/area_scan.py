@@ -52,7 +52,7 @@ def step_by_step(group: Sequence[Operation], model: Allocator) -> bool:
 
 def _asks_one(take: SlotSearch, model: Allocator) -> bool:
     own = (take.pool, take.area)
-    return not take.refused(model) and any(own == next(model.attempts(cpu), None) for cpu in take.cpus)
+    return not take.is_refused(model) and any(own == next(model.attempts(cpu), None) for cpu in take.cpus)
 
 
 class AreaScans:
@@ -103,9 +103,9 @@ class AreaScans:
     def _go_on(self, take: SlotSearch, asked: Iterable[tuple[int, Lists, int]]) -> ScanProgress:
         came: dict[tuple[int, Lists], int] = {}
         waits_for: set[Domain] = set()
-        listed = take.listed(self._model) or (take.slot >= 0 and take.pool in self._added)
+        is_in_listed_pool = take.is_in_listed_pool(self._model) or (take.slot >= 0 and take.pool in self._added)
         for cpu, lists, count in asked:
-            if self._ask_on(take, cpu, lists, count, came, waits_for, listed=listed):
+            if self._ask_on(take, cpu, lists, count, came, waits_for, is_in_listed_pool=is_in_listed_pool):
                 return _ARRIVED
         return ScanProgress(frozenset((*on, count) for on, count in came.items()), frozenset(waits_for))
 
@@ -118,7 +118,7 @@ class AreaScans:
         came: dict[tuple[int, Lists], int],
         waits_for: set[Domain],
         *,
-        listed: bool,
+        is_in_listed_pool: bool,
     ) -> bool:
         """Go one way on, and those that it may become; whether one of them ends where the search did."""
         while True:
@@ -128,7 +128,7 @@ class AreaScans:
                 asked += 1
             if asked < len(areas):
                 waits_for.add(domain_of(*areas[asked]))
-            elif its_way.whole and its_way.reaches == listed:
+            elif its_way.whole and its_way.reaches == is_in_listed_pool:
                 return True
             if asked < len(areas) or (self._grows and not its_way.whole):
                 # After the last of a round: the next may as well begin later, with a longer list.
@@ -165,7 +165,7 @@ class _Turns:
 def way(model: Allocator, take: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
     """The way of a search that began on ``cpu``, and whose rounds so far went by ``lists``."""
     areas: list[tuple[Pool, int]] = []
-    if take.refused(model):
+    if take.is_refused(model):
         return ScanPath((), reaches=False, whole=True)
     target = (take.pool, take.area)
     try:

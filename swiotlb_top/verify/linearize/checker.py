@@ -179,7 +179,7 @@ class Checker:
             return
         # What waits could be done, and is not to blame.
         waiting = (self._wait[at] for at in place.can_be_next if at in self._wait)
-        done = [*self.order, *(release for release in waiting if release.found() is not None)]
+        done = [*self.order, *(release for release in waiting if release.mapping_at_address() is not None)]
         self.furthest = max(self.furthest, done, key=len)
 
     # ---- places ----------------------------------------------------------
@@ -276,7 +276,7 @@ class Checker:
             release = wait.get(other)
             if release is None or release.pool is not pool:
                 continue
-            mapping = release.found()
+            mapping = release.mapping_at_address()
             if mapping and mapping.slot < slot + nslots and slot < mapping.slot + mapping.nslots:
                 in_the_way.setdefault(mapping, []).append(other)
         return product(*in_the_way.values())
@@ -325,12 +325,12 @@ class Checker:
         undo = self._step(last, place.progress)
         operation = group[last]
         if undo is None:
-            if isinstance(operation, SlotSearch) and self._wait and operation.crowded_out():
+            if isinstance(operation, SlotSearch) and self._wait and operation.hidden_by_area_used():
                 self._crowded = True
             self._back_to(place.depth)
             return False
         self._done(last, undo)
-        if isinstance(operation, SlotSearch) and not operation.listed(self._model):
+        if isinstance(operation, SlotSearch) and not operation.is_in_listed_pool(self._model):
             place.moves = iter(())  # whatever comes before it might as well come after
         return True
 
@@ -347,7 +347,7 @@ class Checker:
             return operation.apply_if_legal(model)
         if not self._asking.arrived(at, progress):
             return None
-        if operation.listed(model):
+        if operation.is_in_listed_pool(model):
             return operation.apply_in_its_area(model)
         return operation.apply_beyond_pools(model)
 

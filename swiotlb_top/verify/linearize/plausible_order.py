@@ -61,7 +61,7 @@ def _making_room(take: SlotSearch, waiting: _Waiting, sure: Callable[[Pool, Mapp
     sets = {take.slot >> SLOT_SET_SHIFT, (take.slot + take.nslots - 1) >> SLOT_SET_SHIFT}
     near = [release for at in sorted(sets) for release in islice(waiting.get((pool, at), ()), _MOST_WAITING)]
     for release in sorted(near, key=lambda release: _may_be_later(release, take)):
-        mapping = release.found() if release.entry_ns <= take.exit_ns else None
+        mapping = release.mapping_at_address() if release.entry_ns <= take.exit_ns else None
         if mapping is None or take.slot >= mapping.slot + mapping.nslots or mapping.slot >= take.slot + take.nslots:
             continue
         if not _may_be_later(release, take) or sure(release.pool, mapping):
@@ -70,4 +70,4 @@ def _making_room(take: SlotSearch, waiting: _Waiting, sure: Callable[[Pool, Mapp
 
 
 def _may_be_later(release: Release, take: SlotSearch) -> bool:
-    return release.unseen and release.exit_ns > take.exit_ns
+    return release.entry_unseen and release.exit_ns > take.exit_ns

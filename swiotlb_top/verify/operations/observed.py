@@ -1,7 +1,8 @@
-"""The kernel's state, read in the middle of a stream: it must be as the reference's.
+"""What a snapshot of the kernel's memory showed: an area, the list of pools, or an area's first copy.
 
-A copy is made without any lock. What an operation overlapped may be torn, and proves nothing; so
-each area is compared for itself, and only where nothing touched it.
+A snapshot is taken without any lock, some time between two moments. The copy of an area that an operation changed
+meanwhile may be torn and proves nothing. So each area is an operation of its own, and it is compared only if no other
+operation touched it in that time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from swiotlb_top.verify.operations.domains import Domain, areas_of
 
 
 class ObservedPool:
-    """The pool that a state shows, which all audits of this state share."""
+    """The pool that a snapshot shows. The areas of one pool share it, so that it is made once at most.
+
+    :param state: the pool as it was read.
+    """
 
     __slots__ = ("_pool", "_state")
 
@@ -26,7 +30,7 @@ class ObservedPool:
         self._pool: Pool | None = None
 
     def pool(self, model: Allocator) -> Pool:
-        """It, made when it is first asked for."""
+        """The pool, made when it is first needed. It must not be changed."""
         if self._pool is None:
             self._pool = adopt(self._state, rule=model.revision.rule, check=False).pool
         return self._pool
@@ -34,7 +38,7 @@ class ObservedPool:
 
 @dataclass(slots=True, eq=False)
 class ObservedArea:
-    """One area of a pool, as it was read."""
+    """One area of a pool, read in the middle of a stream: it must be equal to the model's."""
 
     entry_ns: int
     exit_ns: int
@@ -52,7 +56,7 @@ class ObservedArea:
     apply_forced = apply_if_legal
 
     def adopt_as_is(self, model: Allocator) -> None:
-        slots = slots_of(self.pool, self.area)
+        slots = _slots_of(self.pool, self.area)
         self.pool.take_over(self.read.pool(model), self.area, slots)
 
     def areas(self, model: Allocator) -> tuple[tuple[Pool, int], ...]:
@@ -68,22 +72,23 @@ class ObservedArea:
         return f"the slots of pool {self.state.start:#x} were read"
 
     def location(self) -> tuple[Pool, int] | None:
-        slots = slots_of(self.pool, self.area)
+        slots = _slots_of(self.pool, self.area)
         return self.pool, next((s for s in slots if self.state.list_[s] != self.pool.free_run(s)), slots[0])
 
-    def missing(self) -> list[int]:
-        """Slots of its area that are free in the reference and not in the kernel."""
-        slots = areas_slots(self.pool, self.area)
+    def missing_slots(self) -> list[int]:
+        """Numbers of the slots of its area that are free in the model and in use in the kernel."""
+        slots = _mappable_slots(self.pool, self.area)
         return [slot for slot in slots if not self.state.list_[slot] and self.pool.free_run(slot)]
 
     def _difference(self) -> str:
+        """The first difference between the model's area and the kernel's, in words; empty if there is none."""
         state, pool, area = self.state, self.pool, self.area
         kernel = state.areas[area]
         if kernel.used != pool.area_used[area]:
             return f"area {area} with {pool.area_used[area]} used slots, the kernel has {kernel.used}"
         if kernel.index != pool.area_index[area]:
             return f"area {area} to search next from {pool.area_index[area]}, the kernel from {kernel.index}"
-        for slot in slots_of(pool, area):
+        for slot in _slots_of(pool, area):
             own, run = pool.free_run(slot), state.list_[slot]
             if run != own:
                 return f"{own} free slots from slot {slot} on, the kernel has {run}"
@@ -92,7 +97,7 @@ class ObservedArea:
 
 @dataclass(slots=True, eq=False)
 class ObservedPoolList:
-    """The list of pools, as it was read: their addresses, newest first."""
+    """The list of pools, read in the middle of a stream: their addresses, newest first."""
 
     entry_ns: int
     exit_ns: int
@@ -103,7 +108,7 @@ class ObservedPoolList:
 
     def apply_if_legal(self, model: Allocator) -> Undo | None:
         known = _addresses(model.pools)
-        # The list may have been read long before the pools on it: then newer ones are not there yet.
+        # The list may have been read long before the pools on it: newer pools may be missing from it.
         return no_undo if self.addresses and self.addresses == known[-len(self.addresses) :] else None
 
     apply_forced = apply_if_legal
@@ -130,7 +135,7 @@ class ObservedPoolList:
 
 @dataclass(slots=True, eq=False)
 class InitialCopy:
-    """An area was copied, to begin from: the first thing that can be said of it."""
+    """The copy of a domain from which the judge begins: nothing can be said of this domain before it."""
 
     entry_ns: int
     exit_ns: int
@@ -139,20 +144,16 @@ class InitialCopy:
     unchecked: ClassVar[bool] = False
     compared: ClassVar[bool] = False
 
-    @property
-    def domain_areas(self) -> range:
-        return areas_of(self.domain)
-
     def apply_if_legal(self, model: Allocator) -> Undo | None:
         return no_undo
 
     apply_forced = apply_if_legal
 
     def adopt_as_is(self, model: Allocator) -> None:
-        """The reference began from it."""
+        """The model began from it already."""
 
     def areas(self, model: Allocator) -> Iterator[tuple[Pool, int]]:
-        return ((self.domain[0], area) for area in self.domain_areas)
+        return ((self.domain[0], area) for area in areas_of(self.domain))
 
     def record_in(self, ledger: Ledger) -> tuple[Violation, ...]:
         return ()
@@ -167,15 +168,15 @@ class InitialCopy:
         return None
 
 
-def areas_slots(pool: Pool, area: int) -> range:
-    """The slots that a mapping of an area's may begin in."""
+def _mappable_slots(pool: Pool, area: int) -> range:
+    """The slots in which a mapping of an area may begin."""
     begin = area * pool.area_nslabs
     return range(begin, begin + pool.area_nslabs)
 
 
-def slots_of(pool: Pool, area: int) -> range:
-    """The slots of an area; the last one's go on to the pool's end."""
-    own = areas_slots(pool, area)
+def _slots_of(pool: Pool, area: int) -> range:
+    """The slots of an area. The last area also has those that are left over at the pool's end."""
+    own = _mappable_slots(pool, area)
     return range(own.start, pool.nslabs if area == pool.nareas - 1 else own.stop)
 
 

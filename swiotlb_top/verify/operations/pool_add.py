@@ -1,4 +1,4 @@
-"""Growth: a pool more on the allocator's list."""
+"""Growth: ``add_mem_pool()`` puts a new pool on the allocator's list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from swiotlb_top.verify.operations.base import Undo
 
 @dataclass(slots=True, eq=False)
 class AddPool:
-    """A new pool goes to the head of the list (``add_mem_pool()``)."""
+    """A new pool becomes the head of the list (``add_mem_pool()``, called by ``swiotlb_dyn_alloc()``).
+
+    It is not compared by itself, and still has to be legal: growth tries certain sizes only.
+    """
 
     event: PoolAdd | Grow
     entry_ns: int
@@ -64,4 +67,5 @@ class AddPool:
 
     @staticmethod
     def _sizes(model: Allocator) -> list[tuple[int, int]]:
+        """The ``(nslabs, nareas)`` that growth tries, largest first."""
         return list(model.revision.grow_sizes(model.default_nslabs, model.default_nareas))

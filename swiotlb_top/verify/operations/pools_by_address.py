@@ -1,7 +1,7 @@
-"""Which pool an address means at a time.
+"""Which pool an address means at a given time.
 
-The kernel uses addresses again: the ``struct io_tlb_pool`` of a transient pool that was freed, and its pages, soon
-belong to another pool. An unmap may even return after that: it means the pool that was there when it was entered.
+The kernel reuses addresses: the ``struct io_tlb_pool`` of a freed transient pool, and its pages, soon belong to another
+pool. An unmap may even return after that; it means the pool that was there when it was invoked.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Final, Generic, Protocol, TypeVar
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 
 KEPT_NS: Final = 2_000_000_000
-"""How long a freed pool is remembered: a call that was entered before that is not resolved any more."""
+"""For how many nanoseconds a freed pool is remembered. An unmap that took longer is not resolved."""
 
 
 class Placed(Protocol):
-    """What is looked up: a pool, or an account of one."""
+    """What is looked up by address: a pool, or an account of one. Its slots lie from ``start`` up to before ``end``."""
 
     @property
     def address(self) -> int: ...
@@ -31,7 +31,7 @@ P = TypeVar("P", bound=Placed)
 
 
 class _Life(Generic[P]):
-    """A pool, and from when to when its addresses were its own."""
+    """A pool, and from when to when it existed."""
 
     __slots__ = ("freed_ns", "pool", "since_ns")
 
@@ -45,28 +45,28 @@ class _Life(Generic[P]):
 
 
 class PoolsByAddress(Generic[P]):
-    """Pools of one stream, by the address of their struct and by the addresses of their slots.
+    """The pools of one stream, by the address of their ``struct io_tlb_pool`` and by the addresses of their slots.
 
-    :param pools: are there from the beginning, and for good unless they are freed.
+    :param pools: exist from the beginning.
     """
 
     def __init__(self, pools: Iterable[P] = ()) -> None:
         self._there: dict[int, _Life[P]] = {}
-        """By the address of the struct; the youngest last."""
+        """Pools that exist, by the address of the struct; the youngest last."""
         self._gone: deque[_Life[P]] = deque()
-        """Freed, the latest last."""
+        """Pools that were freed in the last :data:`KEPT_NS`, the latest last."""
         self._last_hit: _Life[P] | None = None
         for pool in pools:
             self.add(pool, 0)
 
     def add(self, pool: P, since_ns: int) -> None:
-        """A pool was allocated. One that was at its address before is gone, whether that was seen or not."""
+        """A pool was allocated. If another one was at its address, that one was freed, whether this was seen or not."""
         self.free(pool.address, since_ns)
         self._there[pool.address] = _Life(pool, since_ns)
         self._last_hit = None
 
     def free(self, address: int, at_ns: int) -> None:
-        """The memory of the pool at this address, if one is there, went back to the kernel."""
+        """The pool at this address was freed. Does nothing if none is known there."""
         life = self._there.pop(address, None)
         if life is None:
             return
@@ -77,34 +77,38 @@ class PoolsByAddress(Generic[P]):
             self._gone.popleft()
 
     def now(self, address: int) -> P | None:
-        """The pool whose struct is at this address, as far as was seen until now."""
+        """The pool whose struct is at this address, by what was seen so far."""
         life = self._there.get(address)
         return life.pool if life else None
 
     def since_ns(self, address: int) -> int:
-        """When the pool at this address was allocated; 0 where that was not seen."""
+        """When the pool at this address was allocated; 0 if that was not seen."""
         life = self._there.get(address)
         return life.since_ns if life else 0
 
     def now_around(self, tlb_addr: int) -> P | None:
-        """The pool that has the slot at this address, as far as was seen until now: the youngest that had it."""
+        """The pool that has the slot at this address, by what was seen so far: the youngest one that ever had it."""
         life = self._last_hit
         if life is None or not life.covers(tlb_addr):
             life = self._last_hit = next((one for one in reversed(self._there.values()) if one.covers(tlb_addr)), None)
         return life.pool if life else None
 
     def released_in(self, address: int, tlb_addr: int, from_ns: int, until_ns: int) -> tuple[P, ...]:
-        """The pools that may have the mapping whose release was entered between two times: mostly one, none where
-        it was never seen, and the oldest first where one had the other's addresses after it.
+        """The pools whose mapping a release may have released.
 
-        :param address: of the pool's struct; 0 where nobody says.
+        :param address: the address of the pool's struct; 0 if the kernel does not pass it.
+        :param tlb_addr: the address of the buffer.
+        :param from_ns: the earliest time at which the release was invoked.
+        :param until_ns: the latest.
+        :returns: mostly one pool; none if it was never seen; several, the oldest first, if one pool had the addresses
+            of another after it in that time.
         """
         life = self._there.get(address) if address else self._life_around(tlb_addr)
         if life is not None and life.since_ns <= from_ns:
             return (life.pool,)
         known = (life for life in (*self._gone, *self._there.values()) if life.since_ns <= until_ns)
         lives = [life for life in known if (not address or life.pool.address == address) and life.covers(tlb_addr)]
-        # A release that came after all of them were freed is a fault, and the last one's.
+        # A release invoked after all of them were freed is a fault, and is blamed on the last one.
         return tuple(life.pool for life in lives if from_ns <= life.freed_ns) or tuple(life.pool for life in lives[-1:])
 
     def _life_around(self, tlb_addr: int) -> _Life[P] | None:

@@ -1,7 +1,7 @@
-"""From events to operations: what an event's addresses mean at the time it ended.
+"""From events to operations: what the addresses in a record meant when the call returned.
 
-Kernel addresses are used again: the pool at an address is the one last allocated there, so
-events are resolved in the order they ended.
+The kernel reuses addresses. The pool at an address is the one that was allocated there last, so events have to be
+resolved in the order of their responses.
 """
 
 from __future__ import annotations
@@ -32,16 +32,19 @@ from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import ADDRESS_UNSEEN, SlotSearch
 
-_MOST_SLOTS: Final = 1 << 22
-"""Slots of a pool (8 GiB): far more than growth ever gives, and few enough to believe a damaged record."""
-_UNKNOWN: Final = Limits()
-"""What a device can do that never introduced itself."""
-_LONG_ENOUGH_TO_MOVE_NS: Final = 1_000_000
-"""A call that took as long may have been put off its CPU, and back on: that is not to be seen."""
+_MAX_NSLABS: Final = 1 << 22
+"""The largest pool that is believed, in slots (8 GiB): larger than growth ever makes one, so that more is damage."""
+_UNKNOWN_LIMITS: Final = Limits()
+"""The limits of a device that never introduced itself. Compared by identity."""
+_CAN_MIGRATE_NS: Final = 1_000_000
+"""After this many nanoseconds a call may have been moved off its CPU and back, which the record does not show."""
 
 
 class UnresolvedError(Exception):
-    """An event refers to what was never seen, and need not have been."""
+    """An event refers to something that was never seen, which is no fault of the kernel.
+
+    :ivar doubt: why its operation is inconclusive.
+    """
 
     def __init__(self, doubt: Doubt) -> None:
         super().__init__(doubt.value)
@@ -49,13 +52,15 @@ class UnresolvedError(Exception):
 
 
 class OtherAllocatorError(Exception):
-    """An event is of another allocator than the one that is judged."""
+    """An event belongs to another allocator (``struct io_tlb_mem``) than the one that is judged."""
 
 
 class Resolver:
-    """Knows devices and pools by address.
+    """Makes operations of events. It knows devices and pools by address.
 
-    :param cpus: numbers of the CPUs there may be, on any of which a search may have begun that was not seen to begin.
+    :param revision: the swiotlb that the kernel is supposed to have.
+    :param pools_announced: whether every new pool is announced by an event before it is used.
+    :param cpus: numbers of the CPUs that the kernel may have. A search that migrated may have begun on any of them.
     """
 
     def __init__(self, revision: Revision, *, pools_announced: bool, cpus: Collection[int]) -> None:
@@ -65,10 +70,10 @@ class Resolver:
         self._pools_announced = pools_announced
         self._mem = 0
         self._devices: dict[int, tuple[int, Limits]] = {}
-        self._judged: dict[int, Limits] = {}
+        self._own_devices: dict[int, Limits] = {}
         self._listed: set[int] = set()
         self._last_alloc: dict[int, tuple[int, Pool]] = {}
-        """By CPU, when a pool was allocated on it that nobody has slots of yet, and which."""
+        """By CPU, the pool allocated on it last, with the time, if no search has found slots in it yet."""
         self.resolve: dict[type, Callable[[Any], Operation | None]] = {
             PoolFree: self._pool_freed,
             Find: self._find,
@@ -80,69 +85,81 @@ class Resolver:
             PoolAdd: self._added,
             Grow: self._added,
         }
-        """By kind of event, the operation it stands for; None where it only tells something. Raises
-        :class:`UnresolvedError` where it refers to a pool never seen, :class:`ElsewhereError` where its
-        device has an allocator of its own."""
+        """By type of event, the function that makes its operation.
+
+        It returns None if the event is no operation, and raises :class:`UnresolvedError` if the event refers to
+        something that was never seen, :class:`OtherAllocatorError` if its device has an allocator of its own.
+        """
 
     def begin_from(self, mem: int, pools: Iterable[Pool]) -> None:
-        """Forget all pools but these, which are on the list of the allocator at ``mem``."""
+        """Forget all pools but these.
+
+        :param mem: the address of the allocator that is judged, a ``struct io_tlb_mem``.
+        :param pools: the pools on its list.
+        """
         self._mem = mem
-        self._judged = {dev: limits for dev, (of, limits) in self._devices.items() if of == mem}
-        listed = tuple(pools)
-        self.pools = PoolsByAddress(listed)
-        self._listed = {pool.address for pool in listed}
+        self._own_devices = {dev: limits for dev, (of, limits) in self._devices.items() if of == mem}
+        is_in_listed_pool = tuple(pools)
+        self.pools = PoolsByAddress(is_in_listed_pool)
+        self._listed = {pool.address for pool in is_in_listed_pool}
 
     def _introduced(self, event: Device) -> None:
         limits = Limits(event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit)
         self._devices[event.dev] = event.mem, limits
-        self._judged.pop(event.dev, None)
+        self._own_devices.pop(event.dev, None)
         if event.mem == self._mem:
-            self._judged[event.dev] = limits
+            self._own_devices[event.dev] = limits
 
     def _find(self, event: Find) -> SlotSearch:
         limits = self._limits_of(event.dev)
         if not event.alloc_size_bytes:
             raise UnresolvedError(Doubt.NO_SIZE)
         request = Request(event.orig_addr, event.alloc_size_bytes, event.alloc_align_mask, limits)
-        pool = self._had_in_vain(event, request) if event.slot < 0 else self._known(self.pools.now(event.pool))
-        entry_ns, exit_ns, cpu, moved = event[:4]
-        elsewhere: tuple[int, ...] = ()
-        if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
-            entry_ns, elsewhere = assumed_entry_ns(event), self._elsewhere(cpu)
-        take = SlotSearch(
-            event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, elsewhere
+        pool = (
+            self._misfit_transient_pool(event, request)
+            if event.slot < 0
+            else self._announced(self.pools.now(event.pool))
         )
-        return take if limits is not _UNKNOWN else _unchecked(take)
+        entry_ns, exit_ns, cpu, moved = event[:4]
+        other_cpus: tuple[int, ...] = ()
+        if moved or exit_ns - entry_ns >= _CAN_MIGRATE_NS:
+            entry_ns, other_cpus = assumed_entry_ns(event), self._other_cpus(cpu)
+        take = SlotSearch(
+            event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, other_cpus
+        )
+        return take if limits is not _UNKNOWN_LIMITS else _unchecked(take)
 
     def _map(self, event: Map) -> SlotSearch | None:
         limits = self._limits_of(event.dev)
         if event.failed and 0 < event.alloc_size_bytes < event.mapping_size_bytes:
-            return None  # it is turned down for that, before any search
-        introduced = limits is not _UNKNOWN
+            return None  # the kernel turns it down for its sizes, before any search
+        introduced = limits is not _UNKNOWN_LIMITS
         request = self._revision.request_of(event, limits if introduced else None)
         if not request.alloc_size_bytes:
             raise UnresolvedError(Doubt.NO_SIZE)
         entry_ns, exit_ns, cpu, moved = event[:4]
-        elsewhere: tuple[int, ...] = ()
+        other_cpus: tuple[int, ...] = ()
         tlb_addr = event.tlb_addr
-        if moved or exit_ns - entry_ns >= _LONG_ENOUGH_TO_MOVE_NS:
-            entry_ns, elsewhere = assumed_entry_ns(event), self._elsewhere(cpu)
+        if moved or exit_ns - entry_ns >= _CAN_MIGRATE_NS:
+            entry_ns, other_cpus = assumed_entry_ns(event), self._other_cpus(cpu)
         if event.failed:
-            pool, slot, tlb_addr = self._had_in_vain(event, request), NOT_FOUND, ADDRESS_UNSEEN
+            pool, slot, tlb_addr = self._misfit_transient_pool(event, request), NOT_FOUND, ADDRESS_UNSEEN
         else:
-            pool = self._known(self.pools.now_around(tlb_addr))
+            pool = self._announced(self.pools.now_around(tlb_addr))
             slot = ((tlb_addr - pool.start) >> IO_TLB_SHIFT) - self._revision.pad_slots(request) if pool else 0
-        take = SlotSearch(event, entry_ns, exit_ns, cpu, event.dev, request, pool, slot, tlb_addr, elsewhere)
+        take = SlotSearch(event, entry_ns, exit_ns, cpu, event.dev, request, pool, slot, tlb_addr, other_cpus)
         return take if introduced else _unchecked(take)
 
-    def _elsewhere(self, cpu: int) -> tuple[int, ...]:
-        """CPUs other than the one it ended on, on which a search may have begun: the kernel looks at its
-        CPU's number inside, the probe at the end."""
+    def _other_cpus(self, cpu: int) -> tuple[int, ...]:
+        """Numbers of the CPUs other than ``cpu``, on which a search that returned on ``cpu`` may have begun.
+
+        The kernel reads its CPU number at the beginning of the search, the probe at its end.
+        """
         return tuple(other for other in self._cpus if other != cpu)
 
     def _unmap(self, event: Unmap) -> Release:
         limits = self._limits_of(event.dev)
-        given = limits is _UNKNOWN
+        given = limits is _UNKNOWN_LIMITS
         entry_ns, exit_ns, _, dev, address, tlb_addr, size_bytes, _, _ = event
         until_ns = entry_ns
         if entry_ns == ENTRY_UNKNOWN:
@@ -154,12 +171,12 @@ class Resolver:
         return Release(event, entry_ns, exit_ns, dev, pool, tlb_addr, limits.min_align_mask, size_bytes, given)
 
     def _freed(self, event: Free) -> None:
-        self._limits_of(event.dev)  # which says whose it is
+        self._limits_of(event.dev)  # raises if the device has an allocator of its own
         raise UnresolvedError(Doubt.NO_RESTRICTED)
 
     def _allocated(self, event: PoolAlloc) -> None:
         self._last_alloc.pop(event.cpu, None)
-        # One on the list stays there for good: then this is how it came, and the state has it.
+        # A listed pool is never freed: then this is the allocation of a pool that the snapshot shows already.
         if event.pool and event.pool not in self._listed:
             pool = self._new_pool(event.pool, event.start, event.nslabs, event.nareas, event.exit_ns)
             self._last_alloc[event.cpu] = event.exit_ns, pool
@@ -169,7 +186,7 @@ class Resolver:
             self.pools.free(event.pool, event.exit_ns)
 
     def _new_pool(self, address: int, start: int, nslabs: int, nareas: int, since_ns: int) -> Pool:
-        if not 1 <= nareas <= nslabs <= _MOST_SLOTS:
+        if not 1 <= nareas <= nslabs <= _MAX_NSLABS:
             raise UnresolvedError(Doubt.IMPOSSIBLE_POOL)
         pool = Pool(address, start, nslabs, nareas, True, rule=self._revision.rule)
         self.pools.add(pool, since_ns)
@@ -185,29 +202,37 @@ class Resolver:
             pool = self._new_pool(event.pool, event.start, event.nslabs, event.nareas, entry_ns)
         pool.transient = False
         self._listed.add(event.pool)
-        # What growth allocated cannot be on the list before it was allocated.
+        # A pool cannot be on the list before it was allocated.
         entry_ns = max(entry_ns, self.pools.since_ns(event.pool))
         return AddPool(event, entry_ns, event.exit_ns, pool)
 
-    def _had_in_vain(self, event: Find | Map, request: Request) -> Pool | None:
-        """The transient pool that was allocated for a search and did not fit after all. Its memory may be another
-        pool's by the time the search returns."""
+    def _misfit_transient_pool(self, event: Find | Map, request: Request) -> Pool | None:
+        """The transient pool that was allocated for a failed search and could not hold the request; None if none was.
+
+        It is freed before the search returns, so that its memory may be another pool's by then.
+        """
         allocated_ns, pool = self._last_alloc.get(event.cpu, (-1, None))
         if pool is None or not assumed_entry_ns(event) <= allocated_ns <= event.exit_ns:
             return None
         return pool if pool.nslabs == nr_slots(request.alloc_size_bytes) else None
 
     def _limits_of(self, dev: int) -> Limits:
-        limits = self._judged.get(dev)
+        """The limits of a device, or :data:`_UNKNOWN_LIMITS`.
+
+        :raises OtherAllocatorError: the device has an allocator of its own.
+        """
+        limits = self._own_devices.get(dev)
         if limits is not None:
             return limits
         if dev in self._devices and self._mem:
             raise OtherAllocatorError
-        return _UNKNOWN
+        return _UNKNOWN_LIMITS
 
-    def _known(self, pool: Pool | None) -> Pool | None:
-        """The pool of slots that were found. Nothing stands for one nobody announced: a fault where every new pool
-        announces itself."""
+    def _announced(self, pool: Pool | None) -> Pool | None:
+        """The pool in which a search found slots; None if it was never announced, which is a fault of the kernel.
+
+        :raises UnresolvedError: it was never announced, and need not have been.
+        """
         if pool is None and not self._pools_announced:
             raise UnresolvedError(Doubt.OLDER_POOL)
         if pool is not None and pool.transient:
@@ -216,7 +241,10 @@ class Resolver:
 
 
 def _unchecked(take: SlotSearch) -> SlotSearch:
-    """A search of a device that never introduced itself. :raises UnresolvedError: it changed nothing that is known."""
+    """Mark the search of a device that never introduced itself.
+
+    :raises UnresolvedError: it changed nothing in a known pool, so that there is nothing to apply.
+    """
     if take.pool is None or take.slot < 0:
         raise UnresolvedError(Doubt.NEVER_INTRODUCED)
     take.unchecked = True

@@ -1,7 +1,7 @@
-"""A map that found slots, and failed all the same: ``swiotlb_map()`` gives them back if the device cannot reach them.
+"""A map that found slots and failed all the same: ``swiotlb_map()`` releases them if the device cannot reach them.
 
-Before 6.6 that function may be probed in place of ``swiotlb_tbl_map_single()``, which it calls. Then a map is seen that
-failed, and in the middle of it the unmap of what nobody mapped.
+On kernels before v6.6 ``swiotlb_map()`` may be probed in place of ``swiotlb_tbl_map_single()``, which it calls. Then
+the probes see a map that failed, and within it an unmap of something that nobody mapped.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 
 def with_rolled_back_maps(group: list[Operation], revision: Revision) -> list[Operation]:
-    """The group, in which maps that may have given back what they found are searches that found it; empty if there
-    are none."""
+    """Read failed maps that contain an unmap as searches that found what this unmap released.
+
+    :param group: operations that overlap, sorted by exit.
+    :returns: the group with these searches replaced; empty if there are none.
+    """
     releases = [operation for operation in group if isinstance(operation, Release)]
     found: dict[Operation, Operation] = {}
     for search in group:
@@ -38,13 +41,16 @@ def with_rolled_back_maps(group: list[Operation], revision: Revision) -> list[Op
 
 
 def _stands_in(event: Map, revision: Revision) -> bool:
-    """Whether it is a failed map of a function that is not told how much to allocate, on a kernel where the function
-    that it calls is."""
+    """Whether a map failed, and ``swiotlb_map()`` was probed for it.
+
+    That function has no argument ``alloc_size``; the one that it calls has, on kernels whose revision does not round
+    sizes.
+    """
     return event.failed and not event.alloc_size_bytes and not revision.rounds_size
 
 
 def _is_inside(release: Release, search: SlotSearch, event: Map) -> bool:
-    """Whether one call made the other: on its CPU, in its time, for the same buffer."""
+    """Whether the map made the unmap: on the same CPU, within its interval, for the same device and size."""
     unmap = release.event
     same = (unmap.cpu, unmap.dev, unmap.mapping_size_bytes) == (
         event.cpu,

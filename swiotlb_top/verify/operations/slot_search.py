@@ -1,4 +1,9 @@
-"""A search for slots, from ``swiotlb_find_slots()`` down to one area's."""
+"""A search for slots: ``swiotlb_find_slots()``, down to ``swiotlb_search_area()`` in one area.
+
+The kernel's search is not atomic: it visits one area after another, each under that area's lock.
+:meth:`SlotSearch.apply_if_legal` takes it as one step all the same;
+:mod:`swiotlb_top.verify.linearize.area_scan` and :meth:`SlotSearch.apply_in_its_area` take it apart.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,17 @@ from swiotlb_top.events import NOT_FOUND, Event
 from swiotlb_top.verify.operations.base import Undo, no_undo
 
 ADDRESS_UNSEEN: Final = -1
+"""In place of a buffer's address, if the probe does not see what the map returned."""
 
 
-# Not frozen: each field set would cost a call, once an operation.
+# Not frozen: setting a field of a frozen class costs a call, and there is one SlotSearch for each mapping.
 @dataclass(slots=True, eq=False)
 class SlotSearch:
-    """A search for slots. ``slot`` is -1 where it failed; ``pool`` is then the transient pool
-    that was had in vain, if one was. Else ``pool`` is None where nobody announced it."""
+    """One ``swiotlb_find_slots()`` that was seen.
+
+    If the search failed, ``slot`` is -1 and ``pool`` is the transient pool allocated for it that could not hold the
+    request, or None. If it found slots, ``pool`` is None if that pool was never announced.
+    """
 
     event: Event
     entry_ns: int
@@ -29,49 +38,54 @@ class SlotSearch:
     pool: Pool | None
     slot: int
     tlb_addr: int = ADDRESS_UNSEEN
-    """What the map returned, where the probe sees that."""
-    elsewhere: tuple[int, ...] = ()
-    """Other CPUs it may have begun on."""
+    """The buffer's address that the map returned, or :data:`ADDRESS_UNSEEN`."""
+    other_cpus: tuple[int, ...] = ()
+    """Numbers of other CPUs on which it may have begun.
+
+    The kernel reads its CPU number at the beginning of the search, the probe at its end.
+    """
     unchecked: bool = False
     compared: ClassVar[bool] = True
 
     @property
     def area(self) -> int:
+        """Number of the area in which the slots lie; of a failed search in no pool, -1."""
         return self.slot // self.pool.area_nslabs if self.pool else NOT_FOUND
 
     @property
     def cpus(self) -> tuple[int, ...]:
-        """CPUs it may have begun on."""
-        return (self.cpu, *self.elsewhere)
+        """Numbers of the CPUs on which it may have begun."""
+        return (self.cpu, *self.other_cpus)
 
     @property
     def nslots(self) -> int:
+        """How many slots it asked for."""
         return nr_slots(self.request.alloc_size_bytes)
 
     @property
     def next_index(self) -> int:
-        """Where the next search of its area begins, if nothing follows it: from the area's first slot."""
+        """The ``index`` that it leaves in its area: where the next search begins, counted from the first slot there."""
         pool = self.pool
         if pool is None:
             return 0
         index = self.slot % pool.area_nslabs + self.nslots
         return index if index < pool.area_nslabs else 0
 
-    def refused(self, model: Allocator) -> bool:
-        """Whether it is turned down without a look at any area."""
+    def is_refused(self, model: Allocator) -> bool:
+        """Whether the kernel turns it down before it looks at any area."""
         return model.dynamic and model.revision.refuses(self.request)
 
-    def listed(self, model: Allocator) -> bool:
-        """Whether the slots came from a pool on the allocator's list."""
+    def is_in_listed_pool(self, model: Allocator) -> bool:
+        """Whether it found slots in a pool that is on the allocator's list."""
         return self.slot >= 0 and self.pool in model.pools
 
     def apply_if_legal(self, model: Allocator) -> Undo | None:
         if self.unchecked:
             return self.apply_forced(model)
         found = model.find_slots(self.cpu, self.request)
-        if self.elsewhere:
-            model.spend(len(self.elsewhere))
-        for cpu in self.elsewhere:
+        if self.other_cpus:
+            model.spend(len(self.other_cpus))
+        for cpu in self.other_cpus:
             if found is None or (found.pool is self.pool and found.slot == self.slot):
                 break
             found = model.find_slots(cpu, self.request)
@@ -88,7 +102,10 @@ class SlotSearch:
         return not known or self.tlb_addr == revision.tlb_addr(pool.start, self.slot, self.request)
 
     def apply_in_its_area(self, model: Allocator) -> Undo | None:
-        """Its area is asked now, all before it were in vain."""
+        """Apply the last step of a search: its own area is searched now, after all areas before it were full.
+
+        :returns: how to take it back; None, with the model unchanged, if the model would not find these slots.
+        """
         pool = self.pool
         if (
             pool is None
@@ -100,7 +117,10 @@ class SlotSearch:
         return lambda: pool.undo(undo)
 
     def apply_beyond_pools(self, model: Allocator) -> Undo | None:
-        """The listed pools have no room: a transient pool, or failure (``swiotlb_find_slots()``)."""
+        """Apply what ``swiotlb_find_slots()`` does once the listed pools are full: use a transient pool, or fail.
+
+        :returns: how to take it back; None, with the model unchanged, if the model would do something else.
+        """
         pool = self.pool
         if pool is None:
             return no_undo if self.slot < 0 else None
@@ -110,18 +130,20 @@ class SlotSearch:
             return None
         if pool.nareas != 1 or pool.search(0, self.request) != self.slot:
             return None
-        return no_undo if self.slot < 0 else self._take_in(pool, model)
+        return no_undo if self.slot < 0 else self._take(pool, model)
 
-    def crowded_out(self) -> bool:
-        """Whether its slots are free, and yet its area counts too many in use for a search to look there: of areas
-        that are no whole slot sets, one may count slots of the next."""
+    def hidden_by_area_used(self) -> bool:
+        """Whether its slots are free, but its area's ``used`` is so high that no search looks for them.
+
+        That happens if an area's size is no multiple of a slot set: an area may then count slots of the next one.
+        """
         pool = self.pool
         if pool is None or not 0 <= self.slot < pool.nslabs or self.area >= pool.nareas:
             return False
         return pool.free_slots(self.area) < self.nslots <= pool.free_run(self.slot)
 
-    def _take_in(self, pool: Pool, model: Allocator) -> Undo:
-        """Take the slots, which are free, in a pool that is on the list or becomes a transient one."""
+    def _take(self, pool: Pool, model: Allocator) -> Undo:
+        """Take the slots, which must be free, in a pool that is on the list or becomes the device's transient pool."""
         undo = pool.take(self.slot, self.request, self.dev)
         if pool in model.pools:
             return lambda: pool.undo(undo)
@@ -136,15 +158,15 @@ class SlotSearch:
     def apply_forced(self, model: Allocator) -> Undo | None:
         if self.pool is None or self.slot < 0:
             return no_undo
-        fits = self._could_be(nr_slots(self.request.alloc_size_bytes)) and self.area < self.pool.nareas
+        fits = self._slots_are_free(nr_slots(self.request.alloc_size_bytes)) and self.area < self.pool.nareas
         own = self.pool.transient and self.pool not in model.transient.get(self.dev, ())
-        return self._take_in(self.pool, model) if fits and (own or self.pool in model.pools) else None
+        return self._take(self.pool, model) if fits and (own or self.pool in model.pools) else None
 
     def areas(self, model: Allocator) -> Iterator[tuple[Pool, int]]:
         own = (self.pool, self.area)
         if self.pool is not None and self.slot >= 0:
             yield self.pool, self.area
-        if self.unchecked or self.refused(model):
+        if self.unchecked or self.is_refused(model):
             return
         for cpu in self.cpus:
             asked = 0
@@ -158,7 +180,7 @@ class SlotSearch:
     def adopt_as_is(self, model: Allocator) -> None:
         if self.pool is None or self.slot < 0:
             return
-        if self.area < self.pool.nareas:  # else nothing can be taken there
+        if self.area < self.pool.nareas:  # behind the last area no slot can be taken
             self.pool.force(self.slot, self.request, self.dev)
         if self.pool not in model.pools and self.pool not in model.transient.get(self.dev, ()):
             model.add_transient(self.dev, self.pool)
@@ -175,7 +197,7 @@ class SlotSearch:
             return ledger.adopt(pool, self.slot, self.nslots, begins)
         return ledger.mapped(pool, self.slot, self.request)
 
-    def _could_be(self, nslots: int) -> bool:
+    def _slots_are_free(self, nslots: int) -> bool:
         pool = self.pool
         if pool is None or self.slot < 0:
             return True
