@@ -387,10 +387,10 @@ class Judge:
         budget = DEFAULT_BUDGET if self._in_vain < _MOST_IN_VAIN else _SCANT_BUDGET
         if self._in_vain >= _FAR_TOO_MUCH:
             budget = len(group)
-        outcome = linearize(model, group, budget, uncertain=self._uncertain)
+        outcome = linearize(model, group, budget, alternatives=self._uncertain)
         self.moves += outcome.steps
         if not outcome.order and (taken_back := with_rolled_back_maps(group, self.revision)):
-            with_these = linearize(model, taken_back, budget, uncertain=self._uncertain)
+            with_these = linearize(model, taken_back, budget, alternatives=self._uncertain)
             outcome = with_these if with_these.order else outcome
         self._in_vain = max(self._in_vain + outcome.steps - _MOVES_OF_AN_OPERATION * len(group), 0)
         if not outcome.order:
@@ -400,8 +400,8 @@ class Judge:
                 self._blame(group, outcome, faults)
             return
         for operation in outcome.order:
-            self._agree(operation, None if outcome.sure else Doubt.TOO_MANY_ORDERS)
-        self._now_uncertain(outcome.uncertain)
+            self._agree(operation, None if outcome.proved else Doubt.TOO_MANY_ORDERS)
+        self._now_uncertain(outcome.alternatives)
 
     def _now_uncertain(self, uncertain: IndexAlternatives) -> None:
         """Of some areas, where they may be searched next; empty for what is certain now."""
@@ -427,7 +427,7 @@ class Judge:
         assert model is not None  # noqa: S101
         blame = Diagnosis(group)
         if len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
-            blame = find_culprits(model, group, outcome.furthest, self._uncertain)
+            blame = find_culprits(model, group, outcome.longest_prefix, self._uncertain)
             self.moves += blame.moves
             self._in_vain += blame.moves
         order = iter(blame.order)
@@ -565,7 +565,7 @@ class Judge:
             picture=picture(*place) if place else "",
             ordered_with=tuple(other.event for other in others if other.event is not None),
             orders_tried=outcome.dead_ends,
-            furthest=tuple(done.event for done in outcome.furthest if done.event is not None),
+            furthest=tuple(done.event for done in outcome.longest_prefix if done.event is not None),
         )
 
     def _explain(self, take: SlotSearch) -> None:

@@ -210,16 +210,16 @@ def test_what_explains_a_block_and_what_it_may_leave_is_the_same(block: Block, d
         for ending in endings(block, start)
     }
     pool = block.pool()
-    uncertain: IndexAlternatives = {
+    alternatives: IndexAlternatives = {
         (pool, area): dict.fromkeys(other, True) for area, other in enumerate(others) if other
     }
-    outcome = linearize(model_of(pool), operations(block, pool), uncertain=uncertain)
+    outcome = linearize(model_of(pool), operations(block, pool), alternatives=alternatives)
     assert bool(outcome.order) == bool(left)
     assert not outcome.exhausted
     taken = {event.slot // block.area_slots for event in block.events if isinstance(event, Find) and event.slot >= 0}
     for area in range(pool.nareas) if left else ():
-        untouched = {} if area in taken else uncertain.get((pool, area), {})
-        indices = {pool.area_index[area], *outcome.uncertain.get((pool, area), untouched)}
+        untouched = {} if area in taken else alternatives.get((pool, area), {})
+        indices = {pool.area_index[area], *outcome.alternatives.get((pool, area), untouched)}
         assert indices == {ending[area] for ending in left}
 
 

@@ -374,7 +374,7 @@ def test_what_was_done_is_remembered_so_that_no_set_of_operations_is_tried_twice
     outcome = linearize(model_of(pool), [*given_takes(8, pool), take(0, 200, pool, 300)])
     assert (outcome.order, outcome.exhausted) == ([], False)
     assert outcome.steps < 9 * 1025
-    assert len(outcome.furthest) == 8
+    assert len(outcome.longest_prefix) == 8
 
 
 def test_which_search_came_last_in_a_place_is_remembered_where_they_took_more_or_less() -> None:
@@ -402,7 +402,7 @@ def test_releases_that_nothing_needs_are_not_tried_in_all_orders() -> None:
     outcome = linearize(model, [*cluster, wrong])
     assert (outcome.order, outcome.exhausted) == ([], False)
     assert outcome.steps < 8
-    assert outcome.furthest == cluster
+    assert outcome.longest_prefix == cluster
 
 
 def test_searches_of_areas_apart_are_not_interleaved() -> None:
@@ -415,23 +415,23 @@ def test_searches_of_areas_apart_are_not_interleaved() -> None:
     outcome = linearize(model, cluster)
     assert len(outcome.order) == 32
     assert outcome.steps < 32 * 32
-    assert not any(outcome.uncertain.values())
+    assert not any(outcome.alternatives.values())
 
 
 def test_what_begins_from_where_it_is_not_sure_that_an_area_was_searched_next_is_not_sure() -> None:
     pool = Pool(POOL, START, 512, 1)
     model = model_of(pool)
-    assert linearize(model, [take(0, 10, pool, 7)], uncertain={(pool, 0): {7: False, 9: True}}).sure is False
-    assert linearize(model, [take(20, 30, pool, 20)], uncertain={(pool, 0): {7: False, 20: True}}).sure is True
+    assert linearize(model, [take(0, 10, pool, 7)], alternatives={(pool, 0): {7: False, 9: True}}).proved is False
+    assert linearize(model, [take(20, 30, pool, 20)], alternatives={(pool, 0): {7: False, 20: True}}).proved is True
 
 
-def test_an_operation_that_is_excused_need_not_be_the_references() -> None:
+def test_an_operation_that_is_unconstrained_need_not_be_the_references() -> None:
     pool = Pool(POOL, START, 512, 1)
     model = model_of(pool)
     before = everything(model)
     wrong = take(0, 20, pool, 7)
     assert not linearize(model, [take(0, 10, pool, 0), wrong]).order
-    outcome = linearize(model, [take(0, 10, pool, 0), wrong], excused=[wrong])
+    outcome = linearize(model, [take(0, 10, pool, 0), wrong], unconstrained=[wrong])
     assert wrong in outcome.order
     assert everything(model) == before
 

@@ -60,8 +60,8 @@ def find_culprits(
             if outcome.order:
                 culprits.append(suspect)
                 return Diagnosis(outcome.order, culprits, _not_among(culprits, group), moves)
-            if len(outcome.furthest) > len(came):
-                came, worst = outcome.furthest, suspect
+            if len(outcome.longest_prefix) > len(came):
+                came, worst = outcome.longest_prefix, suspect
             if moves >= _MOST_MOVES:
                 break
         if worst is None:

@@ -1,1 +1,4 @@
-"""Is there an order of overlapping operations that the model accepts?"""
+"""Is there an order of overlapping operations that the model accepts?
+
+:func:`~swiotlb_top.verify.linearize.strategy.linearize` answers: begin there.
+"""

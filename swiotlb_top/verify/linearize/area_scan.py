@@ -1,8 +1,9 @@
-"""Which areas a search asks, in turn: what is known of it before it is known which were full.
+"""Progress of one ``swiotlb_find_slots()``, which visits several areas and is therefore not atomic.
 
-A search goes round the pools, and reads the list of them anew as each round begins
-(:mod:`swiotlb_top.allocator.order`).  Between two rounds a pool may have come, so that its way is
-told by the CPU it began on and by the list that each of its rounds went by.
+A search goes round the pools, and reads the list of pools anew at the beginning of each round
+(:mod:`swiotlb_top.allocator.order`). A pool may be added between two rounds. So the path of a search follows from the
+CPU on which it began and from the list that each of its rounds saw. It passes an area if that area has no room for it
+at one point of its interval; these points come in the order of the path.
 """
 
 from __future__ import annotations
@@ -17,139 +18,160 @@ from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 Lists: TypeAlias = tuple[tuple[Pool, ...], ...]
-"""The list of pools that each round so far went by."""
+"""The list of pools that each round so far saw, in the order of rounds."""
 
 
 class ScanPath(NamedTuple):
-    """Areas a search asks, until it comes to its target or to the end of its rounds."""
+    """The areas that a search visits until it reaches its target, or until the end of its rounds.
+
+    The target is the area in which it found slots.
+    """
 
     areas: tuple[tuple[Pool, int], ...]
-    """Those before the target."""
+    """The areas before the target."""
     reaches: bool
-    """It comes to the target."""
-    whole: bool
-    """There is no further round."""
+    """Whether the path reaches the target."""
+    complete: bool
+    """Whether no further round follows."""
 
 
 class ScanProgress(NamedTuple):
-    """How far a search has come."""
+    """How far a search may have come."""
 
-    asked: frozenset[tuple[int, Lists, int]]
-    """For each CPU it may have begun on and the lists its rounds may have gone by: how many areas were full."""
-    waits_for: frozenset[Domain]
-    """Where the areas next in turn are: none can be passed before something is taken there."""
-
-
-_ARRIVED: Final = ScanProgress(frozenset({(-1, (), 0)}), frozenset())
-"""All was asked in vain before the area it found slots in, or all there is."""
+    passed: frozenset[tuple[int, Lists, int]]
+    """How many areas it passed, for each CPU on which it may have begun and all lists its rounds may have seen."""
+    blocked_on: frozenset[Domain]
+    """The domains of the areas that it visits next: it cannot pass them before slots are taken there."""
 
 
-def step_by_step(group: Sequence[Operation], model: Allocator) -> bool:
-    """Whether a search of the group asks more than the area it found its slots in, or may."""
+_AT_TARGET: Final = ScanProgress(frozenset({(-1, (), 0)}), frozenset())
+"""Every area before the target was full (or every area, if the search failed)."""
+
+
+def needs_stepwise(group: Sequence[Operation], model: Allocator) -> bool:
+    """Whether a search of the group visits other areas than the one in which it found slots, or may do so."""
     grows = any(isinstance(operation, AddPool) for operation in group)
-    return any(isinstance(operation, SlotSearch) and (grows or not _asks_one(operation, model)) for operation in group)
+    return any(
+        isinstance(operation, SlotSearch) and (grows or not _visits_one_area(operation, model)) for operation in group
+    )
 
 
-def _asks_one(take: SlotSearch, model: Allocator) -> bool:
-    own = (take.pool, take.area)
-    return not take.is_refused(model) and any(own == next(model.attempts(cpu), None) for cpu in take.cpus)
+def _visits_one_area(search: SlotSearch, model: Allocator) -> bool:
+    own = (search.pool, search.area)
+    return not search.is_refused(model) and any(own == next(model.attempts(cpu), None) for cpu in search.cpus)
 
 
 class AreaScans:
-    """How far the searches of a group have come that are under way.
+    """The searches of one group that visit several areas, and how far they have come.
 
-    :param taken_as_given: operations that need not ask.
+    Operations are meant by their index in the group.
+
+    :param group: operations that overlap.
+    :param unconstrained: operations that need not be legal: they are not scanned.
     """
 
-    def __init__(self, model: Allocator, group: Sequence[Operation], taken_as_given: Collection[int]) -> None:
+    def __init__(self, model: Allocator, group: Sequence[Operation], unconstrained: Collection[int]) -> None:
         self._model = model
         self._added = [operation.pool for operation in group if isinstance(operation, AddPool)]
         self._grows = bool(self._added)
-        self._ways: dict[tuple[SlotSearch, int, Lists], ScanPath] = {}
-        self._asks = {
+        self._paths: dict[tuple[SlotSearch, int, Lists], ScanPath] = {}
+        self._scans = {
             at: operation
             for at, operation in enumerate(group)
             if isinstance(operation, SlotSearch)
-            and at not in taken_as_given
-            and (self._grows or not _asks_one(operation, model))
+            and at not in unconstrained
+            and (self._grows or not _visits_one_area(operation, model))
         }
 
-    def read_on(
-        self, under_way: Sequence[int], before: dict[int, ScanProgress], taken: Domain | None
+    def advance(
+        self, pending: Sequence[int], before: dict[int, ScanProgress], taken_in: Domain | None
     ) -> dict[int, ScanProgress]:
-        """Let every search that can be under way ask on, as far as what it asks is full now.
+        """Let each pending search pass all areas that are full now.
 
-        :param before: how far they had come before the last operation.
-        :param taken: where that took slots; None for an operation of another kind.
+        :param pending: operations that are invoked and not applied.
+        :param before: how far they had come before the last operation was applied.
+        :param taken_in: the domain in which that one took slots; None if it took none.
+        :returns: how far they have come, in the order of ``pending``.
         """
         progress: dict[int, ScanProgress] = {}
-        for at in under_way:
-            take = self._asks.get(at)
-            if take is None:
+        for at in pending:
+            search = self._scans.get(at)
+            if search is None:
                 continue
-            came = before.get(at)
-            if came is None:
-                came = self._go_on(take, [(cpu, (), 0) for cpu in take.cpus])
-            elif came is not _ARRIVED and (taken in came.waits_for or (self._grows and taken is None)):
-                came = self._go_on(take, came.asked)
-            progress[at] = came
+            reached = before.get(at)
+            if reached is None:
+                reached = self._advance_one(search, [(cpu, (), 0) for cpu in search.cpus])
+            elif reached is not _AT_TARGET and (taken_in in reached.blocked_on or (self._grows and taken_in is None)):
+                reached = self._advance_one(search, reached.passed)
+            progress[at] = reached
         return progress
 
     @staticmethod
-    def arrived(at: int, progress: dict[int, ScanProgress]) -> bool:
-        """Whether a search came to the area it found slots in, or to the end of all there is."""
-        return progress.get(at, _ARRIVED) is _ARRIVED
+    def is_at_target(at: int, progress: dict[int, ScanProgress]) -> bool:
+        """Whether a search has only its last step left: to take slots in its target, or to fail."""
+        return progress.get(at, _AT_TARGET) is _AT_TARGET
 
-    def _go_on(self, take: SlotSearch, asked: Iterable[tuple[int, Lists, int]]) -> ScanProgress:
-        came: dict[tuple[int, Lists], int] = {}
-        waits_for: set[Domain] = set()
-        is_in_listed_pool = take.is_in_listed_pool(self._model) or (take.slot >= 0 and take.pool in self._added)
-        for cpu, lists, count in asked:
-            if self._ask_on(take, cpu, lists, count, came, waits_for, is_in_listed_pool=is_in_listed_pool):
-                return _ARRIVED
-        return ScanProgress(frozenset((*on, count) for on, count in came.items()), frozenset(waits_for))
+    def _advance_one(self, search: SlotSearch, passed: Iterable[tuple[int, Lists, int]]) -> ScanProgress:
+        reached: dict[tuple[int, Lists], int] = {}
+        blocked_on: set[Domain] = set()
+        ends_in_listed_pool = search.is_in_listed_pool(self._model) or (search.slot >= 0 and search.pool in self._added)
+        for cpu, lists, passed_before in passed:
+            if self._follow(
+                search, cpu, lists, passed_before, reached, blocked_on, ends_in_listed_pool=ends_in_listed_pool
+            ):
+                return _AT_TARGET
+        return ScanProgress(
+            frozenset((*on, passed_before) for on, passed_before in reached.items()), frozenset(blocked_on)
+        )
 
-    def _ask_on(
+    def _follow(
         self,
-        take: SlotSearch,
+        search: SlotSearch,
         cpu: int,
         lists: Lists,
-        asked: int,
-        came: dict[tuple[int, Lists], int],
-        waits_for: set[Domain],
+        passed: int,
+        reached: dict[tuple[int, Lists], int],
+        blocked_on: set[Domain],
         *,
-        is_in_listed_pool: bool,
+        ends_in_listed_pool: bool,
     ) -> bool:
-        """Go one way on, and those that it may become; whether one of them ends where the search did."""
+        """Follow one path as far as its areas are full, and the paths into which it may fork at a new round.
+
+        :param passed: how many areas of the path were passed before.
+        :param reached: gets, for each path, how many areas were passed.
+        :param blocked_on: gets the domains of areas that have room.
+        :param ends_in_listed_pool: whether the search found slots in a listed pool.
+        :returns: whether a path ends where the search did.
+        """
         while True:
-            its_way = self._way(take, cpu, lists)
-            areas = its_way.areas
-            while asked < len(areas) and areas[asked][0].search(areas[asked][1], take.request) < 0:
-                asked += 1
-            if asked < len(areas):
-                waits_for.add(domain_of(*areas[asked]))
-            elif its_way.whole and its_way.reaches == is_in_listed_pool:
+            path = self._path(search, cpu, lists)
+            areas = path.areas
+            while passed < len(areas) and areas[passed][0].search(areas[passed][1], search.request) < 0:
+                passed += 1
+            if passed < len(areas):
+                blocked_on.add(domain_of(*areas[passed]))
+            elif path.complete and path.reaches == ends_in_listed_pool:
                 return True
-            if asked < len(areas) or (self._grows and not its_way.whole):
-                # After the last of a round: the next may as well begin later, with a longer list.
-                came[cpu, lists] = max(asked, came.get((cpu, lists), 0))
-            if asked < len(areas) or its_way.whole:
+            if passed < len(areas) or (self._grows and not path.complete):
+                # At the end of a round: the next one may also begin later, when the list is longer.
+                reached[cpu, lists] = max(passed, reached.get((cpu, lists), 0))
+            if passed < len(areas) or path.complete:
                 return False
             lists = (*lists, self._model.pools)
 
-    def _way(self, take: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
-        known = self._ways.get((take, cpu, lists))
+    def _path(self, search: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
+        known = self._paths.get((search, cpu, lists))
         if known is None:
-            known = self._ways[take, cpu, lists] = way(self._model, take, cpu, lists)
+            known = self._paths[search, cpu, lists] = scan_path(self._model, search, cpu, lists)
         return known
 
 
 class _NextRound(Exception):  # noqa: N818 (nothing went wrong)
-    """The order wants to know the list of a round that has not begun."""
+    """The search order needs the list of a round that has not begun."""
 
 
-class _Turns:
-    """An allocator as a search order sees it, with another list of pools in each round."""
+class _PoolsByRound:
+    """An allocator as a search order sees it, with a given list of pools in each round."""
 
     def __init__(self, model: Allocator, lists: Lists) -> None:
         self.default_nareas = model.default_nareas
@@ -162,22 +184,26 @@ class _Turns:
         raise _NextRound
 
 
-def way(model: Allocator, take: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
-    """The way of a search that began on ``cpu``, and whose rounds so far went by ``lists``."""
+def scan_path(model: Allocator, search: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
+    """The path of a search.
+
+    :param cpu: number of the CPU on which it began.
+    :param lists: what its rounds so far saw.
+    """
     areas: list[tuple[Pool, int]] = []
-    if take.is_refused(model):
-        return ScanPath((), reaches=False, whole=True)
-    target = (take.pool, take.area)
+    if search.is_refused(model):
+        return ScanPath((), reaches=False, complete=True)
+    target = (search.pool, search.area)
     try:
         for area in _order(model, cpu, lists):
             if area == target:
-                return ScanPath(tuple(areas), reaches=True, whole=True)
+                return ScanPath(tuple(areas), reaches=True, complete=True)
             areas.append(area)
     except _NextRound:
-        return ScanPath(tuple(areas), reaches=False, whole=False)
-    return ScanPath(tuple(areas), reaches=False, whole=True)
+        return ScanPath(tuple(areas), reaches=False, complete=False)
+    return ScanPath(tuple(areas), reaches=False, complete=True)
 
 
 def _order(model: Allocator, cpu: int, lists: Lists) -> Iterator[tuple[Pool, int]]:
     revision = model.revision
-    return (revision.order if model.dynamic else revision.static_order)(_Turns(model, lists), cpu)
+    return (revision.order if model.dynamic else revision.static_order)(_PoolsByRound(model, lists), cpu)

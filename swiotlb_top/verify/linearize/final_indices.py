@@ -1,8 +1,8 @@
-"""What a group of operations may have left: from where each area is searched next.
+"""All final states of a group of operations: the values of ``area->index`` that linearizations leave.
 
-One order was found that explains the group; others may leave something else, and what comes later shows which it
-was.  So these are looked for, too: from each place the group may have begun from, until nothing is thinkable any
-more that was not seen.  That may be too much to look for; what is left then may be, but is not sure.
+One linearization was found. Others leave the same slots free, but may leave another ``index``, and only later
+searches show which it was. So the others are searched for, from all initial indices, until every value that times
+allow was seen. If the budget does not suffice, values that were not seen remain possible, but they are not proved.
 """
 
 from __future__ import annotations
@@ -23,63 +23,70 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 
 class FinalIndices:
-    """What was seen to be left, and what might be.
+    """The final indices of a group: those that a linearization was seen to leave, and those that are wanted.
 
-    :param possible: from where the group may have begun; first what the reference has.
-    :param uncertain: from where areas may have been searched next besides.
+    :param group: operations that overlap, sorted by response.
+    :param starts: the initial indices from which the group may have begun; those of the model come first.
+    :param alternatives: values that indices may have had before, besides those of the model.
     """
 
-    def __init__(self, group: list[Operation], possible: list[InitialIndices], uncertain: IndexAlternatives) -> None:
+    def __init__(self, group: list[Operation], starts: list[InitialIndices], alternatives: IndexAlternatives) -> None:
         self._group = group
-        self._possible = possible
-        taken = {(take.pool, take.area) for take in group if isinstance(take, SlotSearch)}
-        begun = possible[0].indices
-        asked: WantedIndices = {area: {begun[area], *uncertain[area]} for area in begun if area not in taken}
-        left: WantedIndices = {area: set(indices) for area, indices in alternatives_after(group).items()}
-        self._wanted = asked, left
-        self._seen: IndexAlternatives = {area: {} for area in (*begun, *left)}
+        self._starts = starts
+        searched_areas = {(search.pool, search.area) for search in group if isinstance(search, SlotSearch)}
+        begun = starts[0].indices
+        unsearched: WantedIndices = {
+            area: {begun[area], *alternatives[area]} for area in begun if area not in searched_areas
+        }
+        searched: WantedIndices = {area: set(indices) for area, indices in alternatives_after(group).items()}
+        self._wanted = unsearched, searched
+        self._seen: IndexAlternatives = {area: {} for area in (*begun, *searched)}
 
     @property
-    def open(self) -> bool:
-        """Whether more is thinkable than was seen."""
+    def may_be_more(self) -> bool:
+        """Whether values are possible, by the times of the operations, that no linearization was seen to leave."""
         return any(indices for wanted in self._wanted for indices in wanted.values())
 
-    def see(self, *, sure: bool) -> None:
-        """An order was carried out: this it leaves."""
+    def note(self, *, proved: bool) -> None:
+        """Note the indices that are in the pools now: a linearization has just been applied.
+
+        :param proved: whether it begins from indices that are known to be possible.
+        """
         for at, indices in self._seen.items():
             index = at[0].area_index[at[1]]
-            indices.setdefault(index, sure)
+            indices.setdefault(index, proved)
             for wanted in self._wanted:
                 wanted.get(at, set()).discard(index)
 
-    def look_for(self, model: Allocator, budget: int, *, whole: bool, sure: bool) -> int:
-        """Try orders, and take them back; how many moves that took.
+    def explore(self, model: Allocator, budget: int, *, atomic: bool, proved: bool) -> int:
+        """Search for linearizations that leave other indices. The model is restored afterwards.
 
-        :param budget: moves to try at most.
-        :param whole: each search for slots is one step.
-        :param sure: what an order leaves that begins from a place that is not, too.
+        :param budget: how many steps to try at most.
+        :param atomic: whether each search for slots is one step.
+        :param proved: whether final indices count as proved even if they follow from initial ones that are not.
+        :returns: how many steps were tried.
         """
-        spent = 0
-        all_tried = len(self._possible) < MAX_INITIAL_INDICES
-        for wanted, start in product(self._wanted, self._possible):
+        steps = 0
+        all_tried = len(self._starts) < MAX_INITIAL_INDICES
+        for wanted, start in product(self._wanted, self._starts):
             if not any(wanted.values()):
                 continue
             set_indices(start)
-            search = Checker(model, self._group, budget - spent, whole=whole, wanted=wanted)
-            while any(wanted.values()) and search.run():
-                self.see(sure=sure or start.sure)
-            search.rewind()
-            spent += search.steps
-            all_tried &= not search.gave_up
+            checker = Checker(model, self._group, budget - steps, atomic=atomic, wanted=wanted)
+            while any(wanted.values()) and checker.next_linearization():
+                self.note(proved=proved or start.proved)
+            checker.undo_all()
+            steps += checker.steps
+            all_tried &= not checker.exhausted
         if not all_tried:
             for wanted in self._wanted:
                 for at, indices in wanted.items():
                     self._seen[at] |= dict.fromkeys(indices, False)
-        return spent
+        return steps
 
-    def others(self) -> IndexAlternatives:
-        """What may be left besides what is; empty for an area that is certain now."""
+    def alternatives(self) -> IndexAlternatives:
+        """The values that indices may have besides those that they have now; empty for an area that is certain."""
         return {
-            (pool, area): {index: sure for index, sure in indices.items() if index != pool.area_index[area]}
+            (pool, area): {index: proved for index, proved in indices.items() if index != pool.area_index[area]}
             for (pool, area), indices in self._seen.items()
         }

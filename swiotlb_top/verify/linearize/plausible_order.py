@@ -1,4 +1,7 @@
-"""An order for operations that are not proved to have one."""
+"""An order for operations of which no linearization is known.
+
+The judge needs one if it goes on after a group that it cannot explain, and to bring a torn snapshot up to date.
+"""
 
 from __future__ import annotations
 
@@ -13,61 +16,69 @@ from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 
-_MOST_WAITING: Final = 512
-"""Releases in a slot set that are looked at for a search to have room there: those that end first. It has 128 slots."""
+_MAX_CONSIDERED: Final = 512
+"""How many releases in a slot set (128 slots) are considered at most for one search: those that responded first."""
 
-_Waiting: TypeAlias = dict[tuple[Pool, int], dict[Release, None]]
-"""Releases that are not done yet, by pool and slot set, as they ended."""
+_PendingReleases: TypeAlias = dict[tuple[Pool, int], dict[Release, None]]
+"""Releases that were not yielded yet, by pool and slot set, sorted by response."""
 
 
 def plausible_order(
-    group: list[Operation], sure: Callable[[Pool, Mapping], bool] = lambda pool, mapping: True
+    group: list[Operation], surely_live: Callable[[Pool, Mapping], bool] = lambda pool, mapping: True
 ) -> Iterator[Operation]:
-    """An order for what is not proved to have one: as they ended, but new pools first, and what a release
-    freed is free before it is taken.
+    """An order for operations that are not proved to have one.
 
-    To be carried out while it is read: which mapping is in the way is looked up when its turn comes.
+    It is the order of their responses, but new pools come first, and slots that a search found are released before.
+    The caller must apply each operation before it asks for the next: which mappings have a search's slots is looked up
+    when its turn comes.
 
-    :param sure: whether a mapping was in use before the group if it is in use now, and neither found by one of
-        the group nor released.
+    :param group: operations that overlap, sorted by response.
+    :param surely_live: whether a mapping was certainly in use before the group, if it is in use now and no operation of
+        the group made or released it so far.
     """
     yield from (operation for operation in group if isinstance(operation, AddPool))
-    waiting: _Waiting = {}
+    pending: _PendingReleases = {}
     for operation in group:
         if isinstance(operation, Release):
-            waiting.setdefault(operation.slot_set, {})[operation] = None
+            pending.setdefault(operation.slot_set, {})[operation] = None
     for operation in group:
         if isinstance(operation, SlotSearch):
-            for release in _making_room(operation, waiting, sure):
-                del waiting[release.slot_set][release]
+            for release in _releases_in_the_way(operation, pending, surely_live):
+                del pending[release.slot_set][release]
                 yield release
             yield operation
-        elif isinstance(operation, Release) and operation in waiting[operation.slot_set]:
-            del waiting[operation.slot_set][operation]
+        elif isinstance(operation, Release) and operation in pending[operation.slot_set]:
+            del pending[operation.slot_set][operation]
             yield operation
 
 
-def _making_room(take: SlotSearch, waiting: _Waiting, sure: Callable[[Pool, Mapping], bool]) -> Collection[Release]:
-    """For each mapping that is in the way of a search's slots now, a release of it that was under way: the rest
-    is of mappings to come.
+def _releases_in_the_way(
+    search: SlotSearch, pending: _PendingReleases, surely_live: Callable[[Pool, Mapping], bool]
+) -> Collection[Release]:
+    """For each mapping that has slots of a search now, a pending release of it that may have come before.
 
-    What was not seen to begin, and ended later than the search, may be of what that found; it is taken where
-    the mapping must have gone and nothing else released it.
+    Other releases at the same place release mappings that are yet to come. A release whose invocation was not seen
+    and that responded after the search may release what this search found. It is chosen only if no other release can
+    be, and the mapping must have been released.
     """
-    room: dict[Mapping, Release] = {}
-    pool = take.pool
-    if pool is None or take.slot < 0:
+    chosen: dict[Mapping, Release] = {}
+    pool = search.pool
+    if pool is None or search.slot < 0:
         return ()
-    sets = {take.slot >> SLOT_SET_SHIFT, (take.slot + take.nslots - 1) >> SLOT_SET_SHIFT}
-    near = [release for at in sorted(sets) for release in islice(waiting.get((pool, at), ()), _MOST_WAITING)]
-    for release in sorted(near, key=lambda release: _may_be_later(release, take)):
-        mapping = release.mapping_at_address() if release.entry_ns <= take.exit_ns else None
-        if mapping is None or take.slot >= mapping.slot + mapping.nslots or mapping.slot >= take.slot + take.nslots:
+    sets = {search.slot >> SLOT_SET_SHIFT, (search.slot + search.nslots - 1) >> SLOT_SET_SHIFT}
+    near = [release for at in sorted(sets) for release in islice(pending.get((pool, at), ()), _MAX_CONSIDERED)]
+    for release in sorted(near, key=lambda release: _may_come_after(release, search)):
+        mapping = release.mapping_at_address() if release.entry_ns <= search.exit_ns else None
+        if (
+            mapping is None
+            or search.slot >= mapping.slot + mapping.nslots
+            or mapping.slot >= search.slot + search.nslots
+        ):
             continue
-        if not _may_be_later(release, take) or sure(release.pool, mapping):
-            room.setdefault(mapping, release)
-    return room.values()
+        if not _may_come_after(release, search) or surely_live(release.pool, mapping):
+            chosen.setdefault(mapping, release)
+    return chosen.values()
 
 
-def _may_be_later(release: Release, take: SlotSearch) -> bool:
-    return release.entry_unseen and release.exit_ns > take.exit_ns
+def _may_come_after(release: Release, search: SlotSearch) -> bool:
+    return release.entry_unseen and release.exit_ns > search.exit_ns

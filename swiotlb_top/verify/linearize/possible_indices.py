@@ -1,8 +1,8 @@
-"""From where an area is searched next, while that cannot be told.
+"""Possible values of ``area->index``: where the next search of an area begins.
 
-Orders that explain the same overlapping operations leave the same slots free and the same mappings,
-but not always the same ``index`` of an area.  Until a search shows which it is, each stays possible,
-and what comes next is explained if it is from any of them.
+Linearizations of the same operations leave the same slots free and the same mappings, but not always the same
+``index``. Until a search shows which value it is, all remain possible, and what comes next agrees if it agrees with
+any of them.
 """
 
 from __future__ import annotations
@@ -17,64 +17,69 @@ from swiotlb_top.verify.operations.domains import Area
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 MAX_INITIAL_INDICES: Final = 64
-"""Combinations tried together."""
+"""How many combinations of indices are tried at most for one group."""
 
 IndexAlternatives: TypeAlias = dict[Area, dict[int, bool]]
-"""For a pool's area, ``index`` values it may have as well as the one it has; of each, whether that is sure: whether
-an order of what happened is known that leaves it, or times tell no more. What is not was too much to look for."""
+"""For an area, the values that its ``index`` may have besides the one that the model has.
+
+With each stands whether it is proved: whether a linearization is known that leaves it, or nothing but times is known of
+it. A value that is not proved was too expensive to search for.
+"""
 
 
 class InitialIndices(NamedTuple):
-    """Where a group of operations may have begun from."""
+    """One combination of indices from which a group of operations may have begun."""
 
     indices: dict[Area, int]
-    sure: bool
-    """Each of these may be."""
+    proved: bool
+    """Whether all of these values are proved."""
 
 
 def initial_indices(
-    uncertain: IndexAlternatives, group: Iterable[Operation], model: Allocator
+    alternatives: IndexAlternatives, group: Iterable[Operation], model: Allocator
 ) -> tuple[list[InitialIndices], bool]:
-    """What a group may have begun from, of the areas it asks: first what the reference has, last what is not sure.
+    """The combinations of indices from which a group may have begun, of the areas that it visits.
 
-    :returns: at most :data:`MOST_STARTS`, and whether these are all.
+    :returns: at most :data:`MAX_INITIAL_INDICES` combinations, and whether these are all. The model's own comes first,
+        those that are not proved come last.
     """
-    if not uncertain:
-        return [InitialIndices({}, sure=True)], True
-    asked = {area for operation in group for area in operation.areas(model)}
-    areas = [area for area in uncertain if area in asked]
+    if not alternatives:
+        return [InitialIndices({}, proved=True)], True
+    visited = {area for operation in group for area in operation.areas(model)}
+    areas = [area for area in alternatives if area in visited]
     choices = []
     for pool, area in areas:
-        others = sorted(uncertain[pool, area].items(), key=lambda other: (not other[1], other[0]))
+        others = sorted(alternatives[pool, area].items(), key=lambda other: (not other[1], other[0]))
         choices.append([(pool.area_index[area], True), *others])
-    possible = [
+    starts = [
         InitialIndices(
-            {area: index for area, (index, _) in zip(areas, chosen, strict=True)}, all(sure for _, sure in chosen)
+            {area: index for area, (index, _) in zip(areas, chosen, strict=True)}, all(proved for _, proved in chosen)
         )
         for chosen in islice(product(*choices), MAX_INITIAL_INDICES + 1)
     ]
-    return sorted(possible[:MAX_INITIAL_INDICES], key=lambda start: not start.sure), len(
-        possible
-    ) <= MAX_INITIAL_INDICES
+    return sorted(starts[:MAX_INITIAL_INDICES], key=lambda start: not start.proved), len(starts) <= MAX_INITIAL_INDICES
 
 
 def set_indices(start: InitialIndices) -> None:
-    """Let areas be searched next from there."""
+    """Let the next search of each area begin there."""
     for (pool, area), index in start.indices.items():
         pool.area_index[area] = index
 
 
 def alternatives_after(operations: Iterable[Operation]) -> IndexAlternatives:
-    """Where areas may be searched next, as far as times tell: after each search that may have been the last."""
+    """What indices may be after some operations, by their times: each search that may have been the last left its own.
+
+    :returns: only areas for which there is more than one value. All count as proved.
+    """
     by_area: dict[Area, list[SlotSearch]] = {}
     for operation in operations:
         if isinstance(operation, SlotSearch) and operation.pool is not None and operation.slot >= 0:
             by_area.setdefault((operation.pool, operation.area), []).append(operation)
-    uncertain = {area: {take.next_index: True for take in _may_be_last(here)} for area, here in by_area.items()}
-    return {area: indices for area, indices in uncertain.items() if len(indices) > 1}
+    alternatives = {area: {search.next_index: True for search in _may_be_last(here)} for area, here in by_area.items()}
+    return {area: indices for area, indices in alternatives.items() if len(indices) > 1}
 
 
-def _may_be_last(takes: list[SlotSearch]) -> list[SlotSearch]:
-    """Those that nothing was certain to follow: where one of them ended, the next search goes on."""
-    last_entry_ns = max(take.entry_ns for take in takes)
-    return [take for take in takes if take.exit_ns >= last_entry_ns]
+def _may_be_last(searches: list[SlotSearch]) -> list[SlotSearch]:
+    """The searches after whose response no other one was invoked: each of them may have been the last."""
+    last_entry_ns = max(search.entry_ns for search in searches)
+    return [search for search in searches if search.exit_ns >= last_entry_ns]

@@ -1,128 +1,159 @@
-"""Finding an order of overlapping operations that the reference accepts.
+"""Finding a linearization: what is tried, in which order, and how much of it.
 
-Probe times are not the points at which operations took effect, so orders have to be tried
-(:mod:`swiotlb_top.verify.linearize.checker`).  A search for slots is not one step: it asks one area after another,
-each under its own lock.  First each search is tried as one step.  Where no order does, every area it asked
-in vain may have been full at another moment than that at which it found its slots, and only the order of
-those moments is fixed.
+The times of a call are not the point at which it took effect, so orders have to be tried. The cheapest comes first: the
+order of the responses, which is nearly always right. Then :mod:`~swiotlb_top.verify.linearize.checker` searches, from
+each combination of initial indices, first with each search for slots as one atomic step, then with searches that scan
+one area after another.
 
-More orders than one may do, and they may begin from more than one place: what they leave in doubt
-is :mod:`swiotlb_top.verify.linearize.possible_indices`'s.
+More than one linearization may exist. They leave the same slots free, but may leave different values of
+``area->index``:
+:mod:`~swiotlb_top.verify.linearize.final_indices` collects these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Final
 
 from swiotlb_top.allocator import Allocator
-from swiotlb_top.verify.linearize.area_scan import step_by_step
+from swiotlb_top.verify.linearize.area_scan import needs_stepwise
 from swiotlb_top.verify.linearize.checker import Checker
 from swiotlb_top.verify.linearize.final_indices import FinalIndices
-from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, initial_indices, set_indices
+from swiotlb_top.verify.linearize.possible_indices import (
+    IndexAlternatives,
+    InitialIndices,
+    initial_indices,
+    set_indices,
+)
 from swiotlb_top.verify.operations.base import Operation, Undo
 
 DEFAULT_BUDGET: Final = 20_000
-_FOR_ENDINGS: Final = 10
-"""A part of the budget is for what other orders leave,"""
-_BUDGET_OF_AN_ENDING: Final = 50
-"""and so much more an operation."""
-_AVERAGE_GROUP: Final = 400
-"""Operations; a group with more has a budget in proportion."""
+"""Steps that are tried at most to find a linearization of a group of usual size."""
+_USUAL_GROUP: Final = 400
+"""Operations in a group of usual size. The budget of a larger group is larger in proportion."""
+_FINAL_INDICES_SHARE: Final = 10
+"""One part in so many of the budget goes to finding other final indices."""
+_FINAL_INDICES_STEPS: Final = 50
+"""So many steps for each operation are added to that."""
 
 
 @dataclass(slots=True)
 class Linearization:
-    """What became of a group of operations. ``order`` is empty where none was found; ``exhausted``
-    then says whether the search gave up before it had proved that there is none."""
+    """What became of a group of operations."""
 
     order: list[Operation] = field(default_factory=list)
+    """All of the group in an order that the model accepts; empty if none was found."""
     exhausted: bool = False
+    """Whether the search gave up before it had proved that there is no order."""
     steps: int = 0
+    """How many steps were tried."""
     dead_ends: int = 0
-    """Orders that could not be gone on with."""
-    sure: bool = True
-    """Whether the order begins from where areas are sure to have been searched next."""
-    furthest: list[Operation] = field(default_factory=list)
-    """The longest of these."""
-    uncertain: IndexAlternatives = field(default_factory=dict)
-    """Where other orders leave something else; empty for an area that is certain now."""
+    """How many orders could not be continued."""
+    proved: bool = True
+    """Whether the order begins from indices that are known to be possible."""
+    longest_prefix: list[Operation] = field(default_factory=list)
+    """The longest of the orders that could not be continued."""
+    alternatives: IndexAlternatives = field(default_factory=dict)
+    """What other orders leave; empty for an area whose ``index`` is certain now."""
 
 
 def linearize(
     model: Allocator,
     group: list[Operation],
     budget: int = DEFAULT_BUDGET,
-    excused: Collection[Operation] = (),
-    uncertain: IndexAlternatives | None = None,
+    unconstrained: Collection[Operation] = (),
+    alternatives: IndexAlternatives | None = None,
 ) -> Linearization:
-    """Find an order the reference accepts and carry it out on ``model``.
+    """Find an order that the model accepts, and apply it.
 
-    Where none is found, or operations are excused, ``model`` is left as it was.
-
-    :param group: operations that overlap, sorted by exit.
-    :param budget: moves to try at most until one is found, and a part of that for what other orders leave; a
-        long group has more.
-    :param excused: operations that need not be as the reference's: what they did is imposed.
-    :param uncertain: from where areas may be searched next besides where ``model`` has it.
+    :param model: is restored if there is no order, or if operations are unconstrained.
+    :param group: operations that overlap, at least one, sorted by response.
+    :param budget: how many steps to try at most until an order is found. A part of it is spent again on other final
+        indices, and large groups have more.
+    :param unconstrained: operations that need not be legal: what the kernel did is applied.
+    :param alternatives: values that ``area->index`` may have besides those that it has in ``model``.
+    :raises TooManyAreasError: the model's patience is over.
     """
-    budget = max(budget, budget // _AVERAGE_GROUP * len(group))
-    possible, all_of_them = initial_indices(uncertain or {}, group, model)
-    in_one_step = len(group) == 1 or not step_by_step(group, model)
+    budget = max(budget, budget // _USUAL_GROUP * len(group))
+    starts, all_starts = initial_indices(alternatives or {}, group, model)
+    atomic_only = len(group) == 1 or not needs_stepwise(group, model)
     outcome = Linearization()
-    begun, take_back = possible[0], None if excused else _as_they_ended(model, group)
-    if take_back is not None:
+    found = None if unconstrained else _in_order_of_exit(model, group)
+    if found is not None:
         outcome.order = list(group)
-    for start, whole in product(possible, (True,) if in_one_step else (True, False)):
-        if outcome.order:
-            break
-        set_indices(start)
-        search = Checker(model, group, budget - outcome.steps, whole=whole, excused=excused)
-        if search.run():
-            outcome.order = search.order
-            begun, take_back = start, search.rewind
-        outcome.steps += search.steps
-        outcome.dead_ends += search.dead_ends
-        outcome.exhausted |= search.gave_up
-        outcome.furthest = max(outcome.furthest, search.furthest, key=len)
-    if take_back is None:
-        set_indices(possible[0])
-        outcome.exhausted |= not all_of_them
-        return outcome
+        start, undo_it = starts[0], found
+    else:
+        modes = (True,) if atomic_only else (True, False)
+        searched = _search(model, group, budget, product(starts, modes), unconstrained, outcome)
+        if searched is None:
+            set_indices(starts[0])
+            outcome.exhausted |= not all_starts
+            return outcome
+        start, undo_it = searched
     outcome.exhausted = False
-    outcome.sure = begun.sure
-    if excused:
-        take_back()
-        set_indices(possible[0])
+    outcome.proved = start.proved
+    if unconstrained:
+        undo_it()
+        set_indices(starts[0])
         return outcome
-    endings = FinalIndices(group, possible, uncertain or {})
-    endings.see(sure=True)
-    if endings.open:
-        take_back()
-        budget = budget // _FOR_ENDINGS + _BUDGET_OF_AN_ENDING * len(group)
-        outcome.steps += endings.look_for(model, budget, whole=in_one_step, sure=not outcome.sure)
-        set_indices(begun)
+    final = FinalIndices(group, starts, alternatives or {})
+    final.note(proved=True)
+    if final.may_be_more:
+        undo_it()
+        budget = budget // _FINAL_INDICES_SHARE + _FINAL_INDICES_STEPS * len(group)
+        outcome.steps += final.explore(model, budget, atomic=atomic_only, proved=not outcome.proved)
+        set_indices(start)
         for operation in outcome.order:
             operation.apply_forced(model)
-    outcome.uncertain = endings.others()
+    outcome.alternatives = final.alternatives()
     return outcome
 
 
-def _as_they_ended(model: Allocator, group: list[Operation]) -> Callable[[], None] | None:
-    """Do all in the order in which they ended, as it nearly always was, and say how to take it back; None,
-    and nothing changed, where that is not the reference's."""
+def _search(
+    model: Allocator,
+    group: list[Operation],
+    budget: int,
+    attempts: Iterable[tuple[InitialIndices, bool]],
+    unconstrained: Collection[Operation],
+    outcome: Linearization,
+) -> tuple[InitialIndices, Undo] | None:
+    """Search for an order and apply it.
+
+    :param attempts: the initial indices to begin from, and whether searches for slots are atomic.
+    :param outcome: gets the order and what it took to find it.
+    :returns: the initial indices of the order, and how to take it back; None if no order was found.
+    """
+    for start, atomic in attempts:
+        set_indices(start)
+        checker = Checker(model, group, budget - outcome.steps, atomic=atomic, unconstrained=unconstrained)
+        found = checker.next_linearization()
+        outcome.steps += checker.steps
+        outcome.dead_ends += checker.dead_ends
+        outcome.exhausted |= checker.exhausted
+        outcome.longest_prefix = max(outcome.longest_prefix, checker.longest_prefix, key=len)
+        if found:
+            outcome.order = checker.order
+            return start, checker.undo_all
+    return None
+
+
+def _in_order_of_exit(model: Allocator, group: list[Operation]) -> Undo | None:
+    """Apply all operations in the order of their responses.
+
+    :returns: how to take them back; None, with the model unchanged, if that order is not legal.
+    """
     undo: list[Undo] = []
 
-    def take_back() -> None:
+    def undo_it() -> None:
         while undo:
             undo.pop()()
 
     for operation in group:
-        done = operation.apply_if_legal(model)
-        if done is None:
-            take_back()
+        applied = operation.apply_if_legal(model)
+        if applied is None:
+            undo_it()
             return None
-        undo.append(done)
-    return take_back
+        undo.append(applied)
+    return undo_it
