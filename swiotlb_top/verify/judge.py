@@ -104,8 +104,8 @@ class Judge:
         self._begin_ns = 0
         self._to_enter: dict[Pool, None] = {}
         """Pools of which areas were taken over, and the ledger does not know yet."""
-        self._suspicions = UnconfirmedDisagreements(self.findings)
-        self._latecomers = LateCalls(self._suspicions)
+        self._unconfirmed = UnconfirmedDisagreements(self.findings)
+        self._latecomers = LateCalls(self._unconfirmed)
         self._judged_ns = 0
         self._known_before: deque[tuple[int, int]] = deque()
         """Once all is judged that ended by the first time, all calls are known that were entered before the second."""
@@ -171,7 +171,7 @@ class Judge:
         What was lost may have been under way before, so that whatever disagreed is in doubt, unless it is certain.
         """
         self._run()
-        self._suspicions.withdraw_all(Doubt.AFTER_GAP)
+        self._unconfirmed.withdraw_all(Doubt.AFTER_GAP)
         self._blind = Doubt.AFTER_GAP
 
     def known_before(self, time_ns: int) -> None:
@@ -196,14 +196,14 @@ class Judge:
         self._run(until_ns)
         entry_unseen = (item.entry_ns == ENTRY_UNKNOWN for _, _, item in self._waiting if type(item) in _CALLS)  # type: ignore[union-attr]
         if self._latecomers or any(entry_unseen):
-            self._suspicions.withdraw_all(Doubt.NOT_PLACED)
+            self._unconfirmed.withdraw_all(Doubt.NOT_PLACED)
         self._waiting.clear()
         self._open.clear()
         self._known_before.clear()
         self._latecomers.clear()
         if whole:
-            self._suspicions.known_before(until_ns)
-        self._suspicions.withdraw_all(Doubt.NOT_RETURNED)
+            self._unconfirmed.known_before(until_ns)
+        self._unconfirmed.withdraw_all(Doubt.NOT_RETURNED)
         return self.findings
 
     @property
@@ -259,7 +259,7 @@ class Judge:
         operations, waiting, known = self._open, self._waiting, self._known_before
         not_judged_ns = min(operations[0].exit_ns if operations else NEVER_NS, waiting[0][0] if waiting else NEVER_NS)
         while known and known[0][0] < not_judged_ns:
-            self._suspicions.known_before(known.popleft()[1])
+            self._unconfirmed.known_before(known.popleft()[1])
 
     def _operations_of(self, spans: list[_Span]) -> Iterator[Operation]:
         """Resolve items, in the order of exits, and leave out where there is nothing to judge."""
@@ -341,7 +341,7 @@ class Judge:
     def _judge_with_latecomers(self, cluster: list[Operation]) -> None:
         model = self.model
         assert model is not None  # noqa: S101
-        model.spend(len(self._suspicions))
+        model.spend(len(self._unconfirmed))
         self._latecomers.before(cluster)
         self._judge_cluster(cluster)
         for (pool, area), indices in self._latecomers.after(cluster, model).items():
@@ -394,7 +394,7 @@ class Judge:
             outcome = with_these if with_these.order else outcome
         self._in_vain = max(self._in_vain + outcome.steps - _MOVES_OF_AN_OPERATION * len(group), 0)
         if not outcome.order:
-            if self._leaks.refuted(group):
+            if self._leaks.drop_refuted(group):
                 self._judge_group(group, faults)
             else:
                 self._blame(group, outcome, faults)
@@ -419,7 +419,7 @@ class Judge:
             self._go_on(plausible_order(group), doubt)
         else:
             self._tell_of_culprits(group, outcome, faults)
-        self._leaks.hold()
+        self._leaks.hold_all()
         self._uncertain |= alternatives_after(group)
 
     def _tell_of_culprits(self, group: list[Operation], outcome: Linearization, faults: int) -> None:
@@ -428,8 +428,8 @@ class Judge:
         blame = Diagnosis(group)
         if len(group) > 1 and self._in_vain < _MOST_IN_VAIN:
             blame = find_culprits(model, group, outcome.longest_prefix, self._uncertain)
-            self.moves += blame.moves
-            self._in_vain += blame.moves
+            self.moves += blame.steps
+            self._in_vain += blame.steps
         order = iter(blame.order)
         for operation in order:
             if operation in blame.culprits:
@@ -442,7 +442,7 @@ class Judge:
                 self._agree(operation)
             else:
                 self._disagree(operation, group, outcome)
-                self._leaks.hold()
+                self._leaks.hold_all()
                 if rest := set(order):
                     self._judge_group([operation for operation in group if operation in rest], faults - 1)
 
@@ -479,11 +479,11 @@ class Judge:
                 self._explain(operation)
         elif isinstance(operation, ObservedArea):
             findings.audits += 1
-            model.spend(len(self._suspicions))
-            if not self._leaks.concern((operation.pool, operation.area)):
-                self._suspicions.shown((operation.pool, operation.area), operation.entry_ns)
+            model.spend(len(self._unconfirmed))
+            if not self._leaks.has_leak_in((operation.pool, operation.area)):
+                self._unconfirmed.state_agreed((operation.pool, operation.area), operation.entry_ns)
         elif isinstance(operation, ObservedPoolList):
-            self._suspicions.shown(POOL_LIST, operation.entry_ns)
+            self._unconfirmed.state_agreed(POOL_LIST, operation.entry_ns)
 
     def _disagree(self, operation: Operation, group: list[Operation], outcome: Linearization) -> None:
         model = self.model
@@ -529,16 +529,16 @@ class Judge:
             places.add(POOL_LIST)
         hazards = {violation.hazard for violation in violations}
         told = None
-        if self._suspicions.tell_in_full:
+        if self._unconfirmed.wants_divergence:
             told = self._divergence(operation, expected, violations, group, outcome)
-        self._suspicions.add(
+        self._unconfirmed.add(
             UnconfirmedDisagreement(
                 begin_ns=min(one.entry_ns for one in group),
                 end_ns=max(one.exit_ns for one in group),
                 places=places,
-                from_state=isinstance(operation, ObservedArea | ObservedPoolList),
+                observed=isinstance(operation, ObservedArea | ObservedPoolList),
                 overlaps=Hazard.OVERLAP in hazards,
-                by_itself=not _WRONG_BY_THEMSELVES.isdisjoint(hazards),
+                is_certain=not _WRONG_BY_THEMSELVES.isdisjoint(hazards),
                 safety_violations=len(violations),
                 divergence=told,
             )

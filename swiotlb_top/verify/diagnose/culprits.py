@@ -1,8 +1,9 @@
-"""Where no order explains overlapping operations: which of them are to blame.
+"""Which operations of a group are at fault if the group has no linearization.
 
-Those without which there is an order: as few as do, so that one fault is one report. Each is found by taking
-it as the kernel did it and searching again; the one that lets the search come furthest is to blame, and if it
-still does not come to the end, another is as well.
+The culprits are the smallest set of operations whose removal makes the rest linearizable, so that one fault is one
+report. They are found greedily: each suspect is applied as the kernel did it, without a check, and the search is
+repeated. The suspect that makes the longest prefix longest is a culprit, and if no order is complete yet, another one
+is sought.
 """
 
 from __future__ import annotations
@@ -16,70 +17,77 @@ from swiotlb_top.verify.linearize.strategy import linearize
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.release import Release
 
-_MOST_CULPRITS: Final = 8
-_MOST_SUSPECTS: Final = 8
-_BUDGET_OF_A_SUSPECT: Final = 500
-"""Moves, and"""
-_MOVES_OF_AN_OPERATION: Final = 4
-"""so many an operation."""
-_MOST_MOVES: Final = 24_000
-"""Of all that is tried for one group, after which no other suspect is."""
+_MAX_CULPRITS: Final = 8
+"""How many operations of a group are blamed at most."""
+_MAX_SUSPECTS: Final = 8
+"""How many operations are tried at most to find one culprit: those that responded first."""
+_SUSPECT_BUDGET: Final = 500
+"""How many steps one suspect may cost,"""
+_STEPS_PER_OPERATION: Final = 4
+"""and how many more for each operation of the group."""
+_MAX_STEPS: Final = 24_000
+"""After so many steps for one group no further suspect is tried."""
 
 
 class Diagnosis(NamedTuple):
-    """Who is to blame."""
+    """Which operations are at fault."""
 
     order: list[Operation]
-    """All of the group."""
+    """All operations of the group, in the order in which to apply them."""
     culprits: Collection[Operation] = ()
     explained: Collection[Operation] = ()
-    """Those that are as the reference's in this order, if the culprits are taken as they are."""
-    moves: int = 0
-    """What that took."""
+    """Those that are legal in this order, if the culprits are applied as the kernel did them."""
+    steps: int = 0
+    """How many steps that took."""
 
 
 def find_culprits(
-    model: Allocator, group: list[Operation], furthest: list[Operation], uncertain: IndexAlternatives
+    model: Allocator, group: list[Operation], longest_prefix: list[Operation], alternatives: IndexAlternatives
 ) -> Diagnosis:
-    """An order in which all but the culprits are as the reference's, or one that goes as far as any.
+    """An order in which all operations but the culprits are legal, or the one with the longest legal prefix.
 
-    Of the latter, one in which no slot is taken that is in use, if there is one: harm is told of only where no order
-    is without it.
+    In the latter case an order is preferred in which no slot is taken that is in use: a safety violation is reported
+    only if there is no order without one.
 
-    :param furthest: the longest order that could be followed: what stopped it is not in it.
-    :param uncertain: from where areas may be searched next besides where ``model`` has it.
+    :param model: is restored.
+    :param group: operations that overlap and have no linearization, sorted by response.
+    :param longest_prefix: the longest order that could be applied. The operations that stopped it are not in it.
+    :param alternatives: values that ``area->index`` may have besides those that it has in ``model``.
+    :raises TooManyAreasError: the model's patience is over.
     """
-    budget = _BUDGET_OF_A_SUSPECT + _MOVES_OF_AN_OPERATION * len(group)
+    budget = _SUSPECT_BUDGET + _STEPS_PER_OPERATION * len(group)
     culprits: list[Operation] = []
-    moves = 0
-    while len(culprits) < _MOST_CULPRITS and moves < _MOST_MOVES:
-        came, worst = furthest, None
-        for suspect in _not_among(furthest, group)[:_MOST_SUSPECTS]:
-            outcome = linearize(model, group, min(budget, _MOST_MOVES - moves), (*culprits, suspect), uncertain)
-            moves += outcome.steps
+    steps = 0
+    while len(culprits) < _MAX_CULPRITS and steps < _MAX_STEPS:
+        longest, chosen = longest_prefix, None
+        for suspect in _without(group, longest_prefix)[:_MAX_SUSPECTS]:
+            outcome = linearize(model, group, min(budget, _MAX_STEPS - steps), (*culprits, suspect), alternatives)
+            steps += outcome.steps
             if outcome.order:
                 culprits.append(suspect)
-                return Diagnosis(outcome.order, culprits, _not_among(culprits, group), moves)
-            if len(outcome.longest_prefix) > len(came):
-                came, worst = outcome.longest_prefix, suspect
-            if moves >= _MOST_MOVES:
+                return Diagnosis(outcome.order, culprits, _without(group, culprits), steps)
+            if len(outcome.longest_prefix) > len(longest):
+                longest, chosen = outcome.longest_prefix, suspect
+            if steps >= _MAX_STEPS:
                 break
-        if worst is None:
+        if chosen is None:
             break
-        furthest = came
-        culprits.append(worst)
-    explained = _not_among(culprits, furthest)
-    rest = _not_among(furthest, group)
-    kept = Diagnosis([*furthest, *rest], culprits, explained)
-    # What is explained in one order need not be in another: where all are taken as they are, nothing is known.
-    for excused, blame in (([*culprits, *rest], kept), (group, Diagnosis([]))):
-        outcome = linearize(model, group, budget, [one for one in excused if not isinstance(one, Release)], uncertain)
-        moves += outcome.steps
+        longest_prefix = longest
+        culprits.append(chosen)
+    explained = _without(longest_prefix, culprits)
+    rest = _without(group, longest_prefix)
+    kept = Diagnosis([*longest_prefix, *rest], culprits, explained)
+    # An operation that is legal in one order need not be in another: of an order without any check nothing is known.
+    for unconstrained, diagnosis in (([*culprits, *rest], kept), (group, Diagnosis([]))):
+        outcome = linearize(
+            model, group, budget, [one for one in unconstrained if not isinstance(one, Release)], alternatives
+        )
+        steps += outcome.steps
         if outcome.order:
-            return blame._replace(order=outcome.order, moves=moves)
-    return kept._replace(moves=moves)
+            return diagnosis._replace(order=outcome.order, steps=steps)
+    return kept._replace(steps=steps)
 
 
-def _not_among(others: list[Operation], group: list[Operation]) -> list[Operation]:
+def _without(group: list[Operation], others: list[Operation]) -> list[Operation]:
     known = set(others)
     return [operation for operation in group if operation not in known]

@@ -1,7 +1,7 @@
-"""Calls that turn up after others are judged that they may have come before.
+"""Calls that turn up after operations were judged that they may have preceded.
 
-Of some it is not known when they began, and some took so long that the judge did not wait for them. They are put in
-order with what they are likely to overlap; but they may have done their work before that.
+The invocation of some was not seen, and some took so long that the judge did not wait for their response. They are put
+in order among the operations that they probably overlap; but they may have taken effect before these.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 
 def places_of(operation: Operation, model: Allocator) -> set[Place]:
-    """Where an operation was at work, or looked."""
+    """The areas that an operation may have read or changed; of a pool that was added, the list of pools."""
     if isinstance(operation, AddPool):
         return {POOL_LIST}
     return {(domain[0], area) for domain in touched(operation, model) for area in areas_of(domain)}
 
 
 class LateCalls:
-    """Those that are not judged yet.
+    """The late calls that are not judged yet.
 
-    :param suspicions: which of them may explain.
+    :param unconfirmed: the disagreements that they may explain.
     """
 
-    def __init__(self, suspicions: UnconfirmedDisagreements) -> None:
-        self._suspicions = suspicions
+    def __init__(self, unconfirmed: UnconfirmedDisagreements) -> None:
+        self._unconfirmed = unconfirmed
         self._calls: set[Operation] = set()
         self._indices: dict[Area, int] = {}
 
@@ -39,15 +39,15 @@ class LateCalls:
         return bool(self._calls)
 
     def add(self, operation: Operation) -> None:
-        """One turned up."""
+        """A late call turned up."""
         self._calls.add(operation)
 
     def clear(self) -> None:
-        """What is not judged will not be."""
+        """Forget all of them: they will not be judged."""
         self._calls.clear()
 
     def before(self, cluster: list[Operation]) -> None:
-        """Overlapping operations are about to be judged."""
+        """Note the state of the areas in which late calls of a cluster took slots. The cluster is judged next."""
         self._indices = {
             (one.pool, one.area): one.pool.area_index[one.area]
             for one in cluster
@@ -55,14 +55,17 @@ class LateCalls:
         }
 
     def after(self, cluster: list[Operation], model: Allocator) -> IndexAlternatives:
-        """They were judged: where areas may be searched next because of those that came late."""
-        uncertain: IndexAlternatives = {}
+        """Withdraw the disagreements that late calls of a cluster may explain. The cluster has just been judged.
+
+        :returns: values that ``area->index`` may have because a late call may have taken effect earlier.
+        """
+        alternatives: IndexAlternatives = {}
         for operation in cluster:
             if operation not in self._calls:
                 continue
             self._calls.discard(operation)
             why = Doubt.UNSEEN_ENTRY if operation.event and operation.event[0] == ENTRY_UNKNOWN else Doubt.LATE
-            self._suspicions.withdraw(why, places_of(operation, model), operation.exit_ns)
+            self._unconfirmed.withdraw(why, places_of(operation, model), operation.exit_ns)
             if (
                 isinstance(operation, SlotSearch)
                 and operation.pool
@@ -72,5 +75,5 @@ class LateCalls:
                 others = [one for one in cluster if isinstance(one, SlotSearch) and (one.pool, one.area) == area]
                 if all(one.entry_ns <= operation.exit_ns for one in others):
                     left = {one.next_index: True for one in others}
-                    uncertain.setdefault(area, {}).update({self._indices[area]: True} | left)
-        return uncertain
+                    alternatives.setdefault(area, {}).update({self._indices[area]: True} | left)
+        return alternatives

@@ -1,16 +1,17 @@
-"""Disagreements that are not certain yet.
+"""Disagreements that are not confirmed yet.
 
-A call that has not returned is in no stream, and of some calls that have it is not known when they began. Such a call
-may have taken or freed slots already, and then the operations that met its work do not agree with a reference that
-does not know it. So a disagreement is a suspicion first, unless it is wrong by itself (slots beyond a pool's end).
+A stream has no record of a pending call, one that has not responded, and does not show when some calls were invoked. A
+pending call may have taken or freed slots already; operations that meet its effects disagree with a model that does not
+know it. So a disagreement is unconfirmed at first, unless no other call can be the reason (slots beyond a pool's end).
 
-It becomes certain
+It is confirmed
 
-- when every call is known that was entered before it ended, or
-- when the kernel's state, read later, is the reference's in each area it has to do with: a call that is under way
-  has its slots there, or has freed them.
+- when all calls are known that were invoked before it ended, or
+- when the kernel's state, read later, is equal to the model's in each area that it concerns: a pending call would still
+  have its slots there, or would have freed them.
 
-It is withdrawn when a call turns up that may have been under way at that time, or when none of this can be known.
+It is withdrawn, and counts as inconclusive, when a call turns up that may have been pending at that time, or when
+neither can be known any more.
 """
 
 from __future__ import annotations
@@ -23,39 +24,46 @@ from swiotlb_top.verify.findings import Divergence, Doubt, Findings
 from swiotlb_top.verify.operations.domains import Area
 
 POOL_LIST: Final = None
-"""The list of pools, beside the areas of pools"""
+"""The place of the list of pools, beside the areas of pools."""
 Place: TypeAlias = Area | None
+"""Where an operation reads or changes something: an area, or :data:`POOL_LIST`."""
 
-_MOST: Final = 100_000
-_MOST_IN_FULL: Final = 64
-"""Of which everything is kept that is told of the first disagreement."""
+_MAX_OPEN: Final = 100_000
+"""How many unconfirmed disagreements are kept. Those beyond are inconclusive for good."""
+_MAX_IN_FULL: Final = 64
+"""For how many of them everything is kept that a report says of the first disagreement."""
 
 
 @dataclass(slots=True, eq=False)
 class UnconfirmedDisagreement:
-    """One operation that does not agree."""
+    """One operation that does not agree with the model."""
 
     begin_ns: int
-    """When the first of the operations was entered that it was ordered with,"""
+    """The first invocation among the operations that it was put in order with."""
     end_ns: int
-    """and when the last of them was over."""
+    """The last response among them."""
     places: set[Place]
-    """Where nothing has shown yet that no other call was at work."""
-    from_state: bool
-    """Whether it is a state that was read: the reference was made the same, and what is read later shows nothing."""
+    """The places where another call may have had effects: no later state has shown that there was none."""
+    observed: bool
+    """Whether it is part of a snapshot: the model was then made equal to it, and a later snapshot shows nothing."""
     overlaps: bool
-    """Whether slots were found that were in use: what had them is gone from the reference, as it is from the kernel if
-    it was being released."""
-    by_itself: bool
-    """Whether it is wrong whatever other calls did."""
+    """Whether slots were found that were in use.
+
+    The mapping that had them is then gone from the model, as it is from the kernel if a pending call released it. So a
+    later snapshot shows nothing.
+    """
+    is_certain: bool
+    """Whether it is a fault whatever other calls did."""
     safety_violations: int
+    """How many safety rules it breaks."""
     divergence: Divergence | None
+    """What a report says of it, if it may become the first disagreement."""
 
 
 class UnconfirmedDisagreements:
-    """The suspicions of a stream, oldest first.
+    """The unconfirmed disagreements of a stream, oldest first.
 
-    :param findings: where they are counted: as inconclusive until they are certain.
+    :param findings: where they are counted, as inconclusive until they are confirmed.
     """
 
     def __init__(self, findings: Findings) -> None:
@@ -66,64 +74,80 @@ class UnconfirmedDisagreements:
         return len(self._open)
 
     @property
-    def tell_in_full(self) -> bool:
-        """Whether the next one may become the first disagreement, and is to be told of in full."""
-        return self._findings.first is None and len(self._open) < _MOST_IN_FULL
+    def wants_divergence(self) -> bool:
+        """Whether the next disagreement may become the first one of the report, and needs a :class:`Divergence`."""
+        return self._findings.first is None and len(self._open) < _MAX_IN_FULL
 
-    def add(self, suspicion: UnconfirmedDisagreement) -> None:
-        """An operation does not agree."""
-        if suspicion.by_itself:
-            self._is_certain(suspicion)
+    def add(self, disagreement: UnconfirmedDisagreement) -> None:
+        """Add a disagreement."""
+        if disagreement.is_certain:
+            self._confirm(disagreement)
             return
-        if len(self._open) >= _MOST:
+        if len(self._open) >= _MAX_OPEN:
             self._findings.doubt(Doubt.TOO_MANY_UNCERTAIN)
             return
-        self._open.append(suspicion)
+        self._open.append(disagreement)
         self._findings.doubt(Doubt.NOT_CERTAIN)
 
     def known_before(self, time_ns: int) -> None:
-        """Every call that was entered before is known: what ended before is certain."""
-        self._now_certain(lambda suspicion: suspicion.end_ns < time_ns)
+        """All calls that were invoked before ``time_ns`` are known: confirm the disagreements that ended before it."""
+        self._confirm_if(lambda disagreement: disagreement.end_ns < time_ns)
 
-    def shown(self, place: Place, since_ns: int) -> None:
-        """The state that was read from then on is the reference's in a place."""
-        here = [suspicion for suspicion in self._open if place in suspicion.places and suspicion.end_ns < since_ns]
-        if any(suspicion.from_state for suspicion in here):
-            return  # then the reference was made what the kernel is
-        for suspicion in here:
-            if not suspicion.overlaps:
-                suspicion.places.discard(place)
+    def state_agreed(self, place: Place, since_ns: int) -> None:
+        """A state of the kernel was equal to the model's: confirm the disagreements that now have no place left.
+
+        :param place: what was compared.
+        :param since_ns: when reading it began.
+        """
+        here = [
+            disagreement
+            for disagreement in self._open
+            if place in disagreement.places and disagreement.end_ns < since_ns
+        ]
+        if any(disagreement.observed for disagreement in here):
+            return  # the model was made equal to the kernel since
+        for disagreement in here:
+            if not disagreement.overlaps:
+                disagreement.places.discard(place)
         if here:
-            self._now_certain(lambda suspicion: not suspicion.places)
+            self._confirm_if(lambda disagreement: not disagreement.places)
 
     def withdraw(self, why: Doubt, places: Collection[Place], until_ns: int) -> None:
-        """A call was at work in these places, nobody knows since when, and returned then."""
+        """Withdraw the disagreements that a late call may explain.
+
+        :param why: the reason for which they are inconclusive now.
+        :param places: where that call was at work.
+        :param until_ns: its response. When it took effect is not known.
+        """
         met = {one for one in self._open if one.begin_ns <= until_ns and not one.places.isdisjoint(places)}
         if met:
-            self._open = [suspicion for suspicion in self._open if suspicion not in met]
+            self._open = [disagreement for disagreement in self._open if disagreement not in met]
             self._findings.doubt_no_more(Doubt.NOT_CERTAIN, len(met))
             self._findings.doubt(why, len(met))
 
     def withdraw_all(self, why: Doubt) -> None:
-        """Nothing more will be known."""
+        """Withdraw all of them: nothing more will be known.
+
+        :param why: the reason for which they are inconclusive now.
+        """
         if self._open:
             self._findings.doubt_no_more(Doubt.NOT_CERTAIN, len(self._open))
             self._findings.doubt(why, len(self._open))
             self._open.clear()
 
-    def _now_certain(self, certain: Callable[[UnconfirmedDisagreement], bool]) -> None:
+    def _confirm_if(self, certain: Callable[[UnconfirmedDisagreement], bool]) -> None:
         still_open = []
-        for suspicion in self._open:
-            if certain(suspicion):
+        for disagreement in self._open:
+            if certain(disagreement):
                 self._findings.doubt_no_more(Doubt.NOT_CERTAIN)
-                self._is_certain(suspicion)
+                self._confirm(disagreement)
             else:
-                still_open.append(suspicion)
+                still_open.append(disagreement)
         self._open = still_open
 
-    def _is_certain(self, suspicion: UnconfirmedDisagreement) -> None:
-        findings, told = self._findings, suspicion.divergence
+    def _confirm(self, disagreement: UnconfirmedDisagreement) -> None:
+        findings, divergence = self._findings, disagreement.divergence
         findings.disagree += 1
-        findings.safety_violations += suspicion.safety_violations
-        if told and (findings.first is None or told.operation < findings.first.operation):
-            findings.first = told
+        findings.safety_violations += disagreement.safety_violations
+        if divergence and (findings.first is None or divergence.operation < findings.first.operation):
+            findings.first = divergence
