@@ -266,7 +266,7 @@ def _divergence_json(divergence: Divergence | None, context: tuple[Call, ...]) -
         "picture": divergence.picture.splitlines(),
         "ordered_with": [as_json(event) for event in divergence.ordered_with],
         "orders_tried": divergence.orders_tried,
-        "furthest_order": [as_json(event) for event in divergence.furthest],
+        "furthest_order": [as_json(event) for event in divergence.longest_prefix],
         "context": [
             {
                 "relation": call.relation,
@@ -304,5 +304,5 @@ def _orders(divergence: Divergence) -> str:
         return "nothing in its area overlaps it: there is but one"
     return (
         f"{divergence.orders_tried} tried, with {with_} others around that time, and none does; "
-        f"the furthest explains {len(divergence.furthest)} of {with_ + 1}"
+        f"the furthest explains {len(divergence.longest_prefix)} of {with_ + 1}"
     )

@@ -1,4 +1,4 @@
-"""What the judge found: counts, and the first thing that went wrong in full."""
+"""What the judge found: counts, the reasons of doubt, and the first disagreement in full."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swiotlb_top.events import Event
 
 
 class Verdict(Enum):
-    """The three answers."""
+    """The three answers of the judge."""
 
     AGREE = "agree"
     DISAGREE = "disagree"
@@ -19,7 +19,7 @@ class Verdict(Enum):
 
 
 class Doubt(Enum):
-    """A reason why operations stay inconclusive, with the words for it."""
+    """A reason why operations stay inconclusive. The value is the sentence that a report gives."""
 
     BEFORE_STATE = "before the first state"
     AFTER_GAP = "after lost events"
@@ -42,36 +42,43 @@ class Doubt(Enum):
 
 
 NOT_SAMPLED: Final = frozenset({Doubt.BEFORE_STATE, Doubt.AFTER_GAP, Doubt.DURING_STATE, Doubt.OLDER_POOL})
-"""Why operations around the beginning of a stream cannot be judged: for who looks in at times only, they are not
-doubtful but not looked at."""
+"""Why operations around the beginning of a stream cannot be judged.
+
+A sampling source (live) leaves these out instead of counting them as inconclusive.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """A place where kernel and reference part."""
+    """One operation on which kernel and model disagree, with what a report says of it."""
 
     operation: int
-    """Which operation of the stream, counted from 1."""
+    """Its number among the operations of the stream that were compared, from 1."""
     agreeing: int
     """How many agreed before it."""
     time_ns: int
+    """Its response."""
     event: Event | None
+    """Its record; None if it is part of a snapshot of the kernel's state."""
     observed: str
+    """What the kernel did, in words."""
     expected: str
+    """What the model would have done, in words."""
     violations: tuple[Violation, ...]
+    """The safety rules that it breaks."""
     picture: str
-    """The reference's slots around the place, before the operation."""
+    """The model's slots around the place, before the operation; empty if it has no place."""
     ordered_with: tuple[Event, ...]
-    """What it may have come before or after: operations at the same time, in the same area."""
+    """The operations that overlap it and share areas with it: it may have come before or after each of them."""
     orders_tried: int
-    """Orders of these, none of which the reference could follow to the end."""
-    furthest: tuple[Event, ...]
-    """How far it could at best."""
+    """How many orders of these were tried. The model accepts none of them to the end."""
+    longest_prefix: tuple[Event, ...]
+    """The longest of these orders, as far as the model accepts it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed mapping the reference understands."""
+    """A failed mapping on which the model agrees, and the reason why it failed."""
 
     event: Event
     dev: int
@@ -87,30 +94,31 @@ class Findings:
     inconclusive: int = 0
     safety_violations: int = 0
     elsewhere: int = 0
-    """Operations on another allocator (a restricted device's), which are not judged."""
+    """Operations on another allocator (a restricted pool's), which are not judged."""
     audits: int = 0
-    """Areas that were read in the middle of the stream, and found as the reference's."""
+    """Areas that were read in the middle of the stream, and were equal to the model's."""
     first: Divergence | None = None
+    """The first disagreement that is confirmed."""
     failures: list[Failure] = field(default_factory=list)
-    """Explained failures not yet taken by :meth:`take_failures`."""
+    """Explained failures that :meth:`take_failures` has not returned yet."""
     causes: dict[Cause, Failure] = field(default_factory=dict)
-    """Of each cause, the first failure."""
+    """The first failure of each cause."""
     doubts: dict[Doubt, int] = field(default_factory=dict)
-    """Why operations stayed inconclusive -> how many."""
+    """How many operations are inconclusive for each reason."""
 
     @property
     def compared(self) -> int:
-        """Operations that were put to the reference and answered."""
+        """Operations that were compared with the model and answered."""
         return self.agree + self.disagree
 
     @property
     def answered(self) -> int:
-        """Operations of which something was said: these, and those that nobody can judge."""
+        """Operations of which anything was said: those that were compared, and those that are inconclusive."""
         return self.compared + self.inconclusive
 
     @property
     def verdict(self) -> Verdict:
-        """The stream's: one disagreement is one, and silence is no agreement."""
+        """The verdict on the whole stream. One disagreement makes it *disagree*; no operations are no agreement."""
         if self.disagree or self.safety_violations:
             return Verdict.DISAGREE
         if self.inconclusive or not self.agree:
@@ -118,23 +126,23 @@ class Findings:
         return Verdict.AGREE
 
     def doubt(self, why: Doubt, operations: int = 1) -> None:
-        """Count operations nobody can judge."""
+        """Count operations as inconclusive."""
         self.inconclusive += operations
         self.doubts[why] = self.doubts.get(why, 0) + operations
 
     def doubt_no_more(self, why: Doubt, operations: int = 1) -> None:
-        """Of so many operations counted as inconclusive, more is known."""
+        """Take back :meth:`doubt` for operations of which more is known now."""
         self.inconclusive -= operations
         self.doubts[why] -= operations
         if not self.doubts[why]:
             del self.doubts[why]
 
     def explained(self, failure: Failure) -> None:
-        """A failed mapping is understood."""
+        """Note a failed mapping whose cause is known."""
         self.failures.append(failure)
         self.causes.setdefault(failure.explanation.cause, failure)
 
     def take_failures(self) -> list[Failure]:
-        """The failures explained since the last call."""
+        """The failures that were explained since the last call."""
         taken, self.failures = self.failures, []
         return taken

@@ -357,9 +357,9 @@ class Judge:
                 self._give_up_the_state(group)
             elif arrival is not None and arrival.concerns(group, model):
                 self._enter_what_was_read()
-                during = arrival.go_through(group, model)
-                self._now_uncertain(arrival.uncertain)
-                arrival.uncertain.clear()
+                during = arrival.apply_overlapping(group, model)
+                self._now_uncertain(arrival.alternatives)
+                arrival.alternatives.clear()
                 if during:
                     self.findings.doubt(Doubt.DURING_STATE, during)
             else:
@@ -369,7 +369,7 @@ class Judge:
                     else:
                         self._enter_what_was_read()
                         self._judge_group(part)
-        if arrival is not None and arrival.over:
+        if arrival is not None and arrival.complete:
             self._arrival = None
 
     def _give_up_the_state(self, group: list[Operation]) -> None:
@@ -565,7 +565,7 @@ class Judge:
             picture=picture(*place) if place else "",
             ordered_with=tuple(other.event for other in others if other.event is not None),
             orders_tried=outcome.dead_ends,
-            furthest=tuple(done.event for done in outcome.longest_prefix if done.event is not None),
+            longest_prefix=tuple(done.event for done in outcome.longest_prefix if done.event is not None),
         )
 
     def _explain(self, take: SlotSearch) -> None:

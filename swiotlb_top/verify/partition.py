@@ -1,9 +1,9 @@
-"""What can be judged apart: by time, and by area.
+"""Independent sub-histories: a history is cut by time, then by area.
 
-Operations that do not overlap are ordered by time, so a stream falls into clusters.  Inside one,
-each area has a lock of its own and knows nothing of the others, so that what shares no area can be
-ordered for itself (locality, Herlihy & Wing 1990).  A search that asked several areas holds these
-together.
+Operations that do not overlap are ordered by their times. So a history can be cut wherever no call is pending, into
+clusters. Inside a cluster, operations that share no area can be ordered separately (locality, see
+:mod:`swiotlb_top.verify.operations.domains`; checkers call it P-compositionality). A search that visited several areas
+ties these together.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from swiotlb_top.verify.operations.pool_add import AddPool
 
 
 def clusters(operations: list[Operation], before_ns: int) -> Iterator[list[Operation]]:
-    """Cut operations, sorted by exit, into runs that overlap nothing outside.
+    """Cut a history into clusters: runs of operations that overlap no operation outside.
 
-    Only clusters that are over by ``before_ns`` are given, oldest first: a later one may still grow.
+    :param operations: sorted by response.
+    :param before_ns: the earliest invocation that may still come, in nanoseconds.
+    :returns: the clusters that ended before it, the oldest first. A later one may still grow.
     """
-    # Of each place, the earliest entry from there on, and of its end, what may still come.
+    # For each place in the history, the earliest invocation from there on.
     entries = accumulate([operation.entry_ns for operation in reversed(operations)], min, initial=before_ns)
     earliest = list(entries)[::-1]
     begin = 0
@@ -34,10 +36,16 @@ def clusters(operations: list[Operation], before_ns: int) -> Iterator[list[Opera
 
 
 def independent_groups(cluster: list[Operation], model: Allocator) -> list[list[Operation]]:
-    """Cut a cluster into groups that can be judged one after the other: what overlaps in an area is in
-    one group, and what comes later in an area is in no earlier group."""
+    """Cut a cluster into groups that can be judged one after the other.
+
+    Operations that overlap in an area are in one group, and an operation that comes later in an area is in no earlier
+    group.
+
+    :param cluster: operations sorted by response.
+    :returns: the groups, each sorted by response.
+    """
     if any(isinstance(operation, AddPool) for operation in cluster):
-        return [cluster]  # every search reads the list of pools
+        return [cluster]  # every search reads the list of pools, so that nothing is independent
     users: dict[Domain, list[Operation]] = {}
     for operation in cluster:
         for domain in touched(operation, model):
@@ -58,7 +66,7 @@ def independent_groups(cluster: list[Operation], model: Allocator) -> list[list[
 
 
 class _Groups:
-    """Disjoint sets of operations. A group has the number of its member that ended first."""
+    """Disjoint sets of operations (union-find). The number of a group is that of its member that responded first."""
 
     def __init__(self, cluster: list[Operation]) -> None:
         self._cluster = cluster
@@ -66,18 +74,23 @@ class _Groups:
         self._towards = list(range(len(cluster)))
 
     def number(self, operation: Operation) -> int:
+        """The number of the group that an operation is in."""
         towards, at = self._towards, self._place[operation]
         while towards[at] != at:
             towards[at] = at = towards[towards[at]]
         return at
 
     def join(self, one: Operation, other: Operation) -> bool:
-        """Make two groups one; whether they were two."""
+        """Make the groups of two operations one.
+
+        :returns: whether they were two.
+        """
         low, high = sorted((self.number(one), self.number(other)))
         self._towards[high] = low
         return low != high
 
     def in_order(self) -> list[list[Operation]]:
+        """The groups, by their numbers."""
         members: dict[int, list[Operation]] = {}
         for operation in self._cluster:
             members.setdefault(self.number(operation), []).append(operation)
