@@ -43,7 +43,6 @@ class Bootstrap:
     """
 
     def __init__(self, mem: MemState, pools: tuple[Pool, ...], ledger: Ledger) -> None:
-        self.begin_ns = mem.begin_ns
         self._read = {pool: (state.begin_ns, state.end_ns) for pool, state in zip(pools, mem.pools, strict=True)}
         self._unknown = dict.fromkeys(domain for pool in pools for domain in domains_of(pool))
         self.alternatives: IndexAlternatives = {}

@@ -91,7 +91,7 @@ def test_a_search_for_an_order_of_thousands_ends() -> None:
     report = replay(path_of("never-ends"))
 
     assert report.findings.compared > 9_000
-    assert report.pipeline.judge.moves < MOST_MOVES
+    assert report.pipeline.judge.steps < MOST_MOVES
 
 
 @pytest.mark.parametrize("revision", REVISIONS)

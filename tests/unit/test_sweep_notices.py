@@ -15,7 +15,7 @@ from swiotlb_top.accounting.pool_account import PoolAccount
 from swiotlb_top.allocator import REVISIONS, Hazard, Mapping, Revision, Violation, safety
 from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
-from swiotlb_top.verify import judge
+from swiotlb_top.verify import comparison
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.resolve import Resolver
@@ -120,7 +120,7 @@ def a_devices_own_pool_is_not_told_apart(patch: Patch) -> None:
 
 def a_map_that_gave_back_what_it_found_found_nothing(patch: Patch) -> None:
     """An unmap of what was never mapped, on 6.1."""
-    patch.setattr(judge, "with_rolled_back_maps", lambda group, revision: [])
+    patch.setattr(comparison, "with_rolled_back_maps", lambda group, revision: [])
 
 
 def a_map_that_was_turned_down_for_its_sizes_searched_in_vain(patch: Patch) -> None:

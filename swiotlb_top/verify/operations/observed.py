@@ -45,7 +45,7 @@ class ObservedArea:
     state: PoolState
     pool: Pool
     area: int
-    read: ObservedPool
+    snapshot: ObservedPool
     event: ClassVar[None] = None
     unchecked: ClassVar[bool] = False
     compared: ClassVar[bool] = False
@@ -57,7 +57,7 @@ class ObservedArea:
 
     def adopt_as_is(self, model: Allocator) -> None:
         slots = _slots_of(self.pool, self.area)
-        self.pool.take_over(self.read.pool(model), self.area, slots)
+        self.pool.take_over(self.snapshot.pool(model), self.area, slots)
 
     def areas(self, model: Allocator) -> tuple[tuple[Pool, int], ...]:
         return ((self.pool, self.area),)

@@ -1,0 +1,93 @@
+"""What is known of one disagreement: where it concerns the allocator, and what a report says of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from swiotlb_top.allocator import Allocator, Hazard, Violation, picture
+from swiotlb_top.verify.diagnose.late_calls import places_of
+from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Place, UnconfirmedDisagreement
+from swiotlb_top.verify.findings import Divergence
+from swiotlb_top.verify.linearize.strategy import Linearization
+from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.observed import ObservedArea, ObservedPoolList
+
+_CERTAIN: Final = frozenset(
+    {Hazard.OUT_OF_BOUNDS, Hazard.MISALIGNED_ADDRESS, Hazard.MISALIGNED_SLOT, Hazard.SPANS_BOUNDARY}
+)
+"""Broken safety rules for which no other call can be the reason."""
+
+
+def places_concerned(operation: Operation, group: list[Operation], model: Allocator) -> set[Place]:
+    """The places where a call that is not known may be the reason why an operation disagrees.
+
+    :param group: the operations that it was put in order with, itself included.
+    :raises TooManyAreasError: the model's patience is over.
+    """
+    places = set[Place]().union(*(places_of(one, model) for one in group))
+    if model.can_grow or isinstance(operation, ObservedPoolList):
+        places.add(POOL_LIST)
+    return places
+
+
+def unconfirmed(
+    operation: Operation,
+    group: list[Operation],
+    places: set[Place],
+    violations: tuple[Violation, ...],
+    divergence: Divergence | None,
+) -> UnconfirmedDisagreement:
+    """A disagreement that may still turn out to be the effect of a call that is not known.
+
+    :param group: the operations that it was put in order with, itself included.
+    :param places: see :func:`places_concerned`.
+    :param violations: the safety rules that it breaks.
+    :param divergence: what a report says of it, if it may become the first disagreement.
+    """
+    hazards = {violation.hazard for violation in violations}
+    return UnconfirmedDisagreement(
+        begin_ns=min(one.entry_ns for one in group),
+        end_ns=max(one.exit_ns for one in group),
+        places=places,
+        observed=isinstance(operation, ObservedArea | ObservedPoolList),
+        overlaps=Hazard.OVERLAP in hazards,
+        is_certain=not _CERTAIN.isdisjoint(hazards),
+        safety_violations=len(violations),
+        divergence=divergence,
+    )
+
+
+def divergence_of(
+    operation: Operation,
+    group: list[Operation],
+    outcome: Linearization,
+    expected: str,
+    violations: tuple[Violation, ...],
+    *,
+    number: int,
+    agreeing: int,
+) -> Divergence:
+    """What a report says of a disagreement. The operation is not applied yet.
+
+    :param group: the operations that it was put in order with, itself included.
+    :param outcome: the search for an order of these.
+    :param expected: what the model would have done, in words.
+    :param violations: the safety rules that it breaks.
+    :param number: which operation of the stream it is, from 1.
+    :param agreeing: how many agreed before it.
+    """
+    place = operation.location()
+    others = (other for other in group if other is not operation)
+    return Divergence(
+        operation=number,
+        agreeing=agreeing,
+        time_ns=operation.exit_ns,
+        event=operation.event,
+        observed=operation.observed(),
+        expected=expected,
+        violations=violations,
+        picture=picture(*place) if place else "",
+        ordered_with=tuple(other.event for other in others if other.event is not None),
+        orders_tried=outcome.dead_ends,
+        longest_prefix=tuple(done.event for done in outcome.longest_prefix if done.event is not None),
+    )
