@@ -64,6 +64,12 @@ def test_every_contract_is_kept() -> None:
         ("swiotlb_top/allocator/order.py", "import swiotlb_top.verify.judge", "Imports point downwards"),
         ("swiotlb_top/errors.py", "from swiotlb_top.events import Kind", "Imports point downwards"),
         ("swiotlb_top/newcomer.py", "", "Every module of swiotlb_top has its layer"),
+        (
+            "swiotlb_top/verify/operations/release.py",
+            "import swiotlb_top.verify.linearize.checker",
+            "The judge's rooms",
+        ),
+        ("swiotlb_top/verify/newcomer.py", "", "The judge's rooms"),
         ("swiotlb_top/probes/session.py", "import bcc", "Only one module touches bcc"),
         ("swiotlb_top/cli/doctor.py", "import rich", "Only the screen draws with rich and Textual"),
         ("swiotlb_top/report.py", "import click", "Only the command line knows click"),

@@ -455,3 +455,34 @@ def test_a_transient_pool_that_no_order_explains_is_taken_back() -> None:
     assert not outcome.order
     assert everything(model) == before
     assert only.used_slots == 0
+
+
+# ---- the example that the package's first page draws ------------------------
+
+
+def drawn(pool: Pool, unmap_ns: int) -> list[Operation]:
+    """Maps A, B and C and the unmap of X, by their responses."""
+    first, second = take(0, 270, pool, 2), take(30, 200, pool, 0, cpu=1)
+    return [second, first, release(unmap_ns, 320, pool, 0), take(0, 370, pool, 3, cpu=3)]
+
+
+@pytest.mark.parametrize(("unmap_ns", "possible"), [(20, True), (210, False)])
+def test_the_drawn_example_is_linearizable_only_if_the_unmap_may_come_before_what_found_its_slot(
+    unmap_ns: int, possible: bool
+) -> None:
+    pool = Pool(POOL, START, 4, 1)
+    model = model_of(pool)
+    for slot in (0, 1):
+        pool.take(slot, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
+    assert pool.area_index == [2]
+    outcome = linearize(model, drawn(pool, unmap_ns))
+    assert bool(outcome.order) is possible
+    assert not outcome.exhausted
+    assert pool.used_slots == (4 if possible else 2)
+
+
+def test_the_drawn_example_has_no_order_without_one_of_its_maps() -> None:
+    pool = Pool(POOL, START, 4, 1)
+    for slot in (0, 1):
+        pool.take(slot, Request(0, SLOT_BYTES, 2047, Limits(NO_BOUNDARY)), DEV)
+    assert not linearize(model_of(pool), drawn(pool, 20)[:-1]).order
