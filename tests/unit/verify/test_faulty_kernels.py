@@ -15,7 +15,7 @@ from swiotlb_top.report import ReplayReport, replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
 
-RECORDINGS = Path(__file__).parents[1] / "traces" / "faulty"
+RECORDINGS = Path(__file__).parents[2] / "traces" / "faulty"
 
 HARM = {
     "cve-2023-52790": Hazard.OUT_OF_BOUNDS,
