@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from swiotlb_top import events
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
 from swiotlb_top.kernel import debugfs, layout, settings
@@ -24,6 +23,7 @@ from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.kernel.settings import Build
 from swiotlb_top.probes.loader import RING_BYTES, plan_for
 from swiotlb_top.probes.plan import Plan
+from swiotlb_top.records import RECORD
 from swiotlb_top.state import MemState
 
 _SLOT_BYTES: Final = 2048
@@ -338,7 +338,7 @@ def _high_water(facts: Facts) -> Check:
 
 
 def _ring(facts: Facts) -> Check:
-    records = RING_BYTES // events.RECORD.size
+    records = RING_BYTES // RECORD.size
     return Check("ring buffer", True, f"{RING_BYTES // _MEBIBYTE} MiB for a recording: {records:,} records")
 
 

@@ -17,11 +17,12 @@ from typing import Final
 from swiotlb_top import __version__
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.errors import CannotError, Exit, UsageError
-from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind
+from swiotlb_top.events import DMA_MAPPING_ERROR, Gap
 from swiotlb_top.probes.loader import RING_BYTES
 from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
+from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Header, TraceWriter
 

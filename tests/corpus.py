@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from swiotlb_top.events import Gap, Kind
+from swiotlb_top.events import Gap
+from swiotlb_top.records import Kind
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Doubt, Verdict
 from tests.doctoring import (

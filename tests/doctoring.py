@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import REVISIONS, Limits, Request
-from swiotlb_top.events import DMA_MAPPING_ERROR, RECORD, Gap, Kind, RawRecord
+from swiotlb_top.events import DMA_MAPPING_ERROR, Gap
+from swiotlb_top.records import RECORD, Kind, RawRecord
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.trace import End, Header, Known, Records, TraceReader, TraceWriter
 from swiotlb_top.trace.format import MAX_TIME_NS

@@ -12,7 +12,7 @@ import mmap
 import threading
 from typing import Final
 
-from swiotlb_top.events import RECORD
+from swiotlb_top.records import RECORD
 
 _PAGE: Final = mmap.PAGESIZE
 _HEADER_BYTES: Final = 8

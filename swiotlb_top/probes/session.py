@@ -10,9 +10,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
-from swiotlb_top import events
 from swiotlb_top.errors import CannotError
-from swiotlb_top.events import Find, Map, Unmap
+from swiotlb_top.events import Device, Find, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.no_pool import NoPoolError
@@ -20,6 +19,7 @@ from swiotlb_top.probes.loader import RING_BYTES, possible_cpus
 from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.program import Mode, Program
 from swiotlb_top.probes.reader import Reader
+from swiotlb_top.records import RECORD, Kind, decode
 from swiotlb_top.state import DeviceName, KernelInfo, MemState, PoolState
 
 _DURATION_AT: Final = 8
@@ -126,8 +126,8 @@ class Session:
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         """Names of the devices that show themselves in these records."""
-        for event in events.decode(_these(records, _places_of(records, events.Kind.DEVICE))):
-            if isinstance(event, events.Device):
+        for event in decode(_these(records, _places_of(records, Kind.DEVICE))):
+            if isinstance(event, Device):
                 yield self._reader.device_name(event.dev)
 
     def _again(self, state: MemState, dirty: set[int]) -> MemState:
@@ -143,7 +143,7 @@ def now_ns() -> int:
 def _touched(pools: tuple[PoolState, ...], records: bytes) -> set[int]:
     """Pools that an operation took slots of, or gave slots back to, while they were copied."""
     dirty = set()
-    for event in events.decode(_these(records, _under_way(records, pools))):
+    for event in decode(_these(records, _under_way(records, pools))):
         if isinstance(event, Find | Unmap) and event.pool:
             hit = [pool for pool in pools if pool.address == event.pool]
         elif isinstance(event, Map | Unmap):
@@ -157,16 +157,16 @@ def _touched(pools: tuple[PoolState, ...], records: bytes) -> set[int]:
 def _grew(state: MemState, records: bytes) -> bool:
     """Whether the allocator's list of pools has changed since it was read."""
     known = {pool.address for pool in state.pools}
-    grown = (place for kind in (events.Kind.POOL_ADD, events.Kind.GROW) for place in _places_of(records, kind))
+    grown = (place for kind in (Kind.POOL_ADD, Kind.GROW) for place in _places_of(records, kind))
     return any(
-        isinstance(event, events.PoolAdd | events.Grow) and event.pool and event.pool not in known
-        for event in events.decode(_these(records, grown))
+        isinstance(event, PoolAdd | Grow) and event.pool and event.pool not in known
+        for event in decode(_these(records, grown))
     )
 
 
 def _split(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
     """What was over before ``begin_ns``, and the rest with all that introduces a device."""
-    devices = set(_places_of(records, events.Kind.DEVICE))
+    devices = set(_places_of(records, Kind.DEVICE))
     earlier: list[int] = []
     later: list[int] = []
     for at, exit_ns in enumerate(_exits_ns(records)):
@@ -178,11 +178,11 @@ def _split(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
 
 
 def _exits_ns(records: bytes) -> list[int]:
-    return memoryview(records).cast("Q")[:: events.RECORD.size // 8].tolist()
+    return memoryview(records).cast("Q")[:: RECORD.size // 8].tolist()
 
 
-def _places_of(records: bytes, kind: events.Kind) -> Iterator[int]:
-    kinds = records[_KIND_AT :: events.RECORD.size]
+def _places_of(records: bytes, kind: Kind) -> Iterator[int]:
+    kinds = records[_KIND_AT :: RECORD.size]
     at = kinds.find(kind)
     while at >= 0:
         yield at
@@ -193,12 +193,12 @@ def _under_way(records: bytes, pools: tuple[PoolState, ...]) -> Iterator[int]:
     """Places of the calls that may overlap a copy of a pool."""
     begin_ns = min((pool.begin_ns for pool in pools), default=0)
     end_ns = max((pool.end_ns for pool in pools), default=0)
-    durations_ns = memoryview(records).cast("I")[_DURATION_AT // 4 :: events.RECORD.size // 4].tolist()
+    durations_ns = memoryview(records).cast("I")[_DURATION_AT // 4 :: RECORD.size // 4].tolist()
     for at, exit_ns in enumerate(_exits_ns(records)):
         if exit_ns >= begin_ns and exit_ns - durations_ns[at] <= end_ns:
             yield at
 
 
 def _these(records: bytes, places: Iterable[int]) -> bytes:
-    size = events.RECORD.size
+    size = RECORD.size
     return b"".join([records[at * size : at * size + size] for at in places])

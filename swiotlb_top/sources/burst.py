@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from swiotlb_top.events import DURATION_UNKNOWN, RECORD
+from swiotlb_top.records import DURATION_UNKNOWN, RECORD
 
 _EXITS: Final = RECORD.size // 8
 """A record begins with when its call was over,"""

@@ -19,10 +19,11 @@ from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, PoolView, SlotsView, Snapshot, VerdictView
 from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError
-from swiotlb_top.events import RECORD, Direction, Event, Find, Gap, Map, decode
+from swiotlb_top.events import Direction, Event, Find, Gap, Map
 from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
+from swiotlb_top.records import RECORD, decode
 from swiotlb_top.sources.burst import cut
 from swiotlb_top.sources.known import KnownDevices
 from swiotlb_top.state import MemState, PoolState

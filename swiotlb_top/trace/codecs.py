@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final
 
-from swiotlb_top.events import RECORD
+from swiotlb_top.records import RECORD
 from swiotlb_top.trace import columns, planes
 from swiotlb_top.trace.format import MAX_BLOCK_RECORDS, MAX_RECORDS_A_BYTE
 

@@ -28,7 +28,7 @@ from itertools import accumulate, compress
 from operator import sub
 from typing import Final
 
-from swiotlb_top.events import RECORD, Kind
+from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.trace import planes, releases
 
 _U32: Final = struct.Struct("<I")

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
-from swiotlb_top.events import RECORD, Gap
+from swiotlb_top.events import Gap
+from swiotlb_top.records import RECORD
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace.codecs import Codec
 from swiotlb_top.trace.format import MAX_BLOCK_RECORDS

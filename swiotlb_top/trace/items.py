@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from swiotlb_top.errors import UnreadableError
-from swiotlb_top.events import RECORD, Event, Gap, decode
+from swiotlb_top.events import Event, Gap
+from swiotlb_top.records import RECORD, decode
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 
 Extra: TypeAlias = str | int | float | bool

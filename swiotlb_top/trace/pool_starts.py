@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from swiotlb_top.events import RECORD, Kind
+from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.state import MemState
 
 _KIND_OFFSET: Final = 14

@@ -14,7 +14,8 @@ from itertools import pairwise
 from typing import Final
 
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, PAGE_SIZE, slot_addr
-from swiotlb_top.events import DMA_MAPPING_ERROR, DURATION_UNKNOWN, RECORD, Gap, Kind, RawRecord
+from swiotlb_top.events import DMA_MAPPING_ERROR, Gap
+from swiotlb_top.records import DURATION_UNKNOWN, RECORD, Kind, RawRecord
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.trace.format import (
     MAX_CPUS,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from swiotlb_top.events import Kind
+from swiotlb_top.records import Kind
 
 SLOT_SHIFT: Final = 11
 """``IO_TLB_SHIFT``."""

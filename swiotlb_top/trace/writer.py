@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.events import RECORD, Gap
+from swiotlb_top.events import Gap
+from swiotlb_top.records import RECORD
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import format as layout
 from swiotlb_top.trace.codecs import Codec, records_payload

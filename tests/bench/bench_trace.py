@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.cpus import Cpus
-from swiotlb_top.events import RECORD, Kind
+from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.state import AreaState, KernelInfo, MemState, PoolState
 from swiotlb_top.trace import Header, Records, TraceReader, TraceWriter, compact
 

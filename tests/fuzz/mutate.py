@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from swiotlb_top.events import RECORD, Kind
+from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.trace import Codec
 from swiotlb_top.trace import format as layout
 from swiotlb_top.trace.codecs import read_records, records_payload

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from swiotlb_top.allocator import Hazard
-from swiotlb_top.events import Kind
+from swiotlb_top.records import Kind
 from swiotlb_top.state import MemState
 from tests.doctoring import Entry, Record, pool_starts
 from tests.lab.ftrace import FAILED, Map, Unmap

@@ -20,8 +20,9 @@ import pytest
 from swiotlb_top.allocator import Limits, Revision, align_offset, choose
 from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.errors import Exit
-from swiotlb_top.events import ENTRY_UNKNOWN, Device, Direction, Find, Map, Unmap, decode
+from swiotlb_top.events import ENTRY_UNKNOWN, Device, Direction, Find, Map, Unmap
 from swiotlb_top.probes.program import REQUEST_SLOTS, Totals
+from swiotlb_top.records import decode
 from swiotlb_top.state import DeviceName
 from swiotlb_top.trace import TraceReader
 from tests.lab.ftrace import FAILED, WORDS, Traced, traced

@@ -14,7 +14,8 @@ import pytest
 from swiotlb_top.allocator.order import Pools, each_offset_every_pool
 from swiotlb_top.allocator.revision import REVISIONS, Revision
 from swiotlb_top.errors import Exit
-from swiotlb_top.events import ENTRY_UNKNOWN, Find, Kind, Unmap
+from swiotlb_top.events import ENTRY_UNKNOWN, Find, Unmap
+from swiotlb_top.records import Kind
 from swiotlb_top.report import replay as judged
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import TraceReader

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from swiotlb_top.events import RECORD, Event
+from swiotlb_top.events import Event
+from swiotlb_top.records import RECORD
 from swiotlb_top.trace import Records, TraceReader
 from tests.lab.vm import CHECKOUT
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from swiotlb_top import bpf_files
-from swiotlb_top.events import Event, decode
+from swiotlb_top.events import Event
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import plan
 from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.loader import compiler_flags, device_banks, device_table_bytes
 from swiotlb_top.probes.program import Mode, Totals, summed
+from swiotlb_top.records import decode
 from tests.kernels import layout_of
 
 _SHIM: Final = Path(__file__).with_name("bpf_in_userspace.h")

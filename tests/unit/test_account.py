@@ -15,8 +15,9 @@ from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.device import LATEST_MAPS, Latencies, size_bucket
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN
 from swiotlb_top.allocator import REVISIONS, Cause, Explanation, Limits, Pool, Request
-from swiotlb_top.events import ENTRY_UNKNOWN, RECORD, Direction, Event, Gap, PoolFree, decode
+from swiotlb_top.events import ENTRY_UNKNOWN, Direction, Event, Gap, PoolFree
 from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.records import RECORD, decode
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import Item, Records, TraceReader
 from tests.doctoring import FOUR_AREAS, GROWING, STALL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiotlb_top.events import DURATION_UNKNOWN, RECORD
+from swiotlb_top.records import DURATION_UNKNOWN, RECORD
 from swiotlb_top.sources.burst import cut
 
 BEGIN_NS = 1_000_000

@@ -13,14 +13,12 @@ from swiotlb_top.events import (
     DMA_MAPPING_ERROR,
     ENTRY_UNKNOWN,
     NOT_FOUND,
-    RECORD,
     Direction,
     Find,
-    Kind,
     as_json,
-    decode,
     in_a_line,
 )
+from swiotlb_top.records import DURATION_UNKNOWN, RECORD, Kind, decode
 
 U8, U16, U32, U64 = ((1 << bits) - 1 for bits in (8, 16, 32, 64))
 MINUS_ONE: Final = U64
@@ -48,13 +46,11 @@ def packed(
     extra: int = 0,
 ) -> bytes:
     """A ``struct record`` by its members' names."""
-    return events.RECORD.pack(
-        exit_ns, duration_ns, cpu, kind, flags, object_, pool, address, size, result, align_mask, extra
-    )
+    return RECORD.pack(exit_ns, duration_ns, cpu, kind, flags, object_, pool, address, size, result, align_mask, extra)
 
 
 def decoded(record: bytes) -> events.Event:
-    (event,) = events.decode(record)
+    (event,) = decode(record)
     return event
 
 
@@ -244,40 +240,40 @@ def test_device(exit_ns: int, dev: int, mem: int, dma_mask: int, limit: int, bou
 
 @pytest.mark.parametrize("kind", [Kind.FIND, Kind.MAP, Kind.UNMAP, Kind.FREE, Kind.POOL_ADD, Kind.GROW])
 def test_an_entry_that_was_not_seen_is_unknown(kind: Kind) -> None:
-    event = decoded(packed(kind, exit_ns=10_000_000_000, duration_ns=events.DURATION_UNKNOWN))
+    event = decoded(packed(kind, exit_ns=10_000_000_000, duration_ns=DURATION_UNKNOWN))
     assert event[0] == events.ENTRY_UNKNOWN
 
 
 @given(st.lists(st.tuples(st.sampled_from(list(Kind)), any_u64), max_size=50))
 def test_records_are_decoded_in_the_order_they_stand(kinds: list[tuple[Kind, int]]) -> None:
     records = b"".join(packed(kind, exit_ns=exit_ns) for kind, exit_ns in kinds)
-    classes = [type(event).__name__.upper() for event in events.decode(records)]
+    classes = [type(event).__name__.upper() for event in decode(records)]
     assert classes == [kind.name.replace("_", "") for kind, _ in kinds]
-    assert [event.exit_ns for event in events.decode(memoryview(records))] == [exit_ns for _, exit_ns in kinds]
+    assert [event.exit_ns for event in decode(memoryview(records))] == [exit_ns for _, exit_ns in kinds]
 
 
 @pytest.mark.parametrize("kind", [0, max(Kind) + 1, 255])
 def test_a_kind_nobody_wrote_is_an_error(kind: int) -> None:
     with pytest.raises(ValueError, match=f"unknown kind {kind}"):
-        list(events.decode(packed(kind)))
+        list(decode(packed(kind)))
 
 
 def test_what_stands_before_an_unknown_kind_is_decoded() -> None:
-    stream = events.decode(packed(Kind.POOL_FREE, pool=7) + packed(0))
+    stream = decode(packed(Kind.POOL_FREE, pool=7) + packed(0))
     assert next(stream) == events.PoolFree(0, 7)
     with pytest.raises(ValueError, match="unknown kind 0"):
         next(stream)
 
 
-@given(st.integers(1, 500).filter(lambda length: length % events.RECORD.size))
+@given(st.integers(1, 500).filter(lambda length: length % RECORD.size))
 def test_a_broken_record_is_an_error_before_any_is_decoded(length: int) -> None:
-    stream = events.decode(packed(Kind.FIND).ljust(length, b"\x01")[:length])
+    stream = decode(packed(Kind.FIND).ljust(length, b"\x01")[:length])
     with pytest.raises(ValueError, match=f"^{length} bytes are no whole number of 64-byte records$"):
         next(stream)
 
 
 def test_no_records_are_no_events() -> None:
-    assert list(events.decode(b"")) == []
+    assert list(decode(b"")) == []
 
 
 def test_for_machines_addresses_are_hexadecimal_and_what_is_not_known_is_null() -> None:

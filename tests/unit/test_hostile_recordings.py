@@ -14,8 +14,9 @@ from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES, NOT_FOUND
 from swiotlb_top.cli import main
 from swiotlb_top.errors import Exit, UnreadableError
-from swiotlb_top.events import Event, Kind, Map
+from swiotlb_top.events import Event, Map
 from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.records import Kind
 from swiotlb_top.report import replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader

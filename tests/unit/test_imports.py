@@ -62,7 +62,7 @@ def test_every_contract_is_kept() -> None:
     ("module", "line", "contract"),
     [
         ("swiotlb_top/allocator/order.py", "import swiotlb_top.verify.judge", "Imports point downwards"),
-        ("swiotlb_top/errors.py", "from swiotlb_top.events import Kind", "Imports point downwards"),
+        ("swiotlb_top/errors.py", "from swiotlb_top.records import Kind", "Imports point downwards"),
         ("swiotlb_top/newcomer.py", "", "Every module of swiotlb_top has its layer"),
         (
             "swiotlb_top/verify/operations/release.py",

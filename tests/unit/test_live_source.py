@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
-from swiotlb_top.events import decode
 from swiotlb_top.probes.program import Faults, Mode, Totals
 from swiotlb_top.probes.session import Session
+from swiotlb_top.records import decode
 from swiotlb_top.sources import live
 from swiotlb_top.sources.live import LiveSource
 from swiotlb_top.state import DeviceName, KernelInfo, MemState, PoolState

@@ -1,4 +1,4 @@
-"""bpf/record.h and swiotlb_top/events.py say the same: the C side is compiled and asked."""
+"""bpf/record.h and swiotlb_top/records.py say the same: the C side is compiled and asked."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Final
 
 import pytest
 
-from swiotlb_top import bpf_files, events
-from swiotlb_top.events import Direction, Kind, RawRecord
+from swiotlb_top import bpf_files, events, records
+from swiotlb_top.events import Direction
+from swiotlb_top.records import Kind, RawRecord
 
 MEMBERS: Final = RawRecord._fields
 """As Python names them."""
@@ -34,13 +35,13 @@ def record_h() -> str:
     return (bpf_files.directory() / "record.h").read_text()
 
 
-def test_members_have_the_offsets_and_sizes_that_events_unpacks(tmp_path: Path) -> None:
+def test_members_have_the_offsets_and_sizes_that_records_unpacks(tmp_path: Path) -> None:
     ask = "\n".join(
         f'printf("{name} %zu %zu\\n", offsetof(struct record, {name}), sizeof(((struct record *)0)->{name}));'
         for name in MEMBERS
     )
     in_c = [line.split() for line in run_c(ask, tmp_path).decode().splitlines()]
-    codes = events.RECORD.format.removeprefix("<")
+    codes = records.RECORD.format.removeprefix("<")
     offsets = [struct.calcsize("<" + codes[:i]) for i in range(len(codes))]
     in_python = [
         [name, str(at), str(struct.calcsize(code))] for name, at, code in zip(MEMBERS, offsets, codes, strict=True)
@@ -50,10 +51,10 @@ def test_members_have_the_offsets_and_sizes_that_events_unpacks(tmp_path: Path) 
 
 def test_a_record_has_one_size_everywhere(tmp_path: Path) -> None:
     sizes = run_c('printf("%zu %d", sizeof(struct record), RECORD_BYTES);', tmp_path).split()
-    assert [int(size) for size in sizes] == [events.RECORD.size] * 2
+    assert [int(size) for size in sizes] == [records.RECORD.size] * 2
 
 
-def test_the_struct_has_no_member_that_events_does_not_know() -> None:
+def test_the_struct_has_no_member_that_records_does_not_know() -> None:
     body = record_h().split("struct record {")[1].split("};")[0]
     assert tuple(re.findall(r"(\w+);", body)) == MEMBERS
 
@@ -66,7 +67,7 @@ def test_kinds_have_the_same_numbers_and_neither_side_has_one_more(tmp_path: Pat
 
 
 def test_an_unknown_duration_is_the_same_number(tmp_path: Path) -> None:
-    assert int(run_c('printf("%u", DURATION_UNKNOWN);', tmp_path)) == events.DURATION_UNKNOWN
+    assert int(run_c('printf("%u", DURATION_UNKNOWN);', tmp_path)) == records.DURATION_UNKNOWN
 
 
 CASES: Final[dict[str, tuple[str, events.Event]]] = {
@@ -128,4 +129,4 @@ CASES: Final[dict[str, tuple[str, events.Event]]] = {
 @pytest.mark.parametrize(("members", "event"), CASES.values(), ids=CASES)
 def test_what_c_fills_in_python_reads(members: str, event: events.Event, tmp_path: Path) -> None:
     record = run_c(f"struct record r = {{{members}}};\nfwrite(&r, sizeof(r), 1, stdout);", tmp_path)
-    assert list(events.decode(record)) == [event]
+    assert list(records.decode(record)) == [event]

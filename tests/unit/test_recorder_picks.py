@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_top.events import RECORD, Device, Find, Grow, Map, Unmap, decode
+from swiotlb_top.events import Device, Find, Grow, Map, Unmap
 from swiotlb_top.probes.session import _grew, _split, _touched
 from swiotlb_top.recorder import _tally
+from swiotlb_top.records import RECORD, decode
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
 from tests.doctoring import FOUR_AREAS, FOUR_CPUS, STALL

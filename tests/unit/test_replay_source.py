@@ -12,7 +12,8 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import UnreadableError, UsageError
-from swiotlb_top.events import Gap, Kind
+from swiotlb_top.events import Gap
+from swiotlb_top.records import Kind
 from swiotlb_top.report import replay
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import FASTEST, SLOWEST, ReplaySource

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from swiotlb_top.cli.page import folded
 from swiotlb_top.errors import CannotError, Exit, UnreadableError, UsageError
-from swiotlb_top.events import Gap, Kind
+from swiotlb_top.events import Gap
+from swiotlb_top.records import Kind
 from swiotlb_top.report import replay
 from swiotlb_top.trace import End, Header
 from swiotlb_top.verify import Doubt

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_top.events import Kind
+from swiotlb_top.records import Kind
 from tests.doctoring import FOUR_AREAS, STALL, change, find, load, record_at, save, succeeded
 
 DEADLINE_S = 300.0

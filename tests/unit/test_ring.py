@@ -14,8 +14,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from swiotlb_top.events import RECORD
 from swiotlb_top.probes.ring import Ring
+from swiotlb_top.records import RECORD
 
 PAGE: Final = mmap.PAGESIZE
 BUSY: Final = 1 << 31

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.events import RECORD, Gap, Kind
+from swiotlb_top.events import Gap
+from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
 from swiotlb_top.trace import Codec, End, Item, Records, TraceReader, TraceWriter, compact
 from swiotlb_top.trace.codecs import read_records, records_payload

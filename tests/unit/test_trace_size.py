@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_top.events import RECORD, Kind
+from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.trace import Codec, compact
 from swiotlb_top.trace.codecs import records_payload
 from tests.bench.bench_trace import POOL, POOL_START, record, synthetic_records

@@ -14,7 +14,8 @@ from swiotlb_top.allocator import Pool
 from swiotlb_top.allocator.order import Pools, SearchOrder, each_offset_every_pool
 from swiotlb_top.allocator.revision import REVISIONS
 from swiotlb_top.errors import Exit
-from swiotlb_top.events import RECORD, Find, Gap, decode
+from swiotlb_top.events import Find, Gap
+from swiotlb_top.records import RECORD, decode
 from swiotlb_top.report import ReplayReport, replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import End, Records, TraceReader

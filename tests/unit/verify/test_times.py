@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from swiotlb_top.allocator import Pool
-from swiotlb_top.events import DURATION_UNKNOWN, ENTRY_UNKNOWN, RECORD, Kind, decode
+from swiotlb_top.events import ENTRY_UNKNOWN
+from swiotlb_top.records import DURATION_UNKNOWN, RECORD, Kind, decode
 from swiotlb_top.state import MemState
 from tests.unit.histories import (
     DEV,
