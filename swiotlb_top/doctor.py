@@ -23,7 +23,7 @@ from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.kernel.settings import Build
 from swiotlb_top.probes.loader import RING_BYTES, plan_for
 from swiotlb_top.probes.plan import Plan
-from swiotlb_top.records import RECORD
+from swiotlb_top.records import RECORD_BYTES
 from swiotlb_top.state import MemState
 
 _SLOT_BYTES: Final = 2048
@@ -338,7 +338,7 @@ def _high_water(facts: Facts) -> Check:
 
 
 def _ring(facts: Facts) -> Check:
-    records = RING_BYTES // RECORD.size
+    records = RING_BYTES // RECORD_BYTES
     return Check("ring buffer", True, f"{RING_BYTES // _MEBIBYTE} MiB for a recording: {records:,} records")
 
 

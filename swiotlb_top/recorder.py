@@ -17,18 +17,16 @@ from typing import Final
 from swiotlb_top import __version__
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.errors import CannotError, Exit, UsageError
-from swiotlb_top.events import DMA_MAPPING_ERROR, Gap
+from swiotlb_top.events import Gap
 from swiotlb_top.probes.loader import RING_BYTES
 from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
-from swiotlb_top.records import RECORD, Kind
+from swiotlb_top.records import count, exits_ns, tally
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Header, TraceWriter
 
 _DRAIN_INTERVAL_S: Final = 0.05
-_KIND_AT: Final = 14
-_RESULT_AT: Final = 48
 _COUNTED: Final = ("maps", "map_failures", "unmaps")
 _FIRST_STATE_TRIES: Final = 25
 _KNOWN_INTERVAL_NS: Final = 1_000_000_000
@@ -131,7 +129,7 @@ class _Recording:
         """The first state. What came before it is in it, and only counted off."""
         for _ in range(_FIRST_STATE_TRIES):
             state, earlier, later = self._session.settle()
-            self._left_out += _tally(earlier)
+            self._left_out += tally(earlier)
             if not self._note_losses():
                 self._begin_from(state)
             self._write(later)
@@ -218,24 +216,11 @@ class _Recording:
         for name in self._session.device_names(records):
             self._trace.device_name(name)
         self._trace.records(records)
-        self._records += len(records) // RECORD.size
+        self._records += count(records)
 
 
 def _ended_since(time_ns: int, records: bytes) -> bool:
-    return any(exit_ns >= time_ns for exit_ns in memoryview(records).cast("Q")[:: RECORD.size // 8].tolist())
-
-
-def _tally(records: bytes) -> Counter[str]:
-    """How many maps, failed maps and unmaps there are among records."""
-    kinds = records[_KIND_AT :: RECORD.size]
-    results = memoryview(records).cast("Q")[_RESULT_AT // 8 :: RECORD.size // 8].tolist()
-    failed = sum(
-        result == DMA_MAPPING_ERROR or (kind == Kind.FIND and result >> 31 > 0)
-        for kind, result in zip(kinds, results, strict=True)
-        if kind in (Kind.FIND, Kind.MAP)
-    )
-    maps = kinds.count(Kind.FIND) + kinds.count(Kind.MAP) - failed
-    return Counter(maps=maps, map_failures=failed, unmaps=kinds.count(Kind.UNMAP) + kinds.count(Kind.FREE))
+    return any(exit_ns >= time_ns for exit_ns in exits_ns(records))
 
 
 def _refuse_to_overwrite(output: Path) -> None:

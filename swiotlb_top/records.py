@@ -1,13 +1,22 @@
-"""The packed record: the one module that knows how bpf/record.h packs an event into 64 bytes."""
+"""The packed record: the one module that knows where in the 64 bytes of ``struct record`` (bpf/record.h) a field lies.
+
+The functions here take packed records as they left the ring buffer, one after the other, and little endian on every
+machine. A *place* is the number of a record among them, from 0. A busy kernel writes records faster than Python decodes
+them: so whoever looks for a few of them takes a field of all (:func:`exits_ns`, :func:`kinds`), or has the places that
+matter found (:func:`of_kind`, :func:`overlapping`), and decodes no more than those (:func:`select`).
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.events import (
+    DMA_MAPPING_ERROR,
     ENTRY_UNKNOWN,
     NOT_FOUND,
     Device,
@@ -25,6 +34,7 @@ from swiotlb_top.events import (
 
 RECORD: Final = struct.Struct("<QIHBBQQQQQII")
 """``struct record`` of bpf/record.h: the fields of :class:`RawRecord`."""
+RECORD_BYTES: Final = RECORD.size
 
 
 class RawRecord(NamedTuple):
@@ -44,7 +54,25 @@ class RawRecord(NamedTuple):
     extra: int
 
 
+def _offset(field: str) -> int:
+    """Where a field lies, in bytes."""
+    before = RawRecord._fields.index(field)
+    return struct.calcsize(RECORD.format[: 1 + before])
+
+
+_CODES: Final = dict(zip(RawRecord._fields, RECORD.format.removeprefix("<"), strict=True))
+_KIND_AT: Final = _offset("kind")
+_IN_PLACE: Final = {
+    field: (code, _offset(field) // struct.calcsize(code), RECORD_BYTES // struct.calcsize(code))
+    for field, code in _CODES.items()
+}
+"""How a column is cut out of memory: as which integers, from which of them on, and every how many of them."""
+_AS_STORED: Final = sys.byteorder == "little"
+
 DURATION_UNKNOWN: Final = 0xFFFF_FFFF
+"""``duration_ns`` of a call whose entry was not seen: longer than any that can be told, over four seconds."""
+_NEGATIVE_FROM_BIT: Final = 31
+"""``result`` of a :attr:`Kind.FIND` is the kernel's int: from this bit on it is all zero, or all one."""
 _FLAG_DIRECTION_MASK: Final = 0x03
 _FLAG_HAS_DIRECTION: Final = 0x04
 _FLAG_MIGRATED: Final = 0x08
@@ -64,6 +92,127 @@ class Kind(IntEnum):
     FREE = 9
 
 
+def _torn(records: bytes | memoryview) -> ValueError:
+    return ValueError(f"{len(records)} bytes are no whole number of {RECORD_BYTES}-byte records")
+
+
+def count(records: bytes) -> int:
+    """How many records there are.
+
+    :raises ValueError: the last one is not whole.
+    """
+    if len(records) % RECORD_BYTES:
+        raise _torn(records)
+    return len(records) // RECORD_BYTES
+
+
+def raw(records: bytes, place: int) -> RawRecord:
+    """The fields of one record."""
+    return RawRecord._make(RECORD.unpack_from(records, place * RECORD_BYTES))
+
+
+# ---- one field of all records: a list with an entry a record ---------------
+
+
+def exits_ns(records: bytes) -> list[int]:
+    """When each call was over."""
+    return _column(records, "exit_ns")
+
+
+def durations_ns(records: bytes) -> list[int]:
+    """How long each call took, or :data:`DURATION_UNKNOWN`."""
+    return _column(records, "duration_ns")
+
+
+def cpus(records: bytes) -> list[int]:
+    """The CPU each call returned on."""
+    return _column(records, "cpu")
+
+
+def kinds(records: bytes) -> bytes:
+    """The kind of each record, a byte each. It may be one that :class:`Kind` does not have."""
+    return records[_KIND_AT::RECORD_BYTES]
+
+
+def objects(records: bytes) -> list[int]:
+    """The kernel object each call was made for: ``struct device`` or ``struct io_tlb_mem``, by the kind."""
+    return _column(records, "object")
+
+
+def addresses(records: bytes) -> list[int]:
+    """The physical address each call was given or gave; of a :attr:`Kind.DEVICE`, a mask."""
+    return _column(records, "address")
+
+
+def results(records: bytes) -> list[int]:
+    """What each call returned, as 64 bits."""
+    return _column(records, "result")
+
+
+def _column(records: bytes, field: str) -> list[int]:
+    if not _AS_STORED:
+        at = RawRecord._fields.index(field)
+        return [fields[at] for fields in RECORD.iter_unpack(records)]
+    code, first, stride = _IN_PLACE[field]
+    return memoryview(records).cast(code)[first::stride].tolist()  # type: ignore[call-overload, no-any-return]
+
+
+# ---- some of the records ---------------------------------------------------
+
+
+def of_kind(records: bytes, kind: Kind) -> Iterator[int]:
+    """The places of one kind's records, in order."""
+    of_all = kinds(records)
+    place = of_all.find(kind)
+    while place >= 0:
+        yield place
+        place = of_all.find(kind, place + 1)
+
+
+def overlapping(records: bytes, begin_ns: int, end_ns: int) -> Iterator[int]:
+    """The places of the calls that may have been under way at some time from ``begin_ns`` to ``end_ns``.
+
+    A call whose entry was not seen counts as one that took :data:`DURATION_UNKNOWN`.
+    """
+    took_ns = durations_ns(records)
+    for place, exit_ns in enumerate(exits_ns(records)):
+        if exit_ns >= begin_ns and exit_ns - took_ns[place] <= end_ns:
+            yield place
+
+
+def select(records: bytes, places: Iterable[int]) -> bytes:
+    """The records at these places, in the order of the places."""
+    size = RECORD_BYTES
+    return b"".join([records[place * size : place * size + size] for place in places])
+
+
+def split_at(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
+    """The calls that were over before ``begin_ns``, and the others.
+
+    Records that introduce a device go with the others, whenever they were written.
+    """
+    devices = set(of_kind(records, Kind.DEVICE))
+    earlier: list[int] = []
+    later: list[int] = []
+    for place, exit_ns in enumerate(exits_ns(records)):
+        (later if exit_ns >= begin_ns or place in devices else earlier).append(place)
+    return select(records, earlier), select(records, later)
+
+
+def tally(records: bytes) -> Counter[str]:
+    """How many ``maps``, ``map_failures`` and ``unmaps`` there are, as the kernel side counts them."""
+    of_all = kinds(records)
+    failures = sum(
+        result == DMA_MAPPING_ERROR or (kind == Kind.FIND and result >> _NEGATIVE_FROM_BIT > 0)
+        for kind, result in zip(of_all, results(records), strict=True)
+        if kind in (Kind.FIND, Kind.MAP)
+    )
+    maps = of_all.count(Kind.FIND) + of_all.count(Kind.MAP) - failures
+    return Counter(maps=maps, map_failures=failures, unmaps=of_all.count(Kind.UNMAP) + of_all.count(Kind.FREE))
+
+
+# ---- records to events ------------------------------------------------------
+
 _Fields: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 _DIRECTIONS: Final = tuple(Direction)
 
@@ -78,7 +227,7 @@ def _direction(flags: int) -> Direction:
 
 def _find(f: _Fields) -> Find:
     end, took, cpu, _, flags, dev, pool, orig, size, result, mask, _ = f
-    slot = NOT_FOUND if result >> 31 else result
+    slot = NOT_FOUND if result >> _NEGATIVE_FROM_BIT else result
     return Find(
         _entry(end, took), end, cpu, bool(flags & _FLAG_MIGRATED), dev, pool if slot >= 0 else 0, orig, size, mask, slot
     )
@@ -157,4 +306,4 @@ def decode(records: bytes | memoryview) -> Iterator[Event]:
     except KeyError as unknown:
         raise ValueError(f"record of unknown kind {unknown}") from None
     except struct.error:
-        raise ValueError(f"{len(records)} bytes are no whole number of {RECORD.size}-byte records") from None
+        raise _torn(records) from None

@@ -12,14 +12,14 @@ import mmap
 import threading
 from typing import Final
 
-from swiotlb_top.records import RECORD
+from swiotlb_top.records import RECORD_BYTES
 
 _PAGE: Final = mmap.PAGESIZE
 _HEADER_BYTES: Final = 8
-_STRIDE: Final = _HEADER_BYTES + RECORD.size
+_STRIDE: Final = _HEADER_BYTES + RECORD_BYTES
 _STRIDE_U32: Final = _STRIDE // 4
 _STRIDE_U64: Final = _STRIDE // 8
-_RECORD_U64: Final = RECORD.size // 8
+_RECORD_U64: Final = RECORD_BYTES // 8
 _BUSY: Final = 1 << 31
 _CHUNK_RECORDS: Final = 1 << 16
 
@@ -78,7 +78,7 @@ class Ring:
     def _copied(self, at: int, count: int) -> bytes:
         """So many records from ``at`` on, without their headers."""
         words = memoryview(bytes(self._data[at : at + count * _STRIDE])).cast("Q")
-        records = bytearray(count * RECORD.size)
+        records = bytearray(count * RECORD_BYTES)
         out = memoryview(records).cast("Q")
         for column in range(_RECORD_U64):
             out[column::_RECORD_U64] = words[column + 1 :: _STRIDE_U64]

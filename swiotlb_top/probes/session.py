@@ -5,25 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.events import Device, Find, Grow, Map, PoolAdd, Unmap
+from swiotlb_top.events import Device
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.no_pool import NoPoolError
+from swiotlb_top.probes.disturbed import grew, touched
 from swiotlb_top.probes.loader import RING_BYTES, possible_cpus
 from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.program import Mode, Program
 from swiotlb_top.probes.reader import Reader
-from swiotlb_top.records import RECORD, Kind, decode
-from swiotlb_top.state import DeviceName, KernelInfo, MemState, PoolState
+from swiotlb_top.records import Kind, decode, of_kind, select, split_at
+from swiotlb_top.state import DeviceName, KernelInfo, MemState
 
-_DURATION_AT: Final = 8
-_KIND_AT: Final = 14
 _SETTLE_ROUNDS: Final = 5
 _IN_FLIGHT_S: Final = 0.002
 """How long nearly every operation takes to show up in the ring that overlapped a copy."""
@@ -108,17 +107,17 @@ class Session:
             time.sleep(_IN_FLIGHT_S)
             came = self.drain()
             seen += came
-            if _grew(state, came):
+            if grew(state, came):
                 state = self._reader.mem(self._mem)
-            elif dirty := _touched(state.pools, came):
+            elif dirty := touched(state.pools, came):
                 state = self._again(state, dirty)
             else:
                 came, known_ns = self.drain_to_what_is_known()
                 seen += came
-                still = known_ns > max(pool.end_ns for pool in state.pools) and not _grew(state, came)
-                if still and not _touched(state.pools, came):
-                    return (state, *_split(seen, state.begin_ns))
-        return (replace(state, settled=False), *_split(seen, state.begin_ns))
+                still = known_ns > max(pool.end_ns for pool in state.pools) and not grew(state, came)
+                if still and not touched(state.pools, came):
+                    return (state, *split_at(seen, state.begin_ns))
+        return (replace(state, settled=False), *split_at(seen, state.begin_ns))
 
     def device_name(self, dev: int) -> DeviceName:
         """Who a device is."""
@@ -126,7 +125,7 @@ class Session:
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         """Names of the devices that show themselves in these records."""
-        for event in decode(_these(records, _places_of(records, Kind.DEVICE))):
+        for event in decode(select(records, of_kind(records, Kind.DEVICE))):
             if isinstance(event, Device):
                 yield self._reader.device_name(event.dev)
 
@@ -138,67 +137,3 @@ class Session:
 def now_ns() -> int:
     """The clock of ``bpf_ktime_get_ns()``."""
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-
-
-def _touched(pools: tuple[PoolState, ...], records: bytes) -> set[int]:
-    """Pools that an operation took slots of, or gave slots back to, while they were copied."""
-    dirty = set()
-    for event in decode(_these(records, _under_way(records, pools))):
-        if isinstance(event, Find | Unmap) and event.pool:
-            hit = [pool for pool in pools if pool.address == event.pool]
-        elif isinstance(event, Map | Unmap):
-            hit = [pool for pool in pools if pool.start <= event.tlb_addr < pool.start + pool.nslabs * 2048]
-        else:
-            continue
-        dirty |= {pool.address for pool in hit if event.exit_ns >= pool.begin_ns and event.entry_ns <= pool.end_ns}
-    return dirty
-
-
-def _grew(state: MemState, records: bytes) -> bool:
-    """Whether the allocator's list of pools has changed since it was read."""
-    known = {pool.address for pool in state.pools}
-    grown = (place for kind in (Kind.POOL_ADD, Kind.GROW) for place in _places_of(records, kind))
-    return any(
-        isinstance(event, PoolAdd | Grow) and event.pool and event.pool not in known
-        for event in decode(_these(records, grown))
-    )
-
-
-def _split(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
-    """What was over before ``begin_ns``, and the rest with all that introduces a device."""
-    devices = set(_places_of(records, Kind.DEVICE))
-    earlier: list[int] = []
-    later: list[int] = []
-    for at, exit_ns in enumerate(_exits_ns(records)):
-        (later if exit_ns >= begin_ns or at in devices else earlier).append(at)
-    return _these(records, earlier), _these(records, later)
-
-
-# A busy kernel writes records faster than Python decodes them: those that matter are picked first.
-
-
-def _exits_ns(records: bytes) -> list[int]:
-    return memoryview(records).cast("Q")[:: RECORD.size // 8].tolist()
-
-
-def _places_of(records: bytes, kind: Kind) -> Iterator[int]:
-    kinds = records[_KIND_AT :: RECORD.size]
-    at = kinds.find(kind)
-    while at >= 0:
-        yield at
-        at = kinds.find(kind, at + 1)
-
-
-def _under_way(records: bytes, pools: tuple[PoolState, ...]) -> Iterator[int]:
-    """Places of the calls that may overlap a copy of a pool."""
-    begin_ns = min((pool.begin_ns for pool in pools), default=0)
-    end_ns = max((pool.end_ns for pool in pools), default=0)
-    durations_ns = memoryview(records).cast("I")[_DURATION_AT // 4 :: RECORD.size // 4].tolist()
-    for at, exit_ns in enumerate(_exits_ns(records)):
-        if exit_ns >= begin_ns and exit_ns - durations_ns[at] <= end_ns:
-            yield at
-
-
-def _these(records: bytes, places: Iterable[int]) -> bytes:
-    size = RECORD.size
-    return b"".join([records[at * size : at * size + size] for at in places])

@@ -23,7 +23,7 @@ from swiotlb_top.events import Direction, Event, Find, Gap, Map
 from swiotlb_top.pipeline import Pipeline, verdict_view
 from swiotlb_top.probes.program import Mode, Totals
 from swiotlb_top.probes.session import Session, now_ns
-from swiotlb_top.records import RECORD, decode
+from swiotlb_top.records import count, decode
 from swiotlb_top.sources.burst import cut
 from swiotlb_top.sources.known import KnownDevices
 from swiotlb_top.state import MemState, PoolState
@@ -150,7 +150,7 @@ class LiveSource:
             program.wait()  # for calls whose entry was not noted
             state, _, records = self._session.settle()
             end_s = time.perf_counter() + _BURST_S
-            while len(records) < _BURST_EVENTS * RECORD.size and time.perf_counter() < end_s:
+            while count(records) < _BURST_EVENTS and time.perf_counter() < end_s:
                 time.sleep(_STEP_S)
                 records += self._session.drain()
             last, until_ns = self._session.drain_to_what_is_known()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Final
 
-from swiotlb_top.records import RECORD
+from swiotlb_top.records import RECORD_BYTES, count
 from swiotlb_top.trace import columns, planes
 from swiotlb_top.trace.format import MAX_BLOCK_RECORDS, MAX_RECORDS_A_BYTE
 
@@ -39,11 +39,11 @@ def records_payload(records: bytes, codec: Codec, pool_starts: Mapping[int, int]
     :param pool_starts: pool -> its first physical address, as known before the block (COLUMNS
         predicts releases from them; what is missing costs size only).
     """
-    count = len(records) // RECORD.size
-    payload = _BLOCK.pack(codec, count) + _PACKERS[codec](records, pool_starts)
-    if count <= MAX_RECORDS_A_BYTE * len(payload):
+    number = count(records)
+    payload = _BLOCK.pack(codec, number) + _PACKERS[codec](records, pool_starts)
+    if number <= MAX_RECORDS_A_BYTE * len(payload):
         return payload
-    return _BLOCK.pack(Codec.PLANES, count) + _pack_planes(records, pool_starts)
+    return _BLOCK.pack(Codec.PLANES, number) + _pack_planes(records, pool_starts)
 
 
 def read_records(payload: bytes) -> bytes:
@@ -54,22 +54,22 @@ def read_records(payload: bytes) -> bytes:
     """
     if len(payload) < _BLOCK.size:
         raise ValueError("no room for the block's count")
-    codec, count = _BLOCK.unpack_from(payload)
+    codec, number = _BLOCK.unpack_from(payload)
     if codec not in _UNPACKERS:
         raise UnknownCodecError(f"records packed with codec {codec}")
-    if count > MAX_BLOCK_RECORDS:
-        raise ValueError(f"{count} records in a block, more than the {MAX_BLOCK_RECORDS} a trace can hold")
-    if count > MAX_RECORDS_A_BYTE * len(payload):
-        raise ValueError(f"{count} records in {len(payload)} bytes, more than a trace can hold")
-    return _UNPACKERS[codec](payload[_BLOCK.size :], count)
+    if number > MAX_BLOCK_RECORDS:
+        raise ValueError(f"{number} records in a block, more than the {MAX_BLOCK_RECORDS} a trace can hold")
+    if number > MAX_RECORDS_A_BYTE * len(payload):
+        raise ValueError(f"{number} records in {len(payload)} bytes, more than a trace can hold")
+    return _UNPACKERS[codec](payload[_BLOCK.size :], number)
 
 
 def _pack_planes(records: bytes, _pool_starts: Mapping[int, int]) -> bytes:
-    return zlib.compress(planes.split(records, RECORD.size), _RECORDING_ZLIB_LEVEL)
+    return zlib.compress(planes.split(records, RECORD_BYTES), _RECORDING_ZLIB_LEVEL)
 
 
-def _unpack_planes(packed: bytes, count: int) -> bytes:
-    return bytes(planes.join(planes.inflate(packed, count * RECORD.size), RECORD.size))
+def _unpack_planes(packed: bytes, number: int) -> bytes:
+    return bytes(planes.join(planes.inflate(packed, number * RECORD_BYTES), RECORD_BYTES))
 
 
 _PACKERS: Final[dict[int, Callable[[bytes, Mapping[int, int]], bytes]]] = {

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Final
 
 from swiotlb_top.events import Gap
-from swiotlb_top.records import RECORD
+from swiotlb_top.records import RECORD_BYTES
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace.codecs import Codec
 from swiotlb_top.trace.format import MAX_BLOCK_RECORDS
@@ -16,7 +16,7 @@ from swiotlb_top.trace.items import End, Item, Known, Records
 from swiotlb_top.trace.reader import TraceReader
 from swiotlb_top.trace.writer import TraceWriter
 
-_BLOCK_BYTES: Final = MAX_BLOCK_RECORDS * RECORD.size
+_BLOCK_BYTES: Final = MAX_BLOCK_RECORDS * RECORD_BYTES
 
 
 def compact(source: str | os.PathLike[str], target: str | os.PathLike[str], *, overwrite: bool = False) -> None:

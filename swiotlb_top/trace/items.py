@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Event, Gap
-from swiotlb_top.records import RECORD, decode
+from swiotlb_top.records import count, decode
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 
 Extra: TypeAlias = str | int | float | bool
@@ -35,7 +35,7 @@ class Records:
     @property
     def count(self) -> int:
         """Number of records."""
-        return len(self.data) // RECORD.size
+        return count(self.data)
 
     def events(self) -> Iterator[Event]:
         """Decode them. :raises UnreadableError: one is of a kind that only another swiotlb-top writes."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from swiotlb_top.records import RECORD, Kind
+from swiotlb_top.records import Kind, kinds, raw
 from swiotlb_top.state import MemState
 
-_KIND_OFFSET: Final = 14
-"""Of ``kind`` in ``struct record``."""
 _NAMING_A_POOL: Final = frozenset((Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW))
 _NAMING_NO_POOL: Final = bytes((Kind.FIND, Kind.MAP, Kind.UNMAP, Kind.DEVICE))
 
@@ -25,13 +23,13 @@ class PoolStarts:
 
     def learn_records(self, records: bytes) -> None:
         """Every pool allocated, added or grown in a block, and forget those freed."""
-        kinds = records[_KIND_OFFSET :: RECORD.size]
+        of_all = kinds(records)
         # Few blocks name a pool, and a recorder has no time to look at each record of the others.
-        if not kinds.translate(None, delete=_NAMING_NO_POOL):
+        if not of_all.translate(None, delete=_NAMING_NO_POOL):
             return
-        for i, kind in enumerate(kinds):
+        for place, kind in enumerate(of_all):
             if kind in _NAMING_A_POOL:
-                fields = RECORD.unpack_from(records, i * RECORD.size)
-                self.known[fields[6]] = fields[7]
+                record = raw(records, place)
+                self.known[record.pool] = record.address
             elif kind == Kind.POOL_FREE:
-                self.known.pop(RECORD.unpack_from(records, i * RECORD.size)[6], None)
+                self.known.pop(raw(records, place).pool, None)

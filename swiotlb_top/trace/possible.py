@@ -7,15 +7,14 @@ possible, a pool at no page's address is not.
 
 from __future__ import annotations
 
-import sys
-from array import array
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Final
 
+from swiotlb_top import records
 from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, PAGE_SIZE, slot_addr
 from swiotlb_top.events import DMA_MAPPING_ERROR, Gap
-from swiotlb_top.records import DURATION_UNKNOWN, RECORD, Kind, RawRecord
+from swiotlb_top.records import DURATION_UNKNOWN, Kind, RawRecord
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.trace.format import (
     MAX_CPUS,
@@ -30,11 +29,6 @@ from swiotlb_top.trace.format import (
 )
 from swiotlb_top.trace.items import Header, Item, Records
 
-_WORDS: Final = RECORD.size // 8
-_EXIT, _OBJECT, _ADDRESS, _RESULT = 0, 2, 4, 6
-"""Words of ``struct record``."""
-_CPU, _KIND_BYTE = 6, 14
-"""The half word and the byte of these."""
 _NEW_POOL: Final = frozenset({Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW})
 _LOOKED_AT: Final = _NEW_POOL | {Kind.POOL_FREE, Kind.DEVICE}
 """Records that are looked at one by one; they are rare."""
@@ -75,14 +69,6 @@ def _check_geometry(start: int, nslabs: int, nareas: int) -> None:
         raise ImpossibleError(f"a pool of {nslabs} slots in {nareas} areas")
     if start % PAGE_SIZE or slot_addr(start, nslabs) - 1 > MAX_PHYS_ADDR:
         raise ImpossibleError(f"a pool of {nslabs} slots at {start:#x}")
-
-
-def _cpus_of(data: bytes) -> array[int]:
-    """The CPU of each record."""
-    halves = array("H", data)
-    if sys.byteorder == "big":
-        halves.byteswap()
-    return halves[_CPU :: _WORDS * 4]
 
 
 class Possible:
@@ -133,37 +119,35 @@ class Possible:
     # ---- records -----------------------------------------------------------
 
     def _records(self, block: Records) -> Iterator[Item]:
-        looked_at = self._to_be_looked_at(block.data)
-        for at in looked_at:
+        for place in self._to_be_looked_at(block.data):
             try:
-                self._look_at(RawRecord(*RECORD.unpack_from(block.data, at * RECORD.size)))
+                self._look_at(records.raw(block.data, place))
             except ImpossibleError as wrong:
-                if at:
-                    yield Records(block.data[: at * RECORD.size])
-                raise ImpossibleError(f"record {at + 1} of a block: {wrong}") from None
+                if place:
+                    yield Records(records.select(block.data, range(place)))
+                raise ImpossibleError(f"record {place + 1} of a block: {wrong}") from None
         yield block
 
     def _to_be_looked_at(self, data: bytes) -> Iterable[int]:
         """Which records of a block have to be looked at one by one: all, where one has a value beyond the limits."""
-        words = array("Q", data)
-        if sys.byteorder == "big":
-            words.byteswap()
-        exits = words[_EXIT::_WORDS]
-        if not exits:
+        exits_ns = records.exits_ns(data)
+        if not exits_ns:
             return ()
-        self._count_devices(words[_OBJECT::_WORDS])
-        earliest_ns, latest_ns = min(exits), max(exits)
-        kinds = data[_KIND_BYTE :: RECORD.size]
-        rare = [at for at, kind in enumerate(kinds) if kind in _LOOKED_AT] if kinds.translate(None, _OTHERS) else ()
-        addresses = words[_ADDRESS::_WORDS]
-        for at in rare:
-            addresses[at] = 0
-        results = {*words[_RESULT::_WORDS]} - {DMA_MAPPING_ERROR}
+        self._count_devices(records.objects(data))
+        earliest_ns, latest_ns = min(exits_ns), max(exits_ns)
+        kinds = records.kinds(data)
+        rare = (
+            [place for place, kind in enumerate(kinds) if kind in _LOOKED_AT] if kinds.translate(None, _OTHERS) else ()
+        )
+        addresses = records.addresses(data)
+        for place in rare:
+            addresses[place] = 0
+        results = {*records.results(data)} - {DMA_MAPPING_ERROR}
         if (
             earliest_ns > DURATION_UNKNOWN
             and max(latest_ns, self._latest_ns) - earliest_ns <= MAX_LATE_NS
             and latest_ns <= MAX_TIME_NS
-            and self._cpus.issuperset(_cpus_of(data))
+            and self._cpus.issuperset(records.cpus(data))
             and max(addresses) <= MAX_PHYS_ADDR
             and max(results, default=0) <= MAX_PHYS_ADDR
         ):

@@ -10,7 +10,7 @@ from typing import BinaryIO, Self
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Gap
-from swiotlb_top.records import RECORD
+from swiotlb_top.records import RECORD_BYTES, count
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import format as layout
 from swiotlb_top.trace.codecs import Codec, records_payload
@@ -85,11 +85,12 @@ class TraceWriter:
         self._pool_starts.learn_state(mem)
 
     def records(self, packed: bytes) -> None:
-        """Consecutive ``struct record``s, a multiple of 64 bytes."""
-        if len(packed) % RECORD.size:
-            raise ValueError(f"{len(packed)} bytes are no whole number of {RECORD.size}-byte records")
-        block_bytes = layout.MAX_BLOCK_RECORDS * RECORD.size
-        for begin in range(0, len(packed), block_bytes):
+        """Consecutive ``struct record``s.
+
+        :raises ValueError: the last one is not whole.
+        """
+        block_bytes = layout.MAX_BLOCK_RECORDS * RECORD_BYTES
+        for begin in range(0, count(packed) * RECORD_BYTES, block_bytes):
             block = packed[begin : begin + block_bytes]
             self._frame(FrameType.RECORDS, records_payload(block, self._codec, self._pool_starts.known))
             self._pool_starts.learn_records(block)
