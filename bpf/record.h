@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The one record that crosses the ring buffer. swiotlb_top/events.py unpacks
+ * The one record that crosses the ring buffer. swiotlb_top/records.py unpacks
  * it; a test compiles this file and holds the two layouts together.
  *
  * Every record is RECORD_BYTES long, so that userspace can copy the ring in

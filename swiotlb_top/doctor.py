@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from swiotlb_top.allocator.machines import check_machine
+from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
 from swiotlb_top.kernel import debugfs, layout, settings
 from swiotlb_top.kernel.debugfs import Counters
@@ -26,7 +27,6 @@ from swiotlb_top.probes.plan import Plan
 from swiotlb_top.records import RECORD_BYTES
 from swiotlb_top.state import MemState
 
-_SLOT_BYTES: Final = 2048
 _MEBIBYTE: Final = 1 << 20
 _Read = TypeVar("_Read")
 
@@ -318,7 +318,7 @@ def _nslabs(facts: Facts) -> int | None:
 
 
 def _size(nslabs: int | None) -> str:
-    return "size not told" if nslabs is None else f"{nslabs} slots ({nslabs * _SLOT_BYTES / _MEBIBYTE:g} MiB)"
+    return "size not told" if nslabs is None else f"{nslabs} slots ({nslabs * IO_TLB_SIZE / _MEBIBYTE:g} MiB)"
 
 
 def _high_water(facts: Facts) -> Check:

@@ -13,10 +13,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from swiotlb_top.constants import DMA_MAPPING_ERROR, NOT_FOUND
+
 ENTRY_UNKNOWN: Final = -1
-DMA_MAPPING_ERROR: Final = 0xFFFF_FFFF_FFFF_FFFF
-NOT_FOUND: Final = -1
-"""``swiotlb_find_slots()`` returns -1 where nothing fits."""
 
 
 class Direction(IntEnum):
@@ -42,7 +41,7 @@ class Find(NamedTuple):
     alloc_size_bytes: int
     alloc_align_mask: int
     slot: int
-    """First slot of the pool's run, or :data:`NOT_FOUND`."""
+    """First slot of the pool's run, or :data:`~swiotlb_top.constants.NOT_FOUND`."""
 
     @property
     def failed(self) -> bool:
@@ -63,7 +62,7 @@ class Map(NamedTuple):
     direction: Direction
     attrs: int
     tlb_addr: int
-    """Physical address of the bounce buffer, or :data:`DMA_MAPPING_ERROR`."""
+    """Physical address of the bounce buffer, or :data:`~swiotlb_top.constants.DMA_MAPPING_ERROR`."""
     alloc_size_bytes: int = 0
     """What the caller wants allocated, without padding, where it can say so (up to 6.9); 0: since then
     ``mapping_size`` and ``alloc_align_mask`` decide it."""

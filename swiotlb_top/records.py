@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
+from swiotlb_top.constants import DMA_MAPPING_ERROR, NOT_FOUND
 from swiotlb_top.events import (
-    DMA_MAPPING_ERROR,
     ENTRY_UNKNOWN,
-    NOT_FOUND,
     Device,
     Direction,
     Event,

@@ -7,11 +7,8 @@ data, raw as the kernel had it, so that everything derived from it can be derive
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from swiotlb_top.cpus import Cpus
-
-INVALID_PHYS_ADDR: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import REVISIONS, Limits, Request
-from swiotlb_top.events import DMA_MAPPING_ERROR, Gap
+from swiotlb_top.constants import DMA_MAPPING_ERROR, IO_TLB_SIZE
+from swiotlb_top.events import Gap
 from swiotlb_top.records import RECORD, Kind, RawRecord
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.trace import End, Header, Known, Records, TraceReader, TraceWriter
@@ -32,7 +33,6 @@ FOUR_AREAS: Final = _ROOT / "tests" / "traces" / "four-areas.swtrace"
 FOUR_CPUS: Final = _ROOT / "tests" / "traces" / "four-cpus.swtrace"
 """The first moments of a dynamic kernel that grows while four CPUs read two disks: many calls overlap."""
 
-SLOT_BYTES: Final = 2048
 ALL_OF_THEM_NS: Final = MAX_TIME_NS
 """Of calls: no time is later."""
 FLAG_MIGRATED: Final = 0x08
@@ -158,8 +158,8 @@ def release_of(entries: list[Entry], at: int, start: int) -> int:
     for later in range(at + 1, len(entries)):
         entry = entries[later]
         if isinstance(entry, Record) and entry.kind == Kind.UNMAP and entry.pool == found.pool:
-            offset = entry.address & limits.min_align_mask & (SLOT_BYTES - 1)
-            if (entry.address - offset - start) // SLOT_BYTES == slot:
+            offset = entry.address & limits.min_align_mask & (IO_TLB_SIZE - 1)
+            if (entry.address - offset - start) // IO_TLB_SIZE == slot:
                 return later
     raise LookupError(f"what entry {at} took is never released")
 

@@ -14,16 +14,9 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 from swiotlb_exporter.devices import Totals, Who
 from swiotlb_exporter.histogram import Histogram, Native, beyond
 from swiotlb_top.accounting.fields import DEVICES, POOLS, TOTALS, Field, pool_kind
-from swiotlb_top.accounting.snapshot import (
-    FINE_SCHEMA,
-    LATENCY_BUCKETS_NS,
-    SIZE_BUCKETS_SLOTS,
-    UNKNOWN,
-    PoolView,
-    Snapshot,
-)
+from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, PoolView, Snapshot
 from swiotlb_top.allocator.explain import Cause
-from swiotlb_top.allocator.geometry import IO_TLB_SIZE
+from swiotlb_top.constants import IO_TLB_SIZE, SIZE_BUCKETS_SLOTS
 
 Sample: TypeAlias = tuple[tuple[str, ...], Any]
 """Label values, in the order of the labels, and the value: a number, or a :class:`.Histogram`."""

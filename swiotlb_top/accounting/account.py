@@ -14,8 +14,9 @@ from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.pool_account import PoolAccount
 from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView
 from swiotlb_top.allocator import Explanation, Limits, Request, Revision
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, nr_slots
+from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
+from swiotlb_top.constants import IO_TLB_SEGSIZE
 from swiotlb_top.events import (
     Device,
     Direction,

@@ -9,14 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from swiotlb_top.accounting.snapshot import (
-    FINE_SCHEMA,
-    LATENCY_BUCKETS_NS,
-    SIZE_BUCKETS_SLOTS,
-    UNKNOWN,
-    DeviceView,
-)
+from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, DeviceView
 from swiotlb_top.allocator import Explanation, Limits
+from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.events import Direction, Find, Map
 
 LATEST_MAPS: Final = 512

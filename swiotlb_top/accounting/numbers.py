@@ -6,9 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from swiotlb_top.accounting.fields import Unit, Value
-
-SLOT_BYTES: Final = 2048
-"""``IO_TLB_SIZE``."""
+from swiotlb_top.constants import IO_TLB_SIZE
 
 UNKNOWN_MARK: Final = "-"
 _DECIMAL: Final = ("", "k", "M", "G", "T", "P", "E")
@@ -56,7 +54,7 @@ def percent(part: int, whole: int) -> str:
 
 def size_of_slots(slots: int) -> str:
     """The memory of ``slots`` slots, with a binary prefix."""
-    value = float(max(slots, 0) * SLOT_BYTES)
+    value = float(max(slots, 0) * IO_TLB_SIZE)
     power = 0
     while value >= 1024 and power < len(_BINARY) - 1:
         value /= 1024

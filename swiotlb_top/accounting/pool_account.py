@@ -8,8 +8,8 @@ from typing import Final
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView
 from swiotlb_top.allocator import Pool, adopt
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SHIFT
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT
 from swiotlb_top.events import Find, Map, PoolAdd, PoolAlloc
 from swiotlb_top.events import Grow as Growth
 from swiotlb_top.state import PoolState

@@ -7,8 +7,8 @@ from typing import Final
 
 from swiotlb_top.accounting.snapshot import SlotsView
 from swiotlb_top.allocator import Pool
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
 from swiotlb_top.allocator.runs import longest_run
+from swiotlb_top.constants import IO_TLB_SEGSIZE
 
 _MOST_ALIKE: Final = 1 << 14
 

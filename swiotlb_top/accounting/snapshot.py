@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SIZE
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE
 
 if TYPE_CHECKING:
     from swiotlb_top.accounting.frame import Recorded
@@ -20,7 +20,6 @@ UNKNOWN: Final = -1
 VerdictWord: TypeAlias = Literal["agree", "disagree", "inconclusive"]
 Answer: TypeAlias = Literal["agrees", "disagrees", "not asked"]
 
-SIZE_BUCKETS_SLOTS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 """Upper bounds of the buckets of a sizes histogram; one more bucket holds what is larger."""
 LATENCY_BUCKETS_NS: Final = tuple(4**n for n in range(4, 13))
 """The same of a latencies histogram: 256 ns to 17 ms."""

@@ -35,7 +35,7 @@ of it all. Two judges of a real kernel stand on it: :meth:`Pool.search
 """
 
 from swiotlb_top.allocator.adopt import Adopted, Flaw, Problem, adopt
-from swiotlb_top.allocator.allocator import DMA_MAPPING_ERROR, Allocator, Found, Pages, PageSource, TooManyAreasError
+from swiotlb_top.allocator.allocator import Allocator, Found, Pages, PageSource, TooManyAreasError
 from swiotlb_top.allocator.choice import Choice, Reason, choose
 from swiotlb_top.allocator.differences import DIFFERENCES, Difference
 from swiotlb_top.allocator.explain import Cause, Explanation, explain
@@ -46,6 +46,7 @@ from swiotlb_top.allocator.request import NO_BOUNDARY, Limits, Request, align_of
 from swiotlb_top.allocator.revision import REVISIONS, Revision, as_of
 from swiotlb_top.allocator.safety import Hazard, Ledger, Violation
 from swiotlb_top.allocator.walk import NEVER_ENDS
+from swiotlb_top.constants import DMA_MAPPING_ERROR
 
 __all__ = [
     "DIFFERENCES",

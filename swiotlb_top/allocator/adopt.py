@@ -12,10 +12,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from swiotlb_top.allocator.alignment import NEWEST_RULE, AlignmentRule
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SIZE, nr_slots, slot_addr
+from swiotlb_top.allocator.geometry import nr_slots, slot_addr
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping, Pool
 from swiotlb_top.allocator.runs import run_length
-from swiotlb_top.state import INVALID_PHYS_ADDR, PoolState
+from swiotlb_top.constants import INVALID_PHYS_ADDR, IO_TLB_SEGSIZE, IO_TLB_SIZE
+from swiotlb_top.state import PoolState
 
 _SIZE_MASK = 0xFFFF_FFFF_FFFF_FFFF
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
-from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE
+from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE
 
 _SLOT_MASK: Final = IO_TLB_SIZE - 1
 _PAGE_MASK: Final = PAGE_SIZE - 1

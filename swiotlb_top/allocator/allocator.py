@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.allocator.differences import Hiwater, Used
-from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES, PAGE_SIZE, nr_slots, slot_addr
+from swiotlb_top.allocator.geometry import nr_slots, slot_addr
 from swiotlb_top.allocator.order import SearchOrder
 from swiotlb_top.allocator.pool import Mapping, Pool
 from swiotlb_top.allocator.request import Limits, Request
 from swiotlb_top.allocator.revision import Revision
 from swiotlb_top.allocator.walk import NEVER_ENDS
+from swiotlb_top.constants import DMA_MAPPING_ERROR, MAX_ALLOC_BYTES, PAGE_SIZE
 
-DMA_MAPPING_ERROR: Final = 0xFFFF_FFFF_FFFF_FFFF
 NO_LIMIT: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 

@@ -6,10 +6,11 @@ from enum import Enum
 from typing import NamedTuple
 
 from swiotlb_top.allocator.allocator import Allocator
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, IO_TLB_SHIFT, MAX_ALLOC_BYTES, PAGE_SIZE, nr_slots
+from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.allocator.pool import Pool
 from swiotlb_top.allocator.request import NO_BOUNDARY, Request
 from swiotlb_top.allocator.walk import NEVER_ENDS
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, MAX_ALLOC_BYTES, PAGE_SIZE
 
 
 class Cause(Enum):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, NOT_FOUND, SLOT_SET_SHIFT, spans_boundary
+from swiotlb_top.allocator.geometry import spans_boundary
 from swiotlb_top.allocator.runs import EVERY, ONES, SHIFTS, longest_run, run_length
 from swiotlb_top.allocator.walk import Walk
+from swiotlb_top.constants import IO_TLB_SEGSIZE, NOT_FOUND, SLOT_SET_SHIFT
 
 OFFSET_IN_SET: Final = IO_TLB_SEGSIZE - 1
 

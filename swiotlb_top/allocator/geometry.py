@@ -1,26 +1,8 @@
-"""The numbers swiotlb is built from (``include/linux/swiotlb.h``, 4 KiB pages)."""
+"""The arithmetic of slots and addresses that the kernel's functions share."""
 
 from __future__ import annotations
 
-from typing import Final
-
-IO_TLB_SHIFT: Final = 11
-IO_TLB_SIZE: Final = 1 << IO_TLB_SHIFT
-"""Bytes in a slot."""
-
-IO_TLB_SEGSIZE: Final = 128
-"""Slots in a slot set; no mapping is longer, and none crosses from one set to the next."""
-
-SLOT_SET_SHIFT: Final = 7
-MAX_ALLOC_BYTES: Final = IO_TLB_SEGSIZE * IO_TLB_SIZE
-IO_TLB_MIN_SLABS: Final = (1 << 20) >> IO_TLB_SHIFT
-"""Slots of the smallest pool that growth settles for."""
-
-PAGE_SIZE: Final = 4096
-SLABS_PER_PAGE: Final = PAGE_SIZE >> IO_TLB_SHIFT
-MAX_PAGE_ORDER: Final = 10
-NOT_FOUND: Final = -1
-"""``swiotlb_search_pool_area()`` returns -1 where nothing fits."""
+from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE
 
 
 def nr_slots(size_bytes: int) -> int:

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from swiotlb_top.allocator.geometry import (
-    IO_TLB_MIN_SLABS,
-    IO_TLB_SEGSIZE,
-    MAX_PAGE_ORDER,
-    SLABS_PER_PAGE,
-    align_up,
-)
+from swiotlb_top.allocator.geometry import align_up
+from swiotlb_top.constants import IO_TLB_MIN_SLABS, IO_TLB_SEGSIZE, MAX_PAGE_ORDER, SLABS_PER_PAGE
 
 LARGEST_POOL_NSLABS: Final = SLABS_PER_PAGE << MAX_PAGE_ORDER
 """Slots of the largest block the page allocator has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from swiotlb_top.allocator.geometry import PAGE_SIZE
+from swiotlb_top.constants import PAGE_SIZE
 from swiotlb_top.errors import CannotError
 
 _BYTE_ORDER: Final = "little"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
 from swiotlb_top.allocator.pool import Pool
+from swiotlb_top.constants import IO_TLB_SEGSIZE
 
 _LINE_SLOTS = 64
 

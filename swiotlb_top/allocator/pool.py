@@ -12,19 +12,11 @@ from typing import Final, NamedTuple
 
 from swiotlb_top.allocator.alignment import NEWEST_RULE, AlignmentRule
 from swiotlb_top.allocator.free import OFFSET_IN_SET, FreeSlots
-from swiotlb_top.allocator.geometry import (
-    IO_TLB_SEGSIZE,
-    IO_TLB_SHIFT,
-    IO_TLB_SIZE,
-    NOT_FOUND,
-    PAGE_SIZE,
-    SLOT_SET_SHIFT,
-    slot_addr,
-    spans_boundary,
-)
+from swiotlb_top.allocator.geometry import slot_addr, spans_boundary
 from swiotlb_top.allocator.request import Request
 from swiotlb_top.allocator.runs import ONES
 from swiotlb_top.allocator.walk import NEVER_ENDS, Walk, WalkClass, candidates, first_index, walk_of
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, IO_TLB_SIZE, NOT_FOUND, PAGE_SIZE, SLOT_SET_SHIFT
 
 _OFFSET_IN_SLOT: Final = IO_TLB_SIZE - 1
 UNKNOWN_DEVICE: Final = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from swiotlb_top.allocator.geometry import IO_TLB_SIZE
+from swiotlb_top.constants import IO_TLB_SIZE
 
 NO_BOUNDARY: Final = 0xFFFF_FFFF_FFFF_FFFF
 """``seg_boundary_mask`` of a device that sets none (``dma_get_seg_boundary()`` says ULONG_MAX)."""

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from swiotlb_top.allocator.alignment import Alignment, AlignmentRule
 from swiotlb_top.allocator.differences import DIFFERENCES, SEED, Difference, Hiwater, Used, release_key
-from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, MAX_ALLOC_BYTES, PAGE_SIZE, align_up, slot_addr
+from swiotlb_top.allocator.geometry import align_up, slot_addr
 from swiotlb_top.allocator.growth import grow_sizes
 from swiotlb_top.allocator.order import SearchOrder, each_pool_every_area
 from swiotlb_top.allocator.request import Limits, Request, align_offset
+from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE, MAX_ALLOC_BYTES, PAGE_SIZE
 from swiotlb_top.events import Map
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
+from swiotlb_top.constants import IO_TLB_SEGSIZE
 
 
 def _doubling(nslots: int) -> tuple[int, ...]:

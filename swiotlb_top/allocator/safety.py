@@ -10,16 +10,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from swiotlb_top.allocator.geometry import (
-    IO_TLB_SEGSIZE,
-    IO_TLB_SHIFT,
-    IO_TLB_SIZE,
-    SLOT_SET_SHIFT,
-    nr_slots,
-    slot_addr,
-)
+from swiotlb_top.allocator.geometry import nr_slots, slot_addr
 from swiotlb_top.allocator.request import Request
 from swiotlb_top.allocator.runs import ONES, run_length
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, IO_TLB_SIZE, SLOT_SET_SHIFT
 
 _ADDRESS_UNKNOWN: Final = -1
 

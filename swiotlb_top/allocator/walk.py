@@ -6,15 +6,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.allocator.alignment import Alignment, SlotAlignment
-from swiotlb_top.allocator.geometry import (
-    IO_TLB_SEGSIZE,
-    IO_TLB_SHIFT,
-    IO_TLB_SIZE,
-    nr_slots,
-    slot_addr,
-    spans_boundary,
-)
+from swiotlb_top.allocator.geometry import nr_slots, slot_addr, spans_boundary
 from swiotlb_top.allocator.request import Limits
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, IO_TLB_SIZE
 
 NEVER_ENDS: Final = -2
 """In place of a slot: the kernel's loop goes round for good, with the area's lock held (up to 6.2)."""

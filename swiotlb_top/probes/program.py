@@ -10,6 +10,7 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Final, Self
 
+from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import loader
@@ -40,9 +41,6 @@ _DOUBLED: Final = (
     "and what was recorded so far is not to be trusted"
 )
 
-REQUEST_SLOTS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
-"""Upper bounds of :attr:`Totals.requests`' buckets; swiotlb gives no more than the last (IO_TLB_SEGSIZE)."""
-
 
 class Mode(IntEnum):
     """``enum mode`` of bpf/swiotlb_top.c."""
@@ -66,9 +64,9 @@ class Totals:
     unmapped_bytes_by_direction: tuple[int, ...] = (0,) * _DIRECTIONS
     """By :class:`~swiotlb_top.events.Direction`: a map's is seen only where ``map`` is probed, an unmap's always.
     ``NONE`` is ``swiotlb_free()``'s."""
-    requests: tuple[int, ...] = (0,) * (len(REQUEST_SLOTS) + 1)
-    """Maps, failed ones too, by the slots they asked for, padding included: of at most :data:`REQUEST_SLOTS`, and
-    above the last."""
+    requests: tuple[int, ...] = (0,) * (len(SIZE_BUCKETS_SLOTS) + 1)
+    """Maps, failed ones too, by the slots they asked for, padding included: in the buckets
+    :data:`~swiotlb_top.constants.SIZE_BUCKETS_SLOTS`."""
     requested_slots: int = 0
     """Slots of all those."""
     since_ns: int = 0

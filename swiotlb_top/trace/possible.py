@@ -12,8 +12,9 @@ from itertools import pairwise
 from typing import Final
 
 from swiotlb_top import records
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, PAGE_SIZE, slot_addr
-from swiotlb_top.events import DMA_MAPPING_ERROR, Gap
+from swiotlb_top.allocator.geometry import slot_addr
+from swiotlb_top.constants import DMA_MAPPING_ERROR, IO_TLB_SEGSIZE, PAGE_SIZE
+from swiotlb_top.events import Gap
 from swiotlb_top.records import DURATION_UNKNOWN, Kind, RawRecord
 from swiotlb_top.state import DeviceName, MemState, PoolState
 from swiotlb_top.trace.format import (

@@ -11,8 +11,9 @@ from swiotlb_top.accounting import fields, numbers
 from swiotlb_top.accounting.fields import Field, Unit
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.past import DevicePast
-from swiotlb_top.accounting.snapshot import SIZE_BUCKETS_SLOTS, DeviceView
+from swiotlb_top.accounting.snapshot import DeviceView
 from swiotlb_top.accounting.words import SECTIONS
+from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.tui import charts, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging, labelled

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE, nr_slots, slot_addr
+from swiotlb_top.allocator.geometry import nr_slots, slot_addr
+from swiotlb_top.constants import IO_TLB_SEGSIZE
 from swiotlb_top.state import MemState
 from swiotlb_top.verify.linearize.plausible_order import plausible_order
 from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, alternatives_after

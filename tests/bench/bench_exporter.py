@@ -33,7 +33,8 @@ from swiotlb_exporter.guard import Guard
 from swiotlb_exporter.serve import PATIENCE_S
 from swiotlb_exporter.server import listen, make_app, url_of
 from swiotlb_exporter.watch import Watch
-from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, SIZE_BUCKETS_SLOTS
+from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS
+from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from tests.lab import cache
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine

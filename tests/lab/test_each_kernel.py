@@ -19,9 +19,10 @@ import pytest
 
 from swiotlb_top.allocator import Limits, Revision, align_offset, choose
 from swiotlb_top.allocator.geometry import nr_slots
+from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Direction, Find, Map, Unmap
-from swiotlb_top.probes.program import REQUEST_SLOTS, Totals
+from swiotlb_top.probes.program import Totals
 from swiotlb_top.records import decode
 from swiotlb_top.state import DeviceName
 from swiotlb_top.trace import TraceReader
@@ -269,7 +270,7 @@ def with_map(before: Totals, call: Find | Map, revision: Revision, limits: Limit
             mapped_bytes, call.orig_addr, call.alloc_align_mask, limits, call.alloc_size_bytes or None
         )
         size = asked.alloc_size_bytes
-    bucket = bisect_left(REQUEST_SLOTS, nr_slots(size))
+    bucket = bisect_left(SIZE_BUCKETS_SLOTS, nr_slots(size))
     assert not call.failed
     return replace(
         before,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request
-from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES
+from swiotlb_top.constants import MAX_ALLOC_BYTES
 from swiotlb_top.errors import Exit
 from tests.doctoring import load
 from tests.lab.faults import BUGS, Calls, Seen

@@ -8,17 +8,16 @@ from types import MappingProxyType
 from swiotlb_top.allocator import DMA_MAPPING_ERROR, NEVER_ENDS, Allocator, Limits, Pages, Pool, Request, Revision
 from swiotlb_top.allocator import Mapping as Mapped
 from swiotlb_top.allocator.alignment import align_by_stride
-from swiotlb_top.allocator.geometry import (
+from swiotlb_top.allocator.geometry import nr_slots, slot_addr
+from swiotlb_top.allocator.runs import run_length
+from swiotlb_top.constants import (
+    INVALID_PHYS_ADDR,
     IO_TLB_SEGSIZE,
     IO_TLB_SHIFT,
     IO_TLB_SIZE,
     MAX_PAGE_ORDER,
     PAGE_SIZE,
-    nr_slots,
-    slot_addr,
 )
-from swiotlb_top.allocator.runs import run_length
-from swiotlb_top.state import INVALID_PHYS_ADDR
 
 _HASH_MASK = 0xFFFF_FFFF
 _SIZE_MASK = 0xFFFF_FFFF_FFFF_FFFF

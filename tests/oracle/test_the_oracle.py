@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from swiotlb_top.allocator import Allocator, Pool, adopt
-from swiotlb_top.allocator.geometry import IO_TLB_SIZE
+from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.state import AreaState, PoolState
 from tests.oracle.cases import CASES, REVISION_OF, Case, case_named
 from tests.oracle.compare import DisagreementError, ask, compare

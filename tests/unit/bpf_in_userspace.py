@@ -16,12 +16,11 @@ from swiotlb_top.probes import plan
 from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.loader import compiler_flags, device_banks, device_table_bytes
 from swiotlb_top.probes.program import Mode, Totals, summed
-from swiotlb_top.records import decode
+from swiotlb_top.records import RECORD_BYTES, decode
 from tests.kernels import layout_of
 
 _SHIM: Final = Path(__file__).with_name("bpf_in_userspace.h")
 _DEVICE_BYTES: Final = 4096
-_RECORD_BYTES: Final = 64
 
 
 class BpfInUserspace:
@@ -155,8 +154,8 @@ class BpfInUserspace:
 
     def events(self) -> list[Event]:
         used = ctypes.c_uint32.in_dll(self._library, "ring_used").value
-        ring = (ctypes.c_ubyte * (256 * _RECORD_BYTES)).in_dll(self._library, "ring")
-        return list(decode(bytes(ring)[: used * _RECORD_BYTES]))
+        ring = (ctypes.c_ubyte * (256 * RECORD_BYTES)).in_dll(self._library, "ring")
+        return list(decode(bytes(ring)[: used * RECORD_BYTES]))
 
     def now_ns(self) -> int:
         """The latest time that a program read."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request
+from swiotlb_top.constants import DMA_MAPPING_ERROR, INVALID_PHYS_ADDR, NOT_FOUND
 from swiotlb_top.cpus import Cpus
-from swiotlb_top.events import DMA_MAPPING_ERROR, NOT_FOUND, Device, Direction, Find, Grow, Map, PoolAlloc, Unmap
-from swiotlb_top.state import INVALID_PHYS_ADDR, AreaState, KernelInfo, MemState, PoolState
+from swiotlb_top.events import Device, Direction, Find, Grow, Map, PoolAlloc, Unmap
+from swiotlb_top.state import AreaState, KernelInfo, MemState, PoolState
 from swiotlb_top.verify import Judge
 
 DEV: Final = 7

@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import REVISIONS, Allocator, Found, Pages, Pool, Request
 from swiotlb_top.allocator.geometry import nr_slots
+from swiotlb_top.constants import INVALID_PHYS_ADDR
 from swiotlb_top.events import Find, Grow, PoolAlloc, Unmap
-from swiotlb_top.state import INVALID_PHYS_ADDR, PoolState
+from swiotlb_top.state import PoolState
 from tests.unit.histories import (
     DEV,
     LIMITS,

@@ -11,12 +11,12 @@ from random import Random
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import DMA_MAPPING_ERROR, REVISIONS, Allocator, Limits, Pages, Pool, Request
-from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, IO_TLB_SIZE, nr_slots
+from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.allocator.walk import NEVER_ENDS
+from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE, NOT_FOUND
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import (
     ENTRY_UNKNOWN,
-    NOT_FOUND,
     Device,
     Direction,
     Event,

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top import events
-from swiotlb_top.events import (
-    DMA_MAPPING_ERROR,
-    ENTRY_UNKNOWN,
-    NOT_FOUND,
-    Direction,
-    Find,
-    as_json,
-    in_a_line,
-)
+from swiotlb_top.constants import DMA_MAPPING_ERROR, NOT_FOUND
+from swiotlb_top.events import ENTRY_UNKNOWN, Direction, Find, as_json, in_a_line
 from swiotlb_top.records import DURATION_UNKNOWN, RECORD, Kind, decode
 
 U8, U16, U32, U64 = ((1 << bits) - 1 for bits in (8, 16, 32, 64))
@@ -89,7 +82,7 @@ def test_find(
 def test_a_find_that_failed_has_no_pool_and_no_slot(leftover: int) -> None:
     event = decoded(packed(Kind.FIND, result=MINUS_ONE, pool=leftover))
     assert isinstance(event, events.Find)
-    assert (event.slot, event.pool, event.failed) == (events.NOT_FOUND, 0, True)
+    assert (event.slot, event.pool, event.failed) == (NOT_FOUND, 0, True)
 
 
 @given(

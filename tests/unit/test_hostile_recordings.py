@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from swiotlb_top.allocator import REVISIONS
-from swiotlb_top.allocator.geometry import MAX_ALLOC_BYTES, NOT_FOUND
 from swiotlb_top.cli import main
+from swiotlb_top.constants import MAX_ALLOC_BYTES, NOT_FOUND
 from swiotlb_top.errors import Exit, UnreadableError
 from swiotlb_top.events import Event, Map
 from swiotlb_top.pipeline import Pipeline

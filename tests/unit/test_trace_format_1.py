@@ -7,10 +7,11 @@ from typing import Final
 
 import pytest
 
+from swiotlb_top.constants import INVALID_PHYS_ADDR
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import Gap
 from swiotlb_top.records import RECORD, Kind
-from swiotlb_top.state import INVALID_PHYS_ADDR, AreaState, DeviceName, KernelInfo, MemState, PoolState
+from swiotlb_top.state import AreaState, DeviceName, KernelInfo, MemState, PoolState
 from swiotlb_top.trace import End, Header, Item, Records, TraceReader
 
 TRACES: Final = Path(__file__).parent.parent / "traces"

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import Mapping, Pool
-from swiotlb_top.allocator.geometry import SLOT_SET_SHIFT
+from swiotlb_top.constants import SLOT_SET_SHIFT
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release

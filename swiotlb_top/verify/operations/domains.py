@@ -12,7 +12,7 @@ from collections.abc import Iterator, KeysView
 from typing import Final, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Pool
-from swiotlb_top.allocator.geometry import IO_TLB_SEGSIZE
+from swiotlb_top.constants import IO_TLB_SEGSIZE
 from swiotlb_top.verify.operations.base import Operation
 
 Area: TypeAlias = tuple[Pool, int]

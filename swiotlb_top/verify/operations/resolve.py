@@ -10,20 +10,9 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final
 
 from swiotlb_top.allocator import Limits, Pool, Request, Revision
-from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
-from swiotlb_top.events import (
-    ENTRY_UNKNOWN,
-    NOT_FOUND,
-    Device,
-    Find,
-    Free,
-    Grow,
-    Map,
-    PoolAdd,
-    PoolAlloc,
-    PoolFree,
-    Unmap,
-)
+from swiotlb_top.allocator.geometry import nr_slots
+from swiotlb_top.constants import IO_TLB_SHIFT, NOT_FOUND
+from swiotlb_top.events import ENTRY_UNKNOWN, Device, Find, Free, Grow, Map, PoolAdd, PoolAlloc, PoolFree, Unmap
 from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.intervals import assumed_entry_ns

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Request, Revision, Violation
-from swiotlb_top.allocator.geometry import IO_TLB_SHIFT, nr_slots
-from swiotlb_top.events import NOT_FOUND, Event
+from swiotlb_top.allocator.geometry import nr_slots
+from swiotlb_top.constants import IO_TLB_SHIFT, NOT_FOUND
+from swiotlb_top.events import Event
 from swiotlb_top.verify.operations.base import Undo, no_undo
 
 ADDRESS_UNSEEN: Final = -1

@@ -14,8 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import REVISIONS, Pool, Request
+from swiotlb_top.constants import INVALID_PHYS_ADDR
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Unmap
-from swiotlb_top.state import INVALID_PHYS_ADDR, PoolState
+from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Doubt, Findings, Judge
 from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
 from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
