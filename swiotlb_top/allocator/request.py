@@ -46,10 +46,3 @@ class Request(NamedTuple):
     alloc_size_bytes: int
     alloc_align_mask: int
     limits: Limits
-
-    def offset_bytes(self, *, pads_slots: bool) -> int:
-        """Bytes between the first slot and the buffer.
-
-        :param pads_slots: whether this kernel puts whole slots before the buffer (since 6.9).
-        """
-        return align_offset(self.alloc_align_mask if pads_slots else 0, self.orig_addr, self.limits.min_align_mask)

@@ -56,7 +56,7 @@ class Revision:
             (up to 6.9); None: the mapping rounded up to ``alloc_align_mask``, as every caller does.
         :raises ValueError: ``alloc_size`` for a kernel that has no such argument.
         """
-        offset = align_offset(alloc_align_mask if self.pads_slots else 0, orig_addr, limits.min_align_mask)
+        offset = self._offset_bytes(orig_addr, alloc_align_mask, limits)
         if self.rounds_size:
             if alloc_size is not None:
                 raise ValueError(f"swiotlb_tbl_map_single() of {self.name} has no alloc_size")
@@ -83,7 +83,10 @@ class Revision:
 
     def offset_bytes(self, request: Request) -> int:
         """Bytes between the first slot and the buffer: what the request has over the mapping, before it."""
-        return request.offset_bytes(pads_slots=self.pads_slots)
+        return self._offset_bytes(request.orig_addr, request.alloc_align_mask, request.limits)
+
+    def _offset_bytes(self, orig_addr: int, alloc_align_mask: int, limits: Limits) -> int:
+        return align_offset(alloc_align_mask if self.pads_slots else 0, orig_addr, limits.min_align_mask)
 
     def tlb_addr(self, start: int, slot: int, request: Request) -> int:
         """The buffer's address, for slots taken from ``slot`` on in the pool at ``start``."""

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator.geometry import nr_slots, slot_addr
-from swiotlb_top.allocator.request import Request
+from swiotlb_top.allocator.request import Request, align_offset
 from swiotlb_top.allocator.runs import ONES, run_length
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, IO_TLB_SIZE, SLOT_SET_SHIFT
 
@@ -122,7 +122,9 @@ class Ledger:
             return (_UNKNOWN_POOL,)
         nslots = nr_slots(request.alloc_size_bytes)
         first = slot_addr(ledger.start, slot)
-        address = first + request.offset_bytes(pads_slots=self._pads_slots)
+        orig_addr, _, alloc_align_mask, limits = request
+        padded_to = alloc_align_mask if self._pads_slots else 0
+        address = first + align_offset(padded_to, orig_addr, limits.min_align_mask)
         data_slot = (address - ledger.start) >> IO_TLB_SHIFT
         wrong = misplaced(first, slot_addr(first, nslots), address, request, pads_slots=self._pads_slots)
         return (*self._occupy(ledger, slot, nslots, data_slot, address), *wrong)
