@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.kernel import btf, symbols
+from swiotlb_top.kernel import btf, hooks, symbols
 from swiotlb_top.kernel.btf import Btf
 from swiotlb_top.kernel.symbols import Symbols
 
@@ -47,23 +47,7 @@ _CAST: Final = ("bpf_rdonly_cast", "list_head")
 """A function, and a struct that begins with a pointer, to load any word of the kernel's memory; a35b9af4ec2c (6.2)."""
 STRUCTS: Final = tuple(sorted({struct for holders in _HOLDERS.values() for struct in holders} | {_CAST[1]}))
 
-FUNCTIONS: Final = (
-    "swiotlb_find_slots",
-    "swiotlb_tbl_map_single",
-    "swiotlb_map",
-    "__swiotlb_tbl_unmap_single",
-    "swiotlb_tbl_unmap_single",
-    "swiotlb_free",
-    "swiotlb_free_from_pool",
-    "swiotlb_alloc_pool",
-    "add_mem_pool",
-    "swiotlb_dyn_alloc",
-    "swiotlb_dyn_free",
-    "swiotlb_dyn_free_work",
-    "swiotlb_dev_init",
-    "device_initialize",
-    _CAST[0],
-)
+FUNCTIONS: Final = (*hooks.FUNCTIONS, _CAST[0])
 
 
 class NoSwiotlbError(CannotError):

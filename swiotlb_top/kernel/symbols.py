@@ -9,17 +9,18 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel import hooks
 
 KALLSYMS: Final = Path("/proc/kallsyms")
 
+_SWIOTLB: Final = "swiotlb"
+"""All functions and variables whose name has this are wanted: some show by being there what a kernel does."""
+_FUNCTIONS: Final = tuple(name for name in hooks.FUNCTIONS if _SWIOTLB not in name)
+_VARIABLES: Final = ("io_tlb_default_mem", "default_nslabs", "default_nareas", "track_hiwater_enabled")
 _WANTED: Final = re.compile(
-    r"([0-9a-f]+) \w ([\w.]*swiotlb[\w.]*|add_mem_pool[\w.]*|io_tlb_default_mem|io_tlb_swiotlb_mem"
-    r"|default_nslabs|default_nareas|track_hiwater_enabled|device_initialize)"
+    rf"([0-9a-f]+) \w ([\w.]*{_SWIOTLB}[\w.]*|(?:{'|'.join(_FUNCTIONS)})(?:\.[\w.]+)?|{'|'.join(_VARIABLES)})"
 )
-_IN_ALL_WANTED: Final = (
-    *(b"swiotlb", b"add_mem_pool", b"io_tlb_default_mem", b"default_nslabs", b"default_nareas"),
-    *(b"track_hiwater_enabled", b"device_initialize"),
-)
+_IN_ALL_WANTED: Final = tuple(word.encode() for word in (_SWIOTLB, *_FUNCTIONS, *_VARIABLES))
 """Each wanted line has one of these: looked for first, as a kernel has 100,000 lines and more."""
 # What gcc appends to a function it cloned or changed: .isra.0, .constprop.0, .part.0, .cold.
 _SUFFIX: Final = re.compile(r"\.(isra|constprop|part)(\.\d+)?")

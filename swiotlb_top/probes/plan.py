@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Final
 
 from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel.hooks import HOOKS, LONG_FENTRY, Hook, Prototype
 from swiotlb_top.kernel.layout import Layout
-from swiotlb_top.probes.hooks import HOOKS, LONG_FENTRY, Hook, Prototype
 
 
 class How(Enum):

@@ -16,10 +16,10 @@ import pytest
 
 from swiotlb_top import bpf_files
 from swiotlb_top.kernel.btf import Btf
+from swiotlb_top.kernel.hooks import HOOKS
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import plan
-from swiotlb_top.probes.hooks import HOOKS
 from swiotlb_top.probes.loader import compiler_flags
 from swiotlb_top.probes.plan import How, Plan
 from tests.kernels import KERNELS, layout_of

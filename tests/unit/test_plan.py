@@ -10,10 +10,10 @@ import pytest
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.btf import Btf
+from swiotlb_top.kernel.hooks import HOOKS, Hook
 from swiotlb_top.kernel.layout import FUNCTIONS, Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import plan
-from swiotlb_top.probes.hooks import HOOKS, Hook
 from swiotlb_top.probes.loader import plan_for
 from swiotlb_top.probes.plan import How, Plan
 from tests.kernels import KERNELS, layout_of

@@ -1,6 +1,8 @@
 """The hooks: which of the kernel's functions tell of what the allocator does, release by release.
 
-Which of them this kernel has, and how it is probed, is the plan's business.
+This table says all there is to say of a hook. From it come the functions that are looked for in kallsyms and in BTF,
+and the macros that the C is compiled with; bpf/attach.h has the programs. Which of the functions this kernel has, and
+how it is probed, is the plan's business (probes/plan.py).
 """
 
 from __future__ import annotations
@@ -170,3 +172,6 @@ HOOKS: Final = (
         without="a device plugged in where another was may inherit its totals",
     ),
 )
+
+FUNCTIONS: Final = tuple(dict.fromkeys(symbol for hook in HOOKS for symbol in hook.symbols))
+"""Every function that a hook can be at, in any release."""
