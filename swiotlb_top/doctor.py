@@ -25,7 +25,7 @@ from swiotlb_top.kernel.settings import Build
 from swiotlb_top.probes.loader import RING_BYTES, plan_for
 from swiotlb_top.probes.plan import Plan
 from swiotlb_top.records import RECORD_BYTES
-from swiotlb_top.state import MemState
+from swiotlb_top.state import HookPlace, MemState
 
 _MEBIBYTE: Final = 1 << 20
 _Read = TypeVar("_Read")
@@ -356,7 +356,7 @@ def _plan(facts: Facts) -> Check:
     if isinstance(plan, SwiotlbTopError):
         known = isinstance(facts.layout, Layout)
         return Check("plan", False, str(plan) if known else "none can be made: swiotlb's types are not known")
-    lost = [note.partition(":")[0] for note in plan.notes()]
+    lost = plan.lost()
     tense = "is" if isinstance(facts.attached, Attached) else "would be"
     found = f"something {tense} lost by {', '.join(lost)}" if lost else f"nothing {tense} lost"
     return Check("plan", not lost, found, needed=False)
@@ -388,9 +388,11 @@ def _hooks(facts: Facts) -> tuple[tuple[str, str], ...]:
     plan = _plan_of(facts)
     if isinstance(plan, SwiotlbTopError):
         return ()
-    lost = dict(note.split(": ", 1) for note in plan.notes())
+    lost = plan.lost()
     would = "" if isinstance(facts.attached, Attached) else "planned: "
-    return tuple(
-        (name, f"{would}{place}" if lost.get(name, "") in place else f"{would}{place}; {lost[name]}")
-        for name, place in plan.describe()
-    )
+    return tuple((place.name, f"{would}{_said(place, lost.get(place.name, ''))}") for place in plan.places())
+
+
+def _said(place: HookPlace, lost: str) -> str:
+    # Where it is absent, its place says so already.
+    return f"{place}; {lost}" if lost and place.seen else str(place)

@@ -18,6 +18,8 @@ from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from swiotlb_top.verify import Divergence, Findings, Judge
 
 _OWN_HIWATER: Final = "the kernel kept no high water: shown is the highest since the recording began"
+_NEW_POOLS: Final = "alloc_pool"
+"""The hook by which a pool is known before anybody has slots of it."""
 
 
 class Pipeline:
@@ -34,11 +36,9 @@ class Pipeline:
         """When the first state was read; 0 before that."""
         self.last_ns = 0
         """When the latest call was over."""
-        hooks = dict(kernel.hooks)
-        announced = not hooks.get("alloc_pool", "").startswith("absent")
         of_kernel = _revision(kernel, revision)
         self.account = Account(of_kernel)
-        self.judge = Judge(of_kernel, pools_announced=announced, cpus=kernel.cpus.numbers())
+        self.judge = Judge(of_kernel, pools_announced=kernel.sees(_NEW_POOLS), cpus=kernel.cpus.numbers())
 
     def state(self, mem: MemState) -> None:
         """The allocator's state, at the beginning or read again."""

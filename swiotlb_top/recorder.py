@@ -19,11 +19,10 @@ from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.errors import CannotError, Exit, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.probes.loader import RING_BYTES
-from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count, exits_ns, tally
-from swiotlb_top.state import MemState
+from swiotlb_top.state import How, MemState
 from swiotlb_top.trace import Header, TraceWriter
 
 _DRAIN_INTERVAL_S: Final = 0.05

@@ -7,6 +7,7 @@ data, raw as the kernel had it, so that everything derived from it can be derive
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from swiotlb_top.cpus import Cpus
 
@@ -80,6 +81,51 @@ class DeviceName:
     driver: str
 
 
+class How(Enum):
+    """How the probes see a hook, which is an event of the allocator's."""
+
+    FENTRY = "fentry"
+    KPROBE = "kprobe"
+    DERIVED = "derived"
+    """From another hook, which says as much."""
+    ABSENT = "absent"
+    """Not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class HookPlace:
+    """Where a hook is on one kernel. A field that does not apply is empty; ``str()`` gives what people are shown."""
+
+    name: str
+    """The hook's, e.g. "find_slots"."""
+    how: How
+    probes: str = ""
+    """What is attached, e.g. "fentry+fexit"."""
+    symbol: str = ""
+    """The kernel's function that it is attached to."""
+    derived_from: str = ""
+    """The hook it is derived from."""
+    lost: str = ""
+    """What is not seen, as it is absent."""
+    refusal: str = ""
+    """Why the kernel turned a better way down."""
+
+    @property
+    def seen(self) -> bool:
+        """Whether anything tells of its events."""
+        return self.how is not How.ABSENT
+
+    def __str__(self) -> str:
+        return f"{self._where()} (refused: {self.refusal})" if self.refusal else self._where()
+
+    def _where(self) -> str:
+        if self.how is How.ABSENT:
+            return f"absent: {self.lost or 'needed'}"
+        if self.how is How.DERIVED:
+            return f"derived from {self.derived_from}" if self.derived_from else "derived"
+        return f"{self.probes} {self.symbol}"
+
+
 @dataclass(frozen=True, slots=True)
 class KernelInfo:
     """The kernel a stream comes from."""
@@ -91,9 +137,13 @@ class KernelInfo:
     """The possible ones, on any of which a call may run. Old recordings know only how many were online."""
     features: tuple[str, ...]
     """Feature words the revision is chosen from, e.g. "dynamic", "pad_slots", "search_area"."""
-    hooks: tuple[tuple[str, str], ...]
-    """Logical hook and how it was attached, e.g. ("find_slots", "fentry+fexit swiotlb_find_slots")."""
+    hooks: tuple[HookPlace, ...]
+    """Where each hook of the probes was."""
     page_size_bytes: int = 0
     """0 where an old recording does not tell."""
     byte_order: str = ""
     """"little" or "big"; empty where an old recording does not tell."""
+
+    def sees(self, hook: str) -> bool:
+        """Whether anything tells of a hook's events; True where the stream does not say."""
+        return all(place.seen for place in self.hooks if place.name == hook)

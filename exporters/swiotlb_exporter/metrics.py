@@ -131,7 +131,7 @@ def _source(seen: Seen) -> Iterator[Sample]:
 
 
 def _hooks(seen: Seen) -> Iterator[Sample]:
-    yield from (((hook, how), not how.startswith("absent")) for hook, how in seen.snapshot.hooks)
+    yield from (((hook.name, str(hook)), hook.seen) for hook in seen.snapshot.hooks)
 
 
 def _fragmentation(pool: PoolView) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE
+from swiotlb_top.state import HookPlace
 
 if TYPE_CHECKING:
     from swiotlb_top.accounting.frame import Recorded
@@ -210,8 +211,8 @@ class Snapshot:
     unseen: str = ""
     """Why there are no pools, devices, failures and rates here at all; empty where there are."""
     playback: Playback | None = None
-    hooks: tuple[tuple[str, str], ...] = ()
-    """Each hook of the probe plan, and how it was attached or why not (``Plan.describe()``)."""
+    hooks: tuple[HookPlace, ...] = ()
+    """Each hook of the probe plan, and where it is."""
     demo: bool = False
     """This is the recording that is installed with the tool. It says nothing of this machine."""
     watched_ns: int = 0

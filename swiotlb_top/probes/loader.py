@@ -21,8 +21,9 @@ from swiotlb_top.probes import plan as planning
 from swiotlb_top.probes.image import Image
 from swiotlb_top.probes.libbpf import AttachType, ProgramType, RefusedError
 from swiotlb_top.probes.objects import Objects
-from swiotlb_top.probes.plan import Attachment, How, Plan
+from swiotlb_top.probes.plan import Attachment, Plan
 from swiotlb_top.probes.shelf import Shelf
+from swiotlb_top.state import How
 
 RING_BYTES: Final = 16 << 20
 HEAD_BYTES: Final = 4096

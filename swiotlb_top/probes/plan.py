@@ -9,23 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.hooks import HOOKS, LONG_FENTRY, Hook, Prototype
 from swiotlb_top.kernel.layout import Layout
-
-
-class How(Enum):
-    """How a hook is probed."""
-
-    FENTRY = "fentry"
-    KPROBE = "kprobe"
-    DERIVED = "derived"
-    ABSENT = "absent"
-
+from swiotlb_top.state import HookPlace, How
 
 _IN_REGISTERS: Final = 6
 """Parameters that any kernel's trampolines pass on, and that any kprobe sees."""
@@ -72,18 +62,22 @@ class Attachment:
             defined[f"{name}_RESULT"] = str(len(self.prototype.parameters))
         return defined
 
-    def __str__(self) -> str:
-        return f"{self._place()} (refused: {self.refusal})" if self.refusal else self._place()
-
-    def _place(self) -> str:
-        if self.how is How.FENTRY:
-            return f"{'fentry' if self.hook.entry_only else 'fentry+fexit'} {self.symbol}"
-        if self.how is How.KPROBE:
-            kind = "kprobe" if self.hook.entry_only else "kretprobe" if self.hook.result_only else "kprobe+kretprobe"
-            return f"{kind} {self.symbol}"
+    def place(self) -> HookPlace:
+        """What is said of it from now on."""
+        said = HookPlace(self.hook.name, self.how, refusal=self.refusal)
+        if self.how in _PROBES:
+            return replace(said, probes=self._probes(), symbol=self.symbol)
         if self.how is How.DERIVED:
-            return f"derived from {self.hook.derived_from}"
-        return f"absent: {self.hook.without or 'needed'}"
+            return replace(said, derived_from=self.hook.derived_from)
+        return replace(said, lost=self.hook.without)
+
+    def __str__(self) -> str:
+        return str(self.place())
+
+    def _probes(self) -> str:
+        if self.how is How.FENTRY:
+            return "fentry" if self.hook.entry_only else "fentry+fexit"
+        return "kprobe" if self.hook.entry_only else "kretprobe" if self.hook.result_only else "kprobe+kretprobe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +94,19 @@ class Plan:
     def how(self, name: str) -> How:
         return next(a.how for a in self.attachments if a.hook.name == name)
 
-    def describe(self) -> tuple[tuple[str, str], ...]:
-        """Hook name and where it went, for people and for a trace's header."""
-        return tuple((a.hook.name, str(a)) for a in self.attachments)
+    def places(self) -> tuple[HookPlace, ...]:
+        """Where each hook went."""
+        return tuple(attached.place() for attached in self.attachments)
+
+    def lost(self) -> dict[str, str]:
+        """What is lost by the hooks whose absence, or whose kind of probe, loses something."""
+        lossy = {a.hook.name: _LOSSY for a in self.attachments if a.how is How.KPROBE and a.hook.name in _COUNTING}
+        absent = {a.hook.name: a.hook.without for a in self.attachments if a.how is How.ABSENT and a.hook.without}
+        return {a.hook.name: said for a in self.attachments if (said := (lossy | absent).get(a.hook.name))}
 
     def notes(self) -> tuple[str, ...]:
-        """A line for each hook whose absence, or whose kind of probe, loses something."""
-        return tuple(
-            f"{a.hook.name}: {_LOSSY if a.how is How.KPROBE else a.hook.without}"
-            for a in self.attachments
-            if (a.how is How.ABSENT and a.hook.without) or (a.how is How.KPROBE and a.hook.name in _COUNTING)
-        )
+        """A line for each hook that something is lost by."""
+        return tuple(f"{name}: {said}" for name, said in self.lost().items())
 
     def defines(self) -> dict[str, str]:
         """What bpf/attach.h is compiled with."""

@@ -24,8 +24,8 @@ from swiotlb_top.probes.loader import (
     device_table_bytes,
     possible_cpus,
 )
-from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.ring import Ring
+from swiotlb_top.state import How
 
 _TOTALS_U64: Final = TOTALS_BYTES // 8
 _COUNTS: Final = slice(2, 20)

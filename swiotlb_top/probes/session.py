@@ -17,11 +17,10 @@ from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.probes.disturbed import grew, touched
 from swiotlb_top.probes.loader import RING_BYTES, possible_cpus
-from swiotlb_top.probes.plan import How
 from swiotlb_top.probes.program import Mode, Program
 from swiotlb_top.probes.reader import Reader
 from swiotlb_top.records import Kind, decode, of_kind, select, split_at
-from swiotlb_top.state import DeviceName, KernelInfo, MemState
+from swiotlb_top.state import DeviceName, How, KernelInfo, MemState
 
 _SETTLE_ROUNDS: Final = 5
 _IN_FLIGHT_S: Final = 0.002
@@ -55,7 +54,7 @@ class Session:
                 boot_id=settings.text("proc/sys/kernel/random/boot_id"),
                 cpus=possible_cpus(),
                 features=self._layout.features,
-                hooks=self.program.plan.describe(),
+                hooks=self.program.plan.places(),
                 page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
                 byte_order=sys.byteorder,
             )

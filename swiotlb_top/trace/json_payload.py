@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias
 
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import Gap
-from swiotlb_top.state import DeviceName, KernelInfo
+from swiotlb_top.state import DeviceName, HookPlace, KernelInfo
+from swiotlb_top.trace import hook_places
 from swiotlb_top.trace.format import MAX_CPUS, MAX_TEXT, MAX_TIME_NS, MAX_U64
 from swiotlb_top.trace.items import End, Header, Known
 
@@ -38,9 +39,16 @@ _KERNEL: Final[FieldTypes] = {
     "cpu_numbers": str,
     "page_size_bytes": U64,
     "byte_order": str,
+    "hook_places": list,
 }
-_KERNEL_OF_OLD: Final = {"cpu_numbers": "", "page_size_bytes": 0, "byte_order": ""}
-"""What the first recordings do not tell. Their "cpus" is how many were online; since, it is the highest number + 1."""
+_KERNEL_OF_OLD: Final[Mapping[str, object]] = {
+    "cpu_numbers": "",
+    "page_size_bytes": 0,
+    "byte_order": "",
+    "hook_places": [],
+}
+"""What the first recordings do not tell. Their "cpus" is how many were online; since, it is the highest number + 1.
+Their "hooks" are all that is known of hooks; since, they are the same in words."""
 _DEVICE_NAME: Final[FieldTypes] = {"dev": U64, "name": str, "driver": str}
 _GAP: Final[FieldTypes] = {"begin_ns": TIME_NS, "exit_ns": TIME_NS, "lost": U64, "cause": str}
 _KNOWN: Final[FieldTypes] = {"before_ns": TIME_NS}
@@ -113,7 +121,12 @@ def _names(values: Mapping[str, Any], what: str) -> None:
 def header_payload(header: Header) -> bytes:
     """HEADER payload. :raises ValueError: extras that are not flat."""
     _each(header.extras.values(), (str, int, float, bool), "extras")
-    kernel = asdict(header.kernel) | {"cpus": header.kernel.cpus.end, "cpu_numbers": str(header.kernel.cpus)}
+    kernel = asdict(header.kernel) | {
+        "cpus": header.kernel.cpus.end,
+        "cpu_numbers": str(header.kernel.cpus),
+        "hooks": [(place.name, str(place)) for place in header.kernel.hooks],
+        "hook_places": [hook_places.as_object(place) for place in header.kernel.hooks],
+    }
     fields = {name: getattr(header, name) for name in _HEADER}
     return dump_json(fields | {"kernel": kernel, "extras": dict(header.extras)})
 
@@ -127,15 +140,28 @@ def read_header(payload: bytes) -> Header:
     numbers = kernel.pop("cpu_numbers")
     kernel["cpus"] = Cpus.parse(numbers) if numbers else Cpus.first(kernel["cpus"])
     features = tuple(_each(kernel["features"], (str,), "features"))
-    hooks = tuple(_pair(hook) for hook in kernel["hooks"])
+    hooks = _hooks(kernel["hooks"], kernel.pop("hook_places"))
     return Header(**fields | {"kernel": KernelInfo(**kernel | {"features": features, "hooks": hooks})})
+
+
+def _hooks(in_words: list[object], as_objects: list[object]) -> tuple[HookPlace, ...]:
+    if as_objects:
+        return tuple(map(_place, as_objects))
+    return tuple(hook_places.of_words(*_pair(hook)) for hook in in_words)
+
+
+def _place(hook: object) -> HookPlace:
+    if not isinstance(hook, dict):
+        raise ValueError("hook_places holds something else than objects")
+    _each(hook.values(), (str,), "hook_places")
+    return hook_places.of_object(hook)
 
 
 def _pair(hook: object) -> tuple[str, str]:
     match hook:
-        case [str(name), str(attached)]:
-            _each((name, attached), (str,), "hooks")
-            return name, attached
+        case [str(name), str(words)]:
+            _each((name, words), (str,), "hooks")
+            return name, words
     raise ValueError("hooks holds something else than pairs of str")
 
 

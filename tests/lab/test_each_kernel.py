@@ -220,7 +220,8 @@ def test_kprobes_may_miss_a_call_but_say_so_and_are_never_wrong(ran: Ran) -> Non
 
 
 def test_a_recording_says_how_it_was_probed(ran: Ran) -> None:
-    hooks = dict(TraceReader(ran.files / "kprobe.swtrace").header.kernel.hooks)
+    places = TraceReader(ran.files / "kprobe.swtrace").header.kernel.hooks
+    hooks = {place.name: str(place) for place in places}
     assert hooks["unmap"] == f"{ran.by_kprobe} {ran.traits.unmap}"
     assert f"{ran.by_kprobe} {ran.traits.mappings}" in hooks.values()
 

@@ -21,7 +21,8 @@ from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import plan
 from swiotlb_top.probes.loader import compiler_flags
-from swiotlb_top.probes.plan import How, Plan
+from swiotlb_top.probes.plan import Plan
+from swiotlb_top.state import How
 from tests.kernels import KERNELS, layout_of
 
 bcc: Any = pytest.importorskip("bcc", reason="bcc, the distribution's python3-bpfcc, is not installed")

@@ -21,8 +21,7 @@ from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.kernel.settings import Build
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import plan
-from swiotlb_top.probes.plan import How
-from swiotlb_top.state import MemState
+from swiotlb_top.state import How, MemState
 from tests.kernels import layout_of
 
 DEADLINE_S = 300.0
@@ -332,7 +331,7 @@ def test_the_high_water_is_known_where_the_kernel_keeps_it(
 def test_where_nothing_can_be_attached_the_plan_is_told() -> None:
     report = judge(replace(WELL, attached=REFUSED))
     assert dict(report.hooks)["unmap"] == "planned: fentry+fexit __swiotlb_tbl_unmap_single"
-    assert [name for name, _ in report.hooks] == [name for name, _ in PLAN.describe()]
+    assert [name for name, _ in report.hooks] == [place.name for place in PLAN.places()]
 
 
 def test_where_no_plan_can_be_made_there_are_no_hooks_and_the_types_are_to_blame() -> None:

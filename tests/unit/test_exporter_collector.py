@@ -16,6 +16,7 @@ from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
+from swiotlb_top.state import HookPlace, How
 from tests.unit.snapshots import DEBUGFS, DISK, GROWN_POOL, NVME, QUIET, STALLED, ScriptedSource
 
 DISK_LABELS = {"device": "0000:00:04.0", "driver": "virtio-pci"}
@@ -75,10 +76,11 @@ def test_sizes_and_latencies_are_cumulative_histograms() -> None:
 
 
 def test_hooks_say_whether_they_are_attached_and_how() -> None:
-    hooks = (("unmap", "fentry+fexit __swiotlb_tbl_unmap_single"), ("grow", "absent: no such function"))
-    value = registry_of(replace(STALLED, hooks=hooks)).get_sample_value
-    assert value("swiotlb_hook_attached", dict(zip(("hook", "how"), hooks[0], strict=True))) == 1
-    assert value("swiotlb_hook_attached", dict(zip(("hook", "how"), hooks[1], strict=True))) == 0
+    unmap = HookPlace("unmap", How.FENTRY, "fentry+fexit", "__swiotlb_tbl_unmap_single")
+    grow = HookPlace("grow", How.ABSENT, lost="growth is not seen")
+    value = registry_of(replace(STALLED, hooks=(unmap, grow))).get_sample_value
+    assert value("swiotlb_hook_attached", {"hook": "unmap", "how": "fentry+fexit __swiotlb_tbl_unmap_single"}) == 1
+    assert value("swiotlb_hook_attached", {"hook": "grow", "how": "absent: growth is not seen"}) == 0
 
 
 def test_counters_without_labels_are_there_before_anything_happens() -> None:

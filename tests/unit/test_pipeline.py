@@ -14,7 +14,7 @@ from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.report import replay
-from swiotlb_top.state import DeviceName
+from swiotlb_top.state import DeviceName, HookPlace, How
 from tests.doctoring import GROWING, STALL
 from tests.unit.histories import (
     DEV,
@@ -101,9 +101,13 @@ def test_a_kernel_no_reference_is_known_for_cannot_be_judged_unless_one_is_force
     assert Pipeline(older, "6.10").kernel.release == "5.15.0"
 
 
-@pytest.mark.parametrize(("hook", "disagree"), [("absent: no symbol", 0), ("kretprobe swiotlb_alloc_pool.isra.0", 1)])
-def test_where_new_pools_cannot_be_seen_an_unknown_one_is_no_fault(hook: str, disagree: int) -> None:
-    pipeline = Pipeline(replace(KERNEL, hooks=(("alloc_pool", hook),)))
+SEEN = HookPlace("alloc_pool", How.KPROBE, "kretprobe", "swiotlb_alloc_pool.isra.0")
+ABSENT = HookPlace("alloc_pool", How.ABSENT, lost="transient pools are not seen before their first mapping")
+
+
+@pytest.mark.parametrize(("hooks", "disagree"), [((ABSENT,), 0), ((SEEN,), 1), ((), 1)])
+def test_where_new_pools_cannot_be_seen_an_unknown_one_is_no_fault(hooks: tuple[HookPlace, ...], disagree: int) -> None:
+    pipeline = Pipeline(replace(KERNEL, hooks=hooks))
     pipeline.state(machine())
     pipeline.feed([device(), found(1000, 1100, 0, pool=NEWER)])
     assert pipeline.finish().disagree == disagree

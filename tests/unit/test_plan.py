@@ -15,7 +15,8 @@ from swiotlb_top.kernel.layout import FUNCTIONS, Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import plan
 from swiotlb_top.probes.loader import plan_for
-from swiotlb_top.probes.plan import How, Plan
+from swiotlb_top.probes.plan import Plan
+from swiotlb_top.state import How
 from tests.kernels import KERNELS, layout_of
 
 DYNAMIC = layout_of("dynamic")
@@ -49,7 +50,7 @@ DYNAMIC_FENTRY = {
 
 
 def described(made: Plan) -> dict[str, str]:
-    return dict(made.describe())
+    return {place.name: str(place) for place in made.places()}
 
 
 def of_function(whole: Layout, name: str, parameters: tuple[str, ...] | None) -> Layout:

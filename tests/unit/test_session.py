@@ -18,6 +18,7 @@ from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import session as sessions
 from swiotlb_top.probes.program import Window
 from swiotlb_top.probes.session import Session
+from swiotlb_top.state import HookPlace, How
 from tests.kernels import KERNELS, layout_of
 from tests.unit.test_reader import MEM, Memory, static_swiotlb
 
@@ -35,8 +36,8 @@ class LoadedProgram:
     def read(self, *asked: int) -> Window | None:
         return self.memory.read(*asked)
 
-    def describe(self) -> tuple[tuple[str, str], ...]:
-        return (("map", "fentry+fexit swiotlb_tbl_map_single"),)
+    def places(self) -> tuple[HookPlace, ...]:
+        return (HookPlace("map", How.FENTRY, "fentry+fexit", "swiotlb_tbl_map_single"),)
 
     def wait(self) -> None:
         self.waited += 1
@@ -73,7 +74,7 @@ def test_swiotlb_without_memory_is_refused_with_its_reason(monkeypatch: pytest.M
 
 def test_a_session_that_cannot_learn_its_kernel_leaves_no_program_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     program = kernel_with(monkeypatch, "debian")
-    monkeypatch.setattr(program, "describe", lambda: 1 // 0)
+    monkeypatch.setattr(program, "places", lambda: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         Session()
     assert not program.open

@@ -11,7 +11,7 @@ from swiotlb_top.constants import INVALID_PHYS_ADDR
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.events import Gap
 from swiotlb_top.records import RECORD, Kind
-from swiotlb_top.state import AreaState, DeviceName, KernelInfo, MemState, PoolState
+from swiotlb_top.state import AreaState, DeviceName, HookPlace, How, KernelInfo, MemState, PoolState
 from swiotlb_top.trace import End, Header, Item, Records, TraceReader
 
 TRACES: Final = Path(__file__).parent.parent / "traces"
@@ -30,7 +30,10 @@ HEADER: Final = Header(
         boot_id="0b8d7a52-6a36-4b0e-9a39-5d1f6d0d3f1c",
         cpus=Cpus.first(4),
         features=("dynamic", "pad_slots"),
-        hooks=(("find_slots", "derived"), ("unmap", "fexit __swiotlb_tbl_unmap_single")),
+        hooks=(
+            HookPlace("find_slots", How.DERIVED),
+            HookPlace("unmap", How.FENTRY, "fexit", "__swiotlb_tbl_unmap_single"),
+        ),
     ),
     tool_version="0.1.0",
     clock="CLOCK_MONOTONIC",

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from swiotlb_top.probes.loader import RING_BYTES
-from swiotlb_top.probes.plan import How
 from swiotlb_top.recorder import record
+from swiotlb_top.state import How
 
 
 def main() -> None:
