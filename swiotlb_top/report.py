@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from swiotlb_top.allocator import Cause
 from swiotlb_top.context import Call, around
 from swiotlb_top.errors import Exit, UnreadableError
 from swiotlb_top.events import Find, Gap, Map, as_json, in_a_line
@@ -75,7 +76,7 @@ class ReplayReport:
             "maps": account.maps,
             "unmaps": account.unmaps,
             "map_failures": account.map_failures,
-            "map_failures_by_cause": dict(self._failures_by_cause()),
+            "map_failures_by_cause": {cause.value: count for cause, count in self._failures_by_cause().items()},
             "first_failure_by_cause": {cause.value: self._failure_json(one) for cause, one in findings.causes.items()},
             "pools_added": account.pools_added,
             "pools_freed": account.pools_freed,
@@ -125,7 +126,7 @@ class ReplayReport:
         )
         for device in account.devices.values():
             view = device.view()
-            causes = ", ".join(f"{cause} {count}" for cause, count in view.causes)
+            causes = ", ".join(f"{cause.value} {count}" for cause, count in view.causes)
             failed = f", {view.map_failures} failed ({causes or 'not explained'})" if view.map_failures else ""
             yield f"  {view.driver or '?'} {view.name}: {view.maps} maps, {view.unmaps} unmaps{failed}"
             if view.last_failure:
@@ -149,8 +150,8 @@ class ReplayReport:
             yield ""
             yield from _divergence_lines(findings.first, self.context)
 
-    def _failures_by_cause(self) -> Counter[str]:
-        return sum((device.causes for device in self.pipeline.account.devices.values()), Counter[str]())
+    def _failures_by_cause(self) -> Counter[Cause]:
+        return sum((device.causes for device in self.pipeline.account.devices.values()), Counter[Cause]())
 
     def _causes(self) -> Iterator[str]:
         """Why maps failed: how often for each cause, and the first of each."""
@@ -161,7 +162,7 @@ class ReplayReport:
             return
         yield "why maps failed:"
         for cause, failure in self.findings.causes.items():
-            yield f"  {cause.value:16} {counts[cause.value]:>9}"
+            yield f"  {cause.value:16} {counts[cause]:>9}"
             yield f"    first: {self._first(failure)}"
         if unexplained := account.map_failures - counts.total():
             yield f"  {'not explained':16} {unexplained:>9}"

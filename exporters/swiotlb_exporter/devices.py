@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Snapshot
+from swiotlb_top.allocator import Cause
 
 Who: TypeAlias = tuple[str, str]
 """A device's name and its driver's."""
@@ -49,7 +50,7 @@ class Totals:
     sizes: tuple[int, ...] = ()
     latencies: tuple[int, ...] = ()
     fine_latencies: dict[int, int] = field(default_factory=dict)
-    causes: dict[str, int] = field(default_factory=dict)
+    causes: dict[Cause, int] = field(default_factory=dict)
 
     def add(self, more: Totals) -> None:
         """Count ``more`` too."""

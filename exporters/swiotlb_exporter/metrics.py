@@ -96,8 +96,8 @@ def _native_sizes(totals: Totals) -> Native:
 
 def _causes(seen: Seen) -> Iterator[Sample]:
     for who, totals in seen.devices.items():
-        words = dict.fromkeys((cause.value for cause in Cause), 0) | totals.causes
-        yield from (((*who, word), failures) for word, failures in words.items())
+        of_all = dict.fromkeys(Cause, 0) | totals.causes
+        yield from (((*who, cause.value), failures) for cause, failures in of_all.items())
 
 
 def _bounced(seen: Seen) -> Iterator[Sample]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, DeviceView
-from swiotlb_top.allocator import Explanation, Limits
+from swiotlb_top.allocator import Cause, Explanation, Limits
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.events import Direction, Find, Map
 
@@ -103,7 +103,7 @@ class DeviceAccount:
     by_direction_bytes: list[int] = field(default_factory=lambda: [0] * len(Direction))
     """Of what was unmapped."""
     held_slots: int = 0
-    causes: Counter[str] = field(default_factory=Counter)
+    causes: Counter[Cause] = field(default_factory=Counter)
     last_failure: str = ""
     latencies: Latencies = field(default_factory=Latencies)
     sizes: list[int] = field(default_factory=lambda: [0] * (_LAST_BUCKET + 1))
@@ -135,7 +135,7 @@ class DeviceAccount:
 
     def failed(self, explanation: Explanation) -> None:
         """Why one of its mappings failed, as the reference explains it."""
-        self.causes[explanation.cause.value] += 1
+        self.causes[explanation.cause] += 1
         self.last_failure = explanation.sentence
 
     def view(self) -> DeviceView:

@@ -86,7 +86,7 @@ class FailureLog:
     def _view(self, call: _Call, who: tuple[str, str], why: Explanation | None, disputed: Event | None) -> FailureView:
         size_bytes = call.alloc_size_bytes if isinstance(call, Find) else call.mapping_size_bytes
         reference: Answer = "agrees" if why else "disagrees" if call == disputed else "not asked"
-        cause, sentence = (why.cause.value, why.sentence) if why else ("", "")
+        cause, sentence = (why.cause, why.sentence) if why else (None, "")
         return FailureView(call.exit_ns, call.dev, *who, size_bytes, call.cpu, cause, sentence, reference)
 
 

@@ -299,7 +299,7 @@ DEVICES: Final[tuple[Field[DeviceView], ...]] = (
         _E,
         3,
         "The commonest cause of its failures, in the reference's word.",
-        lambda f, d: d.causes[0][0] if d.causes else None,
+        lambda f, d: d.causes[0][0].value if d.causes else None,
     ),
     Field(
         "sizes",
@@ -346,7 +346,15 @@ FAILURES: Final[tuple[Field[FailureView], ...]] = (
     Field("size_bytes", "BYTES", Unit.BYTES, _E, 2, "Its size, alignment padding included.", lambda f, e: e.size_bytes),
     Field("needed_slots", "SLOTS", Unit.SLOTS, _E, 1, "Slots it needed, in one run.", lambda f, e: e.needed_slots),
     Field("cpu", "CPU", Unit.COUNT, _E, 4, "CPU it failed on last.", lambda f, e: e.cpu),
-    Field("cause", "CAUSE", Unit.WORDS, _E, 0, "Why, in a word of the reference.", lambda f, e: e.cause or None),
+    Field(
+        "cause",
+        "CAUSE",
+        Unit.WORDS,
+        _E,
+        0,
+        "Why, in a word of the reference.",
+        lambda f, e: e.cause.value if e.cause else None,
+    ),
     Field(
         "reference",
         "REFERENCE",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from swiotlb_top.allocator import Cause
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE
 from swiotlb_top.state import HookPlace
 
@@ -21,9 +22,8 @@ UNKNOWN: Final = -1
 VerdictWord: TypeAlias = Literal["agree", "disagree", "inconclusive"]
 Answer: TypeAlias = Literal["agrees", "disagrees", "not asked"]
 
-"""Upper bounds of the buckets of a sizes histogram; one more bucket holds what is larger."""
 LATENCY_BUCKETS_NS: Final = tuple(4**n for n in range(4, 13))
-"""The same of a latencies histogram: 256 ns to 17 ms."""
+"""Upper bounds of the buckets of a latencies histogram, 256 ns to 17 ms; one more bucket holds what is longer."""
 FINE_SCHEMA: Final = 3
 """The finer histogram of latencies has 2**3 buckets a doubling; the bound of bucket i is 2**(i/8) seconds."""
 
@@ -76,7 +76,7 @@ class PoolView:
 class DeviceView:
     """One device's totals: ``maps`` succeeded, ``map_failures`` did not. Bytes are of mapping sizes.
 
-    ``causes`` counts failures the reference explained (a word of ``Cause`` -> failures), and may sum
+    ``causes`` counts failures the reference explained (cause -> failures), and may sum
     to less than ``map_failures``.
     """
 
@@ -88,7 +88,7 @@ class DeviceView:
     unmaps: int
     mapped_bytes: int
     unmapped_bytes: int
-    causes: tuple[tuple[str, int], ...] = ()
+    causes: tuple[tuple[Cause, int], ...] = ()
     last_failure: str = ""
     """One sentence about the latest failure, e.g. "needs 128 contiguous slots, longest free run 126"."""
     held_slots: int = UNKNOWN
@@ -126,7 +126,8 @@ class FailureView:
     size_bytes: int
     """As asked of ``swiotlb_find_slots()`` where that is probed, else of the mapping."""
     cpu: int
-    cause: str = ""
+    cause: Cause | None = None
+    """As the reference explains it; None where it does not."""
     sentence: str = ""
     reference: Answer = "not asked"
     times: int = 1

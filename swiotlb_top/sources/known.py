@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from swiotlb_top.accounting.device import Latencies
+from swiotlb_top.allocator import Cause
 from swiotlb_top.probes.program import Totals
 from swiotlb_top.state import DeviceName
 
@@ -18,7 +19,7 @@ class Known:
     name: DeviceName
     since_ns: int = 0
     """When its totals began; 0 where it has been seen only in a burst."""
-    causes: Counter[str] = field(default_factory=Counter)
+    causes: Counter[Cause] = field(default_factory=Counter)
     last_failure: str = ""
     latencies: Latencies = field(default_factory=Latencies)
 

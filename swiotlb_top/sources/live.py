@@ -180,7 +180,7 @@ class LiveSource:
         findings = pipeline.judge.finish(until_ns)
         for failure in findings.take_failures():
             known = self._known[failure.dev]
-            known.causes[failure.explanation.cause.value] += 1
+            known.causes[failure.explanation.cause] += 1
             known.last_failure = failure.explanation.sentence
             self._failures.explained(failure.event, failure.explanation)
 

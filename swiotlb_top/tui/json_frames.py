@@ -24,6 +24,8 @@ from swiotlb_top.json_schema import versioned
 
 _KERNEL_ADDRESSES: Final = ("address", "dev")
 """They tell where the kernel lies, and serve no reader."""
+_WORDS: Final = ("cause",)
+"""Members of an enum, or None. Their words stand in the tables of fields."""
 
 
 def frame_as_json(frame: Frame) -> dict[str, object]:
@@ -35,8 +37,7 @@ def frame_as_json(frame: Frame) -> dict[str, object]:
     found["source_failure"] = frame.failure or None
     found["pools"] = [_members(pool) | _fields(fields.POOLS, frame, pool) | _areas(pool) for pool in now.pools]
     found["devices"] = [
-        _members(device) | _fields(fields.DEVICES, frame, device) | {"causes": dict(device.causes)}
-        for device in now.devices
+        _members(device) | _fields(fields.DEVICES, frame, device) | _causes(device) for device in now.devices
     ]
     found["failures"] = [_members(failure) | _fields(fields.FAILURES, frame, failure) for failure in now.failures]
     found["verdict"] = {"word": now.verdict.word, **_members(now.verdict)} if now.verdict else None
@@ -58,7 +59,7 @@ def _members(view: Snapshot | PoolView | DeviceView | FailureView | VerdictView 
     return {
         name: None if value == UNKNOWN and not isinstance(value, bool) else value
         for name, value in named
-        if isinstance(value, str | int | float) and name not in _KERNEL_ADDRESSES
+        if (isinstance(value, str | int | float) or name in _WORDS) and name not in _KERNEL_ADDRESSES
     }
 
 
@@ -81,6 +82,10 @@ def _fields(table: tuple[Field[Row], ...], frame: Frame, row: Row) -> dict[str, 
         if field.unit is fields.Unit.ADDRESS and isinstance(value, int):
             found[field.name] = f"{value:#x}"
     return found
+
+
+def _causes(device: DeviceView) -> dict[str, object]:
+    return {"causes": {cause.value: failures for cause, failures in device.causes}}
 
 
 def _areas(pool: PoolView) -> dict[str, object]:

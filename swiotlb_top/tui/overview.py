@@ -64,7 +64,8 @@ def _why(device: DeviceView, glyphs: Glyphs) -> list[Line]:
     lines = [labelled("why", glyphs.text(device.last_failure))] if device.last_failure else []
     if device.causes:
         counted = sorted(device.causes, key=lambda cause: -cause[1])
-        lines.append(labelled("causes", ", ".join(f"{glyphs.text(word)} {numbers.count(n)}" for word, n in counted)))
+        words = (f"{glyphs.text(cause.value)} {numbers.count(failures)}" for cause, failures in counted)
+        lines.append(labelled("causes", ", ".join(words)))
     return lines
 
 

@@ -40,7 +40,7 @@ def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Te
     return [
         _rule(f"{glyphs.pointer} DEVICE {glyphs.text(device.name)}{driver}", glyphs, width),
         *_fields(frame, device, glyphs, width),
-        *_bars("causes of its failed maps", [(word, count) for word, count in device.causes], glyphs, width),
+        *_bars("causes of its failed maps", [(cause.value, count) for cause, count in device.causes], glyphs, width),
         *_bars("maps by the slots they ask for", _sizes(device), glyphs, width),
         *_latest(frame, device, glyphs, width),
     ]

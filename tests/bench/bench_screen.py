@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.accounting.snapshot import DeviceView, PoolView, SlotsView, Snapshot, VerdictView
+from swiotlb_top.allocator import Cause
 from tests.lab import cache
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
@@ -84,7 +85,7 @@ def snapshot(second: int) -> Snapshot:
                 unmaps=second * (7990 + i),
                 mapped_bytes=second * (8000 + i) * 4096,
                 unmapped_bytes=second * (7990 + i) * 4096,
-                causes=(("exhausted", 3),),
+                causes=((Cause.EXHAUSTED, 3),),
                 last_failure="needs 128 slots, 67 of 512 are free",
                 map_p99_ns=9000 + i,
                 map_p50_ns=3000,

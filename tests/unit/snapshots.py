@@ -17,6 +17,7 @@ from swiotlb_top.accounting.snapshot import (
     Snapshot,
     VerdictView,
 )
+from swiotlb_top.allocator import Cause
 from swiotlb_top.sources import PlayOrder
 
 SECOND_NS = 1_000_000_000
@@ -30,7 +31,7 @@ DISK = DeviceView(
     unmaps=13_996,
     mapped_bytes=57_344_000,
     unmapped_bytes=57_327_616,
-    causes=(("fragmented", 228), ("too_large", 2)),
+    causes=((Cause.FRAGMENTED, 228), (Cause.TOO_LARGE, 2)),
     last_failure="needs 128 contiguous slots, longest free run 126",
     held_slots=412,
     map_p50_ns=3_200,
@@ -111,7 +112,7 @@ STALLED = replace(
             DISK.driver,
             262_144,
             3,
-            "fragmented",
+            Cause.FRAGMENTED,
             "needs 128 contiguous slots, longest free run 126",
             "agrees",
             228,

@@ -193,8 +193,8 @@ def test_failures_alike_in_a_row_are_one_and_a_failure_nobody_judged_says_so() -
     for event, sentence in zip(vain, ("13 are free", "41 are free"), strict=False):
         account.failed(DEV, Explanation(Cause.EXHAUSTED, Cause.EXHAUSTED, sentence, 128, 1), event)
     latest, earlier = account.failures()
-    assert (latest.time_ns, latest.times, latest.reference, latest.cause) == (1300, 1, "not asked", "")
-    assert (earlier.time_ns, earlier.times, earlier.reference, earlier.cause) == (1200, 2, "agrees", "exhausted")
+    assert (latest.time_ns, latest.times, latest.reference, latest.cause) == (1300, 1, "not asked", None)
+    assert (earlier.time_ns, earlier.times, earlier.reference, earlier.cause) == (1200, 2, "agrees", Cause.EXHAUSTED)
     assert (earlier.device, earlier.needed_slots, earlier.sentence) == ("0000:00:04.0", 128, "41 are free")
     assert account.failures(disputed=vain[2])[0].reference == "disagrees"
 
@@ -351,7 +351,7 @@ def test_a_device_has_its_name_its_totals_and_why_it_failed() -> None:
     assert (view.name, view.driver) == ("0000:00:04.0", "virtio-pci")
     assert (view.maps, view.unmaps, view.map_failures, view.held_maps) == (1, 1, 3, 0)
     assert (view.mapped_bytes, view.unmapped_bytes) == (2 * SLOT_BYTES, 2 * SLOT_BYTES)
-    assert view.causes == (("exhausted", 2), ("fragmented", 1))
+    assert view.causes == ((Cause.EXHAUSTED, 2), (Cause.FRAGMENTED, 1))
     assert view.last_failure == "it is exhausted"
 
 

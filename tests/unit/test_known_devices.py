@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swiotlb_top.accounting.failures import FailureLog
 from swiotlb_top.accounting.snapshot import UNKNOWN
+from swiotlb_top.allocator import Cause
 from swiotlb_top.probes.program import Totals
 from swiotlb_top.sources.known import KnownDevices
 from swiotlb_top.state import DeviceName
@@ -28,9 +29,9 @@ def test_a_device_is_asked_for_once_and_what_is_learnt_of_it_stays() -> None:
     machine = Machine()
     devices = KnownDevices(machine.name)
     devices.keep({DEV: Totals(maps=1, since_ns=100)})
-    devices[DEV].causes["exhausted"] += 7
+    devices[DEV].causes[Cause.EXHAUSTED] += 7
     assert devices.keep({DEV: Totals(maps=2, since_ns=100)}) == {}
-    assert (devices[DEV].causes["exhausted"], machine.asked) == (7, 1)
+    assert (devices[DEV].causes[Cause.EXHAUSTED], machine.asked) == (7, 1)
 
 
 def test_a_device_at_a_reused_address_has_its_own_name_and_neither_causes_nor_latencies_of_the_old_one() -> None:
@@ -38,7 +39,7 @@ def test_a_device_at_a_reused_address_has_its_own_name_and_neither_causes_nor_la
     devices = KnownDevices(machine.name)
     devices.keep({DEV: Totals(maps=1, since_ns=100)})
     old = devices[DEV]
-    old.causes["exhausted"] += 7
+    old.causes[Cause.EXHAUSTED] += 7
     old.last_failure = "needs 128 slots"
     old.latencies.add(1000)
     machine.names[DEV] = DeviceName(DEV, "0000:00:05.0", "nvme")
@@ -50,9 +51,9 @@ def test_a_device_at_a_reused_address_has_its_own_name_and_neither_causes_nor_la
 
 def test_a_device_first_seen_in_a_burst_is_the_one_whose_totals_come_next() -> None:
     devices = KnownDevices(Machine().name)
-    devices[DEV].causes["exhausted"] += 1
+    devices[DEV].causes[Cause.EXHAUSTED] += 1
     assert devices.keep({DEV: Totals(maps=1, since_ns=100)}) == {}
-    assert devices[DEV].causes["exhausted"] == 1
+    assert devices[DEV].causes[Cause.EXHAUSTED] == 1
 
 
 def test_who_has_no_totals_any_more_is_forgotten() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.accounting.snapshot import VerdictView
-from swiotlb_top.allocator import Pool
+from swiotlb_top.allocator import Cause, Pool
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Gap
@@ -136,7 +136,7 @@ def test_a_snapshot_has_the_counts_the_pools_newest_first_and_the_devices() -> N
         (POOL, 0, 128, True),
     ]
     (disk,) = shown.devices
-    assert (disk.name, disk.driver, disk.causes) == ("0000:00:04.0", "virtio-pci", (("too_large", 1),))
+    assert (disk.name, disk.driver, disk.causes) == ("0000:00:04.0", "virtio-pci", ((Cause.TOO_LARGE, 1),))
     assert shown.verdict == VerdictView("6.10", 2, 2, 0, 0, 0)
 
 
@@ -204,7 +204,7 @@ def test_every_failure_of_the_stalled_disk_is_explained() -> None:
     account = replay(STALL).pipeline.account
     (disk,) = (of.view() for of in account.devices.values())
     assert disk.map_failures > 500
-    assert disk.causes == (("exhausted", disk.map_failures),)
+    assert disk.causes == ((Cause.EXHAUSTED, disk.map_failures),)
     assert disk.last_failure == "needs 128 slots, 127 of 256 are free"
 
 

@@ -11,6 +11,7 @@ import pytest
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
 from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.allocator import Cause
 from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.records import Kind
@@ -260,7 +261,7 @@ def test_failures_in_a_row_are_one_line_with_the_reference_s_word() -> None:
     last = Player(STALL).to_the_end()
     assert {failure.reference for failure in last.failures} == {"agrees"}
     assert sum(failure.times for failure in last.failures) == min(last.map_failures, 500)
-    assert (last.failures[0].cause, last.failures[0].needed_slots) == ("exhausted", 128)
+    assert (last.failures[0].cause, last.failures[0].needed_slots) == (Cause.EXHAUSTED, 128)
 
 
 def test_pools_tell_where_they_are_free() -> None:
@@ -292,14 +293,14 @@ def test_why_maps_fail_is_known_while_it_runs() -> None:
     player = Player(STALL)
     player.after(1)
     (disk,) = player.after(2).devices
-    assert dict(disk.causes) == {"exhausted": disk.map_failures}
+    assert dict(disk.causes) == {Cause.EXHAUSTED: disk.map_failures}
     assert disk.last_failure == "needs 128 slots, 127 of 256 are free"
     assert (disk.name, disk.driver) == ("0000:00:04.0", "virtio-pci")
 
 
 def test_at_the_end_every_failure_is_explained() -> None:
     (disk,) = Player(STALL).to_the_end().devices
-    assert disk.causes == (("exhausted", disk.map_failures),)
+    assert disk.causes == ((Cause.EXHAUSTED, disk.map_failures),)
 
 
 def test_growth_shows_when_it_came() -> None:
