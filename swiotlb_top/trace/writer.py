@@ -13,7 +13,7 @@ from swiotlb_top.events import Gap
 from swiotlb_top.records import RECORD_BYTES, count
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import format as layout
-from swiotlb_top.trace.codecs import Codec, records_payload
+from swiotlb_top.trace.codecs import records_payload
 from swiotlb_top.trace.format import FrameType
 from swiotlb_top.trace.items import End, Header, Known
 from swiotlb_top.trace.json_payload import (
@@ -24,7 +24,6 @@ from swiotlb_top.trace.json_payload import (
     known_payload,
 )
 from swiotlb_top.trace.partial_file import PartialFile
-from swiotlb_top.trace.pool_starts import PoolStarts
 from swiotlb_top.trace.possible import check_state
 from swiotlb_top.trace.state_payload import state_payload
 
@@ -46,11 +45,8 @@ class TraceWriter:
         header: Header,
         *,
         overwrite: bool = False,
-        codec: Codec = Codec.PLANES,
     ) -> None:
         first_payload = header_payload(header)
-        self._codec = codec
-        self._pool_starts = PoolStarts()
         self._ended = False
         self._closed = False
         self._failed: CannotError | None = None
@@ -82,7 +78,6 @@ class TraceWriter:
         except ValueError as wrong:
             raise CannotError(f"cannot record the state of swiotlb: {wrong}") from None
         self._frame(FrameType.STATE, payload)
-        self._pool_starts.learn_state(mem)
 
     def records(self, packed: bytes) -> None:
         """Consecutive ``struct record``s.
@@ -91,9 +86,7 @@ class TraceWriter:
         """
         block_bytes = layout.MAX_BLOCK_RECORDS * RECORD_BYTES
         for begin in range(0, count(packed) * RECORD_BYTES, block_bytes):
-            block = packed[begin : begin + block_bytes]
-            self._frame(FrameType.RECORDS, records_payload(block, self._codec, self._pool_starts.known))
-            self._pool_starts.learn_records(block)
+            self._frame(FrameType.RECORDS, records_payload(packed[begin : begin + block_bytes]))
 
     def device_name(self, device_name: DeviceName) -> None:
         """Who a device of the records is."""

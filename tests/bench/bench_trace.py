@@ -1,4 +1,4 @@
-"""What a trace costs to record, to compact and to read, and how small it gets.
+"""What a trace costs to record and to read, and how small it gets.
 
 Run as ``python -m tests.bench.bench_trace [FILE.records]``; without a file of raw 64-byte records the
 load is synthetic.
@@ -18,7 +18,7 @@ from typing import Final
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.state import AreaState, KernelInfo, MemState, PoolState
-from swiotlb_top.trace import Header, Records, TraceReader, TraceWriter, compact
+from swiotlb_top.trace import Header, Records, TraceReader, TraceWriter
 
 POOL: Final = 0xFFFF_FFFF_8340_1A20
 POOL_START: Final = 0x7A00_0000
@@ -168,11 +168,9 @@ def main(arguments: list[str]) -> None:
     count = len(packed) // RECORD.size
     print(f"{count} records, {len(packed)} bytes raw")
     with tempfile.TemporaryDirectory() as directory:
-        recorded, compacted = Path(directory) / "recorded.swtrace", Path(directory) / "compacted.swtrace"
+        recorded = Path(directory) / "recorded.swtrace"
         _measure("record", count, recorded, lambda: record(recorded, packed))
-        _measure("read recorded", count, recorded, lambda: read(recorded))
-        _measure("compact", count, compacted, lambda: compact(recorded, compacted))
-        _measure("read compacted", count, compacted, lambda: read(compacted))
+        _measure("read", count, recorded, lambda: read(recorded))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from swiotlb_top.records import RECORD, Kind
-from swiotlb_top.trace import Codec
 from swiotlb_top.trace import format as layout
 from swiotlb_top.trace.codecs import read_records, records_payload
 from swiotlb_top.trace.format import FrameType
@@ -52,12 +51,11 @@ class Frame:
     arrays: bytearray = field(default_factory=bytearray)
     """Of a state, uncompressed."""
     records: list[list[int]] = field(default_factory=list)
-    codec: Codec = Codec.PLANES
 
     def payload(self) -> bytes:
         if self.type == FrameType.RECORDS:
             packed = b"".join(map(_packed, self.records))
-            return records_payload(packed[: layout.MAX_BLOCK_RECORDS * RECORD.size], self.codec, {})
+            return records_payload(packed[: layout.MAX_BLOCK_RECORDS * RECORD.size])
         encoded = json.dumps(self.meta).encode()
         if self.type == FrameType.STATE:
             return struct.pack("<I", len(encoded)) + encoded + zlib.compress(bytes(self.arrays), 1)
@@ -65,7 +63,7 @@ class Frame:
 
     def copy(self) -> Frame:
         meta = json.loads(json.dumps(self.meta))
-        return Frame(self.type, meta, bytearray(self.arrays), [list(record) for record in self.records], self.codec)
+        return Frame(self.type, meta, bytearray(self.arrays), [list(record) for record in self.records])
 
 
 WIDTHS: Final = (64, 32, 16, 8, 8, 64, 64, 64, 64, 64, 32, 32)
@@ -90,8 +88,7 @@ def taken_apart(path: Path) -> list[Frame]:
 
 def _frame(frame_type: int, payload: bytes) -> Frame:
     if frame_type == FrameType.RECORDS:
-        codec = Codec(struct.unpack_from("<I", payload)[0])
-        return Frame(frame_type, records=[list(r) for r in RECORD.iter_unpack(read_records(payload))], codec=codec)
+        return Frame(frame_type, records=[list(r) for r in RECORD.iter_unpack(read_records(payload))])
     if frame_type == FrameType.STATE:
         (length,) = struct.unpack_from("<I", payload)
         meta = json.loads(payload[4 : 4 + length])
@@ -283,14 +280,9 @@ def _add_a_pool(frames: list[Frame], chance: random.Random) -> None:
     ]
 
 
-def _use_the_other_codec(frames: list[Frame], chance: random.Random) -> None:
-    for frame in frames:
-        frame.codec = Codec.COLUMNS if frame.codec is Codec.PLANES else Codec.PLANES
-
-
 _Mutation = Callable[[list[Frame], random.Random], None]
 _MUTATIONS: Final[tuple[_Mutation, ...]] = (
     *(_change_json, _change_kernel, _change_pool, _change_geometry, _change_arrays, _change_frames, _change_order),
     *(_change_record, _change_record, _change_record, _change_a_field_everywhere, _change_a_field_everywhere),
-    *(_add_a_pool, _use_the_other_codec),
+    _add_a_pool,
 )

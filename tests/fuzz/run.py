@@ -34,7 +34,7 @@ from tests.fuzz.mutate import Frame, mutated, put_together, taken_apart
 DEADLINE_S: Final = 10
 MEMORY_MIB: Final = 500
 _TRACES: Final = STALL.parent
-_OTHERS: Final = ("format-1", "format-1-compact", "large", "unaligned", "debian-6.1-stall")
+_OTHERS: Final = ("format-1", "large", "unaligned", "debian-6.1-stall")
 SMALL: Final = (FOUR_AREAS, FOUR_CPUS, STALL, *(_TRACES / f"{name}.swtrace" for name in _OTHERS))
 """Recordings that are judged in a second."""
 ALL: Final = (*SMALL, _TRACES / "debian-7.3.swtrace", _TRACES / "seed.swtrace", GROWING)

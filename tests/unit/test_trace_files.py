@@ -14,8 +14,8 @@ from typing import Final
 import pytest
 
 from swiotlb_top.errors import CannotError, Exit, UnreadableError
-from swiotlb_top.trace import End, TraceReader, TraceWriter, compact
-from tests.unit.test_trace_format_1 import FIRST_RECORDS, HEADER, RECORDED, STATE
+from swiotlb_top.trace import End, TraceReader, TraceWriter
+from tests.unit.test_trace_format_1 import FIRST_RECORDS, HEADER, STATE
 
 NOBODY: Final = 65534
 
@@ -218,21 +218,3 @@ def test_a_file_without_permission_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     with unprivileged(), pytest.raises(UnreadableError, match="no permission to read"):
         TraceReader(path)
-
-
-def test_compacting_what_is_no_whole_trace_makes_nothing(tmp_path: Path) -> None:
-    torn = tmp_path / "torn.swtrace"
-    torn.write_bytes(RECORDED.read_bytes()[:-1])
-
-    with pytest.raises(UnreadableError, match="truncated"):
-        compact(torn, tmp_path / "compact.swtrace")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["torn.swtrace"]
-
-
-def test_a_trace_can_be_compacted_in_place(tmp_path: Path) -> None:
-    path = tmp_path / "a.swtrace"
-    path.write_bytes(RECORDED.read_bytes())
-
-    compact(path, path, overwrite=True)
-
-    assert list(TraceReader(path)) == list(TraceReader(RECORDED))

@@ -17,7 +17,7 @@ from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Gap
 from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
-from swiotlb_top.trace import Codec, End, Item, Records, TraceReader, TraceWriter, compact
+from swiotlb_top.trace import End, Item, Records, TraceReader, TraceWriter
 from swiotlb_top.trace.codecs import read_records, records_payload
 from swiotlb_top.trace.format import MAX_BLOCK_RECORDS, MAX_CPUS, MAX_TIME_NS
 from swiotlb_top.trace.json_payload import dump_json
@@ -122,17 +122,6 @@ def write(path: Path, body: Sequence[Item], end: End) -> None:
         writer.end(end.counters, end.duration_ns, end.lost)
 
 
-def joined(stream: Sequence[Item]) -> list[Item]:
-    """The items with consecutive blocks of records as one: where a block ends says nothing."""
-    result: list[Item] = []
-    for item in stream:
-        if result and isinstance(item, Records) and isinstance(result[-1], Records):
-            result[-1] = Records(result[-1].data + item.data)
-        else:
-            result.append(item)
-    return result
-
-
 @given(body=items, end=ends)
 @settings(deadline=None, max_examples=60)
 def test_every_item_comes_back_in_file_order(body: list[Item], end: End) -> None:
@@ -142,27 +131,16 @@ def test_every_item_comes_back_in_file_order(body: list[Item], end: End) -> None
         assert list(TraceReader(path)) == [HEADER, *body, end]
 
 
-@given(body=items, end=ends)
-@settings(deadline=None, max_examples=60)
-def test_compacting_changes_nothing_but_the_blocks(body: list[Item], end: End) -> None:
-    with tempfile.TemporaryDirectory() as directory:
-        recorded, compacted = Path(directory) / "recorded.swtrace", Path(directory) / "compacted.swtrace"
-        write(recorded, body, end)
-        compact(recorded, compacted)
-        assert list(TraceReader(compacted)) == joined([HEADER, *body, end])
-
-
-@given(packed=any_records, codec=st.sampled_from(Codec), starts=st.dictionaries(st.integers(0, 2), U64))
+@given(packed=any_records)
 @settings(deadline=None, max_examples=300)
-def test_a_codec_gives_back_every_bit(packed: bytes, codec: Codec, starts: dict[int, int]) -> None:
-    assert read_records(records_payload(packed, codec, starts)) == packed
+def test_packing_gives_back_every_bit(packed: bytes) -> None:
+    assert read_records(records_payload(packed)) == packed
 
 
-@pytest.mark.parametrize("codec", Codec)
-def test_more_records_than_a_block_holds_become_several_blocks(tmp_path: Path, codec: Codec) -> None:
+def test_more_records_than_a_block_holds_become_several_blocks(tmp_path: Path) -> None:
     path = tmp_path / "long.swtrace"
     packed = b"".join(RECORD.pack(n, 0, 0, Kind.FIND, 0, 0, 0, n, 1, 0, 0, 0) for n in range(MAX_BLOCK_RECORDS + 3))
-    with TraceWriter(path, HEADER, codec=codec) as writer:
+    with TraceWriter(path, HEADER) as writer:
         writer.records(packed)
         writer.end({}, 1, 0)
 
