@@ -90,7 +90,8 @@ def save(entries: Iterable[Entry], path: Path) -> Path:
     header = next(stream)
     if not isinstance(header, Header):
         raise TypeError("a recording begins with its header")
-    with TraceWriter(path, header, overwrite=True) as trace:
+    path.unlink(missing_ok=True)
+    with TraceWriter(path, header) as trace:
         packed: list[bytes] = []
         for entry in stream:
             if isinstance(entry, Record):

@@ -33,11 +33,6 @@ class FreeSlots:
         """A new pool's; its last slot set may be short."""
         return cls(ONES[min(IO_TLB_SEGSIZE, nslabs - first)] for first in range(0, nslabs, IO_TLB_SEGSIZE))
 
-    def become(self, other: FreeSlots) -> None:
-        """Take over what is known of another state of the same pool."""
-        self.masks = list(other.masks)
-        self.bounds = list(other.bounds)
-
     def run(self, slot: int) -> int:
         """The kernel's ``slots[slot].list``: free slots from here to the end of the run, 0..128."""
         return run_length(self.masks[slot >> SLOT_SET_SHIFT], slot & OFFSET_IN_SET)

@@ -293,19 +293,6 @@ class Pool:
             if not settled:
                 self._remember_unsettled(mapping)
 
-    def become(self, other: Pool) -> None:
-        """Take over another pool's slots, areas and mappings.
-
-        :raises ValueError: it has other slots or areas.
-        """
-        if (self.start, self.nslabs, self.nareas) != (other.start, other.nslabs, other.nareas):
-            raise ValueError(f"a pool of {other.nslabs} slots is no other state of one of {self.nslabs}")
-        self.area_used = list(other.area_used)
-        self.area_index = list(other.area_index)
-        self._free.become(other._free)
-        self._live = dict(other._live)
-        self._unsettled = dict(other._unsettled)
-
     def take_over(self, other: Pool, area: int, slots: range) -> None:
         """Make one area what it is in another state of this pool.
 

@@ -14,11 +14,12 @@ preamble's, then each frame's): a frame lost, doubled or moved is damage, as a f
 type  name         how many  payload
 ====  ===========  ========  ==================================================================
 1     HEADER       1, first  JSON: the fields of :class:`.items.Header`; ``kernel`` holds those of
-                             ``KernelInfo``, ``extras`` is flat. Its CPUs are in ``cpu_numbers``, as
-                             the kernel lists them ("0-3,8"), and ``cpus`` is the highest + 1; where
-                             there is no ``cpu_numbers``, ``cpus`` is how many were online.
-                             ``hook_places`` has the fields of each ``HookPlace`` that are not empty,
-                             and ``hooks`` its name and itself in words; at first it stood alone
+                             ``KernelInfo``. Its CPUs are in ``cpu_numbers``, as the kernel lists them
+                             ("0-3,8"), and ``cpus`` is the highest + 1; where there is no
+                             ``cpu_numbers``, ``cpus`` is how many were online. ``hook_places`` has the
+                             fields of each ``HookPlace`` that are not empty, and ``hooks`` its name and
+                             itself in words; at first ``hooks`` stood alone. ``extras`` is an empty
+                             object, which the first readers want
 2     STATE        any       ``meta_length`` u32 · JSON: the fields of ``MemState`` and of each of
                              ``pools`` but the per-area and per-slot ones · zlib stream of these,
                              pool by pool: ``used`` u32, ``index`` u32 (nareas each), ``list`` u32,

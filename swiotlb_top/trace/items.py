@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.records import count, decode
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
-
-Extra: TypeAlias = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +20,6 @@ class Header:
     tool_version: str
     clock: str
     started_realtime_ns: int
-    extras: Mapping[str, Extra] = field(default_factory=dict)
-    """Anything flat that a report may want to show."""
 
 
 @dataclass(frozen=True, slots=True)

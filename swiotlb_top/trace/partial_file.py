@@ -18,13 +18,11 @@ PARTIAL_SUFFIX: Final = ".partial"
 class PartialFile:
     """``path`` under construction. It is a binary file for writing, unbuffered.
 
-    :raises CannotError: ``path`` exists (unless ``overwrite``), so does its ``.partial``, or the
-        directory does not let us.
+    :raises CannotError: ``path`` exists, so does its ``.partial``, or the directory does not let us.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._overwrite = overwrite
         self.partial_path: Final = path.with_name(path.name + PARTIAL_SUFFIX)
         self._refuse_to_replace()
         try:
@@ -44,8 +42,8 @@ class PartialFile:
     def _refuse_to_replace(self) -> None:
         if os.path.isdir(self._path):  # not Path.is_dir(), which raises where a parent may not be searched
             raise CannotError(f"{self._path} is a directory; name a file in it")
-        if not self._overwrite and os.path.lexists(self._path):
-            raise CannotError(f"{self._path} exists; choose another name")
+        if os.path.lexists(self._path):
+            raise CannotError(f"{self._path} exists; choose another name, or remove it first")
 
     def write(self, data: bytes) -> None:
         """Write all of ``data``. :raises OSError: as the system says."""

@@ -43,8 +43,6 @@ class TraceWriter:
         self,
         target: str | os.PathLike[str] | BinaryIO,
         header: Header,
-        *,
-        overwrite: bool = False,
     ) -> None:
         first_payload = header_payload(header)
         self._ended = False
@@ -53,7 +51,7 @@ class TraceWriter:
         self._file: PartialFile | BinaryIO
         if isinstance(target, str | os.PathLike):
             path = Path(target)
-            self._file = PartialFile(path, overwrite=overwrite)
+            self._file = PartialFile(path)
             self._name = str(self._file.partial_path)
         else:
             self._file = target

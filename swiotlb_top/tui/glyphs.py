@@ -28,8 +28,6 @@ class Glyphs:
     falling: str
     rising: str
     playing: str
-    arrows: str
-    sideways: str
     ascii_only: bool
 
     def text(self, foreign: str) -> str:
@@ -57,8 +55,6 @@ UNICODE: Final = Glyphs(
     falling="▼",
     rising="▲",
     playing="▶",
-    arrows="↑↓",
-    sideways="←→",
     ascii_only=False,
 )
 ASCII: Final = Glyphs(
@@ -75,8 +71,6 @@ ASCII: Final = Glyphs(
     falling="v",
     rising="^",
     playing=">",
-    arrows="up/down",
-    sideways="left/right",
     ascii_only=True,
 )
 

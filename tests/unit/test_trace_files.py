@@ -43,8 +43,8 @@ def disk_full_at(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def record(path: Path, *, overwrite: bool = False) -> None:
-    with TraceWriter(path, HEADER, overwrite=overwrite) as writer:
+def record(path: Path) -> None:
+    with TraceWriter(path, HEADER) as writer:
         writer.state(STATE)
         writer.end({}, 1, 0)
 
@@ -93,16 +93,12 @@ def test_a_recording_that_fails_keeps_what_it_has(tmp_path: Path) -> None:
     assert not (tmp_path / "a.swtrace").exists()
 
 
-def test_a_trace_is_not_overwritten_unasked(tmp_path: Path) -> None:
+def test_a_trace_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "a.swtrace"
     path.write_text("precious")
     with pytest.raises(CannotError, match="exists; choose another name"):
         record(path)
     assert path.read_text() == "precious"
-
-    record(path, overwrite=True)
-
-    assert TraceReader(path).header == HEADER
 
 
 def test_a_name_taken_while_recording_is_not_overwritten(tmp_path: Path) -> None:
@@ -120,7 +116,7 @@ def test_a_name_taken_while_recording_is_not_overwritten(tmp_path: Path) -> None
 def test_two_recorders_do_not_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.swtrace"
     with TraceWriter(path, HEADER), pytest.raises(CannotError, match=r"a\.swtrace\.partial exists: another recorder"):
-        record(path, overwrite=True)
+        record(path)
 
 
 def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
@@ -133,7 +129,7 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
 
 def test_a_directory_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(CannotError, match="is a directory; name a file in it"):
-        record(tmp_path, overwrite=True)
+        record(tmp_path)
 
 
 @pytest.mark.parametrize("directory", ["missing", "file"])

@@ -35,7 +35,6 @@ HEADER: Final = Header(
     tool_version="0.1.0",
     clock="CLOCK_MONOTONIC",
     started_realtime_ns=1_795_364_400_000_000_000,
-    extras={"command": "record -d 1", "period_s": 0.5, "forced": True, "events": 6},
 )
 STATE: Final = MemState(
     address=MEM,

@@ -188,13 +188,6 @@ def test_a_state_that_a_trace_cannot_hold_is_said_when_recording(tmp_path: Path,
         writer.state(state)
 
 
-@pytest.mark.parametrize("extra", [["a list"], float("nan")], ids=["nested", "NaN"])
-def test_header_extras_are_flat_json(tmp_path: Path, extra: Any) -> None:
-    with pytest.raises(ValueError, match=r"extras holds|JSON"):
-        TraceWriter(tmp_path / "a.swtrace", replace(HEADER, extras={"extra": extra}))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_state_written_before_settled_was_recorded_is_believed_to_be_settled() -> None:
     payload = state_payload(replace(STATE, settled=False))
     assert read_state(payload) == replace(STATE, settled=False)
