@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from swiotlb_top.allocator.geometry import nr_slots, slot_addr
 from swiotlb_top.allocator.request import Request, align_offset
-from swiotlb_top.allocator.runs import ONES, run_length
+from swiotlb_top.allocator.runs import ONES
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, IO_TLB_SIZE, SLOT_SET_SHIFT
 
 _ADDRESS_UNKNOWN: Final = -1
@@ -27,11 +27,8 @@ class Hazard(Enum):
     MISALIGNED_SLOT = "misaligned_slot"
     SPANS_BOUNDARY = "spans_boundary"
     NOT_MAPPED = "not_mapped"
-    USED_SUM = "used_sum"
     UNKNOWN_POOL = "unknown_pool"
-    FREE_LIST = "free_list"
     TRANSIENT_POOL = "transient_pool"
-    HIGH_WATER = "high_water"
 
 
 class Violation(NamedTuple):
@@ -62,12 +59,6 @@ class _PoolLedger:
         self.used_slots = 0
         self.live: dict[int, _Live] = {}
 
-    def free_run(self, slot: int) -> int:
-        """What ``list`` of a slot must be."""
-        in_set = slot & (IO_TLB_SEGSIZE - 1)
-        end_of_set = min(IO_TLB_SEGSIZE, self.nslabs - slot + in_set)
-        return run_length(~self.used[slot >> SLOT_SET_SHIFT] & ONES[end_of_set], in_set)
-
 
 class Ledger:
     """Live mappings of any number of pools, which whoever fills it tells apart: by anything that no two of them share.
@@ -79,9 +70,6 @@ class Ledger:
     def __init__(self, *, pads_slots: bool = True) -> None:
         self._pools: dict[Hashable, _PoolLedger] = {}
         self._pads_slots = pads_slots
-        self._used_slots = 0
-        self.most_used_slots = 0
-        """The most slots that were in use at once, in all pools, since the ledger was begun."""
 
     def add_pool(self, pool: Hashable, start: int, nslabs: int, *, transient: bool = False) -> None:
         """A pool of ``nslabs`` slots from ``start`` on; what was known of it before is forgotten.
@@ -93,9 +81,7 @@ class Ledger:
 
     def remove_pool(self, pool: Hashable) -> None:
         """The pool's memory went back, and what was mapped in it with it (a transient pool's one mapping)."""
-        gone = self._pools.pop(pool, None)
-        if gone:
-            self._used_slots -= gone.used_slots
+        self._pools.pop(pool, None)
 
     def freed(self, pool: Hashable) -> tuple[Violation, ...]:
         """The pool's memory is somebody else's from now on (``swiotlb_dyn_free()``)."""
@@ -141,46 +127,9 @@ class Ledger:
         for slot_set, slots in _by_slot_set(live.slot, live.nslots, ledger.nslabs):
             ledger.used[slot_set] &= ~slots
         ledger.used_slots -= live.nslots
-        self._used_slots -= live.nslots
         if live.tlb_addr not in (address, _ADDRESS_UNKNOWN):
             return (Violation(Hazard.NOT_MAPPED, f"release of {address:#x}, mapped was {live.tlb_addr:#x}"),)
         return ()
-
-    def used_slots(self, pool: Hashable) -> int:
-        """Slots given out and not returned; 0 for a pool nobody told of."""
-        ledger = self._pools.get(pool)
-        return ledger.used_slots if ledger else 0
-
-    def check_used(self, pool: Hashable, used_slots: int) -> tuple[Violation, ...]:
-        """Compare with what the kernel counts, at a time when nothing is under way."""
-        own = self.used_slots(pool)
-        if own == used_slots:
-            return ()
-        return (Violation(Hazard.USED_SUM, f"the kernel counts {used_slots} used slots, live mappings have {own}"),)
-
-    def check_free_list(self, pool: Hashable, list_: Sequence[int]) -> tuple[Violation, ...]:
-        """Compare with the kernel's ``list`` of every slot, at a time when nothing is under way.
-
-        :param list_: free slots from each slot to the end of its run in the slot set; 0 where in use.
-        """
-        ledger = self._pools.get(pool)
-        if ledger is None:
-            return (_UNKNOWN_POOL,)
-        if len(list_) != ledger.nslabs:
-            return (Violation(Hazard.FREE_LIST, f"{len(list_)} slots are listed, the pool has {ledger.nslabs}"),)
-        for slot, run in enumerate(list_):
-            own = ledger.free_run(slot)
-            if run != own:
-                what = f"slot {slot} says {run} free slots from here, live mappings leave {own}"
-                return (Violation(Hazard.FREE_LIST, what),)
-        return ()
-
-    def check_hiwater(self, used_hiwater_slots: int) -> tuple[Violation, ...]:
-        """Compare with ``io_tlb_used_hiwater``, of a kernel that keeps it and whose operations did not overlap."""
-        if used_hiwater_slots >= self.most_used_slots:
-            return ()
-        what = f"the high water mark is {used_hiwater_slots} slots, {self.most_used_slots} were in use at once"
-        return (Violation(Hazard.HIGH_WATER, what),)
 
     def _occupy(
         self, ledger: _PoolLedger, slot: int, nslots: int, data_slot: int, address: int
@@ -191,11 +140,7 @@ class Ledger:
             taken += (ledger.used[slot_set] & slots).bit_count()
             ledger.used[slot_set] |= slots
         replaced = ledger.live.get(data_slot)
-        more = nslots - (replaced.nslots if replaced else 0)
-        ledger.used_slots += more
-        self._used_slots += more
-        if self._used_slots > self.most_used_slots:
-            self.most_used_slots = self._used_slots
+        ledger.used_slots += nslots - (replaced.nslots if replaced else 0)
         ledger.live[data_slot] = _Live(slot, nslots, address)
         again = ledger.transient and ledger.served
         ledger.served = True
