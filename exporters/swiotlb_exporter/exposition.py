@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
 
-from prometheus_client import Metric
-
-from swiotlb_exporter import text_page
+from prometheus_client import Metric, exposition
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.registry import Collector
 
 _QUALITY: Final = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
@@ -51,6 +51,26 @@ class Form:
         return all(asked.get(name, "") in values for name, values in self.parameters.items())
 
 
+class _Collected(Collector):
+    """Families that were collected already, as the client library wants them."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def text(families: Iterable[Metric]) -> bytes:
+    """The page as text 0.0.4."""
+    return exposition.generate_latest(_Collected(families))
+
+
+def _write_openmetrics(families: Iterable[Metric]) -> bytes:
+    page: bytes = openmetrics.generate_latest(_Collected(families))  # type: ignore[no-untyped-call]
+    return page
+
+
 def _write_protobuf(families: Iterable[Metric]) -> bytes:
     from swiotlb_exporter import protobuf_page
 
@@ -77,13 +97,13 @@ OPENMETRICS: Final = Form(
     ("application/openmetrics-text",),
     {"version": ("", "1.0.0", "0.0.1")},
     "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    text_page.openmetrics,
+    _write_openmetrics,
 )
 TEXT: Final = Form(
     ("text/plain", "text/*", "*/*"),
     {"version": ("", "0.0.4")},
     "text/plain; version=0.0.4; charset=utf-8",
-    text_page.text,
+    text,
 )
 FORMS: Final = (PROTOBUF, OPENMETRICS, TEXT)
 """Where a scraper likes two the same, the one that says more."""

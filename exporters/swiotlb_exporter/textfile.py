@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from swiotlb_exporter import text_page
+from swiotlb_exporter import exposition
 from swiotlb_top.errors import CannotError
 
 NAME: Final = "swiotlb.prom"
@@ -35,7 +35,7 @@ class Textfile:
         """Replace the file; a reader sees the old or the new one. :raises CannotError: it cannot be written."""
         try:
             with open(self._next, "wb", opener=_readable_by_all) as file:
-                file.write(text_page.text(self._registry.collect()))
+                file.write(exposition.text(self._registry.collect()))
             self._next.replace(self._path)
         except OSError as error:
             with suppress(OSError):
