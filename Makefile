@@ -13,7 +13,7 @@ LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils ma
 	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl acpica-tools
 
 .DEFAULT_GOAL := help
-.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz fix clean
+.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz docs fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ soak: $(VENV)/test ## ten minutes at four CPUs: the tool's memory stays flat and
 
 fuzz: $(VENV)/test ## recordings with values changed: no crash, none that takes long or much memory (MINUTES=60)
 	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.run $(or $(MINUTES),60)
+
+docs: $(VENV)/test ## write anew what is made of tables: the page of metrics, the page of the screen, Grafana's dashboards
+	$(VENV)/bin/python -m tools.metrics_page >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
+	$(VENV)/bin/python -m tools.dashboards exporters/grafana
+	$(VENV)/bin/python -m tests.screen_docs
 
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .

@@ -16,7 +16,6 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from swiotlb_exporter import dashboards, metrics_page
 from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.metrics import METRICS
 from swiotlb_top.errors import Exit
@@ -24,6 +23,7 @@ from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
 from tests.prometheus import DEPLOYED, MISSING, ROOT, RULES, WHY_MISSING, promtool
 from tests.unit.snapshots import STALLED, ScriptedSource
+from tools import dashboards, metrics_page
 
 RECORDINGS = {"stall": ROOT / "tests/traces/stall.swtrace", "growing": ROOT / "swiotlb_top/recordings/growing.swtrace"}
 STEP_S = 15

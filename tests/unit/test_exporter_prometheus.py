@@ -14,7 +14,6 @@ import bcrypt
 import pytest
 import yaml
 
-from swiotlb_exporter.dashboards import DASHBOARDS
 from tests.prometheus import (
     DEADLINE_S,
     MISSING,
@@ -30,6 +29,7 @@ from tests.prometheus import (
 )
 from tests.unit.test_exporter_deployment import RECORDINGS
 from tests.unit.test_exporter_web_config import HASH, PASSWORD, Authority, authority, tls
+from tools.dashboards import DASHBOARDS
 
 __all__ = ["authority"]
 

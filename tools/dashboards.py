@@ -1,4 +1,4 @@
-"""Grafana's dashboards, made from tables: ``python -m swiotlb_exporter.dashboards exporters/grafana`` writes them.
+"""Grafana's dashboards, made from tables: ``python -m tools.dashboards exporters/grafana`` writes them.
 
 Three, each a click from the one before: the fleet, a node, a device. All queries are plain PromQL, or names of the
 recording rules beside them.

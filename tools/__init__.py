@@ -1,0 +1,1 @@
+"""What makes files of this repository out of tables: `make docs` runs it. None of it is installed."""
