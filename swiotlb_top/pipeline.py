@@ -14,12 +14,11 @@ from swiotlb_top.allocator import REVISIONS, Revision, choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Event, Gap
+from swiotlb_top.kernel.hooks import ALLOC_POOL
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from swiotlb_top.verify import Divergence, Findings, Judge
 
 _OWN_HIWATER: Final = "the kernel kept no high water: shown is the highest since the recording began"
-_NEW_POOLS: Final = "alloc_pool"
-"""The hook by which a pool is known before anybody has slots of it."""
 
 
 class Pipeline:
@@ -38,7 +37,7 @@ class Pipeline:
         """When the latest call was over."""
         of_kernel = _revision(kernel, revision)
         self.account = Account(of_kernel)
-        self.judge = Judge(of_kernel, pools_announced=kernel.sees(_NEW_POOLS), cpus=kernel.cpus.numbers())
+        self.judge = Judge(of_kernel, pools_announced=kernel.sees(ALLOC_POOL), cpus=kernel.cpus.numbers())
 
     def state(self, mem: MemState) -> None:
         """The allocator's state, at the beginning or read again."""

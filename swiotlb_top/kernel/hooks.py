@@ -14,6 +14,9 @@ LONG_FENTRY: Final = "pools"
 """Feature word that shows that an x86 kernel's trampolines pass on what lies on the stack: that came in the
 same release as ``struct io_tlb_pool`` (6.6)."""
 
+ALLOC_POOL: Final = "alloc_pool"
+"""The hook by which a pool is known before any of its slots is used."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prototype:
@@ -135,7 +138,7 @@ HOOKS: Final = (
         without="growth is not seen",
     ),
     Hook(
-        "alloc_pool",
+        ALLOC_POOL,
         (
             # not in 6.18, but in 7.3
             Prototype("swiotlb_alloc_pool", ("*dev", "*mem", "minslabs", "nslabs", "nareas", "phys_limit", "gfp")),

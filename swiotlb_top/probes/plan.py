@@ -49,6 +49,13 @@ class Attachment:
         """Whether what its exit program is skipped for can be told by another."""
         return self.how is How.FENTRY and self.remembers_entry
 
+    @property
+    def loses(self) -> str:
+        """What is not seen because the hook is where it is; empty where nothing is lost."""
+        if self.how is How.ABSENT:
+            return self.hook.without
+        return _LOSSY if self.how is How.KPROBE and self.hook.name in _COUNTING else ""
+
     def defines(self) -> dict[str, str]:
         """The symbol, how it is probed, and where in its arguments lies what is read (-1: nowhere)."""
         if self.prototype is None:
@@ -63,13 +70,13 @@ class Attachment:
         return defined
 
     def place(self) -> HookPlace:
-        """What is said of it from now on."""
-        said = HookPlace(self.hook.name, self.how, refusal=self.refusal)
+        """Where the hook is, for a recording's header and for people."""
+        place = HookPlace(self.hook.name, self.how, refusal=self.refusal)
         if self.how in _PROBES:
-            return replace(said, probes=self._probes(), symbol=self.symbol)
+            return replace(place, probes=self._probes(), symbol=self.symbol)
         if self.how is How.DERIVED:
-            return replace(said, derived_from=self.hook.derived_from)
-        return replace(said, lost=self.hook.without)
+            return replace(place, derived_from=self.hook.derived_from)
+        return replace(place, lost=self.hook.without)
 
     def __str__(self) -> str:
         return str(self.place())
@@ -99,13 +106,12 @@ class Plan:
         return tuple(attached.place() for attached in self.attachments)
 
     def lost(self) -> dict[str, str]:
-        """What is lost by the hooks whose absence, or whose kind of probe, loses something."""
-        lossy = {a.hook.name: _LOSSY for a in self.attachments if a.how is How.KPROBE and a.hook.name in _COUNTING}
-        absent = {a.hook.name: a.hook.without for a in self.attachments if a.how is How.ABSENT and a.hook.without}
-        return {a.hook.name: said for a in self.attachments if (said := (lossy | absent).get(a.hook.name))}
+        """What is not seen, by the hook that is absent or is probed in a way that misses calls."""
+        losses = ((attached.hook.name, attached.loses) for attached in self.attachments)
+        return {name: lost for name, lost in losses if lost}
 
     def notes(self) -> tuple[str, ...]:
-        """A line for each hook that something is lost by."""
+        """A line for each hook that loses something."""
         return tuple(f"{name}: {said}" for name, said in self.lost().items())
 
     def defines(self) -> dict[str, str]:
