@@ -84,6 +84,9 @@ def linearize(
     if found is not None:
         outcome.order = list(group)
         start, undo_it = starts[0], found
+    elif len(group) == 1 and len(starts) == 1 and not unconstrained:
+        # That was the only order there is.
+        return Linearization(exhausted=not all_starts, steps=1, dead_ends=1)
     else:
         modes = (True,) if atomic_only else (True, False)
         searched = _search(model, group, budget, product(starts, modes), unconstrained, outcome)
