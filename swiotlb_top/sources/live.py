@@ -45,7 +45,7 @@ resident."""
 RING_BYTES: Final = 4 << 20
 """A burst's worth several times over; all of it counts as this process's memory, twice, since it is mapped twice."""
 _LEAST_NS: Final = 20_000_000
-"""How much of a burst is judged at least, however many events that are."""
+"""How much of a burst is judged at least, from when the state had been copied, however many events that are."""
 
 
 class LiveSource:
@@ -149,14 +149,15 @@ class LiveSource:
         try:
             program.wait()  # for calls whose entry was not noted
             state, _, records = self._session.settle()
+            copied_ns = max((pool.end_ns for pool in state.pools), default=state.begin_ns)
             end_s = time.perf_counter() + _BURST_S
             while count(records) < _BURST_EVENTS and time.perf_counter() < end_s:
                 time.sleep(_STEP_S)
                 records += self._session.drain()
             last, until_ns = self._session.drain_to_what_is_known()
             records += last
-            # A call that has been under way since before the state was read leaves nothing to judge: wait for it.
-            while until_ns < state.begin_ns + _LEAST_NS and time.perf_counter() < end_s + _PATIENCE_S:
+            # A call that has been under way since before the state was copied leaves nothing to judge: wait for it.
+            while until_ns < copied_ns + _LEAST_NS and time.perf_counter() < end_s + _PATIENCE_S:
                 time.sleep(_STEP_S)
                 last, until_ns = self._session.drain_to_what_is_known()
                 records += last
@@ -164,7 +165,7 @@ class LiveSource:
             program.set_mode(Mode.COUNT)
         if program.faults().lost_events > lost:
             return state, b"", until_ns
-        return state, *cut(records, state.begin_ns, until_ns, _BURST_EVENTS, _LEAST_NS)
+        return state, *cut(records, copied_ns, until_ns, _BURST_EVENTS, _LEAST_NS)
 
     def _judge(self, state: MemState, records: bytes, until_ns: int) -> None:
         pipeline = self._pipeline

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.records import DURATION_UNKNOWN, RECORD
-from swiotlb_top.sources.burst import cut
+from swiotlb_top.sources.burst import MOST_WHILE_COPIED, cut
 
-BEGIN_NS = 1_000_000
-COMPLETE_NS = BEGIN_NS + 350
+COPIED_NS = 1_000_000
+COMPLETE_NS = COPIED_NS + 350
 LEAST_NS = 50
 MOST = 8
 
@@ -18,7 +18,7 @@ Call = tuple[int, int]
 
 calls = st.lists(
     st.tuples(
-        st.integers(BEGIN_NS - 20, BEGIN_NS + 400),
+        st.integers(COPIED_NS - 20, COPIED_NS + 400),
         st.one_of(st.integers(0, 30), st.integers(0, 400), st.just(DURATION_UNKNOWN)),
     ),
     max_size=40,
@@ -39,7 +39,7 @@ def taking_no_time(*exits_ns: int) -> list[Call]:
 
 @given(calls)
 def test_whatever_was_entered_before_the_moment_that_is_told_is_left(calls: list[Call]) -> None:
-    kept, until_ns = cut(packed(calls), BEGIN_NS, COMPLETE_NS, MOST, LEAST_NS)
+    kept, until_ns = cut(packed(calls), COPIED_NS, COMPLETE_NS, MOST, LEAST_NS)
     assert until_ns <= COMPLETE_NS
     gone = [call for call in calls if call not in unpacked(kept)]
     assert all(took_ns != DURATION_UNKNOWN and exit_ns - took_ns >= until_ns for exit_ns, took_ns in gone)
@@ -47,25 +47,40 @@ def test_whatever_was_entered_before_the_moment_that_is_told_is_left(calls: list
 
 @given(calls)
 def test_no_more_is_left_than_is_judged_but_for_what_a_moment_brings(calls: list[Call]) -> None:
-    kept, _ = cut(packed(calls), BEGIN_NS, BEGIN_NS + 1_000, MOST, LEAST_NS)
+    kept, until_ns = cut(packed(calls), COPIED_NS, COPIED_NS + 1_000, MOST, LEAST_NS)
     left = [exit_ns for exit_ns, took_ns in unpacked(kept) if took_ns != DURATION_UNKNOWN]
-    before_the_last = sum(exit_ns < max(left, default=0) for exit_ns in left)  # some may have ended with it
-    assert before_the_last < MOST or max(left) <= BEGIN_NS + LEAST_NS
+    before_the_last = sum(exit_ns < until_ns for exit_ns in left)  # some may have ended with it
+    assert before_the_last < MOST or until_ns <= COPIED_NS + LEAST_NS or len(calls) <= MOST
 
 
 def test_however_many_come_some_time_is_left_to_judge() -> None:
-    crowded = taking_no_time(*(BEGIN_NS + at // 100 for at in range(20_000)))
-    kept, until_ns = cut(packed(crowded), BEGIN_NS, BEGIN_NS + 10_000, MOST, LEAST_NS)
-    assert until_ns == BEGIN_NS + LEAST_NS
-    assert max(unpacked(kept)) == (BEGIN_NS + LEAST_NS, 0)
+    crowded = taking_no_time(*(COPIED_NS + at // 100 for at in range(20_000)))
+    kept, until_ns = cut(packed(crowded), COPIED_NS, COPIED_NS + 10_000, MOST, LEAST_NS)
+    assert until_ns == COPIED_NS + LEAST_NS
+    assert max(unpacked(kept)) == (COPIED_NS + LEAST_NS, 0)
 
 
-def test_a_call_that_is_left_out_takes_with_it_what_it_overlapped() -> None:
-    calls = [*taking_no_time(*range(BEGIN_NS + 60, BEGIN_NS + 80)), (BEGIN_NS + 200, 137)]
-    _, until_ns = cut(packed(calls), BEGIN_NS, BEGIN_NS + 10_000, MOST, LEAST_NS)
-    assert until_ns == BEGIN_NS + 63
+def test_a_call_that_is_under_way_where_it_is_cut_stays_and_costs_none_of_what_it_overlapped() -> None:
+    late = (COPIED_NS + 200, 137)
+    calls = [*taking_no_time(*range(COPIED_NS + 60, COPIED_NS + 80)), late, (COPIED_NS + 210, 1)]
+    kept, until_ns = cut(packed(calls), COPIED_NS, COPIED_NS + 10_000, MOST, LEAST_NS)
+    assert until_ns == COPIED_NS + 67
+    assert unpacked(kept) == [*taking_no_time(*range(COPIED_NS + 60, COPIED_NS + 68)), late]
+
+
+def test_where_more_came_while_the_state_was_copied_than_can_be_made_out_no_more_is_kept_than_usual() -> None:
+    crowded = taking_no_time(*(COPIED_NS - 30_000 + at for at in range(40_000)))
+    assert sum(exit_ns <= COPIED_NS for exit_ns, _ in crowded) > MOST_WHILE_COPIED
+    kept, until_ns = cut(packed(crowded), COPIED_NS, COPIED_NS + 10_000, MOST, LEAST_NS)
+    assert (len(unpacked(kept)), until_ns) == (MOST, COPIED_NS - 30_000 + MOST - 1)
+
+
+def test_what_cannot_be_complete_is_not_kept() -> None:
+    crowded = taking_no_time(*range(COPIED_NS, COPIED_NS + 100))
+    kept, until_ns = cut(packed(crowded), COPIED_NS, COPIED_NS + 5, MOST, LEAST_NS)
+    assert (unpacked(kept), until_ns) == (taking_no_time(*range(COPIED_NS, COPIED_NS + 6)), COPIED_NS + 5)
 
 
 def test_a_burst_that_is_not_too_much_is_as_it_was() -> None:
-    few = packed(taking_no_time(*range(BEGIN_NS, BEGIN_NS + MOST)))
-    assert cut(few, BEGIN_NS, BEGIN_NS + 500, MOST, LEAST_NS) == (few, BEGIN_NS + 500)
+    few = packed(taking_no_time(*range(COPIED_NS, COPIED_NS + MOST)))
+    assert cut(few, COPIED_NS, COPIED_NS + 500, MOST, LEAST_NS) == (few, COPIED_NS + 500)
