@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -11,7 +12,8 @@ from typing import Final, TypeAlias
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Grow, Map, PoolAdd, PoolAlloc, Unmap
 from swiotlb_top.state import MemState
-from swiotlb_top.trace import Records, TraceReader
+from swiotlb_top.stream import Consumer, tell
+from swiotlb_top.trace import TraceReader
 
 _Call: TypeAlias = Find | Map | Unmap | Free | PoolAdd | Grow
 _LATEST_NS: Final = 1_000_000_000
@@ -42,46 +44,61 @@ class Call:
 
 
 def around(path: Path, event: Event | None, time_ns: int, count: int) -> tuple[Call, ...]:
-    """The calls around an event, in the order they ended.
+    """The calls around an event, in the order they ended, as far as the recording can be read.
 
     :param event: None for something that is no event, at ``time_ns``.
     :param count: how many before it and how many after it; of what overlaps it, there may be more.
     """
-    begin_ns = event.entry_ns if isinstance(event, _Call) and event.entry_ns >= 0 else time_ns
-    before: deque[Call] = deque(maxlen=count)
-    there: list[Call] = []
-    after: list[Call] = []
-    for call, what in _calls(path):
-        cpu = getattr(call, "cpu", -1)
-        if call == event:
-            there.append(Call("it", call.entry_ns, call.exit_ns, cpu, what))
-        elif call.exit_ns < begin_ns:
-            before.append(Call("before", call.entry_ns, call.exit_ns, cpu, what))
-        elif call.entry_ns == ENTRY_UNKNOWN or call.entry_ns <= time_ns:
-            if len(there) < _MOST_OVERLAPPING:
-                there.append(Call("overlaps", call.entry_ns, call.exit_ns, cpu, what))
-        elif len(after) < count:
-            after.append(Call("after", call.entry_ns, call.exit_ns, cpu, what))
-        elif call.exit_ns > time_ns + _LATEST_NS:
-            break
-    return tuple(sorted((*before, *there, *after), key=lambda call: call.exit_ns))
+    found = _Around(event, time_ns, count)
+    with suppress(UnreadableError):  # the report says so
+        for item in TraceReader(path).stream():
+            tell(item, found)
+            if found.is_over:
+                break
+    return tuple(sorted((*found.before, *found.there, *found.after), key=lambda call: call.exit_ns))
 
 
-def _calls(path: Path) -> Iterator[tuple[_Call, str]]:
-    """Every call of a recording, and what it did, as far as the file can be read."""
-    starts: dict[int, int] = {}
-    try:
-        for item in TraceReader(path):
-            if isinstance(item, MemState):
-                starts.update((pool.address, pool.start) for pool in item.pools)
-            elif isinstance(item, Records):
-                for event in item.events():
-                    if isinstance(event, PoolAlloc | PoolAdd | Grow):
-                        starts[event.pool] = event.start
-                    if isinstance(event, _Call):
-                        yield event, _in_words(event, starts)
-    except UnreadableError:
-        return  # the report says so
+class _Around(Consumer):
+    """Sorts the calls of a stream by how they lie to one of its events."""
+
+    def __init__(self, event: Event | None, time_ns: int, count: int) -> None:
+        self._event = event
+        self._time_ns = time_ns
+        self._begin_ns = event.entry_ns if isinstance(event, _Call) and event.entry_ns >= 0 else time_ns
+        self._count = count
+        self._starts: dict[int, int] = {}
+        """Where each pool begins, by its address."""
+        self.before: deque[Call] = deque(maxlen=count)
+        self.there: list[Call] = []
+        self.after: list[Call] = []
+        self.is_over = False
+        """Whether nothing is still to come that began before the event was over."""
+
+    def state(self, mem: MemState) -> None:
+        self._starts.update((pool.address, pool.start) for pool in mem.pools)
+
+    def feed(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, PoolAlloc | PoolAdd | Grow):
+                self._starts[event.pool] = event.start
+            if isinstance(event, _Call) and not self.is_over:
+                self._sort_in(event)
+
+    def _sort_in(self, call: _Call) -> None:
+        if call == self._event:
+            self.there.append(self._told("it", call))
+        elif call.exit_ns < self._begin_ns:
+            self.before.append(self._told("before", call))
+        elif call.entry_ns == ENTRY_UNKNOWN or call.entry_ns <= self._time_ns:
+            if len(self.there) < _MOST_OVERLAPPING:
+                self.there.append(self._told("overlaps", call))
+        elif len(self.after) < self._count:
+            self.after.append(self._told("after", call))
+        elif call.exit_ns > self._time_ns + _LATEST_NS:
+            self.is_over = True
+
+    def _told(self, relation: str, call: _Call) -> Call:
+        return Call(relation, call.entry_ns, call.exit_ns, getattr(call, "cpu", -1), _in_words(call, self._starts))
 
 
 def _in_words(call: _Call, starts: dict[int, int]) -> str:

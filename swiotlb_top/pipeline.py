@@ -16,13 +16,14 @@ from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.kernel.hooks import ALLOC_POOL
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
-from swiotlb_top.verify import Divergence, Findings, Judge
+from swiotlb_top.stream import Consumer, End
+from swiotlb_top.verify import NEVER_NS, Divergence, Findings, Judge
 
 _OWN_HIWATER: Final = "the kernel kept no high water: shown is the highest since the recording began"
 
 
-class Pipeline:
-    """One stream's account and judge.
+class Pipeline(Consumer):
+    """One stream's account and judge. Both are told everything as it comes; judged is when somebody asks for it.
 
     :param revision: name of the revision to judge by, or None for the kernel's own.
     :raises UsageError: there is no such revision.
@@ -32,52 +33,75 @@ class Pipeline:
     def __init__(self, kernel: KernelInfo, revision: str | None = None) -> None:
         self.kernel = kernel
         self.begin_ns = 0
-        """When the first state was read; 0 before that."""
+        """When the first state was read, or the first call was over if that came before; 0 before that."""
         self.last_ns = 0
-        """When the latest call was over."""
+        """When the latest call was over, or the latest loss was noticed."""
+        self.ended: End | None = None
+        """What the stream's end says; None where it was cut short, or goes on."""
         of_kernel = _revision(kernel, revision)
         self.account = Account(of_kernel)
         self.judge = Judge(of_kernel, pools_announced=kernel.sees(ALLOC_POOL), cpus=kernel.cpus.numbers())
 
+    # ---- the stream ----------------------------------------------------
+
     def state(self, mem: MemState) -> None:
         """The allocator's state, at the beginning or read again."""
-        if not self.begin_ns:
-            self.begin_ns = min((pool.begin_ns for pool in mem.pools), default=0)
+        self.begin_ns = self.begin_ns or mem.begin_ns
         self.judge.state(mem)
         self.account.state(mem)
 
     def feed(self, events: Sequence[Event]) -> None:
         """The next events, in the order they were recorded."""
-        self.last_ns = max(self.last_ns, max((event.exit_ns for event in events), default=0))
-        self.account.feed(events)
+        if events:
+            self.begin_ns = self.begin_ns or events[0].exit_ns
+            self.last_ns = max(self.last_ns, max(event.exit_ns for event in events))
         self.judge.feed(events)
-        self.judge.keep_up()
-        self._take_failures()
+        self.account.feed(events)
 
     def gap(self, gap: Gap) -> None:
         """Events were lost."""
-        self.account.gap(gap)
+        self.last_ns = max(self.last_ns, gap.exit_ns)
         self.judge.gap(gap)
+        self.account.gap(gap)
+
+    def name(self, name: DeviceName) -> None:
+        """Who a device address is."""
+        self.account.name(name)
 
     def known_before(self, time_ns: int) -> None:
         """Every call that was entered before a moment has returned, and was fed."""
         self.judge.known_before(time_ns)
 
-    def name(self, name: DeviceName) -> None:
-        """Who a device address is."""
-        self.account.name(name)
+    def end(self, end: End) -> None:
+        """The stream is over."""
+        self.ended = end
+
+    @property
+    def length_ns(self) -> int:
+        """From the beginning to the latest event, and on to when recording stopped, if that is told.
+
+        Reports and the screen both say so, and positions are counted in it.
+        """
+        return max(0, self.last_ns - self.begin_ns, self.ended.duration_ns if self.ended else 0)
+
+    # ---- judging -------------------------------------------------------
+
+    def keep_up(self) -> None:
+        """Judge what can be judged, once enough is waiting to make it worth while."""
+        self.judge.keep_up()
+        self._take_failures()
 
     def advance(self, now_ns: int) -> None:
         """Judge, at ``now_ns`` of the stream, what nothing still to come can overlap."""
         self.judge.advance(now_ns)
         self._take_failures()
 
-    def finish(self, *, whole: bool = True) -> Findings:
-        """Judge what is waiting.
+    def finish(self, until_ns: int = NEVER_NS, *, whole: bool = True) -> Findings:
+        """Judge what is waiting: all of it, or what was over by ``until_ns``, dropping the rest.
 
         :param whole: whether no call was under way when the stream ended, but for what :meth:`known_before` told.
         """
-        findings = self.judge.finish(whole=whole)
+        findings = self.judge.finish(until_ns, whole=whole)
         self._take_failures()
         return findings
 

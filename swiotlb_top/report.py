@@ -11,11 +11,10 @@ from typing import Final
 from swiotlb_top.allocator import Cause
 from swiotlb_top.context import Call, around
 from swiotlb_top.errors import Exit, UnreadableError
-from swiotlb_top.events import Find, Gap, Map, as_json, in_a_line
+from swiotlb_top.events import Find, Map, as_json, in_a_line
 from swiotlb_top.pipeline import Pipeline
-from swiotlb_top.state import DeviceName, MemState
-from swiotlb_top.trace import End, Known, Records, TraceReader
-from swiotlb_top.trace.length import length_ns
+from swiotlb_top.stream import End, tell
+from swiotlb_top.trace import TraceReader
 from swiotlb_top.verify import Divergence, Failure, Findings, Verdict
 
 CONTEXT: Final = 3
@@ -198,40 +197,24 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
     """
     trace = TraceReader(path)
     pipeline = Pipeline(trace.header.kernel, revision)
-    end: End | None = None
     damage = ""
     try:
-        for item in trace:
-            end = _feed(pipeline, item) or end
+        for item in trace.stream():
+            tell(item, pipeline)
+            pipeline.keep_up()
     except UnreadableError as error:
         damage = str(error)
     findings = pipeline.finish(whole=False)
-    account, first = pipeline.account, findings.first
+    end, first = pipeline.ended, findings.first
     return ReplayReport(
         pipeline,
         findings,
-        length_ns(pipeline.begin_ns or account.first_ns, pipeline.last_ns, end),
-        max(end.lost if end else 0, account.lost),
+        pipeline.length_ns,
+        max(end.lost if end else 0, pipeline.account.lost),
         _miscounts(pipeline, end) if end else (),
         damage,
         around(path, first.event, first.time_ns, context) if first else (),
     )
-
-
-def _feed(pipeline: Pipeline, item: object) -> End | None:
-    if isinstance(item, Records):
-        pipeline.feed(list(item.events()))
-    elif isinstance(item, MemState):
-        pipeline.state(item)
-    elif isinstance(item, DeviceName):
-        pipeline.name(item)
-    elif isinstance(item, Gap):
-        pipeline.gap(item)
-    elif isinstance(item, Known):
-        pipeline.known_before(item.before_ns)
-    elif isinstance(item, End):
-        return item
-    return None
 
 
 def _miscounts(pipeline: Pipeline, end: End) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
 from swiotlb_top.errors import UnreadableError
+from swiotlb_top.stream import Stream
 from swiotlb_top.trace import format as layout
 from swiotlb_top.trace.codecs import UnknownCodecError, read_records
 from swiotlb_top.trace.format import FrameType
@@ -49,6 +50,10 @@ class TraceReader:
         with _open(self._path) as file:
             offset, _, payload = next(_frames(self._path, file))
             return _decode(self._path, offset, payload, read_header)
+
+    def stream(self) -> Stream:
+        """What comes after the header. :raises UnreadableError: as by iterating."""
+        return (item for item in self if not isinstance(item, Header))
 
     def __iter__(self) -> Iterator[Item]:
         with _open(self._path) as file:

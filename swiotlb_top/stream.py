@@ -1,0 +1,111 @@
+"""The one way of the data: a stream of items, out of a kernel or out of a recording, told to a consumer.
+
+A recording is a stream from its first state to its end. A burst of the live source is one too: names, a gap since the
+burst before, a state, and the records that came after it. Whoever wants to know what happened is a :class:`Consumer`,
+and :func:`deliver` tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from swiotlb_top.errors import UnreadableError
+from swiotlb_top.events import Event, Gap
+from swiotlb_top.records import count, decode
+from swiotlb_top.state import DeviceName, MemState
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Consecutive ``struct record``s, 64 bytes each, as they left the ring buffer."""
+
+    data: bytes
+
+    @property
+    def count(self) -> int:
+        """Number of records."""
+        return count(self.data)
+
+    def events(self) -> Iterator[Event]:
+        """Decode them. :raises UnreadableError: one is of a kind that only another swiotlb-top writes."""
+        try:
+            yield from decode(self.data)
+        except ValueError as error:
+            raise UnreadableError(f"the recording holds events this swiotlb-top does not know: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a recording ended. ``counters`` are the kernel side's own, to check the records against."""
+
+    counters: Mapping[str, int]
+    duration_ns: int
+    lost: int
+    """Records the ring buffer had no room for, over the whole recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Every call that was entered before a moment has returned, and stands before this in the stream."""
+
+    before_ns: int
+
+
+Item: TypeAlias = MemState | Records | DeviceName | Gap | Known | End
+Stream: TypeAlias = Iterable[Item]
+
+
+class Consumer:
+    """Is told a stream, item by item. What a consumer has no method for does not concern it."""
+
+    def state(self, mem: MemState) -> None:
+        """The allocator's state was read: at the beginning, after a gap, or in between."""
+
+    def feed(self, events: Sequence[Event]) -> None:
+        """The next calls, in roughly the order in which they ended."""
+
+    def gap(self, gap: Gap) -> None:
+        """Events were lost, or nobody looked."""
+
+    def name(self, name: DeviceName) -> None:
+        """Who a device address is."""
+
+    def known_before(self, time_ns: int) -> None:
+        """Every call that was entered before ``time_ns`` has returned, and was fed."""
+
+    def end(self, end: End) -> None:
+        """The stream is over, and nothing of it is missing."""
+
+
+def deliver(stream: Stream, consumer: Consumer) -> None:
+    """Tell a consumer all of a stream.
+
+    :raises UnreadableError: the stream cannot be read any further. What comes before that was told.
+    """
+    for item in stream:
+        tell(item, consumer)
+
+
+def tell(item: Item, consumer: Consumer) -> None:
+    """Tell a consumer one item.
+
+    :raises UnreadableError: it holds an event of a kind that nobody knows. What comes before that was told.
+    """
+    if isinstance(item, Records):
+        events: list[Event] = []
+        try:
+            events.extend(item.events())
+        finally:
+            consumer.feed(events)
+    elif isinstance(item, MemState):
+        consumer.state(item)
+    elif isinstance(item, DeviceName):
+        consumer.name(item)
+    elif isinstance(item, Gap):
+        consumer.gap(item)
+    elif isinstance(item, Known):
+        consumer.known_before(item.before_ns)
+    else:
+        consumer.end(item)
