@@ -41,6 +41,8 @@ class Pipeline(Consumer):
         of_kernel = _revision(kernel, revision)
         self.account = Account(of_kernel)
         self.judge = Judge(of_kernel, pools_announced=kernel.sees(ALLOC_POOL), cpus=kernel.cpus.numbers())
+        self._books: Consumer = self.account
+        """Is told what the account is to be told."""
 
     # ---- the stream ----------------------------------------------------
 
@@ -48,7 +50,7 @@ class Pipeline(Consumer):
         """The allocator's state, at the beginning or read again."""
         self.begin_ns = self.begin_ns or mem.begin_ns
         self.judge.state(mem)
-        self.account.state(mem)
+        self._books.state(mem)
 
     def feed(self, events: Sequence[Event]) -> None:
         """The next events, in the order they were recorded."""
@@ -56,17 +58,17 @@ class Pipeline(Consumer):
             self.begin_ns = self.begin_ns or events[0].exit_ns
             self.last_ns = max(self.last_ns, max(event.exit_ns for event in events))
         self.judge.feed(events)
-        self.account.feed(events)
+        self._books.feed(events)
 
     def gap(self, gap: Gap) -> None:
         """Events were lost."""
         self.last_ns = max(self.last_ns, gap.exit_ns)
         self.judge.gap(gap)
-        self.account.gap(gap)
+        self._books.gap(gap)
 
     def name(self, name: DeviceName) -> None:
         """Who a device address is."""
-        self.account.name(name)
+        self._books.name(name)
 
     def known_before(self, time_ns: int) -> None:
         """Every call that was entered before a moment has returned, and was fed."""

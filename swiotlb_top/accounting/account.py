@@ -6,7 +6,7 @@ reference's business. So the two can be held against each other, and both agains
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from swiotlb_top.accounting.device import DeviceAccount, took_ns
 from swiotlb_top.accounting.failures import FailureLog
@@ -32,11 +32,12 @@ from swiotlb_top.events import (
     Unmap,
 )
 from swiotlb_top.state import DeviceName, MemState
+from swiotlb_top.stream import Consumer
 from swiotlb_top.verify.operations.intervals import assumed_entry_ns, latest_entry_ns
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 
 
-class Account:
+class Account(Consumer):
     """Running totals of one stream of events.
 
     ``used_slots``, ``nslabs`` and ``transient_slots`` are what debugfs calls ``io_tlb_used``,
@@ -141,7 +142,7 @@ class Account:
         device = self._device(dev)
         return device.shown_name, device.driver
 
-    def feed(self, events: Iterable[Event]) -> None:
+    def feed(self, events: Sequence[Event]) -> None:
         """Count events, in the order they were recorded."""
         for event in events:
             self.events += 1

@@ -15,6 +15,7 @@ from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import FailureView, Snapshot, VerdictView
 from swiotlb_top.events import Event, Gap, Grow, PoolAdd, PoolFree
 from swiotlb_top.state import MemState
+from swiotlb_top.stream import Consumer
 
 KEPT: Final = 200
 _MOST_DEVICES: Final = 20
@@ -33,7 +34,7 @@ class Entry:
     sentence: str
 
 
-class Journal:
+class Journal(Consumer):
     """The log of a stream of events."""
 
     def __init__(self) -> None:
@@ -53,16 +54,19 @@ class Journal:
             if address not in self._pools:
                 self._entries.append(replace(gone, time_ns=mem.begin_ns, word="pool freed"))
 
-    def happened(self, event: Event) -> None:
-        """The next event."""
-        if isinstance(event, PoolAdd | Grow):
-            self._grew(event)
-        elif isinstance(event, PoolFree):
-            gone = self._pools.pop(event.pool, None)
-            if gone is not None:
-                self._entries.append(replace(gone, time_ns=event.exit_ns, word="pool freed"))
-        elif isinstance(event, Gap):
-            self._entries.append(_gap(event.exit_ns, event.lost))
+    def feed(self, events: Sequence[Event]) -> None:
+        """The next events."""
+        for event in events:
+            if isinstance(event, PoolAdd | Grow):
+                self._grew(event)
+            elif isinstance(event, PoolFree):
+                gone = self._pools.pop(event.pool, None)
+                if gone is not None:
+                    self._entries.append(replace(gone, time_ns=event.exit_ns, word="pool freed"))
+
+    def gap(self, gap: Gap) -> None:
+        """Events were lost."""
+        self._entries.append(_gap(gap.exit_ns, gap.lost))
 
     def entries(self, begun: Sequence[FailureView], disagreement: Entry | None) -> tuple[Entry, ...]:
         """All of it, the latest first.
