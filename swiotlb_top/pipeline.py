@@ -1,15 +1,18 @@
 """From a stream to what is shown: accounting and verification side by side.
 
-Live and replay feed the same pipeline, so a replay cannot disagree with what was seen live.
+Live and replay feed the same pipeline, so a replay cannot disagree with what was seen live. Nobody else tells the judge
+and the account anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from swiotlb_top.accounting.account import Account
-from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot, VerdictView
+from swiotlb_top.accounting.assemble import assemble
+from swiotlb_top.accounting.devices import Devices
+from swiotlb_top.accounting.slots import slots_view
+from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.allocator import REVISIONS, Revision, choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError, UsageError
@@ -17,20 +20,19 @@ from swiotlb_top.events import Event, Gap
 from swiotlb_top.kernel.hooks import ALLOC_POOL
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from swiotlb_top.stream import Consumer, End
-from swiotlb_top.verify import NEVER_NS, Divergence, Findings, Judge
-
-_OWN_HIWATER: Final = "the kernel kept no high water: shown is the highest since the recording began"
+from swiotlb_top.verify import NEVER_NS, Findings, Judge
 
 
 class Pipeline(Consumer):
     """One stream's account and judge. Both are told everything as it comes; judged is when somebody asks for it.
 
     :param revision: name of the revision to judge by, or None for the kernel's own.
+    :param devices: what is known of the devices; None: nothing yet.
     :raises UsageError: there is no such revision.
     :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
     """
 
-    def __init__(self, kernel: KernelInfo, revision: str | None = None) -> None:
+    def __init__(self, kernel: KernelInfo, revision: str | None = None, devices: Devices | None = None) -> None:
         self.kernel = kernel
         self.begin_ns = 0
         """When the first state was read, or the first call was over if that came before; 0 before that."""
@@ -39,10 +41,11 @@ class Pipeline(Consumer):
         self.ended: End | None = None
         """What the stream's end says; None where it was cut short, or goes on."""
         of_kernel = _revision(kernel, revision)
-        self.account = Account(of_kernel)
+        self.account = Account(of_kernel, devices)
         self.judge = Judge(of_kernel, pools_announced=kernel.sees(ALLOC_POOL), cpus=kernel.cpus.numbers())
         self._books: Consumer = self.account
-        """Is told what the account is to be told."""
+        """Who is told besides the judge. The account of a recording that plays is told later; of bursts nothing is
+        added up, and only what is known of devices grows."""
 
     # ---- the stream ----------------------------------------------------
 
@@ -108,59 +111,15 @@ class Pipeline(Consumer):
         return findings
 
     def snapshot(self, time_ns: int, source: str, reason: str) -> Snapshot:
-        """What there is to show now."""
-        account, world, first = self.account, self.judge.model, self.judge.findings.first
-        reference = {pool.address: pool for pool in world.pools} if world else {}
-        listed = [pool.view(reference.get(pool.address)) for pool in reversed(account.pools.values())]
-        return Snapshot(
-            time_ns=time_ns,
-            source=source,
-            reason=reason,
-            kernel_release=self.kernel.release,
-            nslabs=account.nslabs,
-            # A recording may tell of more releases than there were mappings.
-            used_slots=account.used_slots if account.used_slots >= 0 else UNKNOWN,
-            used_hiwater_slots=account.used_hiwater_slots,
-            transient_slots=account.transient_slots,
-            maps=account.maps,
-            map_failures=account.map_failures,
-            unmaps=account.unmaps,
-            growths=account.growths,
-            pools_added=account.pools_added,
-            lost=account.lost,
-            pools=(*listed, *(pool.view() for pool in account.transient)),
-            devices=tuple(device.view() for device in account.devices.values()),
-            verdict=verdict_view(self.judge.revision.name, self.judge.findings),
-            failures=account.failures(disputed=first.event if first else None),
-            hooks=self.kernel.hooks,
-            notes=(_OWN_HIWATER,) if account.hiwater_is_its_own else (),
-        )
+        """What there is to show now, by the events alone."""
+        world = self.judge.model
+        slots = {pool.address: slots_view(pool) for pool in world.pools} if world else {}
+        account = self.account
+        return assemble(time_ns, source, reason, self.kernel, account.totals(), account.devices, slots, self.judge)
 
     def _take_failures(self) -> None:
         for failure in self.judge.findings.take_failures():
             self.account.failed(failure.dev, failure.explanation, failure.event)
-
-
-def verdict_view(revision: str, findings: Findings) -> VerdictView:
-    """The judge's findings as views show them."""
-    return VerdictView(
-        revision=revision,
-        compared=findings.compared,
-        agree=findings.agree,
-        disagree=findings.disagree,
-        inconclusive=findings.inconclusive,
-        safety_violations=findings.safety_violations,
-        first_disagreement=_in_a_line(findings.first) if findings.first else "",
-    )
-
-
-def _in_a_line(divergence: Divergence) -> str:
-    harm = (
-        f" ({', '.join(violation.hazard.value for violation in divergence.violations)})"
-        if divergence.violations
-        else ""
-    )
-    return f"operation {divergence.operation}: {divergence.observed}; expected {divergence.expected}{harm}"
 
 
 def _revision(kernel: KernelInfo, name: str | None) -> Revision:

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Event, Gap
-from swiotlb_top.records import count, decode
+from swiotlb_top.records import RECORD_BYTES, count, decode, exits_ns, raw
 from swiotlb_top.state import DeviceName, MemState
-
-_EXIT_BYTES: Final = 8
-"""A record begins with when its call was over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +31,14 @@ class Records:
     @property
     def last_ns(self) -> int:
         """When the last call was over, of one record at least."""
-        return int.from_bytes(self.data[-RECORD.size :][:_EXIT_BYTES], "little")
+        return raw(self.data, self.count - 1).exit_ns
 
     def split(self, time_ns: int) -> tuple[Records, Records | None]:
         """Up to the first call that was over after ``time_ns``, with that, and the rest where there is any."""
-        exits_ns = memoryview(self.data).cast("Q")[:: RECORD.size // _EXIT_BYTES].tolist()
-        later = next((at for at, exit_ns in enumerate(exits_ns, 1) if exit_ns > time_ns), len(exits_ns))
-        rest = self.data[later * RECORD.size :]
-        return (Records(self.data[: later * RECORD.size]), Records(rest)) if rest else (self, None)
+        ended_ns = exits_ns(self.data)
+        later = next((at for at, exit_ns in enumerate(ended_ns, 1) if exit_ns > time_ns), len(ended_ns))
+        rest = self.data[later * RECORD_BYTES :]
+        return (Records(self.data[: later * RECORD_BYTES]), Records(rest)) if rest else (self, None)
 
     def events(self) -> Iterator[Event]:
         """Decode them. :raises UnreadableError: one is of a kind that only another swiotlb-top writes."""

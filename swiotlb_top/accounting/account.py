@@ -7,12 +7,14 @@ reference's business. So the two can be held against each other, and both agains
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from swiotlb_top.accounting.device import DeviceAccount, took_ns
-from swiotlb_top.accounting.failures import FailureLog
+from swiotlb_top.accounting.device import DeviceAccount
+from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.pool_account import PoolAccount
 from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView
+from swiotlb_top.accounting.totals import Totals
 from swiotlb_top.allocator import Explanation, Limits, Request, Revision
 from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
@@ -36,6 +38,8 @@ from swiotlb_top.stream import Consumer
 from swiotlb_top.verify.operations.intervals import assumed_entry_ns, latest_entry_ns
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 
+_OWN_HIWATER: Final = "the kernel kept no high water: shown is the highest since the recording began"
+
 
 class Account(Consumer):
     """Running totals of one stream of events.
@@ -44,11 +48,12 @@ class Account(Consumer):
     ``io_tlb_nslabs`` and ``io_tlb_transient_nslabs``.
 
     :param revision: the kernel's, which decides how many slots a mapping takes and where its buffer is in them.
+    :param devices: what is known of the devices; None: nothing yet.
     """
 
-    def __init__(self, revision: Revision) -> None:
+    def __init__(self, revision: Revision, devices: Devices | None = None) -> None:
         self._revision = revision
-        self.devices: dict[int, DeviceAccount] = {}
+        self.devices = Devices() if devices is None else devices
         self.pools: dict[int, PoolAccount] = {}
         """On the allocator's list, newest last."""
         self.transient: dict[PoolAccount, None] = {}
@@ -73,7 +78,6 @@ class Account(Consumer):
         """Whether nothing happened that leaves the number of used slots open."""
         self.kernel_counts_alike = True
         """Whether the kernel's own count of used slots was that of its areas where this account began."""
-        self._failures = FailureLog()
         self._mem = 0
         self._blind = True
         self._known: PoolsByAddress[PoolAccount] = PoolsByAddress()
@@ -117,30 +121,36 @@ class Account(Consumer):
         self.used_hiwater_slots = max(self.used_hiwater_slots, self.used_slots, kept_slots)
 
     def name(self, name: DeviceName) -> None:
-        """Who a device address is. Of another name than before, it is another device, which begins anew."""
-        device = self._device(name.dev)
-        if device.name and name.name and name.name != device.name:
-            self._failures.retire(name.dev, self._who(name.dev))
-            device = self.devices[name.dev] = DeviceAccount(name.dev, held_slots=device.held_slots)
-        device.name, device.driver = name.name, name.driver
+        """Who a device address is."""
+        self.devices.name(name)
 
     def failed(self, dev: int, explanation: Explanation, event: Event | None = None) -> None:
         """Why a mapping of this device's failed, as the reference explains it."""
-        self._device(dev).failed(explanation)
-        if event is not None:
-            self._failures.explained(event, explanation)
+        self.devices.explained(dev, explanation, event)
 
     def failures(self, disputed: Event | None = None) -> tuple[FailureView, ...]:
         """The latest failed maps, newest first; ``disputed`` is the first event of a disagreement."""
-        return self._failures.views(self._who, disputed)
+        return self.devices.failures(disputed)
 
-    def begun_to_fail(self) -> tuple[FailureView, ...]:
-        """The failures with which a device began to fail, the latest last."""
-        return self._failures.begun(self._who)
-
-    def _who(self, dev: int) -> tuple[str, str]:
-        device = self._device(dev)
-        return device.shown_name, device.driver
+    def totals(self) -> Totals:
+        """What the events add up to, and the pools, newest first and transient ones last."""
+        return Totals(
+            nslabs=self.nslabs,
+            # A recording may tell of more releases than there were mappings.
+            used_slots=self.used_slots if self.used_slots >= 0 else UNKNOWN,
+            used_hiwater_slots=self.used_hiwater_slots,
+            transient_slots=self.transient_slots,
+            maps=self.maps,
+            map_failures=self.map_failures,
+            unmaps=self.unmaps,
+            growths=self.growths,
+            pools_added=self.pools_added,
+            lost=self.lost,
+            pools=(*reversed(self.pools.values()), *self.transient),
+            devices={dev: device.totals() for dev, device in self.devices.items()},
+            notes=(_OWN_HIWATER,) if self.hiwater_is_its_own else (),
+            uncounted=self.lost,
+        )
 
     def feed(self, events: Sequence[Event]) -> None:
         """Count events, in the order they were recorded."""
@@ -156,15 +166,16 @@ class Account(Consumer):
                 self._map(event)
             else:
                 self._rare(event)
+        self.devices.feed(events)
 
     def _rare(self, event: Event) -> None:
         if isinstance(event, Device):
-            device = self._device(event.dev)
+            device = self.devices[event.dev]
             device.mem = event.mem
             device.restricted = self._is_restricted(device)
             device.limits = Limits(event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit)
         elif isinstance(event, Free):
-            self._device(event.dev).unmapped(event.size_bytes, Direction.UNKNOWN)
+            self.devices[event.dev].unmapped(event.size_bytes, Direction.UNKNOWN)
             self.unmaps += 1
         elif isinstance(event, PoolAlloc):
             if event.pool and event.pool not in self.pools:
@@ -179,12 +190,12 @@ class Account(Consumer):
             self._added(event)
 
     def _find(self, event: Find) -> None:
-        device = self._device(event.dev)
+        device = self.devices[event.dev]
         size_bytes = event.alloc_size_bytes
         nslots = nr_slots(size_bytes)
-        device.asked(nslots, took_ns(event))
+        device.asked(nslots)
         if event.slot < 0:
-            self._fail(device, event)
+            self._fail(device)
             return
         request = Request(event.orig_addr, size_bytes, event.alloc_align_mask, device.limits)
         if not device.restricted:
@@ -194,12 +205,12 @@ class Account(Consumer):
         device.mapped(size_bytes - self._revision.offset_bytes(request), nslots)
 
     def _map(self, event: Map) -> None:
-        device = self._device(event.dev)
+        device = self.devices[event.dev]
         request = self._revision.request_of(event, device.limits if device.mem else None)
         nslots = nr_slots(request.alloc_size_bytes)
-        device.asked(nslots, took_ns(event))
+        device.asked(nslots)
         if event.failed:
-            self._fail(device, event)
+            self._fail(device)
             return
         if not device.restricted:
             pool = self._known.now_around(event.tlb_addr)
@@ -211,7 +222,7 @@ class Account(Consumer):
         device.mapped(event.mapping_size_bytes, nslots)
 
     def _unmap(self, event: Unmap) -> None:
-        device = self._device(event.dev)
+        device = self.devices[event.dev]
         device.unmapped(event.mapping_size_bytes, event.direction)
         self.unmaps += 1
         if device.restricted:
@@ -291,13 +302,6 @@ class Account(Consumer):
         self.pools_added += 1
         self.pools[pool.address] = pool
 
-    def _fail(self, device: DeviceAccount, event: Find | Map) -> None:
+    def _fail(self, device: DeviceAccount) -> None:
         device.map_failures += 1
         self.map_failures += 1
-        self._failures.happened(event)
-
-    def _device(self, dev: int) -> DeviceAccount:
-        device = self.devices.get(dev)
-        if device is None:
-            device = self.devices[dev] = DeviceAccount(dev)
-        return device

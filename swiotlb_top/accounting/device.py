@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, DeviceView
+from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Cause, Explanation, Limits
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
-from swiotlb_top.events import Direction, Find, Map
+from swiotlb_top.events import Direction
 
 LATEST_MAPS: Final = 512
 """Of so many maps the percentiles are: enough for a p99, few enough to follow what goes on now."""
@@ -70,11 +71,6 @@ class Latencies:
         return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else UNKNOWN
 
 
-def took_ns(call: Find | Map) -> int | None:
-    """How long a call took; None where its entry was not seen."""
-    return call.exit_ns - call.entry_ns if call.entry_ns >= 0 else None
-
-
 _BUCKETS: Final = tuple(max(nslots - 1, 0).bit_length() for nslots in range(SIZE_BUCKETS_SLOTS[-1] + 1))
 
 
@@ -99,7 +95,6 @@ class DeviceAccount:
     map_failures: int = 0
     unmaps: int = 0
     mapped_bytes: int = 0
-    unmapped_bytes: int = 0
     by_direction_bytes: list[int] = field(default_factory=lambda: [0] * len(Direction))
     """Of what was unmapped."""
     held_slots: int = 0
@@ -108,18 +103,18 @@ class DeviceAccount:
     latencies: Latencies = field(default_factory=Latencies)
     sizes: list[int] = field(default_factory=lambda: [0] * (_LAST_BUCKET + 1))
     asked_slots: int = 0
+    since_ns: int = 0
+    """When the kernel side counted it first; 0 where that does not count, or has not been seen to."""
 
     @property
     def shown_name(self) -> str:
         """Its name, or the end of its address where it was gone before it could be asked."""
         return self.name or f"device {self.dev & 0xFFFF:04x}"
 
-    def asked(self, nslots: int, took_ns: int | None) -> None:
-        """It asked for ``nslots`` slots, padding included; ``took_ns`` is None where the entry was not seen."""
+    def asked(self, nslots: int) -> None:
+        """It asked for ``nslots`` slots, padding included."""
         self.sizes[size_bucket(nslots)] += 1
         self.asked_slots += nslots
-        if took_ns is not None:
-            self.latencies.add(took_ns)
 
     def mapped(self, size_bytes: int, nslots: int) -> None:
         """It got ``nslots`` slots for a mapping of ``size_bytes``."""
@@ -130,7 +125,6 @@ class DeviceAccount:
     def unmapped(self, size_bytes: int, direction: Direction) -> None:
         """It gave a mapping of ``size_bytes`` back."""
         self.unmaps += 1
-        self.unmapped_bytes += size_bytes
         self.by_direction_bytes[direction] += size_bytes
 
     def failed(self, explanation: Explanation) -> None:
@@ -138,26 +132,44 @@ class DeviceAccount:
         self.causes[explanation.cause] += 1
         self.last_failure = explanation.sentence
 
-    def view(self) -> DeviceView:
-        """An immutable copy."""
-        both_ways_bytes, to_bytes, from_bytes, *_ = self.by_direction_bytes
-        direction_seen = self.by_direction_bytes[Direction.UNKNOWN] < self.unmapped_bytes or not self.unmaps
-        return DeviceView(
-            dev=self.dev,
-            name=self.shown_name,
-            driver=self.driver,
+    def totals(self) -> DeviceTotals:
+        """What its events add up to."""
+        return DeviceTotals(
             maps=self.maps,
             map_failures=self.map_failures,
             unmaps=self.unmaps,
             mapped_bytes=self.mapped_bytes,
-            unmapped_bytes=self.unmapped_bytes,
+            unmapped_bytes_by_direction=tuple(self.by_direction_bytes),
+            requests=tuple(self.sizes),
+            requested_slots=self.asked_slots,
+            held_slots=self.held_slots,
+        )
+
+    def view(self, counted: DeviceTotals | None = None) -> DeviceView:
+        """An immutable copy.
+
+        :param counted: the totals to show; None: those of its events.
+        """
+        counted = counted or self.totals()
+        both_ways_bytes, to_bytes, from_bytes, *_ = counted.unmapped_bytes_by_direction
+        unseen_bytes = sum(counted.unmapped_bytes_by_direction[Direction.UNKNOWN :])
+        direction_seen = unseen_bytes < counted.unmapped_bytes or not counted.unmaps
+        return DeviceView(
+            dev=self.dev,
+            name=self.shown_name,
+            driver=self.driver,
+            maps=counted.maps,
+            map_failures=counted.map_failures,
+            unmaps=counted.unmaps,
+            mapped_bytes=counted.mapped_bytes,
+            unmapped_bytes=counted.unmapped_bytes,
             causes=tuple(self.causes.most_common()),
             last_failure=self.last_failure,
-            held_slots=self.held_slots,
+            held_slots=counted.held_slots,
             map_p50_ns=self.latencies.percentile(50),
             map_p99_ns=self.latencies.percentile(99),
-            sizes=tuple(self.sizes),
-            asked_slots=self.asked_slots,
+            sizes=counted.requests,
+            asked_slots=counted.requested_slots,
             to_device_bytes=both_ways_bytes + to_bytes if direction_seen else UNKNOWN,
             from_device_bytes=both_ways_bytes + from_bytes if direction_seen else UNKNOWN,
             latencies=self.latencies.counts,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from swiotlb_top.accounting.slots import slots_view
-from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView
-from swiotlb_top.allocator import Pool, adopt
+from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView, SlotsView
+from swiotlb_top.allocator import adopt
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT
 from swiotlb_top.events import Find, Map, PoolAdd, PoolAlloc
@@ -48,6 +47,14 @@ class PoolAccount:
             account.live[mapping.slot + mapping.pad_slots] = nobodys[mapping.nslots]
             account.used_slots += mapping.nslots
         return account
+
+    @classmethod
+    def of_areas(cls, state: PoolState, since_ns: int, *, default: bool) -> PoolAccount:
+        """The pool with as many slots in use as its areas count, of which it is not known whose they are."""
+        used_slots = sum(area.used for area in state.areas)
+        return cls(
+            state.address, state.start, state.nslabs, state.nareas, state.transient, default, since_ns, used_slots
+        )
 
     @classmethod
     def of_event(cls, event: PoolAlloc | PoolAdd | Growth) -> PoolAccount:
@@ -95,9 +102,11 @@ class PoolAccount:
                 return first if first + self.live[first][0] > slot else slot
         return slot
 
-    def view(self, reference: Pool | None = None) -> PoolView:
-        """An immutable copy, with where its slots are free as the reference has it."""
-        slots = slots_view(reference) if reference else None
+    def view(self, slots: SlotsView | None = None) -> PoolView:
+        """An immutable copy.
+
+        :param slots: where its slots are free, if anybody knows.
+        """
         return PoolView(
             address=self.address,
             start=self.start,

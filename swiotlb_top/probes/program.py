@@ -5,12 +5,12 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
 from typing import Final, Self
 
-from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
+from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import loader
@@ -29,7 +29,7 @@ from swiotlb_top.state import How
 
 _TOTALS_U64: Final = TOTALS_BYTES // 8
 _COUNTS: Final = slice(2, 20)
-"""``struct totals`` in words: dev and driver, then the counters of :class:`Totals` in its order, then since when."""
+"""``struct totals`` in words: dev and driver, then counters in the order of :class:`DeviceTotals`, then since when."""
 _SINCE: Final = 20
 _DIRECTIONS: Final = 4
 _FAULTS: Final = struct.Struct("=QQQQ")
@@ -50,38 +50,6 @@ class Mode(IntEnum):
     COUNT = 1
     RECORD = 2
     """Count, and write a record a call."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """A device's counters since the program was loaded (``struct totals``, summed over CPUs)."""
-
-    maps: int = 0
-    map_failures: int = 0
-    unmaps: int = 0
-    mapped_bytes: int = 0
-    """Without the padding before a buffer."""
-    unmapped_bytes_by_direction: tuple[int, ...] = (0,) * _DIRECTIONS
-    """By :class:`~swiotlb_top.events.Direction`: a map's is seen only where ``map`` is probed, an unmap's always.
-    ``NONE`` is ``swiotlb_free()``'s."""
-    requests: tuple[int, ...] = (0,) * (len(SIZE_BUCKETS_SLOTS) + 1)
-    """Maps, failed ones too, by the slots they asked for, padding included: in the buckets
-    :data:`~swiotlb_top.constants.SIZE_BUCKETS_SLOTS`."""
-    requested_slots: int = 0
-    """Slots of all those."""
-    since_ns: int = 0
-    """When it was counted first. A later time than before at the same address: another device lives there now."""
-
-    @property
-    def unmapped_bytes(self) -> int:
-        return sum(self.unmapped_bytes_by_direction)
-
-    @classmethod
-    def of(cls, counts: Sequence[int]) -> Self:
-        """From the counters' words."""
-        maps, map_failures, unmaps, mapped_bytes, *rest, slots = counts
-        by_direction, requests = tuple(rest[:_DIRECTIONS]), tuple(rest[_DIRECTIONS:])
-        return cls(maps, map_failures, unmaps, mapped_bytes, by_direction, requests, slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +89,7 @@ class Window:
     body: bytes
 
 
-def summed(table: memoryview) -> dict[int, Totals]:
+def summed(table: memoryview) -> dict[int, DeviceTotals]:
     """Each device's counters, over all banks of the table of devices.
 
     :param table: the words of ``struct totals``, place by place.
@@ -135,7 +103,14 @@ def summed(table: memoryview) -> dict[int, Totals]:
             before = counts_of.get(dev)
             counts_of[dev] = [a + b for a, b in zip(before, counts, strict=True)] if before else counts
             since_ns_of[dev] = min(since_ns, since_ns_of.get(dev, since_ns))
-    return {dev: replace(Totals.of(counts), since_ns=since_ns_of[dev]) for dev, counts in counts_of.items()}
+    return {dev: _of_words(counts, since_ns_of[dev]) for dev, counts in counts_of.items()}
+
+
+def _of_words(counts: Sequence[int], since_ns: int) -> DeviceTotals:
+    """A device's counters, of which there are so many: ``struct totals`` in its order."""
+    maps, map_failures, unmaps, mapped_bytes, *rest, slots = counts
+    by_direction, requests = tuple(rest[:_DIRECTIONS]), tuple(rest[_DIRECTIONS:])
+    return DeviceTotals(maps, map_failures, unmaps, mapped_bytes, by_direction, requests, slots, since_ns)
 
 
 class Program:
@@ -207,7 +182,7 @@ class Program:
         self._never_told += self._in_flight.take_lost()
         return known_ns
 
-    def totals(self) -> dict[int, Totals]:
+    def totals(self) -> dict[int, DeviceTotals]:
         """Every device's counters, by ``struct device *``."""
         return summed(self._devices)
 

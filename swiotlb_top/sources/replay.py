@@ -150,12 +150,11 @@ class ReplaySource:
         # The last cell of a chart is of half a mark at least.
         history = tuple(past for past in self._marks if since_ns <= past.time_ns <= now.time_ns - _MARK_NS // 2)
         before = [then for then in self._recent if then.time_ns <= now.time_ns - _RATES_NS] or [*self._recent][:1]
-        journal = self._journal.entries(self._pipeline.account.begun_to_fail(), self._disagreement(now))
+        journal = self._journal.entries(self._pipeline.account.devices.begun_to_fail(), self._disagreement(now))
         return replace(
             now,
             recorded=Recorded(before[-1] if self._position_ns else None, history, journal),
             watched_ns=self._position_ns,
-            uncounted=now.lost,
             notes=(*now.notes, *([f"not all of the recording can be read: {self._damage}"] if self._damage else [])),
         )
 

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import pytest
 
+from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Limits, Revision, align_offset, choose
 from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Direction, Find, Map, Unmap
-from swiotlb_top.probes.program import Totals
 from swiotlb_top.records import decode
 from swiotlb_top.state import DeviceName
 from swiotlb_top.trace import TraceReader
@@ -241,10 +241,10 @@ def test_the_kernels_totals_are_what_its_records_add_up_to(ran: Ran) -> None:
     kernel = TraceReader(ran.files / "kprobe.swtrace").header.kernel
     revision = choose(kernel.features, kernel.release).revision
     masks = {event.dev: event.min_align_mask for event in calls if isinstance(event, Device)}
-    expected: dict[int, Totals] = {}
+    expected: dict[int, DeviceTotals] = {}
     for call in calls:
         if isinstance(call, Find | Map | Unmap):
-            before = expected.get(call.dev, Totals())
+            before = expected.get(call.dev, DeviceTotals())
             limits = Limits(min_align_mask=masks[call.dev])
             expected[call.dev] = (
                 with_unmap(before, call) if isinstance(call, Unmap) else with_map(before, call, revision, limits)
@@ -261,7 +261,7 @@ def test_the_kernels_totals_are_what_its_records_add_up_to(ran: Ran) -> None:
         assert device.unmapped_bytes_by_direction[Direction.FROM_DEVICE] > 0
 
 
-def with_map(before: Totals, call: Find | Map, revision: Revision, limits: Limits) -> Totals:
+def with_map(before: DeviceTotals, call: Find | Map, revision: Revision, limits: Limits) -> DeviceTotals:
     if isinstance(call, Find):
         size = call.alloc_size_bytes
         mapped_bytes = size - align_offset(call.alloc_align_mask, call.orig_addr, limits.min_align_mask)
@@ -282,7 +282,7 @@ def with_map(before: Totals, call: Find | Map, revision: Revision, limits: Limit
     )
 
 
-def with_unmap(before: Totals, call: Unmap) -> Totals:
+def with_unmap(before: DeviceTotals, call: Unmap) -> DeviceTotals:
     by_direction = list(before.unmapped_bytes_by_direction)
     by_direction[call.direction] += call.mapping_size_bytes
     return replace(before, unmaps=before.unmaps + 1, unmapped_bytes_by_direction=tuple(by_direction))

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from swiotlb_top import bpf_files
+from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Event
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes import plan
 from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.loader import compiler_flags, device_banks, device_table_bytes
-from swiotlb_top.probes.program import Mode, Totals, summed
+from swiotlb_top.probes.program import Mode, summed
 from swiotlb_top.records import RECORD_BYTES, decode
 from tests.kernels import layout_of
 
@@ -138,7 +139,7 @@ class BpfInUserspace:
         words = device_table_bytes(self._cpus) // 8
         return memoryview((ctypes.c_uint64 * words).from_address(self.first_word())).cast("B").cast("Q")
 
-    def totals(self) -> dict[int, Totals]:
+    def totals(self) -> dict[int, DeviceTotals]:
         return summed(self.table())
 
     def spared_calls(self) -> int:

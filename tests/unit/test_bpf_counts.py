@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Device, Find
 from swiotlb_top.probes.loader import device_banks, device_table_bytes
-from swiotlb_top.probes.program import Mode, Totals
+from swiotlb_top.probes.program import Mode
 from tests.unit.bpf_in_userspace import BpfInUserspace
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -161,7 +162,7 @@ def test_cpus_that_share_a_bank_add_at_once(tmp_path: Path) -> None:
         bpf.on_cpu(cpu)
         bpf.found(dev, order=("kretfunc",))
     assert sum(map(bool, bpf.table()[::24].tolist())) == 1
-    assert bpf.totals()[dev] == Totals(
+    assert bpf.totals()[dev] == DeviceTotals(
         maps=2, mapped_bytes=4096, requests=(2, *[0] * 8), requested_slots=2, since_ns=bpf.totals()[dev].since_ns
     )
     assert bpf.added_at_once()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,14 +13,20 @@ from hypothesis import strategies as st
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
-from swiotlb_top.probes.program import Faults, Mode, Totals
+from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
+from swiotlb_top.accounting.totals import DeviceTotals
+from swiotlb_top.allocator import Pool
+from swiotlb_top.events import Device
+from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.probes.program import Faults, Mode
 from swiotlb_top.probes.session import Session
-from swiotlb_top.records import decode
+from swiotlb_top.records import RECORD, decode
 from swiotlb_top.sources import live
 from swiotlb_top.sources.live import LiveSource
-from swiotlb_top.state import DeviceName, KernelInfo, MemState, PoolState
-from swiotlb_top.trace import Records, TraceReader
-from tests.doctoring import GROWING, STALL
+from swiotlb_top.state import AreaState, DeviceName, KernelInfo, MemState, PoolState
+from swiotlb_top.stream import Records, deliver
+from swiotlb_top.trace import TraceReader
+from tests.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 
 UINT64 = (1 << 64) - 1
 
@@ -47,20 +54,21 @@ class FakePlan:
 class FakeProgram:
     """Counters that are set by hand."""
 
-    counted: dict[int, Totals] = field(default_factory=dict)
+    counted: dict[int, DeviceTotals] = field(default_factory=dict)
     told: Faults = field(default_factory=Faults)
     modes: list[Mode] = field(default_factory=list)
     plan: FakePlan = field(default_factory=FakePlan)
+    grown: int = 0
     closed: bool = False
 
-    def totals(self) -> dict[int, Totals]:
+    def totals(self) -> dict[int, DeviceTotals]:
         return self.counted
 
     def faults(self) -> Faults:
         return self.told
 
     def growths(self) -> int:
-        return 0
+        return self.grown
 
     def set_mode(self, mode: Mode) -> None:
         self.modes.append(mode)
@@ -224,3 +232,77 @@ def test_closing_detaches_the_probes() -> None:
     session = FakeSession()
     session.source().close()
     assert session.program.closed
+
+
+# ---- a burst is a small recording -------------------------------------------
+
+
+class AfterItself(FakeSession):
+    """A kernel whose records are all that happens, and that counted it."""
+
+    def __init__(self, path: Path, nrecords: int) -> None:
+        super().__init__(path)
+        every = b"".join(item.data for item in TraceReader(path) if isinstance(item, Records))
+        self.records = every[: nrecords * RECORD.size]
+        self.replayed = Pipeline(self.kernel)
+        deliver([*self.names(), self.state, Records(self.records)], self.replayed)
+        self.before = self.replayed.snapshot(0, "", "")
+        self.replayed.finish()
+        account = self.replayed.account
+        self.program.grown = account.growths
+        self.program.counted = {
+            dev: replace(totals, since_ns=1, held_slots=UNKNOWN) for dev, totals in account.totals().devices.items()
+        }
+
+    def names(self) -> Iterator[DeviceName]:
+        devices = {event.dev for event in decode(self.records) if isinstance(event, Device)}
+        return map(self.device_name, sorted(devices))
+
+    def sizes(self) -> MemState:
+        """The pools as the reference has them, after it followed the records."""
+        world, account = self.replayed.judge.model, self.replayed.account
+        assert world is not None
+        return replace(
+            self.state,
+            pools=tuple(sizes_of(pool) for pool in world.pools if not pool.transient),
+            total_used=account.used_slots,
+            used_hiwater=account.used_hiwater_slots,
+            transient_nslabs=account.transient_slots,
+        )
+
+
+def sizes_of(pool: Pool) -> PoolState:
+    areas = tuple(AreaState(used, 0) for used in pool.area_used)
+    size = (pool.address, pool.start, pool.nslabs, pool.nareas, pool.area_nslabs)
+    return PoolState(*size, pool.transient, 0, 0, areas, (), (), (), ())
+
+
+def without_what_only_one_of_them_knows(shown: Snapshot) -> Snapshot:
+    """Live there are no transient pools and no age of those that were there, and slots are those before the burst."""
+    listed = (pool for pool in shown.pools if not pool.transient)
+    return replace(
+        shown,
+        time_ns=0,
+        source="",
+        reason="",
+        sampled=False,
+        sampled_ns=UNKNOWN,
+        watched_ns=0,
+        pools=tuple(replace(pool, since_ns=UNKNOWN, slots=None, longest_free_slots=UNKNOWN) for pool in listed),
+        devices=tuple(replace(device, held_slots=UNKNOWN) for device in shown.devices),
+    )
+
+
+@pytest.mark.parametrize("path", [STALL, GROWING, FOUR_AREAS, FOUR_CPUS], ids=lambda path: path.stem)
+def test_live_and_replay_of_the_same_burst_show_the_same(path: Path) -> None:
+    session = AfterItself(path, 1500)
+    live_one, replayed = session.source().snapshot(), session.replayed.snapshot(0, "", "")
+    assert (replayed.maps > 300, replayed.verdict and replayed.verdict.word) == (True, "agree")
+    assert without_what_only_one_of_them_knows(live_one) == without_what_only_one_of_them_knows(replayed)
+
+
+@pytest.mark.parametrize("path", [STALL, GROWING, FOUR_AREAS, FOUR_CPUS], ids=lambda path: path.stem)
+def test_the_slots_shown_live_are_those_a_burst_begins_from(path: Path) -> None:
+    session = AfterItself(path, 0)
+    shown = [pool.slots for pool in session.source().snapshot().pools]
+    assert shown == [pool.slots for pool in session.before.pools] != []

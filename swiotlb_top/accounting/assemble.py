@@ -1,0 +1,77 @@
+"""One snapshot, out of what was counted, what is known of devices, and what the judge found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from swiotlb_top.accounting.devices import Devices
+from swiotlb_top.accounting.snapshot import SlotsView, Snapshot, VerdictView
+from swiotlb_top.accounting.totals import Totals
+from swiotlb_top.state import KernelInfo
+from swiotlb_top.verify import Divergence, Doubt, Judge
+
+
+def assemble(
+    time_ns: int,
+    source: str,
+    reason: str,
+    kernel: KernelInfo,
+    totals: Totals,
+    devices: Devices,
+    slots: Mapping[int, SlotsView],
+    judge: Judge | None,
+    not_in_doubt: Collection[Doubt] = (),
+) -> Snapshot:
+    """What there is to show at ``time_ns``; for its other arguments see :class:`Snapshot`.
+
+    :param totals: the kernel's own, or those of every event.
+    :param slots: where the pools on the list are free, by their address.
+    :param judge: None where nothing is judged.
+    :param not_in_doubt: what is inconclusive for these reasons is not counted: nobody tried to see all of it.
+    """
+    first = judge.findings.first if judge else None
+    return Snapshot(
+        time_ns=time_ns,
+        source=source,
+        reason=reason,
+        kernel_release=kernel.release,
+        nslabs=totals.nslabs,
+        used_slots=totals.used_slots,
+        used_hiwater_slots=totals.used_hiwater_slots,
+        transient_slots=totals.transient_slots,
+        maps=totals.maps,
+        map_failures=totals.map_failures,
+        unmaps=totals.unmaps,
+        growths=totals.growths,
+        pools_added=totals.pools_added,
+        lost=totals.lost,
+        pools=tuple(pool.view(None if pool.transient else slots.get(pool.address)) for pool in totals.pools),
+        devices=tuple(devices[dev].view(counted) for dev, counted in totals.devices.items()),
+        verdict=_verdict(judge, not_in_doubt) if judge else None,
+        notes=totals.notes,
+        failures=devices.failures(disputed=first.event if first else None),
+        hooks=kernel.hooks,
+        uncounted=totals.uncounted,
+    )
+
+
+def _verdict(judge: Judge, not_in_doubt: Collection[Doubt]) -> VerdictView:
+    findings = judge.findings
+    return VerdictView(
+        revision=judge.revision.name,
+        compared=findings.compared,
+        agree=findings.agree,
+        disagree=findings.disagree,
+        inconclusive=sum(count for why, count in findings.doubts.items() if why not in not_in_doubt),
+        safety_violations=findings.safety_violations,
+        first_disagreement=_in_a_line(findings.first) if findings.first else "",
+    )
+
+
+def _in_a_line(divergence: Divergence) -> str:
+    harm = (
+        f" ({', '.join(violation.hazard.value for violation in divergence.violations)})"
+        if divergence.violations
+        else ""
+    )
+    return f"operation {divergence.operation}: {divergence.observed}; expected {divergence.expected}{harm}"

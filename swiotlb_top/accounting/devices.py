@@ -1,0 +1,100 @@
+"""What is known of each device, for as long as that device is the one at its address.
+
+A device is known by where its ``struct device`` lies. The kernel may make another device there once it is gone, and of
+that one nothing is said which is true of the other: it begins anew, and earlier failures keep the name of who had them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from swiotlb_top.accounting.device import DeviceAccount
+from swiotlb_top.accounting.failures import FailureLog
+from swiotlb_top.accounting.snapshot import FailureView
+from swiotlb_top.allocator import Explanation
+from swiotlb_top.events import Event, Find, Map
+from swiotlb_top.state import DeviceName
+from swiotlb_top.stream import Consumer
+
+
+def nobody(dev: int) -> DeviceName:
+    """The answer where nobody can be asked who a device is."""
+    return DeviceName(dev, "", "")
+
+
+_MAPS: Final = (Find, Map)
+
+
+class Devices(dict[int, DeviceAccount], Consumer):
+    """By ``struct device *``; who is looked up and is not there begins.
+
+    Told a stream, it learns who devices are, how long their maps took, and which failed. It adds nothing up.
+
+    :param ask: tells who an address is, when it is seen for the first time.
+    """
+
+    def __init__(self, ask: Callable[[int], DeviceName] = nobody) -> None:
+        super().__init__()
+        self._ask = ask
+        self._failures = FailureLog()
+
+    def __missing__(self, dev: int) -> DeviceAccount:
+        who = self._ask(dev)
+        device = self[dev] = DeviceAccount(dev, who.name, who.driver)
+        return device
+
+    # ---- who lives at an address ---------------------------------------
+
+    def name(self, name: DeviceName) -> None:
+        """Who a device address is. Of another name than before, it is another device."""
+        device = self[name.dev]
+        if device.name and name.name and name.name != device.name:
+            self._forget(device)
+            # What the other held is given back yet.
+            device = self[name.dev] = DeviceAccount(name.dev, held_slots=device.held_slots)
+        device.name, device.driver = name.name, name.driver
+
+    def keep(self, since_ns: Mapping[int, int]) -> None:
+        """Learn who is counted by the kernel side, and since when.
+
+        Who is not counted any more is gone, and who is counted since another time is another device.
+        """
+        for device in [*self.values()]:
+            if since_ns.get(device.dev) is None or device.since_ns not in (0, since_ns[device.dev]):
+                self._forget(device)
+        for dev, began_ns in since_ns.items():
+            self[dev].since_ns = began_ns
+
+    def _forget(self, device: DeviceAccount) -> None:
+        self._failures.retire(device.dev, self._who(device.dev))
+        del self[device.dev]
+
+    # ---- calls ---------------------------------------------------------
+
+    def feed(self, events: Sequence[Event]) -> None:
+        """How long maps took, and which failed."""
+        for event in events:
+            if isinstance(event, _MAPS):
+                if event.entry_ns >= 0:
+                    self[event.dev].latencies.add(event.exit_ns - event.entry_ns)
+                if event.failed:
+                    self._failures.happened(event)
+
+    def explained(self, dev: int, explanation: Explanation, event: Event | None) -> None:
+        """Why a map of this device's failed, as the reference explains it; before or after it is told of."""
+        self[dev].failed(explanation)
+        if event is not None:
+            self._failures.explained(event, explanation)
+
+    def failures(self, disputed: Event | None = None) -> tuple[FailureView, ...]:
+        """The latest failed maps, newest first; ``disputed`` is the first event of a disagreement."""
+        return self._failures.views(self._who, disputed)
+
+    def begun_to_fail(self) -> tuple[FailureView, ...]:
+        """The failures with which a device began to fail, the latest last."""
+        return self._failures.begun(self._who)
+
+    def _who(self, dev: int) -> tuple[str, str]:
+        device = self[dev]
+        return device.shown_name, device.driver
