@@ -175,7 +175,7 @@ class Account(Consumer):
             device.restricted = self._is_restricted(device)
             device.limits = Limits(event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit)
         elif isinstance(event, Free):
-            self.devices[event.dev].unmapped(event.size_bytes, Direction.UNKNOWN)
+            self.devices[event.dev].unmapped(event.size_bytes, Direction.NONE)
             self.unmaps += 1
         elif isinstance(event, PoolAlloc):
             if event.pool and event.pool not in self.pools:

@@ -15,7 +15,7 @@ from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.device import LATEST_MAPS, Latencies, size_bucket
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN
 from swiotlb_top.allocator import REVISIONS, Cause, Explanation, Limits, Pool, Request
-from swiotlb_top.events import ENTRY_UNKNOWN, Direction, Event, Gap, PoolFree
+from swiotlb_top.events import ENTRY_UNKNOWN, Direction, Event, Free, Gap, PoolFree
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.records import RECORD, decode
 from swiotlb_top.state import DeviceName, MemState
@@ -183,6 +183,16 @@ def test_bytes_are_counted_by_direction_where_it_is_seen(
     account.feed([released(1200, 1300, 8, 2)._replace(direction=direction)])
     view = account.devices[DEV].view()
     assert (view.unmapped_bytes, view.to_device_bytes, view.from_device_bytes) == (4096, to_device, from_device)
+
+
+@pytest.mark.parametrize(("size_bytes", "to_device"), [(4096, 0), (0, UNKNOWN)])
+def test_what_is_freed_goes_to_no_device_and_without_a_size_nobody_knows(size_bytes: int, to_device: int) -> None:
+    """``swiotlb_free()`` copies nothing; only up to some kernels does it tell a size."""
+    account = account_of(empty_pool())
+    account.feed([Free(1200, 1300, 0, DEV, 0, 0, size_bytes)])
+    view = account.devices[DEV].view()
+    assert (view.unmaps, view.unmapped_bytes, view.to_device_bytes) == (1, size_bytes, to_device)
+    assert account.devices[DEV].totals().unmapped_bytes_by_direction[Direction.NONE] == size_bytes
 
 
 def test_failures_alike_in_a_row_are_one_and_a_failure_nobody_judged_says_so() -> None:
