@@ -71,8 +71,6 @@ class Account(Consumer):
         self.hiwater_is_its_own = False
         """Whether the kernel told of none, so that it is that of the events alone."""
         self.transient_slots = 0
-        self.first_ns = 0
-        self.last_ns = 0
         self.lost = 0
         self.sure = True
         """Whether nothing happened that leaves the number of used slots open."""
@@ -154,10 +152,8 @@ class Account(Consumer):
 
     def feed(self, events: Sequence[Event]) -> None:
         """Count events, in the order they were recorded."""
+        self.events += len(events)
         for event in events:
-            self.events += 1
-            self.last_ns = event.exit_ns
-            self.first_ns = self.first_ns or self.last_ns
             if isinstance(event, Find):
                 self._find(event)
             elif isinstance(event, Unmap):
