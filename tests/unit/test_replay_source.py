@@ -19,6 +19,7 @@ from swiotlb_top.report import replay
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import FASTEST, SLOWEST, ReplaySource
 from swiotlb_top.sources.sampler import frames
+from swiotlb_top.stream import End
 from tests.doctoring import (
     FOUR_AREAS,
     GROWING,
@@ -30,6 +31,7 @@ from tests.doctoring import (
     find,
     insert,
     load,
+    record_at,
     save,
     states,
     succeeded,
@@ -122,6 +124,17 @@ def test_the_screen_and_the_report_say_the_same_length(path: Path) -> None:
     shown = Player(path).to_the_end().playback
     assert shown is not None
     assert shown.position_ns == shown.length_ns == replay(path).duration_ns
+
+
+def test_so_they_do_where_a_loss_is_the_last_that_is_left(tmp_path: Path) -> None:
+    entries = load(FOUR_AREAS)
+    last = [at for at, entry in enumerate(entries) if isinstance(entry, Record)][-1]
+    late_ns = record_at(entries, last).exit_ns + SECOND
+    loss = Gap(0, late_ns, 1, "ring buffer full")
+    path = save([*entries[: last + 1], loss, End({}, 0, 1)], tmp_path / "gap.swtrace")
+    shown = Player(path).to_the_end().playback
+    assert shown is not None
+    assert shown.length_ns == replay(path).duration_ns > SECOND
 
 
 def test_a_recording_cannot_begin_after_its_end(tmp_path: Path) -> None:
@@ -341,3 +354,6 @@ def test_events_nobody_knows_are_a_complaint_and_no_crash(tmp_path: Path) -> Non
     assert end.maps > 0
     assert end.playback is not None
     assert "the recording holds events this swiotlb-top does not know" in end.playback.damage
+    report = replay(path)
+    assert report.damage == end.playback.damage
+    assert (report.pipeline.account.maps, report.duration_ns) == (end.maps, end.playback.length_ns)
