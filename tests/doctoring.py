@@ -20,7 +20,8 @@ from swiotlb_top.constants import DMA_MAPPING_ERROR, IO_TLB_SIZE
 from swiotlb_top.events import Gap
 from swiotlb_top.records import RECORD, Kind, RawRecord
 from swiotlb_top.state import DeviceName, MemState, PoolState
-from swiotlb_top.trace import End, Header, Known, Records, TraceReader, TraceWriter
+from swiotlb_top.stream import Consumer, End, Known, Records, tell
+from swiotlb_top.trace import Header, TraceReader, TraceWriter
 from swiotlb_top.trace.format import MAX_TIME_NS
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -96,24 +97,33 @@ def save(entries: Iterable[Entry], path: Path) -> Path:
         for entry in stream:
             if isinstance(entry, Record):
                 packed.append(RECORD.pack(*entry))
-                continue
-            trace.records(b"".join(packed))
-            packed.clear()
-            _write(trace, entry)
+            elif not isinstance(entry, Header):
+                trace.records(b"".join(packed))
+                packed.clear()
+                tell(entry, _Written(trace))
     return path
 
 
-def _write(trace: TraceWriter, entry: Entry) -> None:
-    if isinstance(entry, MemState):
-        trace.state(entry)
-    elif isinstance(entry, DeviceName):
-        trace.device_name(entry)
-    elif isinstance(entry, Gap):
-        trace.gap(entry)
-    elif isinstance(entry, Known):
-        trace.known(entry.before_ns)
-    elif isinstance(entry, End):
-        trace.end(entry.counters, entry.duration_ns, entry.lost)
+class _Written(Consumer):
+    """Writes down what it is told."""
+
+    def __init__(self, trace: TraceWriter) -> None:
+        self._trace = trace
+
+    def state(self, mem: MemState) -> None:
+        self._trace.state(mem)
+
+    def name(self, name: DeviceName) -> None:
+        self._trace.device_name(name)
+
+    def gap(self, gap: Gap) -> None:
+        self._trace.gap(gap)
+
+    def known_before(self, time_ns: int) -> None:
+        self._trace.known(time_ns)
+
+    def end(self, end: End) -> None:
+        self._trace.end(end.counters, end.duration_ns, end.lost)
 
 
 # ---- finding -------------------------------------------------------------
