@@ -164,6 +164,8 @@ def _decode(path: Path, offset: int, payload: bytes, read: Callable[[bytes], _T]
     try:
         return read(payload)
     except UnknownCodecError as unknown:
-        raise _newer(path, str(unknown)) from None
+        raise UnreadableError(
+            f"{path} holds {unknown}, which this one does not read; use the swiotlb-top that wrote it"
+        ) from None
     except ValueError as wrong:
         raise _damaged(path, offset, wrong) from None

@@ -178,7 +178,7 @@ HOSTILE = {
     "state: too few slots": (FrameType.STATE, _state(STATE_JSON, bytes(8)), "does not hold the 208 bytes"),
     "records: no room": (FrameType.RECORDS, b"ab", "no room"),
     "records: too many": (FrameType.RECORDS, struct.pack("<II", 1, 1 << 31), "records in a block, more than"),
-    "records: unknown codec": (FrameType.RECORDS, struct.pack("<II", 9, 1), "newer swiotlb-top (records packed with"),
+    "records: unknown codec": (FrameType.RECORDS, struct.pack("<II", 9, 1), "use the swiotlb-top that wrote it"),
     "records: a codec that is no longer": (FrameType.RECORDS, struct.pack("<II", 2, 1), "packed with codec 2"),
     "planes: too few": (FrameType.RECORDS, struct.pack("<II", 1, 2) + zlib.compress(bytes(64)), "the 128 bytes"),
     "planes: no zlib": (FrameType.RECORDS, struct.pack("<II", 1, 2) + b"none", "compressed data: "),
