@@ -392,3 +392,13 @@ def test_a_pool_that_begins_anywhere_is_aligned_by_address_and_not_by_slot() -> 
     pool = Pool(1, START + 3 * 2048, 32, 1)
     assert pool.search(0, Request(0x7800, 512, 0, Limits(min_align_mask=0x1FFF))) == 0
     assert pool.search(0, Request(0x6800, 512, 0, Limits(min_align_mask=0x1FFF))) == 2
+
+
+def test_mappings_of_a_slot_set_are_found_whether_or_not_it_is_known_where_their_buffer_begins() -> None:
+    pool = one_area(256)
+    known, unknown, elsewhere = (Mapping(slot, 4, 0, 4 << 11, 0, DEV) for slot in (8, 20, 130))
+    all_free = (1 << 128) - 1
+    taken = [all_free & ~sum(0b1111 << m.slot for m in (known, unknown)), all_free & ~(0b1111 << 2)]
+    pool.restore(taken, [12], [0], [(known, True), (unknown, False), (elsewhere, True)])
+    assert pool.mappings_near(23) == (known, unknown)
+    assert pool.mappings_near(255) == (elsewhere,)
