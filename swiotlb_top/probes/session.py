@@ -76,6 +76,10 @@ class Session:
         """The records that came since the last call, packed."""
         return self.program.ring.drain()
 
+    def known_now_ns(self) -> int:
+        """Up to when every call that was entered has returned, as far as that shows without waiting for anything."""
+        return self.program.none_under_way_before(now_ns())
+
     def drain_to_what_is_known(self) -> tuple[bytes, int]:
         """The records that came since the last call, and up to when none is missing: every call that was entered
         before has returned, and has been drained.

@@ -142,13 +142,12 @@ class LiveSource:
             while count(records) < _BURST_EVENTS and time.perf_counter() < end_s:
                 time.sleep(_STEP_S)
                 records += self._session.drain()
+            # A call that has been under way since before the state was copied leaves nothing to judge: wait for it.
+            while self._session.known_now_ns() < copied_ns + _LEAST_NS and time.perf_counter() < end_s + _PATIENCE_S:
+                time.sleep(_STEP_S)
+                records += self._session.drain()
             last, until_ns = self._session.drain_to_what_is_known()
             records += last
-            # A call that has been under way since before the state was copied leaves nothing to judge: wait for it.
-            while until_ns < copied_ns + _LEAST_NS and time.perf_counter() < end_s + _PATIENCE_S:
-                time.sleep(_STEP_S)
-                last, until_ns = self._session.drain_to_what_is_known()
-                records += last
         finally:
             program.set_mode(Mode.COUNT)
         if program.faults().lost_events > lost:

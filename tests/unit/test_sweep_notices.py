@@ -73,7 +73,7 @@ def alignment_is_asked_of_kernels_that_cannot_keep_it(patch: Patch) -> None:
 
 def the_account_has_the_newest_kernels_arithmetic(patch: Patch) -> None:
     begin = Account.__init__
-    patch.setattr(Account, "__init__", lambda self, revision: begin(self, REVISIONS["7.3"]))
+    patch.setattr(Account, "__init__", lambda self, revision, devices: begin(self, REVISIONS["7.3"], devices))
 
 
 def mappings_are_as_large_as_what_is_mapped(patch: Patch) -> None:

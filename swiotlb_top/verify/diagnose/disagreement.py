@@ -24,7 +24,7 @@ def places_concerned(operation: Operation, group: list[Operation], model: Alloca
     :param group: the operations that it was put in order with, itself included.
     :raises TooManyAreasError: the model's patience is over.
     """
-    places = set[Place]().union(*(places_of(one, model) for one in group))
+    places = places_of(group, model)
     if model.can_grow or isinstance(operation, ObservedPoolList):
         places.add(POOL_LIST)
     return places

@@ -6,22 +6,30 @@ in order among the operations that they probably overlap; but they may have take
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from swiotlb_top.allocator import Allocator
 from swiotlb_top.events import ENTRY_UNKNOWN
 from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Place, UnconfirmedDisagreements
 from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives
 from swiotlb_top.verify.operations.base import Operation
-from swiotlb_top.verify.operations.domains import Area, areas_of, touched
+from swiotlb_top.verify.operations.domains import Area, Domain, areas_of, touched
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 
-def places_of(operation: Operation, model: Allocator) -> set[Place]:
-    """The areas that an operation may have read or changed; of a pool that was added, the list of pools."""
-    if isinstance(operation, AddPool):
-        return {POOL_LIST}
-    return {(domain[0], area) for domain in touched(operation, model) for area in areas_of(domain)}
+def places_of(operations: Iterable[Operation], model: Allocator) -> set[Place]:
+    """The areas that operations may have read or changed; of a pool that was added, the list of pools."""
+    places, domains = set[Place](), set[Domain]()
+    for operation in operations:
+        if isinstance(operation, AddPool):
+            places.add(POOL_LIST)
+        else:
+            domains |= touched(operation, model)
+    # Operations of one group have most domains in common, and one domain may have thousands of areas.
+    places.update((domain[0], area) for domain in domains for area in areas_of(domain))
+    return places
 
 
 class LateCalls:
@@ -65,7 +73,7 @@ class LateCalls:
                 continue
             self._calls.discard(operation)
             why = Doubt.UNSEEN_ENTRY if operation.event and operation.event[0] == ENTRY_UNKNOWN else Doubt.LATE
-            self._unconfirmed.withdraw(why, places_of(operation, model), operation.exit_ns)
+            self._unconfirmed.withdraw(why, places_of([operation], model), operation.exit_ns)
             if (
                 isinstance(operation, SlotSearch)
                 and operation.pool
