@@ -7,7 +7,7 @@ cluster of operations after another, puts each in order, and counts in the findi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Revision, Violation, adopt, explain
@@ -15,7 +15,7 @@ from swiotlb_top.state import MemState
 from swiotlb_top.verify.bootstrap import Bootstrap
 from swiotlb_top.verify.diagnose.culprits import Diagnosis, find_culprits
 from swiotlb_top.verify.diagnose.disagreement import divergence_of, places_concerned, unconfirmed
-from swiotlb_top.verify.diagnose.late_calls import LateCalls
+from swiotlb_top.verify.diagnose.late_calls import LateCalls, places_of
 from swiotlb_top.verify.diagnose.leaked_slots import LeakedSlots
 from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, UnconfirmedDisagreements
 from swiotlb_top.verify.findings import Doubt, Failure, Findings
@@ -150,8 +150,13 @@ class Comparison:
             self._record_adopted_pools()
         if operation.apply_if_legal(self.model) is not None:
             self._agree(operation)
-        else:
+        elif self._alternatives or self._leaked_slots.drop_refuted([operation]):
             self._judge_group([operation])
+        else:
+            # The only order that there is was tried.
+            self.effort.settle(1, 1)
+            self._disagree(operation, [operation], Linearization(dead_ends=1))
+            self._leaked_slots.hold_all()
 
     def _judge_group(self, group: list[Operation], faults: int = _MAX_FAULTS) -> None:
         """Judge operations that overlap.
@@ -185,7 +190,7 @@ class Comparison:
         """
         doubt = Doubt.TOO_MANY_ORDERS if outcome.exhausted else None if faults else Doubt.TOO_MANY_FAULTS
         if doubt:
-            self._adopt_all(plausible_order(group), doubt)
+            self._adopt_all(group, doubt)
         else:
             self._report_culprits(group, outcome, faults)
         self._leaked_slots.hold_all()
@@ -213,12 +218,15 @@ class Comparison:
                 if rest := set(order):
                     self._judge_group([operation for operation in group if operation in rest], faults - 1)
 
-    def _adopt_all(self, order: Iterable[Operation], doubt: Doubt) -> None:
+    def _adopt_all(self, group: list[Operation], doubt: Doubt) -> None:
         """Apply operations in an order that is not known to be right.
 
         :param doubt: why those that are not legal in it are inconclusive.
         """
-        for operation in order:
+        if self._unconfirmed:
+            begin_ns = min(operation.entry_ns for operation in group)
+            self._unconfirmed.hide(places_of(group, self.model), begin_ns)
+        for operation in plausible_order(group):
             if operation.apply_if_legal(self.model) is not None:
                 self._agree(operation)
                 continue
@@ -241,7 +249,7 @@ class Comparison:
         if self._alternatives and isinstance(operation, SlotSearch | ObservedArea) and operation.pool:
             self._alternatives.pop((operation.pool, operation.area), None)
         if violations:
-            self._report(operation, "no harm", violations, [operation], Linearization(dead_ends=1))
+            self._report(operation, lambda _: "no harm", violations, [operation], Linearization(dead_ends=1))
         elif operation.unchecked:
             findings.doubt(Doubt.NEVER_INTRODUCED)
         elif operation.compared and doubt:
@@ -270,8 +278,7 @@ class Comparison:
             self._agree(operation)
             return
         self._operations += 1
-        expected = operation.expected(model)
-        self._report(operation, expected, operation.record_in(self._ledger), group, outcome)
+        self._report(operation, operation.expected, operation.record_in(self._ledger), group, outcome)
         if isinstance(operation, SlotSearch):
             leaked_slots.suspect(operation, model)
             if operation.pool:
@@ -283,7 +290,7 @@ class Comparison:
     def _report(
         self,
         operation: Operation,
-        expected: str,
+        expected: Callable[[Allocator], str],
         violations: tuple[Violation, ...],
         group: list[Operation],
         outcome: Linearization,
@@ -293,7 +300,7 @@ class Comparison:
         if self._unconfirmed.wants_divergence:
             number, agreeing = self._operations, self._findings.agree
             divergence = divergence_of(
-                operation, group, outcome, expected, violations, number=number, agreeing=agreeing
+                operation, group, outcome, expected(self.model), violations, number=number, agreeing=agreeing
             )
         self._unconfirmed.add(unconfirmed(operation, group, places, violations, divergence))
 

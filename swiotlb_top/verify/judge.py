@@ -145,6 +145,7 @@ class Judge:
         That holds for calls whose invocation was seen. Others may still be pending, so it is believed only once
         everything is judged that responded up to some time later.
         """
+        self._unconfirmed.will_be_told()
         fed_ns = max((span[0] for span in self._waiting), default=self._judged_ns)
         self._all_known.append((fed_ns + _HORIZON_NS, time_ns))
 
@@ -217,25 +218,31 @@ class Judge:
         try:
             for cluster in clusters(operations, before_ns):
                 answered = findings.answered
-                if not comparison.judge(cluster):
-                    self._blind = Doubt.DURING_STATE
+                stays = comparison.judge(cluster)
                 judged += len(cluster)
                 self._judged_ns = max(self._judged_ns, cluster[-1].exit_ns)
+                if not stays:
+                    self._lose_sight(Doubt.DURING_STATE, operations[judged:])
+                    return
         except TooManyAreasError:
-            self._operations = operations[judged:]
-            self._lose_sight(Doubt.TOO_MANY_AREAS, findings.answered - answered)
+            self._lose_sight(Doubt.TOO_MANY_AREAS, operations[judged:], findings.answered - answered)
         else:
             self._operations = operations[judged:]
 
-    def _lose_sight(self, why: Doubt, answered: int = 0) -> None:
-        """Wait for another state to begin from. All operations that are not judged become inconclusive.
+    def _lose_sight(self, why: Doubt, not_judged: list[Operation], answered: int = 0) -> None:
+        """Wait for another state to begin from.
 
+        Until then no late call is judged, so that nothing shows any more whether one explains a disagreement.
+
+        :param not_judged: the operations that become inconclusive, as those do that are resolved before that state.
         :param answered: how many of these were counted already.
         """
-        unanswered = sum(operation.compared for operation in self._operations) - answered
+        unanswered = sum(operation.compared for operation in not_judged) - answered
         if unanswered > 0:
             self.findings.doubt(why, unanswered)
-        self._operations = []
+        self._operations.clear()
+        self._late_calls.clear()
+        self._unconfirmed.withdraw_all(why)
         self._blind = why
 
     def _confirm_known(self) -> None:
@@ -259,7 +266,8 @@ class Judge:
                 continue
             operation_of = resolve.get(kind)
             if operation_of is None:
-                yield from self._observations(item)
+                if not blind:
+                    yield from self._observations(item)
                 continue
             try:
                 operation = operation_of(item)

@@ -6,9 +6,10 @@ know it. So a disagreement is unconfirmed at first, unless no other call can be 
 
 It is confirmed
 
-- when all calls are known that were invoked before it ended, or
-- when the kernel's state, read later, is equal to the model's in each area that it concerns: a pending call would still
-  have its slots there, or would have freed them.
+- when all calls are known that were invoked before it ended, or,
+- in a stream that never tells which calls are known (recordings of before that was noted), when the kernel's state,
+  read later, is equal to the model's in each area that it concerns: a pending call would still have its slots there, or
+  would have freed them.
 
 It is withdrawn, and counts as inconclusive, when a call turns up that may have been pending at that time, or when
 neither can be known any more.
@@ -16,8 +17,9 @@ neither can be known any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final, TypeAlias
 
 from swiotlb_top.verify.findings import Divergence, Doubt, Findings
@@ -50,7 +52,7 @@ class UnconfirmedDisagreement:
     """Whether slots were found that were in use.
 
     The mapping that had them is then gone from the model, as it is from the kernel if a pending call released it. So a
-    later snapshot shows nothing.
+    later snapshot shows nothing, neither of this nor of what was put in order with it.
     """
     is_certain: bool
     """Whether it is a fault whatever other calls did."""
@@ -58,6 +60,8 @@ class UnconfirmedDisagreement:
     """How many safety rules it breaks."""
     divergence: Divergence | None
     """What a report says of it, if it may become the first disagreement."""
+    hidden: bool = False
+    """Whether a later snapshot shows nothing of it because of another that overlaps."""
 
 
 class UnconfirmedDisagreements:
@@ -69,6 +73,8 @@ class UnconfirmedDisagreements:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._open: list[UnconfirmedDisagreement] = []
+        self._states_tell = True
+        """Whether a later state may confirm any."""
 
     def __len__(self) -> int:
         return len(self._open)
@@ -86,8 +92,24 @@ class UnconfirmedDisagreements:
         if len(self._open) >= _MAX_OPEN:
             self._findings.doubt(Doubt.TOO_MANY_UNCERTAIN)
             return
+        for other in self._put_in_order_with(disagreement.places, disagreement.begin_ns):
+            if other.overlaps or disagreement.overlaps:
+                other.hidden = disagreement.hidden = True
         self._open.append(disagreement)
         self._findings.doubt(Doubt.NOT_CERTAIN)
+
+    def hide(self, places: set[Place], since_ns: int) -> None:
+        """Operations are inconclusive that may have found slots in use: a later state shows nothing of their group.
+
+        :param places: where the group was at work.
+        :param since_ns: the first invocation in it.
+        """
+        for disagreement in self._put_in_order_with(places, since_ns):
+            disagreement.hidden = True
+
+    def will_be_told(self) -> None:
+        """The stream tells which calls are known, so that states need not."""
+        self._states_tell = False
 
     def known_before(self, time_ns: int) -> None:
         """All calls that were invoked before ``time_ns`` are known: confirm the disagreements that ended before it."""
@@ -99,6 +121,8 @@ class UnconfirmedDisagreements:
         :param place: what was compared.
         :param since_ns: when reading it began.
         """
+        if not self._states_tell:
+            return
         here = [
             disagreement
             for disagreement in self._open
@@ -107,7 +131,7 @@ class UnconfirmedDisagreements:
         if any(disagreement.observed for disagreement in here):
             return  # the model was made equal to the kernel since
         for disagreement in here:
-            if not disagreement.overlaps:
+            if not (disagreement.overlaps or disagreement.hidden):
                 disagreement.places.discard(place)
         if here:
             self._confirm_if(lambda disagreement: not disagreement.places)
@@ -134,6 +158,17 @@ class UnconfirmedDisagreements:
             self._findings.doubt_no_more(Doubt.NOT_CERTAIN, len(self._open))
             self._findings.doubt(why, len(self._open))
             self._open.clear()
+
+    def _put_in_order_with(self, places: set[Place], since_ns: int) -> Iterator[UnconfirmedDisagreement]:
+        """The disagreements of the group that is being judged: one group is judged after the other.
+
+        :param places: where the group, or what is left of it, was at work.
+        :param since_ns: the first invocation in that.
+        """
+        areas = places - {POOL_LIST}  # which groups have in common
+        return takewhile(
+            lambda other: other.end_ns >= since_ns and not areas.isdisjoint(other.places), reversed(self._open)
+        )
 
     def _confirm_if(self, certain: Callable[[UnconfirmedDisagreement], bool]) -> None:
         still_open = []

@@ -13,14 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swiotlb_top.allocator import REVISIONS
+from swiotlb_top.allocator import REVISIONS, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, Find, Gap, Unmap
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Doubt, Findings, Judge, Verdict
 from tests.unit.histories import (
+    DEV,
+    LIMITS,
     OLDER,
     OLDER_START,
+    POOL,
     SECOND_NS,
+    SLOT_BYTES,
+    START,
     device,
     empty_pool,
     found,
@@ -29,6 +34,7 @@ from tests.unit.histories import (
     machine,
     pool_with,
     released,
+    searched_in_vain,
     state_of,
 )
 from tests.unit.small_kernel import GROWN_NSLABS, Kernel, Live
@@ -216,6 +222,73 @@ def test_slots_found_while_they_were_in_use_may_have_been_freed_by_a_call_that_h
     findings = judge.finish(whole=False)
     assert (findings.disagree, findings.safety_violations) == (0, 0)
     assert findings.doubts == {Doubt.NOT_RETURNED: 1}
+
+
+def test_that_call_may_also_be_why_others_disagree_that_they_were_put_in_order_with() -> None:
+    """Two areas of 128 slots. Without the call that freed 40 of them, nothing kept a search for 100 out of area 1."""
+    pool = Pool(POOL, START, 256, 2)
+    judge = judging(machine(state_of(pool)))
+    of_40_slots = Request(0x20_0000, 40 * SLOT_BYTES, 0, LIMITS)
+    calls = []
+    for at, slot in enumerate((0, 40, 80, 40, 128)):
+        if pool.free_run(slot) < 40:
+            pool.release(pool.mappings()[1])  # by a call that has not returned
+        pool.take(slot, of_40_slots, DEV)
+        calls.append(found(1000 * at + 1000, 1000 * at + 1010, slot, 40))
+    judge.feed([*calls, searched_in_vain(900, 6000, 100)])
+    judge.state(machine(state_of(pool, 300 * MS, 301 * MS)))
+    findings = judge.finish(whole=False)
+    assert (findings.disagree, findings.first) == (0, None)
+    assert findings.doubts == {Doubt.NOT_RETURNED: 2}
+
+
+def test_a_recording_that_tells_what_is_known_needs_no_state_for_it() -> None:
+    """Slot 0 is free in the state, but one call that has not returned may have taken it, and another freed it."""
+    judge = judging()
+    judge.known_before(100 * MS)
+    judge.feed([found(150 * MS, 150 * MS + 2000, 1)])
+    later = state_of(pool_with(1), 300 * MS, 301 * MS)
+    judge.state(machine(replace(later, areas=(replace(later.areas[0], index=2),))))
+    assert judge.finish(whole=False).doubts == {Doubt.NOT_RETURNED: 1}
+
+
+def given_up() -> tuple[Judge, int]:
+    """A judge that gave a state up, since more than 20,000 calls were at work while a pool was copied.
+
+    :returns: it, and when it did.
+    """
+    old = state_of(Pool(OLDER, OLDER_START, 256, 1), 0, 5 * SECOND_NS)
+    judge = judging(machine(state_of(empty_pool()), old))
+    for at in range(1000, 1000 + 10_001 * 100, 100):
+        slot = at // 100 % 128
+        judge.feed(
+            [
+                found(at, at + 10, slot, pool=OLDER),
+                released(at + 20, at + 30, slot, pool=OLDER, start=OLDER_START),
+            ]
+        )
+    return judge, 6 * SECOND_NS
+
+
+def test_no_state_is_compared_that_waited_while_another_was_given_up() -> None:
+    judge, given_up_ns = given_up()
+    judge.feed([found(given_up_ns + SECOND_NS, given_up_ns + SECOND_NS + 10, 0)])
+    taken = state_of(pool_with(0), given_up_ns + 2 * SECOND_NS, given_up_ns + 3 * SECOND_NS)
+    judge.state(machine(taken, state_of(Pool(OLDER, OLDER_START, 256, 1), taken.end_ns, taken.end_ns + 1)))
+    judge.advance(given_up_ns + SECOND_NS)
+    assert judge.blind
+    findings = judge.finish()
+    assert (findings.disagree, set(findings.doubts)) == (0, {Doubt.DURING_STATE})
+
+
+def test_a_call_that_turns_up_after_a_state_was_given_up_may_be_why_others_disagreed() -> None:
+    judge, given_up_ns = given_up()
+    judge.feed([found(SECOND_NS, SECOND_NS + 10, 1)])  # slot 0 was taken
+    judge.advance(given_up_ns + SECOND_NS)
+    assert judge.blind
+    judge.feed([found(SECOND_NS - 10, given_up_ns + SECOND_NS, 0)])
+    findings = judge.finish()
+    assert (findings.disagree, set(findings.doubts)) == (0, {Doubt.DURING_STATE})
 
 
 @pytest.mark.parametrize("took_ns", [1 * MS, 60 * MS, 3 * SECOND_NS])
