@@ -320,6 +320,12 @@ class Pool:
             return tuple([live[slot] for slot in sorted(live)])
         return tuple(sorted({*self._live.values(), *self._unsettled.values()}))
 
+    def mapping_over(self, slot: int) -> Mapping | None:
+        """The live mapping that has a slot."""
+        if self._free.masks[slot >> SLOT_SET_SHIFT] >> (slot & OFFSET_IN_SET) & 1:
+            return None
+        return next((m for m in self.mappings_near(slot) if m.slot <= slot < m.slot + m.nslots), None)
+
     def mappings_near(self, slot: int) -> tuple[Mapping, ...]:
         """Those of the slot set that ``slot`` lies in, in slot order."""
         first = slot & ~OFFSET_IN_SET

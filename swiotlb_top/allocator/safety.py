@@ -45,6 +45,8 @@ class _Live(NamedTuple):
     slot: int
     nslots: int
     tlb_addr: int
+    replaces: bool = False
+    """Whether another mapping began in its slot that was not released."""
 
 
 class _PoolLedger:
@@ -124,30 +126,55 @@ class Ledger:
         live = ledger.live.pop(data_slot, None)
         if live is None:
             return (Violation(Hazard.NOT_MAPPED, f"release of {address:#x}, where nothing is mapped"),)
-        for slot_set, slots in _by_slot_set(live.slot, live.nslots, ledger.nslabs):
-            ledger.used[slot_set] &= ~slots
-        ledger.used_slots -= live.nslots
+        _vacate(ledger, live)
         if live.tlb_addr not in (address, _ADDRESS_UNKNOWN):
             return (Violation(Hazard.NOT_MAPPED, f"release of {address:#x}, mapped was {live.tlb_addr:#x}"),)
         return ()
+
+    def former_released(self, pool: Hashable, slot: int, data_slot: int) -> None:
+        """A mapping was released of which some slots had been found in use: these are another mapping's by now.
+
+        :param slot: its first slot. If another mapping's buffer begins in its ``data_slot`` now, it is gone already.
+        """
+        ledger = self._pools.get(pool)
+        live = ledger.live.get(data_slot) if ledger else None
+        if ledger is None or live is None or live.slot != slot or live.replaces:
+            return
+        del ledger.live[data_slot]
+        _vacate(ledger, live)
+        for other in ledger.live.values():
+            if other.slot < live.slot + live.nslots and live.slot < other.slot + other.nslots:
+                for slot_set, slots in _by_slot_set(other.slot, other.nslots, ledger.nslabs):
+                    ledger.used[slot_set] |= slots
 
     def _occupy(
         self, ledger: _PoolLedger, slot: int, nslots: int, data_slot: int, address: int
     ) -> tuple[Violation, ...]:
         """Enter a mapping, and say where it collides or sticks out."""
+        slot_sets = _by_slot_set(slot, nslots, ledger.nslabs)
         taken = 0
-        for slot_set, slots in _by_slot_set(slot, nslots, ledger.nslabs):
+        for slot_set, slots in slot_sets:
             taken += (ledger.used[slot_set] & slots).bit_count()
-            ledger.used[slot_set] |= slots
         replaced = ledger.live.get(data_slot)
-        ledger.used_slots += nslots - (replaced.nslots if replaced else 0)
-        ledger.live[data_slot] = _Live(slot, nslots, address)
+        if replaced:
+            _vacate(ledger, replaced)
+        for slot_set, slots in slot_sets:
+            ledger.used[slot_set] |= slots
+        ledger.used_slots += nslots
+        ledger.live[data_slot] = _Live(slot, nslots, address, replaced is not None)
         again = ledger.transient and ledger.served
         ledger.served = True
         outside = slot < 0 or slot + nslots > ledger.nslabs
         if not (taken or outside or again):
             return ()
         return tuple(_collisions(ledger, slot, nslots, taken, outside, again))
+
+
+def _vacate(ledger: _PoolLedger, live: _Live) -> None:
+    """Take the slots of a mapping out of the books, which are no longer its own."""
+    for slot_set, slots in _by_slot_set(live.slot, live.nslots, ledger.nslabs):
+        ledger.used[slot_set] &= ~slots
+    ledger.used_slots -= live.nslots
 
 
 def _collisions(

@@ -15,8 +15,9 @@ from swiotlb_top.state import MemState
 from swiotlb_top.verify.bootstrap import Bootstrap
 from swiotlb_top.verify.diagnose.culprits import Diagnosis, find_culprits
 from swiotlb_top.verify.diagnose.disagreement import divergence_of, places_concerned, unconfirmed
-from swiotlb_top.verify.diagnose.late_calls import LateCalls, places_of
+from swiotlb_top.verify.diagnose.late_calls import LateCalls, places_of, why_late
 from swiotlb_top.verify.diagnose.leaked_slots import LeakedSlots
+from swiotlb_top.verify.diagnose.reused_slots import ReusedSlots
 from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, UnconfirmedDisagreements
 from swiotlb_top.verify.findings import Doubt, Failure, Findings
 from swiotlb_top.verify.linearize.effort import Effort
@@ -76,6 +77,7 @@ class Comparison:
         self._bootstrap: Bootstrap | None = Bootstrap(mem, pools, self._ledger)
         self._alternatives: IndexAlternatives = {}
         self._leaked_slots = LeakedSlots()
+        self._reused_slots = ReusedSlots(self._ledger)
         self._adopted_pools: dict[Pool, None] = {}
         """Pools of which areas were adopted as they were read, and that have to be entered in the ledger again."""
         self._operations: int = before._operations if before else 0
@@ -112,7 +114,10 @@ class Comparison:
         model, late_calls = self.model, self._late_calls
         model.spend(len(self._unconfirmed))
         late_calls.before(cluster)
-        stays = self._judge_cluster(cluster)
+        of_former = {one for one in cluster if one in late_calls and self._reused_slots.release_former(one)}
+        for release in of_former:
+            self._findings.doubt(why_late(release))
+        stays = self._judge_cluster([one for one in cluster if one not in of_former])
         for (pool, area), indices in late_calls.after(cluster, model).items():
             others = self._alternatives.get((pool, area), {}) | indices
             others.pop(pool.area_index[area], None)
@@ -231,6 +236,7 @@ class Comparison:
                 self._agree(operation)
                 continue
             operation.adopt_as_is(self.model)
+            self._reused_slots.note(operation)
             operation.record_in(self._ledger)
             if operation.compared:
                 self._findings.doubt(doubt)
@@ -284,6 +290,7 @@ class Comparison:
             if operation.pool:
                 self._alternatives.pop((operation.pool, operation.area), None)
         operation.adopt_as_is(model)
+        self._reused_slots.note(operation)
         if isinstance(operation, ObservedArea):
             self._adopted_pools[operation.pool] = None
 

@@ -32,6 +32,11 @@ def places_of(operations: Iterable[Operation], model: Allocator) -> set[Place]:
     return places
 
 
+def why_late(operation: Operation) -> Doubt:
+    """Why what a late call may explain is inconclusive."""
+    return Doubt.UNSEEN_ENTRY if operation.event and operation.event[0] == ENTRY_UNKNOWN else Doubt.LATE
+
+
 class LateCalls:
     """The late calls that are not judged yet.
 
@@ -45,6 +50,9 @@ class LateCalls:
 
     def __bool__(self) -> bool:
         return bool(self._calls)
+
+    def __contains__(self, operation: Operation) -> bool:
+        return operation in self._calls
 
     def add(self, operation: Operation) -> None:
         """A late call turned up."""
@@ -72,8 +80,7 @@ class LateCalls:
             if operation not in self._calls:
                 continue
             self._calls.discard(operation)
-            why = Doubt.UNSEEN_ENTRY if operation.event and operation.event[0] == ENTRY_UNKNOWN else Doubt.LATE
-            self._unconfirmed.withdraw(why, places_of([operation], model), operation.exit_ns)
+            self._unconfirmed.withdraw(why_late(operation), places_of([operation], model), operation.exit_ns)
             if (
                 isinstance(operation, SlotSearch)
                 and operation.pool

@@ -42,7 +42,7 @@ class Release:
 
     def apply_if_legal(self, model: Allocator) -> Undo | None:
         mapping = self.mapping = self.target()
-        if mapping is None or not self._size_fits(mapping):
+        if mapping is None or not self.fits(mapping):
             return None
         return self._release(mapping, model)
 
@@ -87,7 +87,7 @@ class Release:
             return self._size_violations(mapping)
         return violations
 
-    def _size_fits(self, mapping: Mapping) -> bool:
+    def fits(self, mapping: Mapping) -> bool:
         """Whether as many bytes are released as were mapped, or one of the two is not known."""
         if (mapping[3] == self.size_bytes and not mapping[2]) or self.unchecked or self._begins_inside(mapping):
             return True
@@ -164,5 +164,4 @@ class Release:
         found = self.pool.find_mapping(self.tlb_addr, self.min_align_mask)
         if found or not place:
             return found
-        slot = place[1]
-        return next((m for m in self.pool.mappings_near(slot) if m.slot <= slot < m.slot + m.nslots), None)
+        return self.pool.mapping_over(place[1])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from swiotlb_top.allocator import Allocator, Ledger, Pool, Request, Revision, Violation
+from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Request, Revision, Violation
 from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.constants import IO_TLB_SHIFT, NOT_FOUND
 from swiotlb_top.events import Event
@@ -46,6 +46,8 @@ class SlotSearch:
     The kernel reads its CPU number at the beginning of the search, the probe at its end.
     """
     unchecked: bool = False
+    in_the_way: tuple[Mapping, ...] = ()
+    """The mappings that had some of its slots when it was adopted as it is."""
     compared: ClassVar[bool] = True
 
     @property
@@ -182,7 +184,7 @@ class SlotSearch:
         if self.pool is None or self.slot < 0:
             return
         if self.area < self.pool.nareas:  # behind the last area no slot can be taken
-            self.pool.force(self.slot, self.request, self.dev)
+            self.in_the_way = self.pool.force(self.slot, self.request, self.dev)
         if self.pool not in model.pools and self.pool not in model.transient.get(self.dev, ()):
             model.add_transient(self.dev, self.pool)
 

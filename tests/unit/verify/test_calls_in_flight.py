@@ -310,6 +310,27 @@ def test_one_that_turns_up_after_others_are_judged_is_what_they_met() -> None:
     assert (findings.disagree, findings.doubts) == (0, {Doubt.LATE: 2})
 
 
+@pytest.mark.parametrize("nslots", [40, 100])
+@pytest.mark.parametrize("entry_ns", [ENTRY_UNKNOWN, SECOND_NS + MS])
+@pytest.mark.parametrize("first", [0, 10])
+def test_one_that_released_slots_which_were_found_again_does_not_release_what_has_them_now(
+    nslots: int, entry_ns: int, first: int
+) -> None:
+    """It freed 40 or 100 slots long before it returned, and 40 of them were mapped anew, from the first on or not."""
+    judge = judging(machine(state_of(Pool(POOL, START, 128, 1))))
+    taken = [found(1000, 1010, 0, nslots), *([found(1020, 1030, nslots, 20)] if nslots == 100 else [])]
+    again = [] if first == 0 else [found(SECOND_NS + 2 * MS, SECOND_NS + 3 * MS, 0, 10)]
+    judge.feed([*taken, *again, found(SECOND_NS + 4 * MS, SECOND_NS + 5 * MS, first, 40)])
+    judge.advance(6 * SECOND_NS)
+    judge.feed([released(entry_ns, 7 * SECOND_NS, 0, nslots)])
+    judge.advance(9 * SECOND_NS)
+    at = 10 * SECOND_NS
+    judge.feed([released(at, at + 10, first, 40)])
+    judge.feed([found(at + 20, at + 30, first + 40, 40), released(at + 40, at + 50, first + 40, 40)])
+    findings = judge.finish()
+    assert (findings.disagree, findings.safety_violations, findings.inconclusive) == (0, 0, 2)
+
+
 @given(st.integers(0, 511).filter(lambda slot: slot != 2), st.sampled_from([ENTRY_UNKNOWN, 9 * SECOND_NS]))
 def test_what_is_certain_is_not_explained_by_a_call_that_turns_up_later(slot: int, entry_ns: int) -> None:
     judge = judging()
