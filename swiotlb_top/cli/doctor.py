@@ -18,7 +18,7 @@ def doctor(as_json: bool) -> Exit:
 
     Exit status: 0 everything needed is there, 3 it is not.
     """
-    from swiotlb_top.doctor import examine
+    from swiotlb_top.reports.doctor import examine
 
     report = examine()
     if as_json:

@@ -42,7 +42,7 @@ def replay(file: Path, as_json: bool, revision: str | None, context: int, explai
 
     Exit status: 0 the kernel and the reference agree, 1 they do not, 5 inconclusive.
     """
-    from swiotlb_top.report import replay as run
+    from swiotlb_top.reports.replay import replay as run
 
     report = run(file, revision, context)
     if as_json:

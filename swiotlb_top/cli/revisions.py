@@ -21,7 +21,7 @@ def revisions(as_json: bool) -> Exit:
 
     Exit status: 0, also where it cannot be told which one this kernel has.
     """
-    from swiotlb_top.revisions import known
+    from swiotlb_top.reports.revisions import known
 
     found = known()
     if as_json:

@@ -17,7 +17,7 @@ from swiotlb_top.accounting.account import Account
 from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import Event
 from swiotlb_top.pipeline import Pipeline
-from swiotlb_top.report import replay
+from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Item, Records, TraceReader
 from tests.doctoring import GROWING

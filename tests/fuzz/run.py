@@ -25,7 +25,7 @@ from types import FrameType as StackFrame
 from typing import Final, NoReturn
 
 from swiotlb_top.errors import SwiotlbTopError
-from swiotlb_top.report import replay
+from swiotlb_top.reports.replay import replay
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
 from tests.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from swiotlb_top.report import ReplayReport
-from swiotlb_top.report import replay as judged
+from swiotlb_top.reports.replay import ReplayReport
+from swiotlb_top.reports.replay import replay as judged
 from tests.lab.lab import Lab
 from tests.lab.machine import Machine
 from tests.lab.tool import Tried, guest_shell, tried

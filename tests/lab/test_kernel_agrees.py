@@ -16,7 +16,7 @@ from swiotlb_top.allocator.revision import REVISIONS, Revision
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import ENTRY_UNKNOWN, Find, Unmap
 from swiotlb_top.records import Kind
-from swiotlb_top.report import replay as judged
+from swiotlb_top.reports.replay import replay as judged
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import TraceReader
 from tests import doctoring

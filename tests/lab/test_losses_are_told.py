@@ -9,7 +9,7 @@ import pytest
 
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import Find, Gap, Unmap
-from swiotlb_top.report import replay as judged
+from swiotlb_top.reports.replay import replay as judged
 from swiotlb_top.verify import Verdict
 from tests import doctoring
 from tests.lab.lab import Lab

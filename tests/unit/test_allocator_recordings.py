@@ -8,7 +8,7 @@ import pytest
 
 from swiotlb_top.allocator import REVISIONS, Cause
 from swiotlb_top.allocator.revision import MAINLINE
-from swiotlb_top.report import replay
+from swiotlb_top.reports.replay import replay
 from tests.explained import RECORDINGS, judged, table
 
 SINCE_SEED = set(REVISIONS) - {"6.1"}

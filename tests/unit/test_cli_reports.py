@@ -32,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         calls.append(arguments)
         return Report()
 
-    for module, function in (("recorder", "record"), ("report", "replay"), ("doctor", "examine")):
+    for module, function in (("recorder", "record"), ("reports.replay", "replay"), ("reports.doctor", "examine")):
         room = ModuleType(f"swiotlb_top.{module}")
         setattr(room, function, answer)
         monkeypatch.setitem(sys.modules, room.__name__, room)

@@ -17,7 +17,7 @@ from swiotlb_top.errors import Exit, UnreadableError
 from swiotlb_top.events import Event, Map
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.records import Kind
-from swiotlb_top.report import replay
+from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
 from swiotlb_top.verify import Doubt

@@ -72,7 +72,7 @@ def test_every_contract_is_kept() -> None:
         ("swiotlb_top/verify/newcomer.py", "", "The judge's rooms"),
         ("swiotlb_top/probes/session.py", "import bcc", "Only one module touches bcc"),
         ("swiotlb_top/cli/doctor.py", "import rich", "Only the screen draws with rich and Textual"),
-        ("swiotlb_top/report.py", "import click", "Only the command line knows click"),
+        ("swiotlb_top/reports/replay.py", "import click", "Only the command line knows click"),
         ("swiotlb_top/sources/live.py", "import prometheus_client", "Only the exporter knows Prometheus"),
     ],
 )

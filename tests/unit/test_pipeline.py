@@ -13,7 +13,7 @@ from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.pipeline import Pipeline
-from swiotlb_top.report import replay
+from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import DeviceName, HookPlace, How
 from tests.doctoring import GROWING, STALL
 from tests.unit.histories import (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_top.doctor import examine
 from swiotlb_top.errors import Exit
+from swiotlb_top.reports.doctor import examine
 
 DEADLINE_S = 300.0
 

@@ -15,7 +15,7 @@ from swiotlb_top.allocator import Cause
 from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.records import Kind
-from swiotlb_top.report import replay
+from swiotlb_top.reports.replay import replay
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import FASTEST, SLOWEST, ReplaySource
 from swiotlb_top.sources.sampler import frames

@@ -16,7 +16,7 @@ from swiotlb_top.cli.page import folded
 from swiotlb_top.errors import CannotError, Exit, UnreadableError, UsageError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.records import Kind
-from swiotlb_top.report import replay
+from swiotlb_top.reports.replay import replay
 from swiotlb_top.stream import Consumer, End, deliver
 from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.verify import Doubt

@@ -17,7 +17,7 @@ import pytest
 from swiotlb_top.allocator import Hazard
 from swiotlb_top.errors import Exit
 from swiotlb_top.records import Kind
-from swiotlb_top.report import ReplayReport, replay
+from swiotlb_top.reports.replay import ReplayReport, replay
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Divergence, Doubt
 from tests.doctoring import (

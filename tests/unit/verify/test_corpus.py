@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swiotlb_top.report import ReplayReport, replay
+from swiotlb_top.reports.replay import ReplayReport, replay
 from tests.corpus import DIRECTORY, HISTORIES, path_of, recorded
 from tests.doctoring import FOUR_CPUS, load, record_at
 

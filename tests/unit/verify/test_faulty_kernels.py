@@ -11,7 +11,7 @@ import pytest
 from swiotlb_top.allocator import Hazard
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import Device, Find, PoolAlloc
-from swiotlb_top.report import ReplayReport, replay
+from swiotlb_top.reports.replay import ReplayReport, replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
 

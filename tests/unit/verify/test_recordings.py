@@ -16,7 +16,7 @@ from swiotlb_top.allocator.revision import REVISIONS
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import Find, Gap
 from swiotlb_top.records import RECORD, decode
-from swiotlb_top.report import ReplayReport, replay
+from swiotlb_top.reports.replay import ReplayReport, replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import End, Records, TraceReader
 from swiotlb_top.verify import Findings, Judge, Verdict

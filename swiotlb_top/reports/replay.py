@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.allocator import Cause
-from swiotlb_top.context import Call, around
 from swiotlb_top.errors import Exit, UnreadableError
 from swiotlb_top.events import Find, Map, as_json, in_a_line
 from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.reports.context import Call, around
 from swiotlb_top.stream import End, tell
 from swiotlb_top.trace import TraceReader
 from swiotlb_top.verify import Divergence, Failure, Findings, Verdict
