@@ -208,7 +208,7 @@ BPF_PERCPU_ARRAY(nests, struct nest, 1);
 #define TOLD (1ULL << 63)
 
 /*
- * For userspace to know which calls are under way (swiotlb_top/probes/in_flight.py):
+ * For userspace to know which calls are under way (swiotlb_top/probes/read/in_flight.py):
  * entries whose place was taken before their call returned here, and returns that
  * found no entry, each where its frame hashes to.
  */

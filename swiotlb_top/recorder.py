@@ -18,8 +18,8 @@ from swiotlb_top import __version__
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.errors import CannotError, Exit, UsageError
 from swiotlb_top.events import Gap
-from swiotlb_top.probes.loader import RING_BYTES
-from swiotlb_top.probes.program import Mode
+from swiotlb_top.probes.attach.loader import RING_BYTES
+from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count, exits_ns, tally
 from swiotlb_top.state import How, MemState

@@ -2,7 +2,7 @@
 
 This table says all there is to say of a hook. From it come the functions that are looked for in kallsyms and in BTF,
 and the macros that the C is compiled with; bpf/attach.h has the programs. Which of the functions this kernel has, and
-how it is probed, is the plan's business (probes/plan.py).
+how it is probed, is the plan's business (probes/compile/plan.py).
 """
 
 from __future__ import annotations

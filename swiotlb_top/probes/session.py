@@ -15,10 +15,10 @@ from swiotlb_top.events import Device
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.no_pool import NoPoolError
-from swiotlb_top.probes.disturbed import grew, touched
-from swiotlb_top.probes.loader import RING_BYTES, possible_cpus
-from swiotlb_top.probes.program import Mode, Program
-from swiotlb_top.probes.reader import Reader
+from swiotlb_top.probes.attach.loader import RING_BYTES, possible_cpus
+from swiotlb_top.probes.read.disturbed import grew, touched
+from swiotlb_top.probes.read.program import Mode, Program
+from swiotlb_top.probes.read.reader import Reader
 from swiotlb_top.records import Kind, decode, of_kind, select, split_at
 from swiotlb_top.state import DeviceName, How, KernelInfo, MemState
 

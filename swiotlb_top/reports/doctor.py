@@ -22,8 +22,8 @@ from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.kernel.settings import Build
-from swiotlb_top.probes.loader import RING_BYTES, plan_for
-from swiotlb_top.probes.plan import Plan
+from swiotlb_top.probes.attach.loader import RING_BYTES, plan_for
+from swiotlb_top.probes.compile.plan import Plan
 from swiotlb_top.records import RECORD_BYTES
 from swiotlb_top.state import HookPlace, MemState
 

@@ -22,7 +22,7 @@ from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Gap
 from swiotlb_top.pipeline import Pipeline
-from swiotlb_top.probes.program import Mode
+from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count
 from swiotlb_top.sources.burst import cut

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from swiotlb_top.probes.program import Mode
+from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session
 from tests.lab.workloads.dma_map_benchmark import benchmark, bind, nvme_function
 

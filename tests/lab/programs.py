@@ -16,8 +16,8 @@ from typing import Final
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import layout
-from swiotlb_top.probes import loader
-from swiotlb_top.probes.shelf import Shelf
+from swiotlb_top.probes.attach import loader
+from swiotlb_top.probes.compile.shelf import Shelf
 from swiotlb_top.sources import live
 from swiotlb_top.state import How
 from tests.lab import cache, images, vm

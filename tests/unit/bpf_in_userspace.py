@@ -9,14 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from swiotlb_top import bpf_files
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Event
 from swiotlb_top.kernel.layout import Layout
-from swiotlb_top.probes import plan
-from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
-from swiotlb_top.probes.loader import compiler_flags, device_banks, device_table_bytes
-from swiotlb_top.probes.program import Mode, summed
+from swiotlb_top.probes.attach.loader import compiler_flags, device_banks, device_table_bytes
+from swiotlb_top.probes.compile import bpf_files, plan
+from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
+from swiotlb_top.probes.read.program import Mode, summed
 from swiotlb_top.records import RECORD_BYTES, decode
 from tests.kernels import layout_of
 

@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 
-from swiotlb_top import bpf_files
 from swiotlb_top.kernel.btf import Btf
 from swiotlb_top.kernel.hooks import HOOKS
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
-from swiotlb_top.probes import plan
-from swiotlb_top.probes.loader import compiler_flags
-from swiotlb_top.probes.plan import Plan
+from swiotlb_top.probes.attach.loader import compiler_flags
+from swiotlb_top.probes.compile import bpf_files, plan
+from swiotlb_top.probes.compile.plan import Plan
 from swiotlb_top.state import How
 from tests.kernels import KERNELS, layout_of
 

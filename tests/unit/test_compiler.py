@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.probes.compiler import compiled
+from swiotlb_top.probes.compile.compiler import compiled
 
 LONG_S = 60.0
 STUB = """

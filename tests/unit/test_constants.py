@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from swiotlb_top import bpf_files, constants
+from swiotlb_top import constants
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE, SIZE_BUCKETS_SLOTS
 from swiotlb_top.events import Direction
-from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES
+from swiotlb_top.probes.compile import bpf_files
+from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES
 from tests.unit.bpf_in_userspace import BpfInUserspace
 
 DEFINITION: Final = re.compile(r"^#define (\w+)\s+(0x[0-9a-fA-F]+|[0-9]+)U?L*$", re.MULTILINE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from swiotlb_top.events import Find, Grow, Unmap
-from swiotlb_top.probes.disturbed import grew, touched
+from swiotlb_top.probes.read.disturbed import grew, touched
 from swiotlb_top.records import decode, select
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader

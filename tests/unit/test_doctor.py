@@ -19,7 +19,7 @@ from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.kernel.settings import Build
 from swiotlb_top.kernel.symbols import Symbols
-from swiotlb_top.probes import plan
+from swiotlb_top.probes.compile import plan
 from swiotlb_top.reports.doctor import Attached, Check, DoctorReport, Facts, examine, gather, judge
 from swiotlb_top.state import How, MemState
 from tests.kernels import layout_of

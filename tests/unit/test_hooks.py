@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_top import bpf_files
 from swiotlb_top.kernel import hooks, layout, symbols
 from swiotlb_top.kernel.hooks import HOOKS
+from swiotlb_top.probes.compile import bpf_files
 
 
 def test_the_c_has_programs_for_each_hook_both_ways_and_for_no_other() -> None:

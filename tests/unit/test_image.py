@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiotlb_top.probes.image import Image, MapSpec
+from swiotlb_top.probes.compile.image import Image, MapSpec
 
 INSTRUCTION = struct.Struct("<BBhi")
 LOAD_64_BITS = 0x18

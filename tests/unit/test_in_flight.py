@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
+from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 
 NOW_NS = 1_000_000
 TOLD = 1 << 63

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_top.probes import libbpf
-from swiotlb_top.probes.libbpf import RefusedError
+from swiotlb_top.probes.attach import libbpf
+from swiotlb_top.probes.attach.libbpf import RefusedError
 
 
 def test_a_machine_whose_system_calls_are_not_known_gets_no_kprobes(

@@ -18,7 +18,7 @@ from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Pool
 from swiotlb_top.events import Device
 from swiotlb_top.pipeline import Pipeline
-from swiotlb_top.probes.program import Faults, Mode
+from swiotlb_top.probes.read.program import Faults, Mode
 from swiotlb_top.probes.session import Session
 from swiotlb_top.records import RECORD, decode
 from swiotlb_top.sources import live

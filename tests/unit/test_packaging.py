@@ -142,7 +142,7 @@ def test_installed_it_runs_and_helps(installed: Path) -> None:
 
 def test_installed_it_finds_its_own_c_and_recording(installed: Path) -> None:
     program = (
-        "from swiotlb_top import bpf_files\n"
+        "from swiotlb_top.probes.compile import bpf_files\n"
         "from swiotlb_top.sources import select\n"
         "print(bpf_files.directory())\n"
         "print(select.open_demo().snapshot().source)\n"

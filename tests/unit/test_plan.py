@@ -13,9 +13,9 @@ from swiotlb_top.kernel.btf import Btf
 from swiotlb_top.kernel.hooks import HOOKS, Hook
 from swiotlb_top.kernel.layout import FUNCTIONS, Layout
 from swiotlb_top.kernel.symbols import Symbols
-from swiotlb_top.probes import plan
-from swiotlb_top.probes.loader import plan_for
-from swiotlb_top.probes.plan import Plan
+from swiotlb_top.probes.attach.loader import plan_for
+from swiotlb_top.probes.compile import plan
+from swiotlb_top.probes.compile.plan import Plan
 from swiotlb_top.state import How
 from tests.kernels import KERNELS, layout_of
 

@@ -12,10 +12,10 @@ from typing import Any, cast
 import pytest
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.probes import libbpf
-from swiotlb_top.probes.image import Image
-from swiotlb_top.probes.objects import Objects
-from swiotlb_top.probes.program import Faults, Program
+from swiotlb_top.probes.attach import libbpf
+from swiotlb_top.probes.attach.objects import Objects
+from swiotlb_top.probes.compile.image import Image
+from swiotlb_top.probes.read.program import Faults, Program
 
 
 def test_every_kind_of_loss_is_a_lost_event() -> None:

@@ -12,8 +12,8 @@ from swiotlb_top.constants import INVALID_PHYS_ADDR
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
-from swiotlb_top.probes.program import Program, Window
-from swiotlb_top.probes.reader import Reader
+from swiotlb_top.probes.read.program import Program, Window
+from swiotlb_top.probes.read.reader import Reader
 from swiotlb_top.state import AreaState, MemState
 from tests.kernels import KERNELS, layout_of
 

@@ -10,8 +10,9 @@ from typing import Final
 
 import pytest
 
-from swiotlb_top import bpf_files, events, records
+from swiotlb_top import events, records
 from swiotlb_top.events import Direction
+from swiotlb_top.probes.compile import bpf_files
 from swiotlb_top.records import Kind, RawRecord
 
 MEMBERS: Final = RawRecord._fields

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from swiotlb_top.probes.ring import Ring
+from swiotlb_top.probes.read.ring import Ring
 from swiotlb_top.records import RECORD
 
 PAGE: Final = mmap.PAGESIZE

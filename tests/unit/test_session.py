@@ -16,7 +16,7 @@ from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import session as sessions
-from swiotlb_top.probes.program import Window
+from swiotlb_top.probes.read.program import Window
 from swiotlb_top.probes.session import Session
 from swiotlb_top.state import HookPlace, How
 from tests.kernels import KERNELS, layout_of

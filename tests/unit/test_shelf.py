@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_top.probes.image import Image, MapSpec
-from swiotlb_top.probes.shelf import KEPT, Shelf
+from swiotlb_top.probes.compile.image import Image, MapSpec
+from swiotlb_top.probes.compile.shelf import KEPT, Shelf
 
 IMAGE = Image((MapSpec("control", 2, 4, 8, 1, 0),), {"p": bytes(16)})
 OTHER = Image((), {"p": bytes(8)})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from swiotlb_top.cpus import Cpus
-from swiotlb_top.probes import plan
+from swiotlb_top.probes.compile import plan
 from swiotlb_top.state import HookPlace, How
 from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.trace.json_payload import header_payload, read_header

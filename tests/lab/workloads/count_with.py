@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from swiotlb_top.probes.program import Mode
+from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session
 
 UNDER_WAY_S = 0.5

@@ -11,18 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from swiotlb_top import bpf_files
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.layout import Layout
-from swiotlb_top.probes import compiler
-from swiotlb_top.probes import plan as planning
-from swiotlb_top.probes.image import Image
-from swiotlb_top.probes.libbpf import AttachType, ProgramType, RefusedError
-from swiotlb_top.probes.objects import Objects
-from swiotlb_top.probes.plan import Attachment, Plan
-from swiotlb_top.probes.shelf import Shelf
+from swiotlb_top.probes.attach.libbpf import AttachType, ProgramType, RefusedError
+from swiotlb_top.probes.attach.objects import Objects
+from swiotlb_top.probes.compile import bpf_files, compiler
+from swiotlb_top.probes.compile import plan as planning
+from swiotlb_top.probes.compile.image import Image
+from swiotlb_top.probes.compile.plan import Attachment, Plan
+from swiotlb_top.probes.compile.shelf import Shelf
 from swiotlb_top.state import How
 
 RING_BYTES: Final = 16 << 20

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from swiotlb_top.kernel.libbpf import library
-from swiotlb_top.probes.image import MapSpec
+from swiotlb_top.probes.compile.image import MapSpec
 
 _LICENSE: Final = b"GPL"
 _NAME_BYTES: Final = 15

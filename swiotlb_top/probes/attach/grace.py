@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from typing import Final
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.probes import libbpf
-from swiotlb_top.probes.image import MapSpec
+from swiotlb_top.probes.attach import libbpf
+from swiotlb_top.probes.compile.image import MapSpec
 
 _ARRAY: Final = 2  # BPF_MAP_TYPE_ARRAY
 _ARRAY_OF_MAPS: Final = 12  # BPF_MAP_TYPE_ARRAY_OF_MAPS

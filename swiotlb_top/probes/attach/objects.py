@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.probes import libbpf
-from swiotlb_top.probes.image import Image
-from swiotlb_top.probes.libbpf import AttachType, ProgramType
+from swiotlb_top.probes.attach import libbpf
+from swiotlb_top.probes.attach.libbpf import AttachType, ProgramType
+from swiotlb_top.probes.compile.image import Image
 
 
 @dataclass(slots=True)

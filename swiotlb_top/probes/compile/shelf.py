@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from swiotlb_top.probes.image import Image
+from swiotlb_top.probes.compile.image import Image
 
 KEPT: Final = 32
 """Images, the latest used."""

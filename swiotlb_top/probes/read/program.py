@@ -13,10 +13,9 @@ from typing import Final, Self
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
-from swiotlb_top.probes import loader
-from swiotlb_top.probes.grace import Grace
-from swiotlb_top.probes.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
-from swiotlb_top.probes.loader import (
+from swiotlb_top.probes.attach import loader
+from swiotlb_top.probes.attach.grace import Grace
+from swiotlb_top.probes.attach.loader import (
     BODY_BYTES,
     HEAD_BYTES,
     RING_BYTES,
@@ -24,7 +23,8 @@ from swiotlb_top.probes.loader import (
     device_table_bytes,
     possible_cpus,
 )
-from swiotlb_top.probes.ring import Ring
+from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
+from swiotlb_top.probes.read.ring import Ring
 from swiotlb_top.state import How
 
 _TOTALS_U64: Final = TOTALS_BYTES // 8

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.kernel import refusals
-from swiotlb_top.probes.image import Image, MapSpec
+from swiotlb_top.probes.compile.image import Image, MapSpec
 
 _TRACEBACK: Final = 1
 """Python's own exit status after one."""

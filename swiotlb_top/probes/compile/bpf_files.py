@@ -12,7 +12,7 @@ def directory() -> Path:
 
     :raises CannotError: the installation lost them.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[2]
     for candidate in (package / "bpf", package.parent / "bpf"):
         if (candidate / "swiotlb_top.c").is_file():
             return candidate

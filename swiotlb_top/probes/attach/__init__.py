@@ -1,0 +1,1 @@
+"""From a program to probes that run in the kernel."""

@@ -1,0 +1,1 @@
+"""What the attached program tells: records, counters, calls under way, and the allocator's state."""
