@@ -87,7 +87,7 @@ def export(
     for name in sorted(named & _OF_HTTP.keys()) if textfile is not None else ():
         raise click.UsageError(f"--textfile and {_OF_HTTP[name]} exclude each other")
     host, port = listen_address(listen)
-    from swiotlb_exporter import serve
+    from swiotlb_exporter.run import serve
     from swiotlb_top.sources import select
 
     if trace is not None:
@@ -105,7 +105,7 @@ def export(
 
 
 def _round_and_round(trace: Path) -> Source:
-    from swiotlb_exporter.laps import Laps
+    from swiotlb_exporter.run.laps import Laps
     from swiotlb_top.sources import select
 
     return Laps(select.open_trace(trace, loops=True))

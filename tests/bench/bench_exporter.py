@@ -28,11 +28,11 @@ from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
 from prometheus_client.registry import Collector
 
 from swiotlb_exporter.collector import SnapshotCollector
-from swiotlb_exporter.exposition import OPENMETRICS, PROTOBUF, TEXT, Form
-from swiotlb_exporter.guard import Guard
-from swiotlb_exporter.serve import PATIENCE_S
-from swiotlb_exporter.server import listen, make_app, url_of
+from swiotlb_exporter.run.serve import PATIENCE_S
 from swiotlb_exporter.watch import Watch
+from swiotlb_exporter.web.exposition import OPENMETRICS, PROTOBUF, TEXT, Form
+from swiotlb_exporter.web.guard import Guard
+from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from tests.lab import cache

@@ -198,7 +198,7 @@ def test_the_text_can_be_parsed_and_names_follow_the_rules() -> None:
 def test_importing_the_exporter_registers_nothing() -> None:
     # In a fresh process: the default registry of this one may be used by other tests.
     code = (
-        "import prometheus_client, swiotlb_exporter.server;"
+        "import prometheus_client, swiotlb_exporter.web.server;"
         "print(any(f.name.startswith('swiotlb') for f in prometheus_client.REGISTRY.collect()))"
     )
     ran = subprocess.run([sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"], capture_output=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from swiotlb_exporter.devices import Devices
-from swiotlb_exporter.laps import Laps
+from swiotlb_exporter.run.laps import Laps
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource

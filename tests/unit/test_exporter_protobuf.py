@@ -19,9 +19,9 @@ from prometheus_client import Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from swiotlb_exporter.collector import SnapshotCollector
-from swiotlb_exporter.exposition import PROTOBUF
 from swiotlb_exporter.histogram import Native
-from swiotlb_exporter.protobuf_page import MetricFamily
+from swiotlb_exporter.web.exposition import PROTOBUF
+from swiotlb_exporter.web.protobuf_page import MetricFamily
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, DeviceView, Snapshot
 from tests.unit.snapshots import DEBUGFS, DISK, NVME, QUIET, STALLED, ScriptedSource
 from tests.unit.test_exporter_exposition import METRIC_FAMILY, PROMETHEUS_2_NATIVE
@@ -177,7 +177,7 @@ def test_a_scraper_that_asks_for_it_gets_it() -> None:
 
 def run(code: str) -> list[str]:
     """What a fresh process prints."""
-    prelude = f"import sys; sys.path[:] = {sys.path!r}; from swiotlb_exporter.exposition import asked_for, FORMS;"
+    prelude = f"import sys; sys.path[:] = {sys.path!r}; from swiotlb_exporter.web.exposition import asked_for, FORMS;"
     return subprocess.run(
         [sys.executable, "-c", prelude + code], capture_output=True, text=True, check=True
     ).stdout.split()

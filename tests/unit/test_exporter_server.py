@@ -25,8 +25,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from swiotlb_exporter.collector import SnapshotCollector
-from swiotlb_exporter.guard import Guard
-from swiotlb_exporter.server import listen, make_app, url_of
+from swiotlb_exporter.web.guard import Guard
+from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.cli.export import listen_address
 from swiotlb_top.errors import CannotError, Exit, UsageError

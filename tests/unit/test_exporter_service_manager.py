@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from swiotlb_exporter.service_manager import ServiceManager
+from swiotlb_exporter.run.service_manager import ServiceManager
 from tests.unit.test_exporter_server import DEADLINE_S, announced, exporter
 
 

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from swiotlb_exporter.collector import SnapshotCollector
-from swiotlb_exporter.textfile import NAME, Textfile
+from swiotlb_exporter.run.textfile import NAME, Textfile
 from swiotlb_top.errors import CannotError, Exit
 from tests.prometheus import DEADLINE_S, eventually
 from tests.unit.snapshots import STALLED, ScriptedSource

@@ -19,9 +19,9 @@ import bcrypt
 import pytest
 from prometheus_client import CollectorRegistry
 
-from swiotlb_exporter import web_config
-from swiotlb_exporter.guard import Guard
-from swiotlb_exporter.server import listen, make_app, url_of
+from swiotlb_exporter.web import web_config
+from swiotlb_exporter.web.guard import Guard
+from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.errors import CannotError, Exit, UnreadableError
 from tests.unit.test_exporter_server import Standing
 

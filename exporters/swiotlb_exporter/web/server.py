@@ -14,8 +14,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import gzip_accepted
 
-from swiotlb_exporter import exposition
-from swiotlb_exporter.guard import Guard, guarded
+from swiotlb_exporter.web import exposition
+from swiotlb_exporter.web.guard import Guard, guarded
 from swiotlb_top.errors import CannotError
 
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

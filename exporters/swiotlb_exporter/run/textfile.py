@@ -9,7 +9,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry
 
-from swiotlb_exporter import exposition
+from swiotlb_exporter.web import exposition
 from swiotlb_top.errors import CannotError
 
 NAME: Final = "swiotlb.prom"

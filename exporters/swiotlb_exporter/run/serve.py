@@ -16,13 +16,13 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from swiotlb_exporter import privileges
 from swiotlb_exporter.collector import SnapshotCollector
-from swiotlb_exporter.guard import Guard
-from swiotlb_exporter.server import listen, make_app, url_of
-from swiotlb_exporter.service_manager import ServiceManager
-from swiotlb_exporter.textfile import Textfile
+from swiotlb_exporter.run import privileges
+from swiotlb_exporter.run.service_manager import ServiceManager
+from swiotlb_exporter.run.textfile import Textfile
 from swiotlb_exporter.watch import Watch
+from swiotlb_exporter.web.guard import Guard
+from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import Source

@@ -72,7 +72,7 @@ def _write_openmetrics(families: Iterable[Metric]) -> bytes:
 
 
 def _write_protobuf(families: Iterable[Metric]) -> bytes:
-    from swiotlb_exporter import protobuf_page
+    from swiotlb_exporter.web import protobuf_page
 
     return protobuf_page.page(families)
 
@@ -80,7 +80,7 @@ def _write_protobuf(families: Iterable[Metric]) -> bytes:
 @cache
 def _has_protobuf() -> bool:
     try:
-        from swiotlb_exporter import protobuf_page  # noqa: F401
+        from swiotlb_exporter.web import protobuf_page  # noqa: F401
     except ImportError:
         return False
     return True

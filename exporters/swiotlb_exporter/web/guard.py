@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from swiotlb_exporter import web_config
-from swiotlb_exporter.web_config import WebConfig
+from swiotlb_exporter.web import web_config
+from swiotlb_exporter.web.web_config import WebConfig
 from swiotlb_top.errors import SwiotlbTopError
 
 _REMEMBERED: Final = 100
