@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import settings
 
-from tests.lab import cache
-from tests.lab.errors import LabUnavailableError
-from tests.lab.lab import HUNG_S, Lab
-from tests.lab.machine import Machine
-from tests.lab.skipping import lab_is_required, skip_or_fail
-from tests.lab.vm import Meanwhile, Result
+from tests.lab.harness import cache
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.lab import HUNG_S, Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.harness.skipping import lab_is_required, skip_or_fail
+from tests.lab.harness.vm import Meanwhile, Result
 
 if settings().deadline is not None:
     # How long an example takes says how busy the machine is, and nothing of the code.

@@ -35,10 +35,10 @@ from swiotlb_exporter.web.guard import Guard
 from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
-from tests.lab import cache
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import guest_shell
+from tests.lab.harness import cache
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import guest_shell
 from tests.prometheus import answers, eventually, free_port
 from tests.unit.snapshots import DISK, STALLED, ScriptedSource
 

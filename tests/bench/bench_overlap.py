@@ -16,7 +16,7 @@ from swiotlb_top.state import MemState
 from swiotlb_top.trace import TraceReader
 from swiotlb_top.verify import Findings
 from tests.bench.bench_replay import best_s, decoded, read
-from tests.lab.vm import CHECKOUT
+from tests.lab.harness.vm import CHECKOUT
 
 WIDTHS: Final = (1, 2, 4, 8, 16, 32)
 

@@ -15,10 +15,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from tests.lab import cache
-from tests.lab.errors import LabUnavailableError
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
+from tests.lab.harness import cache
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
 
 DEADLINE_S: Final = 580.0
 BARS: Final = {"our counters": 400, "our events": 800}

@@ -23,10 +23,10 @@ from typing import Final
 
 from swiotlb_top.accounting.snapshot import DeviceView, PoolView, SlotsView, Snapshot, VerdictView
 from swiotlb_top.allocator import Cause
-from tests.lab import cache
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import guest_shell
+from tests.lab.harness import cache
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import guest_shell
 
 DEVICES: Final = 50
 POOLS: Final = 200

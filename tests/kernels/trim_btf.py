@@ -8,7 +8,7 @@ The symbols beside it come from the same kernel:
     grep -E " (__pfx_)?($names|device_initialize)(\\.[a-z0-9.]+)?$" /proc/kallsyms >tests/kernels/NAME/kallsyms
 
 A kernel that does not run here gives both in the lab; one that is only a package has its BTF in its bzImage:
-unpacked (tests.lab.bzimage), it is the section .BTF.
+unpacked (tests.lab.harness.bzimage), it is the section .BTF.
 
 Members keep their names and offsets, functions their parameters' names and pointers; every type becomes a
 one-byte integer. The input is read here without the tool's parser, so that the parser's errors are not recorded.

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.lab import accelerator, cache, images, programs, vm
-from tests.lab.errors import LabUnavailableError, LostVMError
-from tests.lab.kernels import KERNELS
-from tests.lab.machine import Machine, RunDirectory, qemu_command
-from tests.lab.requirements import TO_RUN, require
+from tests.lab.harness import accelerator, cache, images, programs, vm
+from tests.lab.harness.errors import LabUnavailableError, LostVMError
+from tests.lab.harness.kernels import KERNELS
+from tests.lab.harness.machine import Machine, RunDirectory, qemu_command
+from tests.lab.harness.requirements import TO_RUN, require
 
 EXIT_LOST_VM = 70
 EXIT_UNAVAILABLE = 69

@@ -16,10 +16,10 @@ from statistics import fmean
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab import cache
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import guest_shell, replay, tried
+from tests.lab.harness import cache
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import guest_shell, replay, tried
 
 SECONDS = 600
 MINUTE_S = 60

@@ -12,9 +12,9 @@ import pytest
 
 from swiotlb_top.reports.replay import ReplayReport
 from swiotlb_top.reports.replay import replay as judged
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import Tried, guest_shell, tried
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import Tried, guest_shell, tried
 
 ARRIVALS = 20
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import NVME, guest_shell, replay, tried
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import NVME, guest_shell, replay, tried
 
 MAPS = 1009
 """What counted.sh makes; prime, so that no product of a mistake comes out the same."""

@@ -26,12 +26,12 @@ from swiotlb_top.events import ENTRY_UNKNOWN, Device, Direction, Find, Map, Unma
 from swiotlb_top.records import decode
 from swiotlb_top.state import DeviceName
 from swiotlb_top.trace import TraceReader
-from tests.lab.ftrace import FAILED, WORDS, Traced, traced
-from tests.lab.kernels import SOUND
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import NVME, VIRTIO_BLK, events, guest_shell, replay, tried
-from tests.lab.vm import CHECKOUT, Result
+from tests.lab.harness.kernels import SOUND
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.harness.vm import CHECKOUT, Result
+from tests.lab.support.ftrace import FAILED, WORDS, Traced, traced
+from tests.lab.support.tool import NVME, VIRTIO_BLK, events, guest_shell, replay, tried
 from tests.lab.workloads import unaligned
 
 NVME_REQUESTS = 1009

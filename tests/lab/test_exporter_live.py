@@ -7,10 +7,10 @@ from functools import partial
 
 import pytest
 
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.scraped import Watched, samples_of, watch
-from tests.lab.tool import NVME, VIRTIO_BLK, debugfs_counters, tried
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.scraped import Watched, samples_of, watch
+from tests.lab.support.tool import NVME, VIRTIO_BLK, debugfs_counters, tried
 from tests.prometheus import MISSING, WHY_MISSING, Prometheus
 
 pytestmark = pytest.mark.skipif(MISSING, reason=WHY_MISSING)

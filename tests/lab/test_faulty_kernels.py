@@ -14,12 +14,12 @@ from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request
 from swiotlb_top.constants import MAX_ALLOC_BYTES
 from swiotlb_top.errors import Exit
 from tests.doctoring import load
-from tests.lab.faults import BUGS, Calls, Seen
-from tests.lab.ftrace import WORDS, traced
-from tests.lab.kernels import FAULTY
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import Replayed, debugfs_counters, guest_shell, replay
+from tests.lab.harness.kernels import FAULTY
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.faults import BUGS, Calls, Seen
+from tests.lab.support.ftrace import WORDS, traced
+from tests.lab.support.tool import Replayed, debugfs_counters, guest_shell, replay
 from tests.lab.workloads import unaligned
 
 SOON = 1000

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.lab.ftrace import WORDS, maps_by_cpu
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import Replayed, Tried, guest_shell, replay, tried
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.ftrace import WORDS, maps_by_cpu
+from tests.lab.support.tool import Replayed, Tried, guest_shell, replay, tried
 
 PASSES = 26
 """Of busy.sh: over MAPS maps."""

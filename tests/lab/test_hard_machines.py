@@ -12,10 +12,10 @@ import pytest
 
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Map, PoolAlloc, Unmap
-from tests.lab.holding import KEEP_SYMBOLS, Holding
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import Replayed, Tried, events, guest_shell, replay, tried
+from tests.lab.harness.holding import KEEP_SYMBOLS, Holding
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import Replayed, Tried, events, guest_shell, replay, tried
 
 OPERATIONS = 10_000
 FRAMES = 12

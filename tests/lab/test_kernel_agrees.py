@@ -20,10 +20,10 @@ from swiotlb_top.reports.replay import replay as judged
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import TraceReader
 from tests import doctoring
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import Replayed, debugfs_counters, events, guest_shell, replay, replay_as_text
-from tests.lab.vm import Result
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.harness.vm import Result
+from tests.lab.support.tool import Replayed, debugfs_counters, events, guest_shell, replay, replay_as_text
 
 MEBIBYTE = 1 << 20
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.errors import LostVMError
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.vm import CHECKOUT, Result
+from tests.lab.harness.errors import LostVMError
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.harness.vm import CHECKOUT, Result
 
 PATIENCE_S = 300.0
 

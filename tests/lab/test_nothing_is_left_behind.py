@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from swiotlb_top.errors import Exit
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import guest_shell, replay
-from tests.lab.vm import Result
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.harness.vm import Result
+from tests.lab.support.tool import guest_shell, replay
 
 NOTHING = {"programs": 0, "links": 0, "maps": 0, "traced": 0}
 MAPS = 1009

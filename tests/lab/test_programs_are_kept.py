@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.errors import Exit
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import guest_shell, replay, tried
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import guest_shell, replay, tried
 
 MAPS = 211
 
@@ -51,7 +51,7 @@ def test_compiled_or_kept_it_records_the_same(files: Path, name: str) -> None:
 
 
 def test_the_host_provided_what_recorder_and_screen_run(files: Path) -> None:
-    """Else each guest compiles it: tests/lab/programs.py does not know of a way that the tool takes."""
+    """Else each guest compiles it: tests/lab/harness/programs.py does not know of a way that the tool takes."""
     assert tried(files, "shown").err == ""
     assert (files / "used").read_text() == (files / "provided").read_text() != ""
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.errors import Exit
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import Tried, guest_shell, tried
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import Tried, guest_shell, tried
 
 PLAIN = "swiotlb-top: "
 

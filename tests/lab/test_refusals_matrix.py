@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.errors import Exit
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.tool import guest_shell, tried
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import guest_shell, tried
 
 LOCK_DOWN = {"debian", "debian-6.1", "debian-7.3"}
 FTRACE_CAN_BE_OFF = {"dynamic", "debian", "debian-6.1"}

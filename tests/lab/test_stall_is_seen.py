@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from swiotlb_top.errors import Exit
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
-from tests.lab.scraped import Watched, watch
-from tests.lab.tool import VIRTIO_BLK, Replayed, replay, tried
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.scraped import Watched, watch
+from tests.lab.support.tool import VIRTIO_BLK, Replayed, replay, tried
 from tests.prometheus import MISSING, WHY_MISSING, Prometheus
 
 needs_prometheus = pytest.mark.skipif(MISSING, reason=WHY_MISSING)

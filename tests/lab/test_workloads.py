@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.ftrace import maps_by_cpu, tracing_shell
-from tests.lab.lab import Lab
-from tests.lab.machine import Machine
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.ftrace import maps_by_cpu, tracing_shell
 
 WORKLOADS = "tests/lab/workloads"
 

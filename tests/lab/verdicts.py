@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.lab.tool import replay
+from tests.lab.support.tool import replay
 
 COUNTED = ("agree", "disagree", "inconclusive", "safety_violations")
 

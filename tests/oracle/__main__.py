@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 
-from tests.lab.errors import LabUnavailableError
+from tests.lab.harness.errors import LabUnavailableError
 from tests.oracle.cases import CASES, case_named
 from tests.oracle.compare import Counts, DisagreementError, compare
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from swiotlb_top.allocator import Choice, choose
 from swiotlb_top.kernel import btf, layout, symbols
-from tests.lab.requirements import output_of, require
+from tests.lab.harness.requirements import output_of, require
 from tests.oracle.sources import HEADERS, Fetched, Source, fetch, obtain
 
 RECIPE = "1"

@@ -6,8 +6,8 @@ from functools import cache
 
 import pytest
 
-from tests.lab.errors import LabUnavailableError
-from tests.lab.skipping import lab_is_required, skip_or_fail
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.skipping import lab_is_required, skip_or_fail
 from tests.oracle.cases import Case
 from tests.oracle.compiled import Compiled, compile_source
 from tests.oracle.sources import Source

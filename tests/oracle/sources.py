@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cache as once
 from pathlib import Path
 
-from tests.lab import cache, suites
-from tests.lab import sources as packages
-from tests.lab.errors import LabUnavailableError
-from tests.lab.requirements import TO_FETCH, output_of, require
-from tests.lab.suites import Suite
+from tests.lab.harness import cache, suites
+from tests.lab.harness import sources as packages
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.requirements import TO_FETCH, output_of, require
+from tests.lab.harness.suites import Suite
 
 RECIPE = "1"
 """Part of the cache key: count up when what is kept of a package changes."""

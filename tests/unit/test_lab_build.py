@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import build, images, sources
-from tests.lab.errors import LabUnavailableError
-from tests.lab.kernels import SourceKernel, SourceTree
+from tests.lab.harness import build, images, sources
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.kernels import SourceKernel, SourceTree
 
 # As Linux does, it remembers where its tools were; `compiled` is what was compiled since the source was unpacked.
 # It sleeps so that, as in a real build, a file that is patched next is newer by more than the file system's clock tick.

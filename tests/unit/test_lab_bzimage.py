@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from tests.lab import bzimage
-from tests.lab.errors import LabUnavailableError
+from tests.lab.harness import bzimage
+from tests.lab.harness.errors import LabUnavailableError
 
 KERNEL = bzimage.ELF + bytes(range(256)) * 64
 SETUP_SECTORS = 3

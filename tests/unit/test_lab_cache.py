@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import build, cache, sources, suites
-from tests.lab.kernels import CONFIG_DIR, DYNAMIC, DYNAMIC_7_3, KERNELS, PATCH_DIR, SourceKernel, SourceTree
+from tests.lab.harness import build, cache, sources, suites
+from tests.lab.harness.kernels import CONFIG_DIR, DYNAMIC, DYNAMIC_7_3, KERNELS, PATCH_DIR, SourceKernel, SourceTree
 
 INPUTS = {"source": "linux-source-6.12 6.12.117-1", "config": "aa", "patch 0 a.patch": "bb"}
 

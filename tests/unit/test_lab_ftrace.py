@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.ftrace import FAILED, Map, Unmap, maps_by_cpu, traced
+from tests.lab.support.ftrace import FAILED, Map, Unmap, maps_by_cpu, traced
 
 HEAD = "# tracer: nop\n#\n# entries-in-buffer/entries-written: 6/6   #P:4\n#\n"
 OUTER = (

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.holding import Functions, Holding, stopped
-from tests.lab.monitor import Monitor
+from tests.lab.harness.holding import Functions, Holding, stopped
+from tests.lab.harness.monitor import Monitor
 
 GREETING: dict[str, object] = {"QMP": {"version": {}, "capabilities": []}}
 TWO_CPUS = [{"cpu-index": 1, "thread-id": 12}, {"cpu-index": 0, "thread-id": 11}]

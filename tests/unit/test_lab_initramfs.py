@@ -7,8 +7,8 @@ import stat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lab import initramfs
-from tests.lab.initramfs import Member
+from tests.lab.harness import initramfs
+from tests.lab.harness.initramfs import Member
 
 HEADER_BYTES = 110
 names = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=20)

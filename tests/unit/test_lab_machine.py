@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import vm
-from tests.lab.kernels import KernelImage
-from tests.lab.machine import Machine, RunDirectory, kernel_command_line, qemu_command
+from tests.lab.harness import vm
+from tests.lab.harness.kernels import KernelImage
+from tests.lab.harness.machine import Machine, RunDirectory, kernel_command_line, qemu_command
 
 
 def command(machine: Machine, accelerator: str = "tcg", *, terminal: bool = False) -> list[str]:

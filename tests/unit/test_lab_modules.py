@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.modules import dependencies, in_load_order
+from tests.lab.harness.modules import dependencies, in_load_order
 
 
 def module(*needs: str) -> bytes:

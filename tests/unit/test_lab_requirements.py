@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import build, sources
-from tests.lab.errors import LabUnavailableError
-from tests.lab.kernels import DYNAMIC
-from tests.lab.requirements import TO_BUILD, TO_RUN, output_of, require
+from tests.lab.harness import build, sources
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.kernels import DYNAMIC
+from tests.lab.harness.requirements import TO_BUILD, TO_RUN, output_of, require
 
 
 def test_what_is_there_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

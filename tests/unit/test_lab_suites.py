@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import suites
-from tests.lab.errors import LabUnavailableError
-from tests.lab.suites import Suite
+from tests.lab.harness import suites
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.suites import Suite
 
 pytestmark = pytest.mark.skipif(shutil.which("apt-get") is None, reason="this is no Debian system")
 

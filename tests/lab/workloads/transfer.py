@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from tests.lab.machine import ECHO_ADDRESS, ECHO_PORT
+from tests.lab.harness.machine import ECHO_ADDRESS, ECHO_PORT
 
 MEBIBYTE = 1 << 20
 BLOCK_BYTES = 256 << 10

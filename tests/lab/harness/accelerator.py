@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.lab.kernels import KernelImage
-from tests.lab.machine import ACCELERATORS, QEMU
+from tests.lab.harness.kernels import KernelImage
+from tests.lab.harness.machine import ACCELERATORS, QEMU
 
 PROBE_DEADLINE_S = 60.0
 MEMORY = "kvm.json"

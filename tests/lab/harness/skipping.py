@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.lab.errors import LabUnavailableError
+from tests.lab.harness.errors import LabUnavailableError
 
 REQUIRE_LAB = "SWIOTLB_TOP_REQUIRE_LAB"
 

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from tests.lab.errors import LabUnavailableError
+from tests.lab.harness.errors import LabUnavailableError
 
 SETUP_SECTORS_AT = 0x1F1
 SECTOR_BYTES = 512

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from tests.lab.suites import Suite
+from tests.lab.harness.suites import Suite
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 CONFIG_DIR = HERE / "configs"
 PATCH_DIR = HERE / "patches"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.lab.errors import LabUnavailableError
+from tests.lab.harness.errors import LabUnavailableError
 
 # {program or file: the Debian package it comes with}
 TO_RUN: Mapping[str, str] = MappingProxyType(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.lab.kernels import KernelImage
+from tests.lab.harness.kernels import KernelImage
 
 QEMU = "qemu-system-x86_64"
 BOUNCING = "disable-legacy=on,iommu_platform=on"

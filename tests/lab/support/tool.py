@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from swiotlb_top.events import Event
 from swiotlb_top.records import RECORD
 from swiotlb_top.trace import Records, TraceReader
-from tests.lab.vm import CHECKOUT
+from tests.lab.harness.vm import CHECKOUT
 
 PYTHON: Final = sys.executable
 """Seen in the guest at the same place: its root is the host's."""

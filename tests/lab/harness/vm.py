@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from tests.lab import initramfs
-from tests.lab.errors import LostVMError
-from tests.lab.kernels import HERE, KernelImage
-from tests.lab.machine import Machine, RunDirectory, qemu_command
-from tests.lab.monitor import Monitor
-from tests.lab.requirements import output_of, require
+from tests.lab.harness import initramfs
+from tests.lab.harness.errors import LostVMError
+from tests.lab.harness.kernels import HERE, KernelImage
+from tests.lab.harness.machine import Machine, RunDirectory, qemu_command
+from tests.lab.harness.monitor import Monitor
+from tests.lab.harness.requirements import output_of, require
 
 CHECKOUT = HERE.parents[1]
 PACKAGES = ("swiotlb_top", "exporters/swiotlb_exporter")

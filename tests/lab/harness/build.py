@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.lab import cache, sources
-from tests.lab.errors import LabUnavailableError
-from tests.lab.kernels import CONFIG_DIR, PATCH_DIR, SourceKernel, SourceTree
-from tests.lab.requirements import TO_BUILD, TO_RUN, require
+from tests.lab.harness import cache, sources
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.kernels import CONFIG_DIR, PATCH_DIR, SourceKernel, SourceTree
+from tests.lab.harness.requirements import TO_BUILD, TO_RUN, require
 
 RECIPE = "2"
 """Part of every cache key: count up when the steps below change what comes out."""

@@ -6,8 +6,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from tests.lab import build, cache, package
-from tests.lab.kernels import KERNELS, Kernel, KernelImage, SourceKernel
+from tests.lab.harness import build, cache, package
+from tests.lab.harness.kernels import KERNELS, Kernel, KernelImage, SourceKernel
 
 SHELF = "kernels"
 

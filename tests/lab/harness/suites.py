@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import cache
-from tests.lab.errors import LabUnavailableError
-from tests.lab.requirements import TO_FETCH, output_of, require
+from tests.lab.harness import cache
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.requirements import TO_FETCH, output_of, require
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SYSTEM = Path("/etc/apt")

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.lab.monitor import Monitor
+from tests.lab.harness.monitor import Monitor
 
 PTRACE_SEIZE = 0x4206
 PTRACE_INTERRUPT = 0x4207

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.lab import cache, suites
-from tests.lab.requirements import output_of
-from tests.lab.suites import Suite
+from tests.lab.harness import cache, suites
+from tests.lab.harness.requirements import output_of
+from tests.lab.harness.suites import Suite
 
 INSTALLED = Path("/usr/src")
 SHELF = "sources"

@@ -12,8 +12,8 @@ from swiotlb_top.allocator import Hazard
 from swiotlb_top.records import Kind
 from swiotlb_top.state import MemState
 from tests.doctoring import Entry, Record, pool_starts
-from tests.lab.ftrace import FAILED, Map, Unmap
-from tests.lab.tool import NVME, VIRTIO_BLK
+from tests.lab.support.ftrace import FAILED, Map, Unmap
+from tests.lab.support.tool import NVME, VIRTIO_BLK
 
 SLOT = 2048
 PAGE = 4096

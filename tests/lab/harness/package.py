@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.lab import suites
-from tests.lab.bzimage import vmlinux
-from tests.lab.errors import LabUnavailableError
-from tests.lab.kernels import PackagedKernel
-from tests.lab.modules import in_load_order
+from tests.lab.harness import suites
+from tests.lab.harness.bzimage import vmlinux
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.kernels import PackagedKernel
+from tests.lab.harness.modules import in_load_order
 
 RECIPE = "2"
 """Part of every cache key: count up when the steps below change what comes out."""

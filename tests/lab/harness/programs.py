@@ -20,10 +20,10 @@ from swiotlb_top.probes.attach import loader
 from swiotlb_top.probes.compile.shelf import Shelf
 from swiotlb_top.sources import live
 from swiotlb_top.state import How
-from tests.lab import cache, images, vm
-from tests.lab.errors import LostVMError
-from tests.lab.kernels import KernelImage
-from tests.lab.machine import Machine, RunDirectory
+from tests.lab.harness import cache, images, vm
+from tests.lab.harness.errors import LostVMError
+from tests.lab.harness.kernels import KernelImage
+from tests.lab.harness.machine import Machine, RunDirectory
 
 _SHELF: Final = "facts"
 _ASKING_S: Final = 600.0

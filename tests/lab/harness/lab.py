@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import accelerator, cache, images, programs, vm
-from tests.lab.errors import LabUnavailableError
-from tests.lab.kernels import KernelImage
-from tests.lab.machine import Machine, RunDirectory
-from tests.lab.requirements import TO_RUN, require
+from tests.lab.harness import accelerator, cache, images, programs, vm
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.kernels import KernelImage
+from tests.lab.harness.machine import Machine, RunDirectory
+from tests.lab.harness.requirements import TO_RUN, require
 
 HUNG_S = 1500.0
 """No machine of a test takes as long, not on a host five times slower than its author's: past that, it hangs."""
