@@ -58,7 +58,7 @@ bench: $(VENV)/test ## replayed events per second, and what probes cost in instr
 COVERING = $(filter-out %_machine.py %_recordings.py,$(wildcard tests/unit/test_allocator_*.py))
 
 coverage: $(VENV)/test ## branches of the reference allocator that its unit tests take: all, or this fails
-	$(VENV)/bin/python -m coverage run --branch --source=swiotlb_top/allocator -m pytest -q -n 0 -p tests.mutants_profile \
+	$(VENV)/bin/python -m coverage run --branch --source=swiotlb_top/allocator -m pytest -q -n 0 -p tests.support.mutants_profile \
 		-k 'not the_only_free_slot' $(COVERING)
 	$(VENV)/bin/python -m coverage report -m --skip-covered --fail-under=100
 
@@ -76,7 +76,7 @@ fuzz: $(VENV)/test ## recordings with values changed: no crash, none that takes 
 docs: $(VENV)/test ## write anew what is made of tables: the page of metrics, the page of the screen, Grafana's dashboards
 	$(VENV)/bin/python -m tools.metrics_page >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 	$(VENV)/bin/python -m tools.dashboards exporters/grafana
-	$(VENV)/bin/python -m tests.screen_docs
+	$(VENV)/bin/python -m tests.support.screen_docs
 
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .

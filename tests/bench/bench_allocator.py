@@ -21,7 +21,7 @@ from swiotlb_top.allocator import (
     Pool,
 )
 from swiotlb_top.allocator.revision import Revision
-from tests.unit.slot_by_slot import Slots
+from tests.support.slot_by_slot import Slots
 
 PAIRS = 100_000
 ROUNDS = 5

@@ -39,8 +39,8 @@ from tests.lab.harness import cache
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.tool import guest_shell
-from tests.prometheus import answers, eventually, free_port
-from tests.unit.snapshots import DISK, STALLED, ScriptedSource
+from tests.support.prometheus import answers, eventually, free_port
+from tests.support.snapshots import DISK, STALLED, ScriptedSource
 
 ROOT: Final = Path(__file__).parents[2]
 DEVICES: Final = 50

@@ -20,7 +20,7 @@ from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Item, Records, TraceReader
-from tests.doctoring import GROWING
+from tests.support.doctoring import GROWING
 
 ROUNDS: Final = 5
 

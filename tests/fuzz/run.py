@@ -28,8 +28,8 @@ from swiotlb_top.errors import SwiotlbTopError
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
-from tests.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 from tests.fuzz.mutate import Frame, mutated, put_together, taken_apart
+from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 
 DEADLINE_S: Final = 10
 MEMORY_MIB: Final = 500

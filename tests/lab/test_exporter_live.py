@@ -11,7 +11,7 @@ from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.scraped import Watched, samples_of, watch
 from tests.lab.support.tool import NVME, VIRTIO_BLK, debugfs_counters, tried
-from tests.prometheus import MISSING, WHY_MISSING, Prometheus
+from tests.support.prometheus import MISSING, WHY_MISSING, Prometheus
 
 pytestmark = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 

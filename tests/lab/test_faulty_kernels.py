@@ -13,7 +13,6 @@ import pytest
 from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request
 from swiotlb_top.constants import MAX_ALLOC_BYTES
 from swiotlb_top.errors import Exit
-from tests.doctoring import load
 from tests.lab.harness.kernels import FAULTY
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
@@ -21,6 +20,7 @@ from tests.lab.support.faults import BUGS, Calls, Seen
 from tests.lab.support.ftrace import WORDS, traced
 from tests.lab.support.tool import Replayed, debugfs_counters, guest_shell, replay
 from tests.lab.workloads import unaligned
+from tests.support.doctoring import load
 
 SOON = 1000
 """Operations."""

@@ -19,11 +19,11 @@ from swiotlb_top.records import Kind
 from swiotlb_top.reports.replay import replay as judged
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import TraceReader
-from tests import doctoring
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.harness.vm import Result
 from tests.lab.support.tool import Replayed, debugfs_counters, events, guest_shell, replay, replay_as_text
+from tests.support import doctoring
 
 MEBIBYTE = 1 << 20
 

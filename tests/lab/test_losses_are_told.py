@@ -11,10 +11,10 @@ from swiotlb_top.errors import Exit
 from swiotlb_top.events import Find, Gap, Unmap
 from swiotlb_top.reports.replay import replay as judged
 from swiotlb_top.verify import Verdict
-from tests import doctoring
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.tool import Replayed, Tried, events, guest_shell, replay, tried
+from tests.support import doctoring
 
 RING_BYTES = 4096
 """56 records: the two of each map of counted.sh with 1009 requests do not fit, those of 23 do."""

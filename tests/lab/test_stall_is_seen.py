@@ -16,7 +16,7 @@ from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.scraped import Watched, watch
 from tests.lab.support.tool import VIRTIO_BLK, Replayed, replay, tried
-from tests.prometheus import MISSING, WHY_MISSING, Prometheus
+from tests.support.prometheus import MISSING, WHY_MISSING, Prometheus
 
 needs_prometheus = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 

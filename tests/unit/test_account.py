@@ -20,8 +20,8 @@ from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.records import RECORD, decode
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import Item, Records, TraceReader
-from tests.doctoring import FOUR_AREAS, GROWING, STALL
-from tests.unit.histories import (
+from tests.support.doctoring import FOUR_AREAS, GROWING, STALL
+from tests.support.histories import (
     DEV,
     KERNEL,
     POOL,

@@ -10,7 +10,7 @@ import pytest
 from swiotlb_top.allocator import REVISIONS, Flaw, Limits, Mapping, adopt
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.state import AreaState, PoolState
-from tests.unit.slot_by_slot import INVALID, Slots
+from tests.support.slot_by_slot import INVALID, Slots
 from tests.unit.test_allocator_matches_slot_by_slot import kernel_state
 
 START = 1 << 28

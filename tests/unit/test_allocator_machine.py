@@ -37,7 +37,7 @@ from swiotlb_top.allocator import (
 )
 from swiotlb_top.allocator.alignment import Alignment, align_by_stride, align_like_buffer, align_slot_address
 from swiotlb_top.allocator.differences import Hiwater, Used
-from tests.unit.bitmap import Bitmap, goes_round, looked_at, slots_of
+from tests.support.bitmap import Bitmap, goes_round, looked_at, slots_of
 
 START, RESTRICTED, SPARE = 1 << 30, 2 << 30, 1 << 32
 RULE_SINCE: dict[Alignment, str] = {align_by_stride: "6.0", align_like_buffer: "6.3", align_slot_address: "6.9"}

@@ -13,7 +13,7 @@ from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request, Undo, adopt
 from swiotlb_top.allocator.alignment import align_by_stride
 from swiotlb_top.allocator.walk import NEVER_ENDS, candidates, walk_of
 from swiotlb_top.state import AreaState, PoolState
-from tests.unit.slot_by_slot import HANGS, SEGSIZE, Slots
+from tests.support.slot_by_slot import HANGS, SEGSIZE, Slots
 
 REVISION_OF = {"6.1": REVISIONS["6.1"], "6.6": REVISIONS["6.6"], "6.12": REVISIONS["6.10"]}
 """Of each kernel whose C is there slot by slot."""

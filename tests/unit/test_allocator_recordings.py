@@ -9,7 +9,7 @@ import pytest
 from swiotlb_top.allocator import REVISIONS, Cause
 from swiotlb_top.allocator.revision import MAINLINE
 from swiotlb_top.reports.replay import replay
-from tests.explained import RECORDINGS, judged, table
+from tests.support.explained import RECORDINGS, judged, table
 
 SINCE_SEED = set(REVISIONS) - {"6.1"}
 SINCE_6_8 = {"6.8", "6.9", "6.10", "7.3"}

@@ -10,7 +10,7 @@ from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Device, Find
 from swiotlb_top.probes.attach.loader import device_banks, device_table_bytes
 from swiotlb_top.probes.read.program import Mode
-from tests.unit.bpf_in_userspace import BpfInUserspace
+from tests.support.bpf_in_userspace import BpfInUserspace
 
 KIB, MIB = 1 << 10, 1 << 20
 

@@ -20,7 +20,7 @@ from swiotlb_top.sources import Source, select
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.screen import DEMO, plain, render
 from swiotlb_top.tui.view import PLAIN, Page
-from tests.unit.snapshots import QUIET
+from tests.support.snapshots import QUIET
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 300.0

@@ -13,8 +13,8 @@ from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
 from swiotlb_top.cli import main
 from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError, UnreadableError
 from swiotlb_top.sources import Source, select
-from tests.doctoring import STALL
-from tests.unit.snapshots import QUIET, STALLED, ScriptedSource
+from tests.support.doctoring import STALL
+from tests.support.snapshots import QUIET, STALLED, ScriptedSource
 
 DEADLINE_S = 300.0
 
@@ -116,7 +116,7 @@ def test_what_is_not_needed_is_not_imported(arguments: list[str], status: Exit) 
     code = (
         "import atexit\n"
         "from swiotlb_top.sources import select\n"
-        "from tests.unit.snapshots import QUIET, ScriptedSource\n"
+        "from tests.support.snapshots import QUIET, ScriptedSource\n"
         "select.KERNEL_SOURCES = {'fake': lambda: ScriptedSource([QUIET])}\n"
         "heavy = ('rich', 'textual', 'bcc', 'prometheus_client')\n"
         "atexit.register(lambda: print([name for name in heavy if name in sys.modules], file=sys.stderr))\n"
@@ -138,7 +138,7 @@ def test_an_interrupt_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
 def test_a_reader_that_goes_away_ends_it_quietly_and_not_as_a_success(form: list[str]) -> None:
     program = (
         "import sys; from swiotlb_top.cli import main; from swiotlb_top.sources import select;"
-        "from tests.unit.snapshots import STALLED, ScriptedSource;"
+        "from tests.support.snapshots import STALLED, ScriptedSource;"
         "select.KERNEL_SOURCES = {'fake': lambda: ScriptedSource([STALLED])};"
         f"sys.exit(main({['-d', '0.01', *form]!r}))"
     )

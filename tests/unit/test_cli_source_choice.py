@@ -11,8 +11,8 @@ from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.sources import Source, select
 from swiotlb_top.sources.select import first_that_opens
-from tests.doctoring import STALL
-from tests.unit.snapshots import QUIET, STALLED, ScriptedSource
+from tests.support.doctoring import STALL
+from tests.support.snapshots import QUIET, STALLED, ScriptedSource
 
 
 def refuse(reason: str) -> Source:

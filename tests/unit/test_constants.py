@@ -11,7 +11,7 @@ from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE, SIZE_BUCKETS_SLOT
 from swiotlb_top.events import Direction
 from swiotlb_top.probes.compile import bpf_files
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES
-from tests.unit.bpf_in_userspace import BpfInUserspace
+from tests.support.bpf_in_userspace import BpfInUserspace
 
 DEFINITION: Final = re.compile(r"^#define (\w+)\s+(0x[0-9a-fA-F]+|[0-9]+)U?L*$", re.MULTILINE)
 

@@ -6,7 +6,7 @@ from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.snapshot import UNKNOWN
 from swiotlb_top.allocator import Cause
 from swiotlb_top.state import DeviceName
-from tests.unit.histories import DEV, searched_in_vain
+from tests.support.histories import DEV, searched_in_vain
 
 OTHER = DEV + 0x1000
 

@@ -9,7 +9,7 @@ from swiotlb_top.probes.read.disturbed import grew, touched
 from swiotlb_top.records import decode, select
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
-from tests.doctoring import FOUR_CPUS
+from tests.support.doctoring import FOUR_CPUS
 
 
 def contents() -> tuple[MemState, bytes]:

@@ -17,7 +17,7 @@ from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.state import HookPlace, How
-from tests.unit.snapshots import DEBUGFS, DISK, GROWN_POOL, NVME, QUIET, STALLED, ScriptedSource
+from tests.support.snapshots import DEBUGFS, DISK, GROWN_POOL, NVME, QUIET, STALLED, ScriptedSource
 
 DISK_LABELS = {"device": "0000:00:04.0", "driver": "virtio-pci"}
 NVME_LABELS = {"device": "0000:00:05.0", "driver": "nvme"}

@@ -21,8 +21,8 @@ from swiotlb_exporter.metrics import METRICS
 from swiotlb_top.errors import Exit
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
-from tests.prometheus import DEPLOYED, MISSING, ROOT, RULES, WHY_MISSING, promtool
-from tests.unit.snapshots import STALLED, ScriptedSource
+from tests.support.prometheus import DEPLOYED, MISSING, ROOT, RULES, WHY_MISSING, promtool
+from tests.support.snapshots import STALLED, ScriptedSource
 from tools import dashboards, metrics_page
 
 RECORDINGS = {"stall": ROOT / "tests/traces/stall.swtrace", "growing": ROOT / "swiotlb_top/recordings/growing.swtrace"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from swiotlb_exporter.devices import OTHER, UNNAMED, Devices, Presence, Who
 from swiotlb_top.accounting.snapshot import DeviceView
-from tests.unit.snapshots import DISK, NVME, SECOND_NS, STALLED
+from tests.support.snapshots import DISK, NVME, SECOND_NS, STALLED
 
 QUIET_DISK = replace(DISK, map_failures=0, causes=())
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.web.exposition import FORMS, OPENMETRICS, PROTOBUF, TEXT, Form, asked_for
 from swiotlb_top.accounting.snapshot import Snapshot
-from tests.unit.snapshots import DEBUGFS, QUIET, STALLED, ScriptedSource
+from tests.support.snapshots import DEBUGFS, QUIET, STALLED, ScriptedSource
 
 
 class Text(NamedTuple):

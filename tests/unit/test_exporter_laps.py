@@ -11,7 +11,7 @@ from swiotlb_exporter.run.laps import Laps
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
-from tests.doctoring import STALL
+from tests.support.doctoring import STALL
 
 A_SECOND_NS = 1_000_000_000
 

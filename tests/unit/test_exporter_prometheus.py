@@ -14,7 +14,7 @@ import bcrypt
 import pytest
 import yaml
 
-from tests.prometheus import (
+from tests.support.prometheus import (
     DEADLINE_S,
     MISSING,
     ROOT,

@@ -23,7 +23,7 @@ from swiotlb_exporter.histogram import Native
 from swiotlb_exporter.web.exposition import PROTOBUF
 from swiotlb_exporter.web.protobuf_page import MetricFamily
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, DeviceView, Snapshot
-from tests.unit.snapshots import DEBUGFS, DISK, NVME, QUIET, STALLED, ScriptedSource
+from tests.support.snapshots import DEBUGFS, DISK, NVME, QUIET, STALLED, ScriptedSource
 from tests.unit.test_exporter_exposition import METRIC_FAMILY, PROMETHEUS_2_NATIVE
 from tests.unit.test_exporter_server import served, the_page
 

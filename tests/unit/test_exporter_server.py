@@ -30,8 +30,8 @@ from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.cli.export import listen_address
 from swiotlb_top.errors import CannotError, Exit, UsageError
-from tests.prometheus import answers, eventually, free_port
-from tests.unit.snapshots import STALLED, ScriptedSource
+from tests.support.prometheus import answers, eventually, free_port
+from tests.support.snapshots import STALLED, ScriptedSource
 
 DEADLINE_S = 300.0
 CLIENTS = 50
@@ -233,7 +233,7 @@ from swiotlb_top.cli import main
 from swiotlb_exporter import serve
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import select
-from tests.unit.snapshots import STALLED, ScriptedSource
+from tests.support.snapshots import STALLED, ScriptedSource
 tried = 0
 def attach():
     global tried

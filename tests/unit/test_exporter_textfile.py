@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.run.textfile import NAME, Textfile
 from swiotlb_top.errors import CannotError, Exit
-from tests.prometheus import DEADLINE_S, eventually
-from tests.unit.snapshots import STALLED, ScriptedSource
+from tests.support.prometheus import DEADLINE_S, eventually
+from tests.support.snapshots import STALLED, ScriptedSource
 from tests.unit.test_exporter_server import exporter
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tests.doctoring import FOUR_CPUS
 from tests.fuzz.mutate import put_together, taken_apart
 from tests.fuzz.run import MEMORY_MIB, SMALL, fuzz_in_processes
+from tests.support.doctoring import FOUR_CPUS
 
 SEEDS: Final = (1, 2)
 INPUTS: Final = 25

@@ -12,7 +12,7 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import MEANINGS, Level, headline
 from swiotlb_top.accounting.snapshot import Playback, Snapshot, VerdictView
 from swiotlb_top.errors import Exit
-from tests.unit.snapshots import DEBUGFS, DISK, NVME, QUIET, SECOND_NS
+from tests.support.snapshots import DEBUGFS, DISK, NVME, QUIET, SECOND_NS
 
 BEFORE = replace(QUIET, verdict=VerdictView("6.10", 10, 10, 0, 0, 0), used_slots=10, used_hiwater_slots=20)
 CALM = replace(BEFORE, time_ns=BEFORE.time_ns + SECOND_NS, watched_ns=3 * SECOND_NS, maps=14, devices=(NVME,))

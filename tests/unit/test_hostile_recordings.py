@@ -21,9 +21,9 @@ from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
 from swiotlb_top.verify import Doubt
-from tests.doctoring import FOUR_CPUS, GROWING, STALL
 from tests.fuzz.mutate import put_together, taken_apart
 from tests.fuzz.run import READERS
+from tests.support.doctoring import FOUR_CPUS, GROWING, STALL
 
 HOSTILE: Final = STALL.parent / "hostile"
 REFUSED: Final = {

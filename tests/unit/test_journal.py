@@ -9,7 +9,7 @@ import pytest
 from swiotlb_top.accounting.journal import entries
 from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
-from tests.unit.snapshots import DEFAULT_POOL, DISK, GROWN_POOL, NVME, QUIET, STALLED, TRANSIENT_POOL
+from tests.support.snapshots import DEFAULT_POOL, DISK, GROWN_POOL, NVME, QUIET, STALLED, TRANSIENT_POOL
 
 CALM = replace(STALLED, pools=(DEFAULT_POOL,), growths=0, devices=(replace(DISK, map_failures=0), NVME))
 

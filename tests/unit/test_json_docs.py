@@ -12,7 +12,7 @@ import pytest
 
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
-from tests.doctoring import STALL
+from tests.support.doctoring import STALL
 
 PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
 FAULTY = min((STALL.parent / "faulty").glob("*.swtrace"))

@@ -26,7 +26,7 @@ from swiotlb_top.sources.live import LiveSource
 from swiotlb_top.state import AreaState, DeviceName, KernelInfo, MemState, PoolState
 from swiotlb_top.stream import Records, deliver
 from swiotlb_top.trace import TraceReader
-from tests.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
+from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 
 UINT64 = (1 << 64) - 1
 

@@ -15,8 +15,8 @@ from swiotlb_top.events import Gap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import DeviceName, HookPlace, How
-from tests.doctoring import GROWING, STALL
-from tests.unit.histories import (
+from tests.support.doctoring import GROWING, STALL
+from tests.support.histories import (
     DEV,
     KERNEL,
     POOL,

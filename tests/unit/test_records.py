@@ -13,7 +13,7 @@ from swiotlb_top import records
 from swiotlb_top.events import Device, Find, Free, Map, Unmap
 from swiotlb_top.records import DURATION_UNKNOWN, RECORD, RECORD_BYTES, Kind, RawRecord, decode
 from swiotlb_top.trace import Records, TraceReader
-from tests.doctoring import FOUR_AREAS, FOUR_CPUS, STALL
+from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, STALL
 
 RECORDINGS = [FOUR_AREAS, FOUR_CPUS, STALL]
 

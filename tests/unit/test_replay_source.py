@@ -20,7 +20,7 @@ from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import FASTEST, SLOWEST, ReplaySource
 from swiotlb_top.sources.sampler import frames
 from swiotlb_top.stream import End
-from tests.doctoring import (
+from tests.support.doctoring import (
     FOUR_AREAS,
     GROWING,
     STALL,

@@ -20,8 +20,8 @@ from swiotlb_top.reports.replay import replay
 from swiotlb_top.stream import Consumer, End, deliver
 from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.verify import Doubt
-from tests.corpus import DIRECTORY, HISTORIES
-from tests.doctoring import (
+from tests.support.corpus import DIRECTORY, HISTORIES
+from tests.support.doctoring import (
     FOUR_AREAS,
     FOUR_CPUS,
     GROWING,

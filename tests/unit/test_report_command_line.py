@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.records import Kind
-from tests.doctoring import FOUR_AREAS, STALL, change, find, load, record_at, save, succeeded
+from tests.support.doctoring import FOUR_AREAS, STALL, change, find, load, record_at, save, succeeded
 
 DEADLINE_S = 300.0
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from itertools import combinations, product
 from typing import Final
 
-from tests.unit.sound_kernel_settings import ALIGN_MASKS, BOUNDARIES, MIN_ALIGN_MASKS, OFFSETS, SIZES_BYTES, Asked
-from tests.unit.sweep import SETTINGS, judged
+from tests.support.sound_kernel_settings import ALIGN_MASKS, BOUNDARIES, MIN_ALIGN_MASKS, OFFSETS, SIZES_BYTES, Asked
+from tests.support.sweep import SETTINGS, judged
 
 LEAST_JUDGED: Final = 30_000
 

@@ -13,7 +13,7 @@ from swiotlb_top.records import RECORD, Kind, RawRecord
 from swiotlb_top.sources.ahead import Backlog, Upcoming
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import Consumer, End, Item, Known, Records, deliver
-from tests.unit.histories import DEV, machine
+from tests.support.histories import DEV, machine
 
 STATE = machine()
 NAME = DeviceName(DEV, "0000:00:04.0", "virtio-pci")

@@ -19,7 +19,7 @@ from swiotlb_top.verify import comparison
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.resolve import Resolver
-from tests.unit.sweep import SETTINGS, judged
+from tests.support.sweep import SETTINGS, judged
 
 Patch = pytest.MonkeyPatch
 

@@ -14,7 +14,7 @@ from swiotlb_top.state import HookPlace, How
 from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.trace.json_payload import header_payload, read_header
 from tests.kernels import KERNELS, layout_of
-from tests.unit.histories import KERNEL
+from tests.support.histories import KERNEL
 from tests.unit.test_trace_format_1 import RECORDED
 
 HEADER = Header(

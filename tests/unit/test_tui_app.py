@@ -15,7 +15,7 @@ from swiotlb_top.tui.app import Canvas, LiveScreen
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, Key
 from swiotlb_top.tui.view import PLAIN, Page
-from tests.unit.snapshots import DISK, PLAYED, QUIET, STALLED, ScriptedSource
+from tests.support.snapshots import DISK, PLAYED, QUIET, STALLED, ScriptedSource
 
 Steps = Callable[[LiveScreen, Pilot[None]], Awaitable[None]]
 

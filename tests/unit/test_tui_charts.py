@@ -12,7 +12,7 @@ from swiotlb_top.accounting.slots import sets_of_areas
 from swiotlb_top.accounting.snapshot import SlotsView
 from swiotlb_top.tui import charts
 from swiotlb_top.tui.glyphs import ASCII, UNICODE
-from tests.unit.snapshots import DEFAULT_POOL, GROWN_POOL
+from tests.support.snapshots import DEFAULT_POOL, GROWN_POOL
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6), st.integers(2, 200))

@@ -27,9 +27,9 @@ from swiotlb_top.tui.overview import notes, overview
 from swiotlb_top.tui.pages import help_page
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import PLAIN
-from tests.doctoring import GROWING, STALL
-from tests.screen_docs import DOCS, SHOWN_NS, frame_at, page
-from tests.unit.snapshots import DEBUGFS, PLAYED, QUIET, STALLED, STALLING
+from tests.support.doctoring import GROWING, STALL
+from tests.support.screen_docs import DOCS, SHOWN_NS, frame_at, page
+from tests.support.snapshots import DEBUGFS, PLAYED, QUIET, STALLED, STALLING
 
 TABLES: Final[tuple[tuple[Field[Any], ...], ...]] = (fields.TOTALS, fields.DEVICES, fields.POOLS, fields.FAILURES)
 CALM = replace(STALLED, devices=(), pools=STALLED.pools[1:], growths=0, verdict=None)
@@ -37,12 +37,12 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 def test_every_key_and_field_is_in_the_docs_as_it_is_in_the_tables() -> None:
-    """If not: python -m tests.screen_docs."""
+    """If not: python -m tests.support.screen_docs."""
     assert (DOCS / "screen.md").read_text() == page()
 
 
 def test_the_picture_is_of_this_screen() -> None:
-    """Its words, not its pixels: those are rich's. If not: python -m tests.screen_docs."""
+    """Its words, not its pixels: those are rich's. If not: python -m tests.support.screen_docs."""
     picture = html.unescape(re.sub(r"<[^>]*>", "", (DOCS / "screen.svg").read_text()))
     drawn = "".join(picture.split())
     lines = ["".join(line.plain.split()) for line in render(frame_at(STALL, SHOWN_NS), PLAIN, UNICODE, 110, 30)]

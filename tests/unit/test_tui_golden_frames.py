@@ -12,8 +12,8 @@ from swiotlb_top.tui.pages import device_page, help_page
 from swiotlb_top.tui.panels import PANELS
 from swiotlb_top.tui.screen import plain, render
 from swiotlb_top.tui.view import Order, Page, View
-from tests.unit.drawn import assert_golden, plain_text
-from tests.unit.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, STALLED, STALLING
+from tests.support.drawn import assert_golden, plain_text
+from tests.support.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, STALLED, STALLING
 
 EMPTY = Frame(QUIET)
 CHOSEN = View(selected={"devices": DISK.dev})

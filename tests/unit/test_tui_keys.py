@@ -15,7 +15,17 @@ from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, key_of, press, told_apart
 from swiotlb_top.tui.panels import ORDER, PANELS
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import PLAIN, Order, Page, View
-from tests.unit.snapshots import DEFAULT_POOL, DISK, GROWN_POOL, NVME, PLAYED, QUIET, STALLED, STALLING, TRANSIENT_POOL
+from tests.support.snapshots import (
+    DEFAULT_POOL,
+    DISK,
+    GROWN_POOL,
+    NVME,
+    PLAYED,
+    QUIET,
+    STALLED,
+    STALLING,
+    TRANSIENT_POOL,
+)
 
 EVERY_NAME = [name for key in (*KEYS, *PLAY_KEYS) for name in key.names]
 

@@ -14,7 +14,7 @@ from swiotlb_top.tui.console import open_console
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.json_frames import write_frames
 from swiotlb_top.tui.plain import print_frames
-from tests.unit.snapshots import DEBUGFS, DISK, QUIET, STALLED, STALLING
+from tests.support.snapshots import DEBUGFS, DISK, QUIET, STALLED, STALLING
 
 
 def printed(*frames: Frame) -> str:

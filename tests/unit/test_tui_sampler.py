@@ -15,7 +15,7 @@ from swiotlb_top.accounting.snapshot import Playback, Snapshot
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.sampler import Sampler, frames
-from tests.unit.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING, ScriptedSource
+from tests.support.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING, ScriptedSource
 
 DEADLINE_S = 300.0
 

@@ -16,8 +16,8 @@ from swiotlb_top.tui.glyphs import ASCII, UNICODE, Glyphs, for_encodings
 from swiotlb_top.tui.panels import PANELS
 from swiotlb_top.tui.screen import plain, render, share
 from swiotlb_top.tui.view import PLAIN, Page, View
-from tests.unit.drawn import plain_text
-from tests.unit.snapshots import DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING
+from tests.support.drawn import plain_text
+from tests.support.snapshots import DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING
 
 
 def drawn(frame: Frame, width: int = 80, height: int = 40, glyphs: Glyphs = UNICODE, view: View = PLAIN) -> str:

@@ -32,7 +32,7 @@ from dataclasses import replace
 from swiotlb_top.errors import CannotError
 from swiotlb_top.cli import main
 from swiotlb_top.sources import select
-from tests.unit.snapshots import QUIET, STALLED, ScriptedSource
+from tests.support.snapshots import QUIET, STALLED, ScriptedSource
 scripts = {
     "works": [QUIET, STALLED],
     "short": [replace(STALLED, pools=STALLED.pools[:1], devices=STALLED.devices[:1], notes=())],

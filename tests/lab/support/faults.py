@@ -11,9 +11,9 @@ from typing import NamedTuple
 from swiotlb_top.allocator import Hazard
 from swiotlb_top.records import Kind
 from swiotlb_top.state import MemState
-from tests.doctoring import Entry, Record, pool_starts
 from tests.lab.support.ftrace import FAILED, Map, Unmap
 from tests.lab.support.tool import NVME, VIRTIO_BLK
+from tests.support.doctoring import Entry, Record, pool_starts
 
 SLOT = 2048
 PAGE = 4096

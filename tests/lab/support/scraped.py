@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.tool import guest_shell
-from tests.prometheus import MISSING, Prometheus, eventually, running
+from tests.support.prometheus import MISSING, Prometheus, eventually, running
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Gap, Grow, PoolAlloc,
 from swiotlb_top.state import MemState
 from swiotlb_top.verify import Findings, Judge
 from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
-from tests.unit.histories import DEV, device, found, machine
-from tests.unit.small_kernel import ALIGN_MASK, GROWN_NSLABS, NSLABS, PADDED, Kernel
+from tests.support.histories import DEV, device, found, machine
+from tests.support.small_kernel import ALIGN_MASK, GROWN_NSLABS, NSLABS, PADDED, Kernel
 
 STEP_NS: Final = ASSUMED_DURATION_NS // 4
 """An operation takes up to four: one that is not seen to begin began no earlier than is supposed."""

@@ -19,8 +19,8 @@ from swiotlb_top.events import ENTRY_UNKNOWN, Event, Unmap
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Doubt, Findings, Judge
 from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
-from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
-from tests.unit.small_kernel import ALIGN_MASK, MAP_GOES_ON_NS, NAREAS, NSLABS, PADDED, Kernel, Live
+from tests.support.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
+from tests.support.small_kernel import ALIGN_MASK, MAP_GOES_ON_NS, NAREAS, NSLABS, PADDED, Kernel, Live
 
 STEP_NS: Final = 100
 FIRST_NS: Final = 10 * ASSUMED_DURATION_NS

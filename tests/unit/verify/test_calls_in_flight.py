@@ -17,7 +17,7 @@ from swiotlb_top.allocator import REVISIONS, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, Find, Gap, Unmap
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Doubt, Findings, Judge, Verdict
-from tests.unit.histories import (
+from tests.support.histories import (
     DEV,
     LIMITS,
     OLDER,
@@ -37,7 +37,7 @@ from tests.unit.histories import (
     searched_in_vain,
     state_of,
 )
-from tests.unit.small_kernel import GROWN_NSLABS, Kernel, Live
+from tests.support.small_kernel import GROWN_NSLABS, Kernel, Live
 
 MS: Final = 1_000_000
 BEGIN_NS: Final = 10 * SECOND_NS

@@ -20,7 +20,7 @@ from swiotlb_top.records import Kind
 from swiotlb_top.reports.replay import ReplayReport, replay
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Divergence, Doubt
-from tests.doctoring import (
+from tests.support.doctoring import (
     FOUR_AREAS,
     GROWING,
     STALL,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from swiotlb_top.reports.replay import ReplayReport, replay
-from tests.corpus import DIRECTORY, HISTORIES, path_of, recorded
-from tests.doctoring import FOUR_CPUS, load, record_at
+from tests.support.corpus import DIRECTORY, HISTORIES, path_of, recorded
+from tests.support.doctoring import FOUR_CPUS, load, record_at
 
 
 @pytest.fixture(scope="module", params=HISTORIES)
@@ -39,7 +39,7 @@ def test_what_is_inconclusive_is_what_cannot_be_known(name: str, report: ReplayR
 
 def test_the_file_is_what_is_made_of_the_recording_now(name: str) -> None:
     same = load(path_of(name)) == HISTORIES[name].entries()
-    assert same, "python -m tests.corpus writes it anew"
+    assert same, "python -m tests.support.corpus writes it anew"
 
 
 def test_no_file_is_there_that_nobody_knows() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from swiotlb_top.allocator import Pool, Request
 from swiotlb_top.events import Event
 from swiotlb_top.verify import Doubt, Findings
-from tests.unit.histories import (
+from tests.support.histories import (
     DEV,
     LIMITS,
     POOL,

@@ -9,7 +9,7 @@ import pytest
 from swiotlb_top.allocator import REVISIONS, Cause, Hazard, Pool
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, PoolFree
 from swiotlb_top.verify import Doubt, Judge, Verdict
-from tests.unit.histories import (
+from tests.support.histories import (
     DEV,
     LIMITS,
     OLDER,

@@ -7,7 +7,7 @@ import pytest
 from swiotlb_top.allocator import REVISIONS, Hazard, Pool, Request
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.verify import Doubt, Judge, Verdict
-from tests.unit.histories import (
+from tests.support.histories import (
     DEV,
     LIMITS,
     OLDER,

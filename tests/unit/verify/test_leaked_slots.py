@@ -12,7 +12,7 @@ from swiotlb_top.allocator import REVISIONS, Pool, Request
 from swiotlb_top.events import Find, Unmap
 from swiotlb_top.state import MemState
 from swiotlb_top.verify import Findings, Judge
-from tests.unit.histories import (
+from tests.support.histories import (
     DEV,
     LIMITS,
     POOL,
@@ -28,7 +28,7 @@ from tests.unit.histories import (
     released,
     state_of,
 )
-from tests.unit.small_kernel import NSLABS, Kernel
+from tests.support.small_kernel import NSLABS, Kernel
 
 STEP_NS: Final = 1000
 FIRST_NS: Final = 100 * STEP_NS

@@ -17,7 +17,7 @@ from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import SlotSearch
-from tests.unit.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
+from tests.support.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 2
 

@@ -19,7 +19,7 @@ from swiotlb_top.verify.linearize.strategy import linearize
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import SlotSearch
-from tests.unit.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
+from tests.support.histories import DEV, LIMITS, POOL, SLOT_BYTES, START, device, found, machine, released, state_of
 
 BLOCK_NS: Final = 1000
 Called: TypeAlias = Find | Unmap

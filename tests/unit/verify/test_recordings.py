@@ -20,7 +20,7 @@ from swiotlb_top.reports.replay import ReplayReport, replay
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import End, Records, TraceReader
 from swiotlb_top.verify import Findings, Judge, Verdict
-from tests.doctoring import FOUR_AREAS, GROWING, STALL
+from tests.support.doctoring import FOUR_AREAS, GROWING, STALL
 
 RECORDINGS = [GROWING, STALL, FOUR_AREAS]
 ENOUGH_BYTES = 12_000 * RECORD.size

@@ -10,7 +10,7 @@ from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, PoolFree
 from swiotlb_top.verify import Doubt, Findings, Judge, Verdict
 from swiotlb_top.verify.operations.pools_by_address import KEPT_NS, PoolsByAddress
-from tests.unit.histories import (
+from tests.support.histories import (
     POOL,
     SLOT_BYTES,
     START,

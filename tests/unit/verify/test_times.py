@@ -8,7 +8,7 @@ from swiotlb_top.allocator import Pool
 from swiotlb_top.events import ENTRY_UNKNOWN
 from swiotlb_top.records import DURATION_UNKNOWN, RECORD, Kind, decode
 from swiotlb_top.state import MemState
-from tests.unit.histories import (
+from tests.support.histories import (
     DEV,
     POOL,
     SECOND_NS,

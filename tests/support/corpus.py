@@ -1,4 +1,4 @@
-"""Doctored histories, good and bad twins: ``python -m tests.corpus`` writes them into tests/traces/doctored/.
+"""Doctored histories, good and bad twins: ``python -m tests.support.corpus`` writes them into tests/traces/doctored/.
 
 Each is a real recording of four CPUs with one thing made otherwise, and has a twin in which that is wrong, or is not.
 """
@@ -15,7 +15,7 @@ from swiotlb_top.events import Gap
 from swiotlb_top.records import Kind
 from swiotlb_top.state import PoolState
 from swiotlb_top.verify import Doubt, Verdict
-from tests.doctoring import (
+from tests.support.doctoring import (
     FOUR_CPUS,
     Entry,
     Record,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 DEPLOYED: Final = ROOT / "exporters"
 RULES: Final = tuple(DEPLOYED / "prometheus" / f"swiotlb-{kind}.yml" for kind in ("recording", "alerts"))
 DEADLINE_S: Final = 300.0

@@ -1,6 +1,6 @@
 """What docs/ has of the screen: a picture from a recording of a real kernel, and every key and number.
 
-``python -m tests.screen_docs`` writes both anew.
+``python -m tests.support.screen_docs`` writes both anew.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, press
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import PLAIN
-from tests.doctoring import STALL
+from tests.support.doctoring import STALL
 
-DOCS: Final = Path(__file__).parents[1] / "docs"
+DOCS: Final = Path(__file__).parents[2] / "docs"
 THEMES: Final = {"dark": DIMMED_MONOKAI, "light": DEFAULT_TERMINAL_THEME}
 SHOWN_NS: Final = 4_000_000_000
 _TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (

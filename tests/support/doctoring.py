@@ -24,7 +24,7 @@ from swiotlb_top.stream import Consumer, End, Known, Records, tell
 from swiotlb_top.trace import Header, TraceReader, TraceWriter
 from swiotlb_top.trace.format import MAX_TIME_NS
 
-_ROOT: Final = Path(__file__).resolve().parent.parent
+_ROOT: Final = Path(__file__).resolve().parents[2]
 GROWING: Final = _ROOT / "swiotlb_top" / "recordings" / "growing.swtrace"
 """A dynamic kernel on one CPU, which adds pools and uses transient ones."""
 STALL: Final = _ROOT / "tests" / "traces" / "stall.swtrace"

@@ -13,7 +13,7 @@ from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.constants import INVALID_PHYS_ADDR
 from swiotlb_top.events import Find, Grow, PoolAlloc, Unmap
 from swiotlb_top.state import PoolState
-from tests.unit.histories import (
+from tests.support.histories import (
     DEV,
     LIMITS,
     POOL,

@@ -1,4 +1,4 @@
-"""Which revision explains which recording: ``python -m tests.explained [FILE...]`` prints the table.
+"""Which revision explains which recording: ``python -m tests.support.explained [FILE...]`` prints the table.
 
 A revision explains a recording if the judge, told to judge by it, finds no disagreement. More than one
 may: what they differ in did not come up. Of a long recording the first operations are judged only.
@@ -18,7 +18,7 @@ from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import Records, TraceReader
 
-_TESTS: Final = Path(__file__).resolve().parent
+_TESTS: Final = Path(__file__).resolve().parents[1]
 RECORDINGS: Final = (
     *sorted((_TESTS.parent / "swiotlb_top" / "recordings").glob("*.swtrace")),
     *sorted((_TESTS / "traces").glob("*.swtrace")),

@@ -29,8 +29,8 @@ from swiotlb_top.events import (
     Unmap,
 )
 from swiotlb_top.state import KernelInfo, MemState, PoolState
-from tests.unit.histories import machine, state_of
-from tests.unit.sound_kernel_settings import (
+from tests.support.histories import machine, state_of
+from tests.support.sound_kernel_settings import (
     ALIGN_MASKS,
     BOUNDARIES,
     MIN_ALIGN_MASKS,

@@ -9,8 +9,8 @@ from swiotlb_top.accounting.account import Account
 from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import Device
 from swiotlb_top.pipeline import Pipeline
-from tests.unit.sound_kernel import SoundKernel
-from tests.unit.sound_kernel_settings import Asked, Setting
+from tests.support.sound_kernel import SoundKernel
+from tests.support.sound_kernel_settings import Asked, Setting
 
 STEPS: Final = 150
 SETTINGS: Final = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-DIRECTORY = Path(__file__).parent / "golden_frames"
+DIRECTORY = Path(__file__).parents[1] / "unit" / "golden_frames"
 
 
 def plain_text(lines: Sequence[Text]) -> str:
