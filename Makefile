@@ -55,7 +55,7 @@ bench: $(VENV)/test ## replayed events per second, and what probes cost in instr
 
 # What is left out takes long where branches are counted, and all are taken without: the machine driven at random, the
 # recordings, and the table of every alignment.
-COVERING = $(filter-out %_machine.py %_recordings.py,$(wildcard tests/unit/test_allocator_*.py))
+COVERING = $(filter-out %_machine.py %_recordings.py,$(wildcard tests/unit/allocator/test_*.py))
 
 coverage: $(VENV)/test ## branches of the reference allocator that its unit tests take: all, or this fails
 	$(VENV)/bin/python -m coverage run --branch --source=swiotlb_top/allocator -m pytest -q -n 0 -p tests.support.mutants_profile \

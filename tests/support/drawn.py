@@ -1,6 +1,6 @@
-"""Golden frames: what was drawn must be what lies in tests/unit/golden_frames, character by character.
+"""Golden frames: what was drawn must be what lies in tests/unit/tui/golden_frames, character by character.
 
-To draw them anew, on purpose: SWIOTLB_TOP_GOLDEN=write pytest tests/unit/test_tui_golden_frames.py, and read the diff.
+To draw them anew, on purpose: SWIOTLB_TOP_GOLDEN=write pytest tests/unit/tui/test_golden_frames.py, and read the diff.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-DIRECTORY = Path(__file__).parents[1] / "unit" / "golden_frames"
+DIRECTORY = Path(__file__).parents[1] / "unit" / "tui" / "golden_frames"
 
 
 def plain_text(lines: Sequence[Text]) -> str:

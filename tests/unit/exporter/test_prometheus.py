@@ -27,8 +27,8 @@ from tests.support.prometheus import (
     running,
     values,
 )
-from tests.unit.test_exporter_deployment import RECORDINGS
-from tests.unit.test_exporter_web_config import HASH, PASSWORD, Authority, authority, tls
+from tests.unit.exporter.test_deployment import RECORDINGS
+from tests.unit.exporter.web.test_web_config import HASH, PASSWORD, Authority, authority, tls
 from tools.dashboards import DASHBOARDS
 
 __all__ = ["authority"]

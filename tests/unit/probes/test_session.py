@@ -20,7 +20,7 @@ from swiotlb_top.probes.read.program import Window
 from swiotlb_top.probes.session import Session
 from swiotlb_top.state import HookPlace, How
 from tests.kernels import KERNELS, layout_of
-from tests.unit.test_reader import MEM, Memory, static_swiotlb
+from tests.unit.probes.read.test_reader import MEM, Memory, static_swiotlb
 
 
 class LoadedProgram:

@@ -24,8 +24,8 @@ from swiotlb_exporter.web.exposition import PROTOBUF
 from swiotlb_exporter.web.protobuf_page import MetricFamily
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, DeviceView, Snapshot
 from tests.support.snapshots import DEBUGFS, DISK, NVME, QUIET, STALLED, ScriptedSource
-from tests.unit.test_exporter_exposition import METRIC_FAMILY, PROMETHEUS_2_NATIVE
-from tests.unit.test_exporter_server import served, the_page
+from tests.unit.exporter.web.test_exposition import METRIC_FAMILY, PROMETHEUS_2_NATIVE
+from tests.unit.exporter.web.test_server import served, the_page
 
 TIMED = replace(
     DISK,

@@ -11,7 +11,7 @@ from swiotlb_top.allocator import REVISIONS, Flaw, Limits, Mapping, adopt
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.state import AreaState, PoolState
 from tests.support.slot_by_slot import INVALID, Slots
-from tests.unit.test_allocator_matches_slot_by_slot import kernel_state
+from tests.unit.allocator.test_matches_slot_by_slot import kernel_state
 
 START = 1 << 28
 

@@ -22,7 +22,7 @@ from swiotlb_top.tui.screen import DEMO, plain, render
 from swiotlb_top.tui.view import PLAIN, Page
 from tests.support.snapshots import QUIET
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEADLINE_S = 300.0
 FORMS = [[], ["-n", "1"], ["-n", "1", "-d", "0"], ["--json"], ["-n", "1", "--json"], ["--source", "live"]]
 

@@ -26,7 +26,7 @@ from tests.kernels import KERNELS, layout_of
 
 bcc: Any = pytest.importorskip("bcc", reason="bcc, the distribution's python3-bpfcc, is not installed")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 C_FILES = sorted(path for path in (ROOT / "bpf").rglob("*") if path.suffix in (".c", ".h"))
 DIAGNOSTIC = re.compile(r"^\S+:\d+:\d+: (?:fatal )?(?:error|warning): .*$", re.MULTILINE)
 SMALL_RING_BYTES = 1 << 16

@@ -14,7 +14,7 @@ from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
 from tests.support.doctoring import STALL
 
-PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "json.md").read_text()
 FAULTY = min((STALL.parent / "faulty").glob("*.swtrace"))
 
 COMMANDS = {

@@ -21,7 +21,7 @@ from swiotlb_top.trace.format import FrameType
 from swiotlb_top.trace.items import End
 from swiotlb_top.trace.json_payload import end_payload, header_payload
 from swiotlb_top.trace.state_payload import state_payload
-from tests.unit.test_trace_format_1 import HEADER, ITEMS, RECORDED, STATE
+from tests.unit.trace.test_format_1 import HEADER, ITEMS, RECORDED, STATE
 
 HEADER_FRAME = (FrameType.HEADER, header_payload(HEADER))
 END_FRAME = (FrameType.END, end_payload(End({}, 1, 0)))

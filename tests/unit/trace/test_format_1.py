@@ -12,7 +12,7 @@ from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.state import AreaState, DeviceName, HookPlace, How, KernelInfo, MemState, PoolState
 from swiotlb_top.trace import End, Header, Item, Records, TraceReader
 
-TRACES: Final = Path(__file__).parent.parent / "traces"
+TRACES: Final = Path(__file__).parents[2] / "traces"
 RECORDED: Final = TRACES / "format-1.swtrace"
 
 DEV: Final = 0xFFFF_8880_0312_F010

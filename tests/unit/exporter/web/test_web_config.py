@@ -23,7 +23,7 @@ from swiotlb_exporter.web import web_config
 from swiotlb_exporter.web.guard import Guard
 from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.errors import CannotError, Exit, UnreadableError
-from tests.unit.test_exporter_server import Standing
+from tests.unit.exporter.web.test_server import Standing
 
 DEADLINE_S = 300.0
 PASSWORD = "correct horse: battery ünï"  # noqa: S105

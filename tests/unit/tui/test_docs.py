@@ -33,7 +33,7 @@ from tests.support.snapshots import DEBUGFS, PLAYED, QUIET, STALLED, STALLING
 
 TABLES: Final[tuple[tuple[Field[Any], ...], ...]] = (fields.TOTALS, fields.DEVICES, fields.POOLS, fields.FAILURES)
 CALM = replace(STALLED, devices=(), pools=STALLED.pools[1:], growths=0, verdict=None)
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 
 
 def test_every_key_and_field_is_in_the_docs_as_it_is_in_the_tables() -> None:

@@ -22,7 +22,7 @@ from swiotlb_top.trace.codecs import read_records, records_payload
 from swiotlb_top.trace.format import MAX_BLOCK_RECORDS, MAX_CPUS, MAX_TIME_NS
 from swiotlb_top.trace.json_payload import dump_json
 from swiotlb_top.trace.state_payload import read_state, state_payload
-from tests.unit.test_trace_format_1 import HEADER, STATE
+from tests.unit.trace.test_format_1 import HEADER, STATE
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)

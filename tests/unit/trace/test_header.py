@@ -15,7 +15,7 @@ from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.trace.json_payload import header_payload, read_header
 from tests.kernels import KERNELS, layout_of
 from tests.support.histories import KERNEL
-from tests.unit.test_trace_format_1 import RECORDED
+from tests.unit.trace.test_format_1 import RECORDED
 
 HEADER = Header(
     replace(KERNEL, cpus=Cpus.parse("0-3,8-11"), page_size_bytes=65536, byte_order="little"), "1", "CLOCK_MONOTONIC", 1

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.prometheus import MISSING, WHY_MISSING, Prometheus, answers, eventually, running, values
-from tests.unit.test_exporter_prometheus import replaying
+from tests.unit.exporter.test_prometheus import replaying
 
 pytestmark = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 

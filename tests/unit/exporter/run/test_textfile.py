@@ -15,7 +15,7 @@ from swiotlb_exporter.run.textfile import NAME, Textfile
 from swiotlb_top.errors import CannotError, Exit
 from tests.support.prometheus import DEADLINE_S, eventually
 from tests.support.snapshots import STALLED, ScriptedSource
-from tests.unit.test_exporter_server import exporter
+from tests.unit.exporter.web.test_server import exporter
 
 
 @pytest.fixture

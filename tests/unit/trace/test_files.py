@@ -15,7 +15,7 @@ import pytest
 
 from swiotlb_top.errors import CannotError, Exit, UnreadableError
 from swiotlb_top.trace import End, TraceReader, TraceWriter
-from tests.unit.test_trace_format_1 import FIRST_RECORDS, HEADER, STATE
+from tests.unit.trace.test_format_1 import FIRST_RECORDS, HEADER, STATE
 
 NOBODY: Final = 65534
 

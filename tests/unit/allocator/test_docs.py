@@ -1,6 +1,6 @@
 """The page about the allocator says what the code does.
 
-``python -m tests.unit.test_allocator_docs`` writes its table.
+``python -m tests.unit.allocator.test_docs`` writes its table.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pytest
 
 from swiotlb_top.allocator import DIFFERENCES
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "allocator.md"
-BEGIN = "<!-- differences: written by python -m tests.unit.test_allocator_docs -->\n"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "allocator.md"
+BEGIN = "<!-- differences: written by python -m tests.unit.allocator.test_docs -->\n"
 END = "<!-- end of differences -->"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from swiotlb_exporter.run.service_manager import ServiceManager
-from tests.unit.test_exporter_server import DEADLINE_S, announced, exporter
+from tests.unit.exporter.web.test_server import DEADLINE_S, announced, exporter
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.sources import Source, sampler, select
 
 DEADLINE_S = 300.0
-RECORDING = str(Path(__file__).parents[1] / "traces/large.swtrace")
+RECORDING = str(Path(__file__).parents[2] / "traces/large.swtrace")
 SCREEN = ""
 NEEDED = {
     SCREEN: ["-n", "1", "-d", "0"],

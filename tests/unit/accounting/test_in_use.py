@@ -16,7 +16,7 @@ from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.sources.debugfs import DebugfsSource
 from swiotlb_top.state import AreaState, MemState, PoolState
-from tests.unit.test_debugfs_counters import debugfs
+from tests.unit.sources.test_debugfs_counters import debugfs
 
 WRAPPED = 2**64 - 1
 """One slot was given back more than was taken since the count was zeroed."""
