@@ -198,6 +198,14 @@ def split_at(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
     return select(records, earlier), select(records, later)
 
 
+def split_after(records: bytes, time_ns: int) -> tuple[bytes, bytes]:
+    """Up to the first call that was over after ``time_ns``, with that, and the rest. Both are as they stand there."""
+    ended_ns = exits_ns(records)
+    count_before = next((at for at, exit_ns in enumerate(ended_ns, 1) if exit_ns > time_ns), len(ended_ns))
+    end = count_before * RECORD_BYTES
+    return records[:end], records[end:]
+
+
 def tally(records: bytes) -> Counter[str]:
     """How many ``maps``, ``map_failures`` and ``unmaps`` there are, as the kernel side counts them."""
     of_all = kinds(records)

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Event, Gap
-from swiotlb_top.records import RECORD_BYTES, count, decode, exits_ns, raw
+from swiotlb_top.records import count, decode, raw, split_after
 from swiotlb_top.state import DeviceName, MemState
 
 
@@ -35,10 +35,8 @@ class Records:
 
     def split(self, time_ns: int) -> tuple[Records, Records | None]:
         """Up to the first call that was over after ``time_ns``, with that, and the rest where there is any."""
-        ended_ns = exits_ns(self.data)
-        later = next((at for at, exit_ns in enumerate(ended_ns, 1) if exit_ns > time_ns), len(ended_ns))
-        rest = self.data[later * RECORD_BYTES :]
-        return (Records(self.data[: later * RECORD_BYTES]), Records(rest)) if rest else (self, None)
+        first, rest = split_after(self.data, time_ns)
+        return (Records(first), Records(rest)) if rest else (self, None)
 
     def events(self) -> Iterator[Event]:
         """Decode them. :raises UnreadableError: one is of a kind that only another swiotlb-top writes."""

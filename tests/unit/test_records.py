@@ -97,6 +97,15 @@ def test_records_are_split_at_a_time_and_devices_are_introduced_after_it(row: li
     )
 
 
+@given(rows, times)
+def test_records_are_split_after_the_first_call_that_was_over_later(row: list[RawRecord], time_ns: int) -> None:
+    first, rest = records.split_after(packed(row), time_ns)
+    assert first + rest == packed(row)
+    *before, last = records.exits_ns(first) or [0]
+    assert all(exit_ns <= time_ns for exit_ns in before)
+    assert not rest or last > time_ns
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_a_recording_is_split_as_its_events_are(recorded: bytes, share: float) -> None:
     events = list(decode(recorded))
