@@ -28,7 +28,6 @@ class Hazard(Enum):
     SPANS_BOUNDARY = "spans_boundary"
     NOT_MAPPED = "not_mapped"
     UNKNOWN_POOL = "unknown_pool"
-    TRANSIENT_POOL = "transient_pool"
 
 
 class Violation(NamedTuple):
@@ -50,15 +49,12 @@ class _Live(NamedTuple):
 
 
 class _PoolLedger:
-    __slots__ = ("live", "nslabs", "served", "start", "transient", "used", "used_slots")
+    __slots__ = ("live", "nslabs", "start", "used")
 
-    def __init__(self, start: int, nslabs: int, transient: bool) -> None:
+    def __init__(self, start: int, nslabs: int) -> None:
         self.start = start
         self.nslabs = nslabs
-        self.transient = transient
-        self.served = False
         self.used = [0] * ((nslabs + IO_TLB_SEGSIZE - 1) // IO_TLB_SEGSIZE)
-        self.used_slots = 0
         self.live: dict[int, _Live] = {}
 
 
@@ -73,28 +69,13 @@ class Ledger:
         self._pools: dict[Hashable, _PoolLedger] = {}
         self._pads_slots = pads_slots
 
-    def add_pool(self, pool: Hashable, start: int, nslabs: int, *, transient: bool = False) -> None:
-        """A pool of ``nslabs`` slots from ``start`` on; what was known of it before is forgotten.
-
-        :param transient: it is there for one mapping.
-        """
-        self.remove_pool(pool)
-        self._pools[pool] = _PoolLedger(start, nslabs, transient)
+    def add_pool(self, pool: Hashable, start: int, nslabs: int) -> None:
+        """A pool of ``nslabs`` slots from ``start`` on; what was known of it before is forgotten."""
+        self._pools[pool] = _PoolLedger(start, nslabs)
 
     def remove_pool(self, pool: Hashable) -> None:
         """The pool's memory went back, and what was mapped in it with it (a transient pool's one mapping)."""
         self._pools.pop(pool, None)
-
-    def freed(self, pool: Hashable) -> tuple[Violation, ...]:
-        """The pool's memory is somebody else's from now on (``swiotlb_dyn_free()``)."""
-        ledger = self._pools.get(pool)
-        if ledger is None:
-            return (_UNKNOWN_POOL,)
-        self.remove_pool(pool)
-        if not ledger.live:
-            return ()
-        what = f"the pool at {ledger.start:#x} was freed, {ledger.used_slots} of its slots are in use"
-        return (Violation(Hazard.TRANSIENT_POOL, what),)
 
     def adopt(self, pool: Hashable, slot: int, nslots: int, data_slot: int) -> tuple[Violation, ...]:
         """A mapping that was there before: its slots, and the one its buffer begins in."""
@@ -160,33 +141,25 @@ class Ledger:
             _vacate(ledger, replaced)
         for slot_set, slots in slot_sets:
             ledger.used[slot_set] |= slots
-        ledger.used_slots += nslots
         ledger.live[data_slot] = _Live(slot, nslots, address, replaced is not None)
-        again = ledger.transient and ledger.served
-        ledger.served = True
         outside = slot < 0 or slot + nslots > ledger.nslabs
-        if not (taken or outside or again):
+        if not (taken or outside):
             return ()
-        return tuple(_collisions(ledger, slot, nslots, taken, outside, again))
+        return tuple(_collisions(slot, nslots, ledger.nslabs, taken, outside))
 
 
 def _vacate(ledger: _PoolLedger, live: _Live) -> None:
     """Take the slots of a mapping out of the books, which are no longer its own."""
     for slot_set, slots in _by_slot_set(live.slot, live.nslots, ledger.nslabs):
         ledger.used[slot_set] &= ~slots
-    ledger.used_slots -= live.nslots
 
 
-def _collisions(
-    ledger: _PoolLedger, slot: int, nslots: int, taken: int, outside: bool, again: bool
-) -> Iterator[Violation]:
+def _collisions(slot: int, nslots: int, nslabs: int, taken: int, outside: bool) -> Iterator[Violation]:
     slots = f"slots {slot}..{slot + nslots - 1}"
     if outside:
-        yield Violation(Hazard.OUT_OF_BOUNDS, f"{slots} of a pool of {ledger.nslabs}")
+        yield Violation(Hazard.OUT_OF_BOUNDS, f"{slots} of a pool of {nslabs}")
     if taken:
         yield Violation(Hazard.OVERLAP, f"{slots} were given out, {taken} of them are in use")
-    if again:
-        yield Violation(Hazard.TRANSIENT_POOL, f"{slots} are a second mapping in a transient pool")
 
 
 def misplaced(first: int, end: int, address: int, request: Request, *, pads_slots: bool) -> Iterator[Violation]:

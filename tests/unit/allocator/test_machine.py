@@ -123,7 +123,7 @@ class Swiotlb(RuleBasedStateMachine):
         if pool.transient:
             assert found is None
             self.bitmaps[pool.address] = Bitmap(pool.start, pool.nslabs, 1)
-            self.ledger.add_pool(pool.address, pool.start, pool.nslabs, transient=True)
+            self.ledger.add_pool(pool.address, pool.start, pool.nslabs)
         mapping = pool.find_mapping(address, limits.min_align_mask)
         assert mapping is not None
         assert (mapping.nslots, mapping.dev, mapping.orig_addr) == (nslots, dev, orig_addr)
@@ -183,7 +183,7 @@ class Swiotlb(RuleBasedStateMachine):
         for pool in self.swiotlb.end_grace_period():
             if pool.address in self.bitmaps:  # not one that did not align, and so was never used
                 assert not any(self.bitmaps.pop(pool.address).taken)
-                self.violations += self.ledger.freed(pool.address)
+                self.ledger.remove_pool(pool.address)
         assert self.swiotlb.awaiting_grace == ()
 
     @rule(dev=st.sampled_from(sorted(DEVICES)), size=st.integers(1, 64 << 10))

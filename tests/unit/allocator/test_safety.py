@@ -136,37 +136,6 @@ def test_a_kernel_that_pads_no_slots_is_not_blamed_for_the_bits_it_cannot_keep_a
     assert Hazard.MISALIGNED_SLOT in hazards(newer.mapped(POOL, 1, Request(0x5800, 4096, 0xFFF, limits)))
 
 
-# ---- whole pools -------------------------------------------------------------
-
-
-def test_a_transient_pool_is_there_for_one_mapping(ledger: Ledger) -> None:
-    ledger.add_pool(2, START, 8, transient=True)
-    assert ledger.mapped(2, 0, slots(2)) == ()
-    assert ledger.mapped(2, 4, slots(2)) == (
-        Violation(Hazard.TRANSIENT_POOL, "slots 4..5 are a second mapping in a transient pool"),
-    )
-    ledger.released(2, START, 0)
-    ledger.released(2, slot_addr(START, 4), 0)
-    assert hazards(ledger.mapped(2, 0, slots(2))) == [Hazard.TRANSIENT_POOL]
-
-
-def test_a_pool_is_not_freed_while_something_is_mapped_in_it(ledger: Ledger) -> None:
-    ledger.add_pool(2, START, 8, transient=True)
-    ledger.mapped(2, 0, slots(3))
-    assert ledger.freed(2) == (
-        Violation(Hazard.TRANSIENT_POOL, f"the pool at {START:#x} was freed, 3 of its slots are in use"),
-    )
-    assert hazards(ledger.freed(2)) == [Hazard.UNKNOWN_POOL]
-    assert hazards(ledger.mapped(2, 0, slots(3))) == [Hazard.UNKNOWN_POOL]
-
-
-def test_a_pool_is_freed_when_its_mapping_is_released(ledger: Ledger) -> None:
-    ledger.add_pool(2, START, 8, transient=True)
-    ledger.mapped(2, 0, slots(3))
-    ledger.released(2, START, 0)
-    assert ledger.freed(2) == ()
-
-
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(
