@@ -92,7 +92,7 @@ class ReplayReport:
             "verified_percent": None if self.verified_percent is None else round(self.verified_percent, 3),
             "in_other_allocators": findings.elsewhere,
             "safety_violations": findings.safety_violations,
-            "states_audited": findings.audits,
+            "states_audited": findings.equal_areas,
             "miscounts": list(self.miscounts),
             "first_disagreement": _divergence_json(findings.first, self.context),
             "kernel_release": self.pipeline.kernel.release,
@@ -134,7 +134,7 @@ class ReplayReport:
         yield (
             f"verdict: {self.verdict.value.upper()} - {findings.compared} operations compared, "
             f"{findings.agree} agree, {findings.disagree} disagree, {findings.inconclusive} inconclusive, "
-            f"{findings.safety_violations} safety violations, {findings.audits} areas audited; "
+            f"{findings.safety_violations} safety violations, {findings.equal_areas} areas audited; "
             f"{'share compared unknown' if share is None else f'{share:.2f}% compared'}"
         )
         if self.damage:

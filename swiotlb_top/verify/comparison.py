@@ -265,7 +265,7 @@ class Comparison:
             if isinstance(operation, SlotSearch) and operation.slot < 0:
                 self._explain(operation)
         elif isinstance(operation, ObservedArea):
-            findings.audits += 1
+            findings.equal_areas += 1
             self.model.spend(len(self._unconfirmed))
             if not self._leaked_slots.has_leak_in((operation.pool, operation.area)):
                 self._unconfirmed.state_agreed((operation.pool, operation.area), operation.entry_ns)

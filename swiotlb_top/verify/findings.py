@@ -95,7 +95,7 @@ class Findings:
     safety_violations: int = 0
     elsewhere: int = 0
     """Operations on another allocator (a restricted pool's), which are not judged."""
-    audits: int = 0
+    equal_areas: int = 0
     """Areas that were read in the middle of the stream, and were equal to the model's."""
     first: Divergence | None = None
     """The first disagreement that is confirmed."""

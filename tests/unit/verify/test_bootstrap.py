@@ -169,7 +169,7 @@ def test_a_state_read_in_the_middle_is_compared_where_nothing_touched_it(kernel:
     (in_the_middle,) = kernel.copied([1150, *range(1200, 1200 + NSLABS)])
     findings = judged(first, kernel.events, in_the_middle, last_state(kernel))
     assert (findings.disagree, findings.inconclusive) == (0, 0)
-    assert NAREAS <= findings.audits <= 2 * NAREAS
+    assert NAREAS <= findings.equal_areas <= 2 * NAREAS
 
 
 @settings(max_examples=250, deadline=None)

@@ -126,7 +126,7 @@ def test_a_state_that_was_read_tells_which_it_is() -> None:
     for slot in (0, 1):
         pool_is_searched_from_64 = found(2000, 2010, 2, 62), released(2020, 2030, 2, 62)
         findings = judged_after(*ROUND, *pool_is_searched_from_64, state=with_forgotten(slot))
-        assert (findings.disagree, findings.audits) == (1, 1)
+        assert (findings.disagree, findings.equal_areas) == (1, 1)
 
 
 def test_what_a_state_told_is_held_from_then_on() -> None:
@@ -136,7 +136,7 @@ def test_what_a_state_told_is_held_from_then_on() -> None:
     at = 2 * SECOND_NS
     judge.feed([found(at, at + 10, 64, 64), found(at + 20, at + 30, 2, 60)])
     findings = judge.finish()
-    assert (findings.disagree, findings.agree, findings.audits) == (1, 7, 1)
+    assert (findings.disagree, findings.agree, findings.equal_areas) == (1, 7, 1)
 
 
 def test_a_slot_that_was_given_out_meanwhile_is_not_held_in_place_of_another() -> None:

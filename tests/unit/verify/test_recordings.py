@@ -46,7 +46,7 @@ def test_every_operation_is_compared_and_agrees(report: ReplayReport) -> None:
 def test_every_area_of_the_last_state_is_as_the_references(report: ReplayReport) -> None:
     model = report.pipeline.judge.model
     assert model is not None
-    assert report.findings.audits == sum(pool.nareas for pool in model.pools)
+    assert report.findings.equal_areas == sum(pool.nareas for pool in model.pools)
 
 
 def test_the_events_add_up_to_the_kernels_own_counters(report: ReplayReport) -> None:
