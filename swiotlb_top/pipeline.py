@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from swiotlb_top.accounting.account import Account
-from swiotlb_top.accounting.assemble import assemble
+from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import Snapshot
@@ -114,8 +114,8 @@ class Pipeline(Consumer):
         """What there is to show now, by the events alone."""
         world = self.judge.model
         slots = {pool.address: slots_view(pool) for pool in world.pools} if world else {}
-        account = self.account
-        return assemble(time_ns, source, reason, self.kernel, account.totals(), account.devices, slots, self.judge)
+        origin = Origin(source, reason, self.kernel.release, self.kernel.hooks)
+        return assemble(time_ns, origin, self.account.totals(), self.account.devices, slots, self.judge)
 
     def _take_failures(self) -> None:
         for failure in self.judge.findings.take_failures():

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.snapshot import SlotsView, Snapshot, VerdictView
 from swiotlb_top.accounting.totals import Totals
-from swiotlb_top.state import KernelInfo
+from swiotlb_top.state import HookPlace
 from swiotlb_top.verify import Divergence, Doubt, Judge
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a snapshot comes from, in the words of :class:`Snapshot`."""
+
+    source: str
+    reason: str
+    kernel_release: str
+    hooks: tuple[HookPlace, ...] = ()
 
 
 def assemble(
     time_ns: int,
-    source: str,
-    reason: str,
-    kernel: KernelInfo,
+    origin: Origin,
     totals: Totals,
     devices: Devices,
     slots: Mapping[int, SlotsView],
     judge: Judge | None,
     not_in_doubt: Collection[Doubt] = (),
 ) -> Snapshot:
-    """What there is to show at ``time_ns``; for its other arguments see :class:`Snapshot`.
+    """What there is to show at ``time_ns``.
 
     :param totals: the kernel's own, or those of every event.
     :param slots: where the pools on the list are free, by their address.
@@ -32,9 +41,9 @@ def assemble(
     first = judge.findings.first if judge else None
     return Snapshot(
         time_ns=time_ns,
-        source=source,
-        reason=reason,
-        kernel_release=kernel.release,
+        source=origin.source,
+        reason=origin.reason,
+        kernel_release=origin.kernel_release,
         nslabs=totals.nslabs,
         used_slots=totals.used_slots,
         used_hiwater_slots=totals.used_hiwater_slots,
@@ -50,7 +59,7 @@ def assemble(
         verdict=_verdict(judge, not_in_doubt) if judge else None,
         notes=totals.notes,
         failures=devices.failures(disputed=first.event if first else None),
-        hooks=kernel.hooks,
+        hooks=origin.hooks,
         uncounted=totals.uncounted,
     )
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from swiotlb_top.accounting.assemble import Origin, assemble
+from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.in_use import InUse, of_counters
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
+from swiotlb_top.accounting.totals import Totals
 from swiotlb_top.kernel import debugfs
 
 TOTALS_ONLY: Final = "debugfs has no devices, pools, rates or failures: those need the live source, and root"
@@ -32,18 +36,15 @@ class DebugfsSource:
         self._root = root
         self._credible = True
         self._clock = clock
-        self._release = os.uname().release if kernel_release is None else kernel_release
+        release = os.uname().release if kernel_release is None else kernel_release
+        self._origin = Origin("debugfs", "swiotlb's own counters", release)
         debugfs.read_default(root)
 
     def snapshot(self) -> Snapshot:
         counters = debugfs.read_default(self._root)
         in_use = of_counters(counters, credible=self._credible)
         self._credible = in_use.credible
-        return Snapshot(
-            time_ns=self._clock(),
-            source="debugfs",
-            reason="swiotlb's own counters",
-            kernel_release=self._release,
+        totals = Totals(
             nslabs=counters.nslabs,
             used_slots=in_use.used_slots,
             used_hiwater_slots=in_use.used_hiwater_slots,
@@ -54,9 +55,11 @@ class DebugfsSource:
             growths=UNKNOWN,
             pools_added=UNKNOWN,
             lost=0,
+            pools=(),
+            devices={},
             notes=self._notes(counters, in_use),
-            unseen=TOTALS_ONLY,
         )
+        return replace(assemble(self._clock(), self._origin, totals, Devices(), {}, None), unseen=TOTALS_ONLY)
 
     def close(self) -> None:
         """Nothing is held open between snapshots."""

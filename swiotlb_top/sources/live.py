@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from swiotlb_top.accounting.assemble import assemble
+from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import UNKNOWN, SlotsView, Snapshot
@@ -93,9 +93,8 @@ class LiveSource:
         time_ns = now_ns()
         self._keep_devices(totals.devices)
         kernel, judge = self._session.kernel, self._pipeline.judge if self._pipeline else None
-        shown = assemble(
-            time_ns, "live", self._reason, kernel, totals, self._devices, self._slots, judge, not_in_doubt=NOT_SAMPLED
-        )
+        origin = Origin("live", self._reason, kernel.release, kernel.hooks)
+        shown = assemble(time_ns, origin, totals, self._devices, self._slots, judge, not_in_doubt=NOT_SAMPLED)
         return replace(
             shown,
             notes=(*self._notes, *shown.notes),
