@@ -64,7 +64,7 @@ def _known(value: float) -> float | None:
 
 
 def pool_kind(pool: PoolView) -> str:
-    """ "default", "grown" (by ``swiotlb_dyn_alloc()``) or "transient"."""
+    """One of "default", "grown" (by ``swiotlb_dyn_alloc()``) and "transient"."""
     if pool.transient:
         return "transient"
     return "default" if pool.default else "grown"

@@ -1,1 +1,1 @@
-
+"""Probes first, state second: what is put into the kernel, and what it tells."""

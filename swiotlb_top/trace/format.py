@@ -1,9 +1,9 @@
-"""The on-disk contract of ``.swtrace``: a preamble, then frames in stream order, the last of them END.
+r"""The on-disk contract of ``.swtrace``: a preamble, then frames in stream order, the last of them END.
 
 All integers are little endian. JSON is UTF-8; a reader ignores keys it does not know.
 
 ========  =====================================================================================
-preamble  ``magic`` 8 bytes "SWTRACE\\n" · ``format`` u32 · ``crc`` u32 of the 12 bytes before
+preamble  ``magic`` 8 bytes "SWTRACE\n" · ``format`` u32 · ``crc`` u32 of the 12 bytes before
 frame     ``type`` u32 · ``length`` u32 of the payload · ``crc`` u32 · payload
 ========  =====================================================================================
 

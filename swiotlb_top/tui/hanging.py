@@ -21,6 +21,7 @@ class Line(NamedTuple):
 
 
 def labelled(label: str, *parts: str | Text | tuple[str, str]) -> Line:
+    """A line of parts, each with a style or without."""
     return Line(label, Text.assemble(*parts))
 
 

@@ -265,12 +265,15 @@ class Comparison:
             if isinstance(operation, SlotSearch) and operation.slot < 0:
                 self._explain(operation)
         elif isinstance(operation, ObservedArea):
-            findings.equal_areas += 1
-            self.model.spend(len(self._unconfirmed))
-            if not self._leaked_slots.has_leak_in((operation.pool, operation.area)):
-                self._unconfirmed.state_agreed((operation.pool, operation.area), operation.entry_ns)
+            self._area_was_equal(operation)
         elif isinstance(operation, ObservedPoolList):
             self._unconfirmed.state_agreed(POOL_LIST, operation.entry_ns)
+
+    def _area_was_equal(self, area: ObservedArea) -> None:
+        self._findings.equal_areas += 1
+        self.model.spend(len(self._unconfirmed))
+        if not self._leaked_slots.has_leak_in((area.pool, area.area)):
+            self._unconfirmed.state_agreed((area.pool, area.area), area.entry_ns)
 
     def _disagree(self, operation: Operation, group: list[Operation], outcome: Linearization) -> None:
         """Report an operation that is not legal, and adopt what the kernel did.

@@ -55,13 +55,8 @@ def independent_groups(cluster: list[Operation], model: Allocator) -> list[list[
         for together in clusters(operations, NEVER_NS):
             for operation in together:
                 groups.join(together[0], operation)
-    joined = True
-    while joined:
-        joined = False
-        for operations in users.values():
-            for earlier, later in pairwise(operations):
-                if groups.number(earlier) > groups.number(later):
-                    joined = groups.join(earlier, later)
+    while sum(groups.join_the_reversed(operations) for operations in users.values()):
+        pass  # what was made one may now come before another
     return groups.in_order()
 
 
@@ -88,6 +83,17 @@ class _Groups:
         low, high = sorted((self.number(one), self.number(other)))
         self._towards[high] = low
         return low != high
+
+    def join_the_reversed(self, operations: list[Operation]) -> bool:
+        """Make one the groups of neighbours in an area where that of the later comes before that of the earlier.
+
+        :returns: whether there were such.
+        """
+        joined = False
+        for earlier, later in pairwise(operations):
+            if self.number(earlier) > self.number(later):
+                joined = self.join(earlier, later)
+        return joined
 
     def in_order(self) -> list[list[Operation]]:
         """The groups, by their numbers."""

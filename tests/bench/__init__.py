@@ -1,0 +1,1 @@
+"""What it costs: events a second, and instructions in the kernel."""

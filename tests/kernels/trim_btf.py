@@ -1,11 +1,11 @@
-"""Cut a kernel's BTF down to the structs and functions that swiotlb-top asks for.
+r"""Cut a kernel's BTF down to the structs and functions that swiotlb-top asks for.
 
     python -m tests.kernels.trim_btf /sys/kernel/btf/vmlinux tests/kernels/NAME/btf
 
 The symbols beside it come from the same kernel:
 
     names='_*swiotlb_[a-z_]*|add_mem_pool|io_tlb_default_mem|default_n(slabs|areas)|track_hiwater_enabled'
-    grep -E " (__pfx_)?($names|device_initialize)(\\.[a-z0-9.]+)?$" /proc/kallsyms >tests/kernels/NAME/kallsyms
+    grep -E " (__pfx_)?($names|device_initialize)(\.[a-z0-9.]+)?$" /proc/kallsyms >tests/kernels/NAME/kallsyms
 
 A kernel that does not run here gives both in the lab; one that is only a package has its BTF in its bzImage:
 unpacked (tests.lab.harness.bzimage), it is the section .BTF.

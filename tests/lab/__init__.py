@@ -1,0 +1,1 @@
+"""Kernels in virtual machines, and what swiotlb-top says of them."""

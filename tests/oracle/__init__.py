@@ -1,0 +1,1 @@
+"""The kernels' own C, compiled for this process, and the reference held against it."""

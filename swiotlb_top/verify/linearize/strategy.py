@@ -95,8 +95,7 @@ def linearize(
             outcome.exhausted |= not all_starts
             return outcome
         start, undo_it = searched
-    outcome.exhausted = False
-    outcome.proved = start.proved
+    outcome.exhausted, outcome.proved = False, start.proved
     if unconstrained:
         undo_it()
         set_indices(starts[0])
@@ -107,9 +106,7 @@ def linearize(
         undo_it()
         budget = budget // _FINAL_INDICES_SHARE + _FINAL_INDICES_STEPS * len(group)
         outcome.steps += final.explore(model, budget, atomic=atomic_only, proved=not outcome.proved)
-        set_indices(start)
-        for operation in outcome.order:
-            operation.apply_forced(model)
+        _apply_again(outcome.order, start, model)
     outcome.alternatives = final.alternatives()
     return outcome
 
@@ -140,6 +137,13 @@ def _search(
             outcome.order = checker.order
             return start, checker.undo_all
     return None
+
+
+def _apply_again(order: Iterable[Operation], start: InitialIndices, model: Allocator) -> None:
+    """Apply an order that was found, and taken back."""
+    set_indices(start)
+    for operation in order:
+        operation.apply_forced(model)
 
 
 def _in_order_of_exit(model: Allocator, group: list[Operation]) -> Undo | None:

@@ -167,15 +167,9 @@ def run(
         ThreadPoolExecutor(max_workers=1) as attendant,
     ):
         with qemus:
-            qemu = subprocess.Popen(
-                qemu_command(
-                    machine, image, accelerator, run, terminal=terminal is not None, monitor_fd=qemus.fileno()
-                ),
-                stdin=None if terminal else subprocess.DEVNULL,
-                stdout=None if terminal else log,
-                stderr=log,
-                pass_fds=[qemus.fileno()],
-            )
+            on_terminal, monitor_fd = terminal is not None, qemus.fileno()
+            words = qemu_command(machine, image, accelerator, run, terminal=on_terminal, monitor_fd=monitor_fd)
+            qemu = _started(words, monitor_fd, log, on_terminal=on_terminal)
         attending = attendant.submit(_attend, meanwhile, ours, run.results, over) if meanwhile else None
         try:
             status = _wait(qemu, run, live, resize, None if deadline_s is None else started + deadline_s)
@@ -189,12 +183,16 @@ def run(
         raise LostVMError(status, _tail(qemu_log) + _tail(run.console))
     if attending:
         attending.result()
-    return Result(
-        status=status,
-        stdout=_text(run.stdout),
-        stderr=_text(run.stderr),
-        seconds=time.monotonic() - started,
-        files=run.results,
+    return Result(status, _text(run.stdout), _text(run.stderr), time.monotonic() - started, run.results)
+
+
+def _started(words: Sequence[str], monitor_fd: int, log: BinaryIO, *, on_terminal: bool) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words,
+        stdin=None if on_terminal else subprocess.DEVNULL,
+        stdout=None if on_terminal else log,
+        stderr=log,
+        pass_fds=[monitor_fd],
     )
 
 

@@ -93,8 +93,7 @@ def endings(block: Block, start: Indices) -> Iterator[Indices]:
 def _interleaved(
     model: Allocator, pool: Pool, events: Sequence[Called], steps: list[_Step], been: set[object]
 ) -> Iterator[Indices]:
-    """
-    :param steps: how far each call has come.
+    """:param steps: how far each call has come.
     :param been: all there was before, to go on from each once.
     """
     everything = tuple(steps), tuple(pool.area_index), pool.mappings()
