@@ -230,7 +230,7 @@ def test_what_is_no_address_is_a_usage_error(text: str) -> None:
 PROGRAM = """
 import sys, time
 from swiotlb_top.cli import main
-from swiotlb_exporter import serve
+from swiotlb_exporter.run import serve
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import select
 from tests.support.snapshots import STALLED, ScriptedSource
