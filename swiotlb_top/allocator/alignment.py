@@ -36,15 +36,25 @@ Alignment: TypeAlias = Callable[[bool, int, int], SlotAlignment]
 """``(alloc_size >= PAGE_SIZE, alloc_align_mask, min_align_mask) -> SlotAlignment``"""
 
 
-def align_by_stride(page_or_more: bool, alloc_align_mask: int, min_align_mask: int) -> SlotAlignment:
-    """6.0 to 6.2, and stable 6.1 to this day: ``swiotlb_do_find_slots()``.
+def align_by_stride_and_device(page_or_more: bool, alloc_align_mask: int, min_align_mask: int) -> SlotAlignment:
+    """6.0 to 6.1.83, and 6.2: ``swiotlb_do_find_slots()``. All bits of the device's mask bind.
 
     Pages and ``alloc_align_mask`` are met by the steps alone: the search starts at a multiple of the
-    stride and trusts every step. Where the buffer's address makes it creep off such a multiple
-    it may never come back to where it began (7c3940bf81e5 ended that in 6.3).
+    stride and trusts every step. Where the buffer's address makes it creep off such a multiple, so is
+    what it finds; and it may never come back to where it began (7c3940bf81e5 ended that in 6.3).
     """
-    alloc_align_mask |= _SLOT_MASK
-    iotlb_align_mask = min_align_mask & ~alloc_align_mask
+    return _by_stride(page_or_more, alloc_align_mask, min_align_mask & ~_SLOT_MASK)
+
+
+def align_by_stride(page_or_more: bool, alloc_align_mask: int, min_align_mask: int) -> SlotAlignment:
+    """Stable 6.1 since 6.1.84: the same, but bits that are in ``alloc_align_mask`` too do not bind.
+
+    It creeps less, and so may still never come back.
+    """
+    return _by_stride(page_or_more, alloc_align_mask, min_align_mask & ~(alloc_align_mask | _SLOT_MASK))
+
+
+def _by_stride(page_or_more: bool, alloc_align_mask: int, iotlb_align_mask: int) -> SlotAlignment:
     stride = (iotlb_align_mask >> IO_TLB_SHIFT) + 1
     if page_or_more:
         stride <<= _SLOTS_OF_A_PAGE_SHIFT
@@ -63,6 +73,18 @@ def align_like_buffer(page_or_more: bool, alloc_align_mask: int, min_align_mask:
         mask |= _PAGE_MASK
     mask &= ~_SLOT_MASK
     return SlotAlignment(0, mask, (mask >> IO_TLB_SHIFT) + 1)
+
+
+def align_by_two_slots(page_or_more: bool, alloc_align_mask: int, min_align_mask: int) -> SlotAlignment:
+    """6.6.24 to 6.6.34, 6.7.12, 6.8.3 and on, SLES 15 SP6, openEuler 24.03: 6.9's rule without its last change.
+
+    A page or more is no longer aligned, but the step still is two slots: from wherever the search begins
+    (14cebf689a78 came in 6.9 at once, and to stable trees late or never).
+    """
+    alloc_align_mask |= _SLOT_MASK
+    iotlb_align_mask = min_align_mask & ~alloc_align_mask
+    stride = (max(alloc_align_mask, iotlb_align_mask) >> IO_TLB_SHIFT) + 1
+    return SlotAlignment(alloc_align_mask, iotlb_align_mask, max(stride, 2) if page_or_more else stride)
 
 
 def align_slot_address(page_or_more: bool, alloc_align_mask: int, min_align_mask: int) -> SlotAlignment:

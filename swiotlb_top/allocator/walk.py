@@ -49,7 +49,8 @@ def walk_of(align: Alignment, start: int, nslabs: int, walk_class: WalkClass) ->
     period = ((alignment.alloc_align_mask | match_mask) >> IO_TLB_SHIFT) + 1
     step = -(-alignment.stride_slots // period) * period
     one_residue = not period & (period - 1) and not tbl_dma_addr & alignment.alloc_align_mask & (IO_TLB_SIZE - 1)
-    if not one_residue or step > IO_TLB_SEGSIZE or step & (step - 1):
+    contrary = match_mask & alignment.alloc_align_mask
+    if not one_residue or contrary or step > IO_TLB_SEGSIZE or step & (step - 1):
         period = 0
     if alignment.until_back and step != alignment.stride_slots:
         period = 0

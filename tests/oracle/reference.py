@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 from swiotlb_top.allocator import DMA_MAPPING_ERROR, NEVER_ENDS, Allocator, Limits, Pages, Pool, Request, Revision
 from swiotlb_top.allocator import Mapping as Mapped
-from swiotlb_top.allocator.alignment import align_by_stride
 from swiotlb_top.allocator.geometry import nr_slots, slot_addr
 from swiotlb_top.allocator.runs import run_length
 from swiotlb_top.constants import (
@@ -118,7 +117,7 @@ class Reference:
         return f"{address:x} {pool.start:x} {int(pool.transient)} {grew}"
 
     def _never_ends(self, cpu: int, request: Request) -> bool:
-        if self.revision.alignment is not align_by_stride:
+        if not self.revision.alignment(False, 0, 0).until_back:
             return False
         searches = (pool.search(area, request) for pool, area in self.allocator.attempts(cpu))
         return any(slot == NEVER_ENDS for slot in searches)

@@ -74,8 +74,10 @@ class Slots:
         min_align: int,
     ) -> int:
         by_kernel = {
+            "6.0": self.swiotlb_do_find_slots,
             "6.1": self.swiotlb_do_find_slots,
             "6.6": self.swiotlb_area_find_slots,
+            "6.6.24": self.swiotlb_area_find_slots_of_2024,
             "6.12": self.swiotlb_search_pool_area,
         }
         if nr_slots(alloc_size) > self.area_nslabs - self.used[area_index]:
@@ -85,9 +87,9 @@ class Slots:
         return by_kernel[self.kernel](ask, alloc_align_mask, min_align)
 
     def swiotlb_do_find_slots(self, ask: Ask, alloc_align_mask: int, iotlb_align_mask: int) -> int:
-        """6.1, as stable has it."""
+        """6.0, and 6.1 as stable has it since 6.1.84."""
         alloc_align_mask |= SIZE - 1
-        iotlb_align_mask &= ~alloc_align_mask
+        iotlb_align_mask &= ~(SIZE - 1 if self.kernel == "6.0" else alloc_align_mask)
         stride = (iotlb_align_mask >> 11) + 1
         if ask.alloc_size >= 4096:
             stride = max(stride, stride << 1)
@@ -115,6 +117,15 @@ class Slots:
             iotlb_align_mask |= 4095
         iotlb_align_mask &= ~(SIZE - 1)
         return self.count_slots_checked(ask, 0, iotlb_align_mask, (iotlb_align_mask >> 11) + 1)
+
+    def swiotlb_area_find_slots_of_2024(self, ask: Ask, alloc_align_mask: int, iotlb_align_mask: int) -> int:
+        """6.6.24 to 6.6.34."""
+        alloc_align_mask |= SIZE - 1
+        iotlb_align_mask &= ~alloc_align_mask
+        stride = (max(alloc_align_mask, iotlb_align_mask) >> 11) + 1
+        if ask.alloc_size >= 4096:
+            stride = max(stride, 2)
+        return self.count_slots_checked(ask, alloc_align_mask, iotlb_align_mask, stride)
 
     def swiotlb_search_pool_area(self, ask: Ask, alloc_align_mask: int, iotlb_align_mask: int) -> int:
         """Since 6.9."""

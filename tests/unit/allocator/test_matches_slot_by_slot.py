@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +11,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from swiotlb_top.allocator import REVISIONS, Limits, Pool, Request, Undo, adopt
-from swiotlb_top.allocator.alignment import align_by_stride
+from swiotlb_top.allocator.alignment import align_by_stride, align_by_stride_and_device, align_by_two_slots
 from swiotlb_top.allocator.walk import NEVER_ENDS, candidates, walk_of
 from swiotlb_top.state import AreaState, PoolState
 from tests.support.slot_by_slot import HANGS, SEGSIZE, Slots
 
-REVISION_OF = {"6.1": REVISIONS["6.1"], "6.6": REVISIONS["6.6"], "6.12": REVISIONS["6.10"]}
+REVISION_OF = {
+    "6.0": replace(REVISIONS["6.1"], alignment=align_by_stride_and_device),
+    "6.1": REVISIONS["6.1"],
+    "6.6": REVISIONS["6.6"],
+    "6.6.24": replace(REVISIONS["6.6"], alignment=align_by_two_slots),
+    "6.12": REVISIONS["6.10"],
+}
 """Of each kernel whose C is there slot by slot."""
 kernels = st.sampled_from(sorted(REVISION_OF))
 MEDIUM = settings().max_examples
