@@ -1,22 +1,25 @@
-"""Which revision a kernel has: aspect by aspect, from what is in it; its release is the last resort."""
+"""Which revision a kernel has: by what is in it, then by the tree it is from; its release is the last resort."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from swiotlb_top.allocator.differences import Difference, release_key
+from swiotlb_top.allocator.differences import DIFFERENCES, SEED, Difference, release_key
 from swiotlb_top.allocator.revision import (
     ASPECTS,
     MAINLINE,
     REVISIONS,
     Revision,
+    as_of,
     composed,
     differing,
     newest_until,
+    row_in,
     rows_of,
 )
+from swiotlb_top.allocator.trees import TREES, Tree, read_release, trees_of
 from swiotlb_top.errors import CannotError
 
 _NEWEST_KNOWN: Final = "7.3"
@@ -26,6 +29,8 @@ _OLDEST_KEY: Final = (6, 0)
 _ALL_WORDS: Final = "areas"
 """Is in every list of features but those of old recordings, whose writers knew the next four only."""
 _OLD_WORDS: Final = frozenset({"dynamic", "total_used", "transient_nslabs", "pad_slots"})
+_OF_DYNAMIC: Final = frozenset({"order", "refuses_oversize", "largest_nslabs", "used", "frees_misfit_at_once"})
+"""Aspects in which static kernels do not differ."""
 
 
 class Reason(NamedTuple):
@@ -39,6 +44,14 @@ class Reason(NamedTuple):
         return self.row.aspect
 
 
+class Candidate(NamedTuple):
+    """A revision that a kernel may have."""
+
+    revision: Revision
+    name: str
+    """Of kernels that have it, as in "6.8 as Ubuntu ships it"."""
+
+
 class Choice(NamedTuple):
     """A kernel's revision, and a reason an aspect."""
 
@@ -48,32 +61,140 @@ class Choice(NamedTuple):
     """What is doubtful about it; empty if nothing is."""
 
 
-def choose(features: Collection[str], release: str) -> Choice:
-    """The revision of a kernel with these features (words of ``kernel.layout``) and ``uname -r``.
+class _Kernel(NamedTuple):
+    """A kernel that exists: a row an aspect."""
 
-    Of each aspect the newest row is taken that a feature shows; where none is shown, the one of the
-    release. A release that cannot be read, or is newer than all that is known, has the newest row.
+    name: str
+    rows: tuple[Difference, ...]
+    tree: Tree | None = None
 
+    def has(self, shown: Mapping[str, Reason]) -> bool:
+        """Whether it has all that is shown."""
+        return all(row.value == shown[row.aspect].row.value for row in self.rows if row.aspect in shown)
+
+    def reasons(self, shown: Mapping[str, Reason]) -> tuple[Reason, ...]:
+        """What is shown, and what it has where nothing is."""
+        return tuple(shown.get(row.aspect) or Reason(row, self._why(row)) for row in self.rows)
+
+    def revision(self, shown: Mapping[str, Reason]) -> Revision:
+        """The same, with a name."""
+        revision = composed(self.name, (reason.row for reason in self.reasons(shown)))
+        return _known(revision) if self.tree else _named(revision)
+
+    def _why(self, row: Difference) -> str:
+        return f"taken over by {self.name}" if self.tree in row.trees else "by release"
+
+
+def choose(features: Collection[str], release: str, version: str = "") -> Choice:
+    """The revision of a kernel with these features (words of ``kernel.layout``), ``uname -r`` and ``uname -v``.
+
+    Of each aspect the newest row is taken that a feature shows; where none is shown, that of the likeliest of the
+    :func:`candidates`. Where there are several, or none, the note says so. A release that cannot be read, or is newer
+    than all that is known, is taken for the newest that is.
+
+    :param version: empty where it is not known.
     :raises CannotError: the kernel is older than swiotlb's areas (6.0).
     """
     key = release_key(release)
-    note = ""
-    if key is None:
-        note = f"{release!r} is no release: taken for the newest that is known, {_NEWEST_KNOWN}"
-    elif key > _NEWEST_KEY:
-        note = f"{release} is newer than all that is known here: taken for {_NEWEST_KNOWN} where no feature decides"
-    elif key < _OLDEST_KEY and not features:
+    if key is not None and key < _OLDEST_KEY and not features:
         raise CannotError(f"no reference is known for the swiotlb of {release}: it is older than {_OLDEST_KNOWN}")
-    reasons = tuple(_reason(aspect, features, key or _NEWEST_KEY) for aspect in ASPECTS)
-    return Choice(_named(composed(release, (reason.row for reason in reasons))), reasons, note)
+    shown = _shown_by(features)
+    left, at_home = _left(features, shown, release, version)
+    kernel = left[0] if left else _mainline_at(release)
+    return Choice(kernel.revision(shown), kernel.reasons(shown), _note(release, version, left, at_home))
 
 
-def _reason(aspect: str, features: Collection[str], key: tuple[int, ...]) -> Reason:
-    rows = rows_of(aspect)
-    for row in reversed(rows):
-        if row.shown_by and all(_shown(word, features) for word in row.shown_by):
-            return Reason(row, f"shown by {', '.join(row.shown_by)}")
-    return Reason(newest_until(rows, key), "by release")
+def candidates(features: Collection[str], release: str, version: str = "") -> tuple[Candidate, ...]:
+    """The revisions a kernel may have, the likeliest first: of kernels that exist, and that have what it shows.
+
+    They are those that may call themselves so; if none of them has what it shows, any others that have. There are
+    none where no kernel that is known here has it: then it is an unknown one.
+    """
+    shown = _shown_by(features)
+    left, _ = _left(features, shown, release, version)
+    return tuple(Candidate(kernel.revision(shown), kernel.name) for kernel in left)
+
+
+def _left(
+    features: Collection[str], shown: Mapping[str, Reason], release: str, version: str
+) -> tuple[list[_Kernel], bool]:
+    """The kernels that have what is shown, and whether they may call themselves so."""
+    ignored = frozenset[str]() if "dynamic" in features else _OF_DYNAMIC
+    binding = {aspect: reason for aspect, reason in shown.items() if aspect not in ignored}
+    at_home = [kernel for kernel in _of_release(release, version) if kernel.has(binding)]
+    left = at_home or [kernel for kernel in _anywhere(release) if kernel.has(binding)]
+    different: dict[tuple[object, ...], _Kernel] = {}
+    for kernel in left:
+        different.setdefault(tuple(row.value for row in kernel.rows if row.aspect not in ignored), kernel)
+    return list(different.values()), bool(at_home)
+
+
+def _of_release(release: str, version: str) -> Iterator[_Kernel]:
+    """The kernels that may call themselves so: of trees, and mainline's."""
+    read = read_release(release, version)
+    trees, sure = trees_of(read) if read else ((), False)
+    yield from map(_in_tree, trees)
+    if not sure:
+        yield _mainline_at(release)
+
+
+def _anywhere(release: str) -> Iterator[_Kernel]:
+    """All kernels that are known: those of the same branch first, then mainline's, newest first."""
+    read = read_release(release)
+    yield from (_in_tree(tree) for tree in TREES if read and tree.base == read.branch)
+    yield from map(_mainline_at, _MAINLINE_CHANGES)
+    yield from map(_in_tree, TREES)
+    yield _IN_66S_ORDER
+
+
+def _in_tree(tree: Tree) -> _Kernel:
+    return _Kernel(tree.name, tuple(row_in(tree, aspect) for aspect in ASPECTS), tree)
+
+
+def _mainline_at(release: str) -> _Kernel:
+    key = min(release_key(release) or _NEWEST_KEY, _NEWEST_KEY)
+    name = ".".join(map(str, key))
+    return _Kernel(name, tuple(newest_until(rows_of(aspect), key) for aspect in ASPECTS))
+
+
+_MAINLINE_CHANGES: Final = sorted(
+    {row.since for row in DIFFERENCES if not row.only_in_trees} - {SEED},
+    key=lambda since: release_key(since) or (),
+    reverse=True,
+)
+_IN_66S_ORDER: Final = _Kernel(
+    "6.10 in 6.6's order",
+    tuple(newest_until(rows_of(aspect), (6, 6) if aspect == "order" else (6, 10)) for aspect in ASPECTS),
+)
+
+
+def _note(release: str, version: str, left: list[_Kernel], at_home: bool) -> str:
+    """What is doubtful about the first of the kernels that are left."""
+    key = release_key(release)
+    if key is None:
+        return f"{release!r} is no release: taken for the newest that is known, {_NEWEST_KNOWN}"
+    if key > _NEWEST_KEY:
+        return f"{release} is newer than all that is known here: taken for {_NEWEST_KNOWN} where no feature decides"
+    if not left:
+        return f"no kernel that is known here has all that {release} shows: this one is unknown"
+    first, *others = (kernel.name for kernel in left)
+    if not at_home:
+        return f"{release} shows what no kernel of that name is known to have: taken for {first}, which has it"
+    if not others:
+        return ""
+    read = read_release(release, version)
+    untold = ", which does not tell its sublevel," if read and read.build is None else ""
+    return f"{release}{untold} may be {' or '.join([first, *others])}: taken for the first"
+
+
+def _shown_by(features: Collection[str]) -> dict[str, Reason]:
+    """Of each aspect of which these show a row: the newest."""
+    shown = {}
+    for row in DIFFERENCES:
+        way = next((way for way in row.shown_by if all(_shown(word, features) for word in way.split(", "))), None)
+        if way is not None:
+            shown[row.aspect] = Reason(row, f"shown by {way}")
+    return shown
 
 
 def _shown(word: str, features: Collection[str]) -> bool:
@@ -83,11 +204,20 @@ def _shown(word: str, features: Collection[str]) -> bool:
     return absent not in features and (_ALL_WORDS in features or absent in _OLD_WORDS)
 
 
+def _known(revision: Revision) -> Revision:
+    """The revision with a name that is the same, if there is one."""
+    return next((known for known in (*REVISIONS.values(), _OLDEST) if not differing(known, revision)), revision)
+
+
+_OLDEST: Final = as_of(_OLDEST_KNOWN)
+"""6.0 to 6.1.83, and 6.2."""
+
+
 def _named(revision: Revision) -> Revision:
     """The known revision that is the same; else with a name that says which it is like, and in what it is not."""
-    for known in REVISIONS.values():
-        if not differing(known, revision):
-            return known
+    known = _known(revision)
+    if known is not revision:
+        return known
     like = min(_newest_first(), key=lambda known: len(differing(known, revision)))
     others = differing(like, revision)
     whose = max(_newest_first(), key=lambda known: sum(getattr(known, a) == getattr(revision, a) for a in others))

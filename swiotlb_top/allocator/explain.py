@@ -128,6 +128,8 @@ def _alignment_words(allocator: Allocator, request: Request) -> str:
         f"{name} {mask:#x}" for name, mask in zip(("alloc_align_mask", "min_align_mask"), asked, strict=True) if mask
     ]
     align = allocator.revision.alignment
-    if request.alloc_size_bytes >= PAGE_SIZE and align(True, *asked) != align(False, *asked):
-        words.append("to a page")
+    of_page, of_less = align(True, *asked), align(False, *asked)
+    if request.alloc_size_bytes >= PAGE_SIZE and of_page != of_less:
+        only_steps = not of_page.until_back and of_page._replace(stride_slots=of_less.stride_slots) == of_less
+        words.append("every second slot" if only_steps else "to a page")
     return ", ".join(words) or "to a slot"

@@ -12,6 +12,7 @@ from swiotlb_top.allocator.geometry import align_up, slot_addr
 from swiotlb_top.allocator.growth import grow_sizes
 from swiotlb_top.allocator.order import SearchOrder, each_pool_every_area
 from swiotlb_top.allocator.request import Limits, Request, align_offset
+from swiotlb_top.allocator.trees import STABLE_6_1, Tree
 from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE, MAX_ALLOC_BYTES, PAGE_SIZE
 from swiotlb_top.events import Map
 
@@ -117,9 +118,15 @@ def rows_of(aspect: str) -> tuple[Difference, ...]:
 
 
 def newest_until(rows: Iterable[Difference], key: tuple[int, ...]) -> Difference:
-    """The row that a release has (``key``: :func:`~swiotlb_top.allocator.differences.release_key`)."""
-    oldest, *newer = rows
+    """The row that a release of mainline has (``key``: :func:`~swiotlb_top.allocator.differences.release_key`)."""
+    oldest, *newer = (row for row in rows if not row.only_in_trees)
     return [oldest, *(row for row in newer if (release_key(row.since) or ()) <= key)][-1]
+
+
+def row_in(tree: Tree, aspect: str) -> Difference:
+    """The row that a tree has: what it took over, or else what it began with."""
+    taken = [row for row in rows_of(aspect) if tree in row.trees]
+    return taken[-1] if taken else newest_until(rows_of(aspect), tree.base)
 
 
 def composed(name: str, rows: Iterable[Difference]) -> Revision:
@@ -139,18 +146,26 @@ def as_of(release: str) -> Revision:
     return composed(release, (newest_until(rows_of(aspect), key) for aspect in ASPECTS))
 
 
+def of_tree(tree: Tree) -> Revision:
+    """The revision that a tree has."""
+    return composed(tree.name, (row_in(tree, aspect) for aspect in ASPECTS))
+
+
 def differing(one: Revision, other: Revision) -> tuple[str, ...]:
     """The aspects in which two revisions differ."""
     return tuple(aspect for aspect in ASPECTS if getattr(one, aspect) != getattr(other, aspect))
 
 
 MAINLINE: Final = ("6.1", SEED, "6.6", "6.8", "6.9", "6.10", "7.3")
-"""The releases that changed where slots are found, what is counted or how pools grow; and the seed."""
+"""The releases that changed where slots are found, what is counted or how pools grow; and the seed.
+
+6.1 is the stable branch as it is today: mainline's 6.0 to 6.2 are a little different."""
 
 REVISIONS: Final[dict[str, Revision]] = {
     revision.name: revision
     for revision in (
-        *(as_of(release) for release in MAINLINE),
+        replace(of_tree(STABLE_6_1), name="6.1"),
+        *(as_of(release) for release in MAINLINE[1:]),
         # No kernel anybody released, but the one in which the seed's order can be watched.
         replace(as_of("6.10"), name="6.10 in 6.6's order", order=as_of("6.6").order),
     )

@@ -75,8 +75,8 @@ _FEATURES: Final[tuple[tuple[str, _Shown], ...]] = (
     ("pools", _member("io_tlb_pool", "start")),  # 158dbe9c9a3d (6.6)
     ("dynamic", _member("io_tlb_mem", "pools")),  # CONFIG_SWIOTLB_DYNAMIC, 1aaa736815eb (6.6)
     ("total_used", _member("io_tlb_mem", "total_used")),  # CONFIG_DEBUG_FS, 8b0977ecc8b3 (6.4)
-    ("transient_nslabs", _member("io_tlb_mem", "transient_nslabs")),  # 02e765697038 (6.8)
-    ("pad_slots", _member("io_tlb_slot", "pad_slots")),  # af133562d5af (6.9, 6.6.y)
+    ("transient_nslabs", _member("io_tlb_mem", "transient_nslabs")),  # CONFIG_DEBUG_FS, 02e765697038 (6.9)
+    ("pad_slots", _member("io_tlb_slot", "pad_slots")),  # af133562d5af (6.9, 6.6.35)
     ("alloc_size", _parameter("swiotlb_tbl_map_single", "alloc_size")),  # until 327e2c97c46e (6.10)
     # Not in 6.18, but in 7.3:
     ("attrs_pointer", _parameter("swiotlb_tbl_map_single", "*attrs")),

@@ -17,6 +17,8 @@ from swiotlb_top.allocator import (
     Request,
     explain,
 )
+from swiotlb_top.allocator.revision import of_tree
+from swiotlb_top.allocator.trees import STABLE_6_6_24
 
 START = 1 << 28
 V6_10 = REVISIONS["6.10"]
@@ -182,6 +184,19 @@ def test_who_asks_for_alignment_depends_on_the_revision() -> None:
         "6.8": ["to a page)", "min_align_mask 0x1ff, to a page)"],
         "6.10": ["to a page)", None],
     }
+
+
+def test_a_kernel_that_steps_by_two_slots_finds_what_lies_on_its_way_only() -> None:
+    """6.6.24 to 6.6.34: not a page is asked for, but every second slot from where the last search ended."""
+    revision = of_tree(STABLE_6_6_24)
+    pool = Pool(1, START, 128, 1, rule=revision.rule)
+    for slot in [slot for slot in range(128) if slot % 4 in (0, 3)]:
+        one_slot(pool, slot)
+    pool.area_index[0] = 2
+    allocator = Allocator(revision, [pool], 128, 1, can_grow=False, dynamic=False)
+    assert "(every second slot)" in why(allocator, slots(2))[1]
+    pool.area_index[0] = 3
+    assert explain(allocator, 0, slots(2)) is None
 
 
 @pytest.mark.parametrize("into_it_bytes", [1, 512])

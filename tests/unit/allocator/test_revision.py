@@ -9,7 +9,11 @@ from itertools import pairwise
 import pytest
 
 from swiotlb_top.allocator import DIFFERENCES, REVISIONS, Limits, Request, Revision, as_of, choose
-from swiotlb_top.allocator.alignment import align_by_stride, align_like_buffer, align_slot_address
+from swiotlb_top.allocator.alignment import (
+    align_by_stride_and_device,
+    align_like_buffer,
+    align_slot_address,
+)
 from swiotlb_top.allocator.differences import SEED, release_key
 from swiotlb_top.allocator.order import each_offset_every_pool, each_pool_every_area
 from swiotlb_top.allocator.revision import ASPECTS, MAINLINE, differing, rows_of
@@ -41,6 +45,7 @@ def test_rows_of_an_aspect_are_in_the_order_of_releases_and_each_changes_somethi
 def test_every_row_names_its_commit_or_at_least_a_release_that_is_known_by_its_source() -> None:
     for row in DIFFERENCES:
         assert re.fullmatch(r"[0-9a-f]{12}", row.commit) or (row.commit, row.since) == ("", "7.3")
+        assert row.subject.startswith("swiotlb: ") or (row.subject, row.since) == ("", "7.3")
         assert row.sentence
         assert row.sentence[0].islower()
 
@@ -69,15 +74,18 @@ def test_from_one_to_the_next_this_changed(older: str, newer: str, changed: str)
 @pytest.mark.parametrize(
     ("release", "order", "alignment"),
     [
-        ("6.0", each_pool_every_area, align_by_stride),
-        ("6.2", each_pool_every_area, align_by_stride),
+        ("6.0", each_pool_every_area, align_by_stride_and_device),
+        ("6.1.84", each_pool_every_area, align_by_stride_and_device),
+        ("6.2", each_pool_every_area, align_by_stride_and_device),
         ("6.3", each_pool_every_area, align_like_buffer),
         ("6.7.12", each_pool_every_area, align_like_buffer),
         ("6.8-rc1", each_offset_every_pool, align_like_buffer),
         ("6.18.5", each_offset_every_pool, align_slot_address),
     ],
 )
-def test_between_the_named_ones_a_release_has_what_was_there(release: str, order: object, alignment: object) -> None:
+def test_between_the_named_ones_a_release_of_mainline_has_what_was_there(
+    release: str, order: object, alignment: object
+) -> None:
     revision = as_of(release)
     assert (revision.order, revision.alignment) == (order, alignment)
 
@@ -127,10 +135,10 @@ def test_a_kernel_has_the_revision_its_features_show(features: tuple[str, ...], 
     assert choose(features, release).revision is REVISIONS[name]
 
 
-def test_a_stable_kernel_has_what_was_backported_and_is_named_by_what_it_is_like() -> None:
+def test_a_stable_kernel_has_what_was_backported_and_is_named_by_its_tree() -> None:
     """6.6.y of today: the search order and sizes of 6.6, 6.9's alignment and padding."""
     choice = choose((*DYNAMIC_6_6, "pad_slots", "pool_find_slots"), "6.6.100")
-    assert choice.revision.name == "6.9 with 6.6's order, refuses oversize, checks page"
+    assert choice.revision.name == "stable 6.6 since 6.6.35"
     assert choice.revision.order is each_pool_every_area
     assert choice.revision.alignment is align_slot_address
     assert (choice.revision.pads_slots, choice.revision.rounds_size) == (True, False)
@@ -145,7 +153,8 @@ def test_each_aspect_has_its_reason_and_the_release_is_the_last() -> None:
     reasons = {reason.aspect: reason.why for reason in choose((*DYNAMIC_6_6, "pool_find_slots"), "6.6.0").reasons}
     assert tuple(reasons) == ASPECTS
     assert reasons["order"] == "shown by pool_find_slots"
-    assert reasons["alignment"] == "shown by pools"
+    assert reasons["alignment"] == "by release"
+    assert reasons["largest_nslabs"] == "shown by pools"
     assert reasons["pads_slots"] == "shown by no pad_slots"
     assert reasons["rounds_size"] == "shown by alloc_size"
     assert reasons["refuses_oversize"] == "by release"

@@ -23,8 +23,10 @@ order
   6.8      55c543865b76  the CPU's area is searched in every pool, then the next area in every pool
 alignment
   6.0      20347fca71a3  the search starts at a multiple of its stride, steps by it, and ends only where it began
+  6.1.84   51b30ecb73b4  the same, but the device's mask does not bind bits that alloc_align_mask has too
   6.3      0eee5ae10256  all masks are one, in whose bits slot and buffer are equal; slots looked at are counted
-  6.9      04867a7a3332  alloc_align_mask binds the slot's address; to a page only where nobody asks for more
+  6.6.24   04867a7a3332  alloc_align_mask binds the slot's address; a page or more steps by two slots
+  6.9      14cebf689a78  alloc_align_mask binds the slot's address; to a page only where nobody asks for more
 pads slots
   6.0      20347fca71a3  less than a slot precedes the buffer: bits above, up to alloc_align_mask, are lost
   6.9      af133562d5af  whole slots may precede the buffer, so that its bits up to alloc_align_mask are kept
@@ -61,7 +63,7 @@ known by name: 6.1, seed-v4, 6.6, 6.8, 6.9, 6.10, 7.3, 6.10 in 6.6's order
 OF_DEBIAN_6_1 = """\
 this kernel (6.1.0-42-amd64) has 6.1
   order                 as of 6.0      by release
-  alignment             as of 6.0      by release
+  alignment             as of 6.1.84   taken over by stable 6.1 since 6.1.84
   pads slots            as of 6.0      shown by no pad_slots
   rounds size           as of 6.0      shown by alloc_size
   refuses oversize      as of 6.0      by release
