@@ -14,7 +14,7 @@ from typing import NamedTuple
 from swiotlb_top.allocator.alignment import NEWEST_RULE, AlignmentRule
 from swiotlb_top.allocator.geometry import nr_slots, slot_addr
 from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping, Pool
-from swiotlb_top.allocator.runs import run_length
+from swiotlb_top.allocator.runs import ONES, run_length
 from swiotlb_top.constants import INVALID_PHYS_ADDR, IO_TLB_SEGSIZE, IO_TLB_SIZE
 from swiotlb_top.state import PoolState
 
@@ -63,7 +63,7 @@ def adopt(state: PoolState, *, rule: AlignmentRule = NEWEST_RULE, check: bool = 
     columns = (state.list_, state.orig_addr, state.alloc_size, state.pad_slots)
     if any(len(column) != state.nslabs for column in columns) or len(state.areas) != state.nareas:
         raise ValueError("a pool's lists are not as long as its nslabs and nareas")
-    free = _free_masks(state.list_)
+    free = _free_masks(state.list_, pool.list_end)
     mappings = [_mapping(state, first, nslots) for first, nslots in _runs(state)]
     areas_end = pool.nareas * pool.area_nslabs
     # The kernel cannot release what begins behind the last area: these slots stay in use for good.
@@ -78,11 +78,15 @@ def adopt(state: PoolState, *, rule: AlignmentRule = NEWEST_RULE, check: bool = 
     return Adopted(pool, tuple(problems))
 
 
-def _free_masks(list_: tuple[int, ...]) -> list[int]:
+def _free_masks(list_: tuple[int, ...], list_end: int) -> list[int]:
+    """A bit mask a slot set; what follows the pool is as free as its last slot says."""
     masks = []
     for first in range(0, len(list_), IO_TLB_SEGSIZE):
         in_set = list_[first : first + IO_TLB_SEGSIZE]
         masks.append(sum(1 << offset for offset, run in enumerate(in_set) if run))
+    if len(list_) < list_end:
+        last = len(list_) - 1
+        masks[-1] |= ONES[min(list_[last], list_end - last)] << last % IO_TLB_SEGSIZE
     return masks
 
 

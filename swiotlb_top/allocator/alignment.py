@@ -106,6 +106,8 @@ class AlignmentRule(NamedTuple):
     alignment: Alignment
     pads_slots: bool
     """Whole slots may precede the buffer, where ``alloc_align_mask`` and ``min_align_mask`` both ask."""
+    bounds_list: bool = True
+    """``list`` ends with the pool. Else it says, of a pool that is no whole slot sets, that what follows is free."""
 
 
 NEWEST_RULE: Final = AlignmentRule(align_slot_address, pads_slots=True)

@@ -206,11 +206,11 @@ def _shown(word: str, features: Collection[str]) -> bool:
 
 def _known(revision: Revision) -> Revision:
     """The revision with a name that is the same, if there is one."""
-    return next((known for known in (*REVISIONS.values(), _OLDEST) if not differing(known, revision)), revision)
+    return next((known for known in (*REVISIONS.values(), *_UNLISTED) if not differing(known, revision)), revision)
 
 
-_OLDEST: Final = as_of(_OLDEST_KNOWN)
-"""6.0 to 6.1.83, and 6.2."""
+_UNLISTED: Final = (as_of(_OLDEST_KNOWN), replace(as_of("6.6"), name="6.6.0"))
+"""6.0 to 6.1.83, and 6.2; 6.6.0 to 6.6.2."""
 
 
 def _named(revision: Revision) -> Revision:

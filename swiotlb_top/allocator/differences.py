@@ -26,6 +26,7 @@ from swiotlb_top.allocator.trees import (
     RHEL_9,
     SLES_15,
     STABLE_6_1,
+    STABLE_6_6_3,
     STABLE_6_6_24,
     STABLE_6_6_35,
     STABLE_6_7,
@@ -225,6 +226,17 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "frees_misfit_at_once", False, "7.3", "", "",
         "every transient pool is freed by RCU work, also one that does not align",
         shown_by=("dyn_free_work",),
+    ),
+    Difference(
+        "bounds_list", False, "6.0", "20347fca71a3", _SPLIT,
+        "of a pool that is no whole slot sets, the free list runs on past its end (CVE-2023-52790)",
+    ),
+    Difference(
+        "bounds_list", True, "6.7", "53c87e846e33",
+        "swiotlb: fix out-of-bounds TLB allocations with CONFIG_SWIOTLB_DYNAMIC",
+        "the free list ends with the pool",
+        shown_by=("search_area", "transient_nslabs", "pad_slots, pools"),
+        trees=(STABLE_6_6_3, STABLE_6_6_24, STABLE_6_6_35, RHEL_9, OPENEULER_24),
     ),
 )  # fmt: skip
 """Of each aspect, oldest first. The first row is also what older kernels have, where it matters to them."""

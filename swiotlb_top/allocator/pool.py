@@ -65,6 +65,7 @@ class Pool:
     __slots__ = (
         "_alignment",
         "_free",
+        "_list_end",
         "_live",
         "_pads_slots",
         "_unsettled",
@@ -99,12 +100,14 @@ class Pool:
         self.area_nslabs = nslabs // nareas
         self.area_used = [0] * nareas
         self.area_index = [0] * nareas
-        self._free = FreeSlots.all_of(nslabs)
+        self._alignment, self._pads_slots, bounds_list = rule
+        # Where the free list of this kernel ends: behind the pool's last slot, or with its last slot set.
+        self._list_end = nslabs if bounds_list else -(-nslabs // IO_TLB_SEGSIZE) * IO_TLB_SEGSIZE
+        self._free = FreeSlots.all_of(self._list_end)
         self._live: dict[int, Mapping] = {}
         # Mappings of a snapshot taken between find_slots and the end of map: where the buffer
         # begins is not known yet, so each of their slots may be it.
         self._unsettled: dict[int, Mapping] = {}
-        self._alignment, self._pads_slots = rule
         self._walks: dict[WalkClass, Walk] = {}
 
     def search(self, area_index: int, request: Request) -> int:
@@ -124,7 +127,7 @@ class Pool:
         walk_class = (alloc_align_mask, limits, alloc_size_bytes >= PAGE_SIZE, not orig_addr)
         walk = self._walks.get(walk_class)
         if walk is None:
-            walk = self._walks[walk_class] = walk_of(self._alignment, self.start, self.nslabs, walk_class)
+            walk = self._walks[walk_class] = walk_of(self._alignment, self.start, self._list_end, walk_class)
         period, step, stride, match_mask, aligned, _, _, _, alignment = walk
         if alignment.until_back or not period:
             return self._search_otherwise(area_index, nslots, orig_addr, walk)
@@ -231,6 +234,9 @@ class Pool:
             self._forget_unsettled(mapping)
         else:
             del self._live[slot + pad_slots]
+        if slot + nslots >= self.nslabs:
+            # Where the list runs on past the pool's end, the kernel now reads there: 0, until something was put there.
+            free &= ONES[slot & OFFSET_IN_SET]
         masks[slot_set] = free | ONES[nslots] << (slot & OFFSET_IN_SET)
         # The new run is at most: an old one below, the released slots, an old one above.
         bounds[slot_set] = bound + bound + nslots
@@ -258,12 +264,12 @@ class Pool:
     def force(self, slot: int, request: Request, dev: int) -> tuple[Mapping, ...]:
         """Take slots because the kernel did, whoever has them: what is in the way is released.
 
-        A run that would leave its slot set (or the pool) is cut there. There is no undo.
+        A run that would leave its slot set (or the free list) is cut there. There is no undo.
 
         :returns: the mappings that were in the way.
         :raises ValueError: the first slot lies in no area.
         """
-        slot_set_end = min((slot | OFFSET_IN_SET) + 1, self.nslabs)
+        slot_set_end = min((slot | OFFSET_IN_SET) + 1, self._list_end)
         size_bytes = min(request.alloc_size_bytes, (slot_set_end - slot) << IO_TLB_SHIFT)
         nslots = (size_bytes + _OFFSET_IN_SLOT) >> IO_TLB_SHIFT
         near = self.mappings_near(slot)
@@ -303,6 +309,8 @@ class Pool:
         for slot_set in range(slots.start >> SLOT_SET_SHIFT, (slots.stop + OFFSET_IN_SET) >> SLOT_SET_SHIFT):
             first = slot_set << SLOT_SET_SHIFT
             begin, end = max(slots.start - first, 0), min(slots.stop - first, IO_TLB_SEGSIZE)
+            if slots.stop >= self.nslabs:
+                end = min(self._list_end - first, IO_TLB_SEGSIZE)
             own = ONES[end - begin] << begin
             free.masks[slot_set] = free.masks[slot_set] & ~own | others.masks[slot_set] & own
             free.bounds[slot_set] = IO_TLB_SEGSIZE
@@ -333,6 +341,11 @@ class Pool:
         if not unsettled:
             return tuple([live[at] for at in in_set if at in live])  # in the order of their buffers, as in mappings()
         return tuple(sorted({mapping for at in in_set if (mapping := live.get(at) or unsettled.get(at))}))
+
+    @property
+    def list_end(self) -> int:
+        """Behind which slot the kernel's free list ends: the pool's last, but on old kernels its last slot set's."""
+        return self._list_end
 
     @property
     def end(self) -> int:

@@ -12,7 +12,7 @@ from swiotlb_top.allocator.geometry import align_up, slot_addr
 from swiotlb_top.allocator.growth import grow_sizes
 from swiotlb_top.allocator.order import SearchOrder, each_pool_every_area
 from swiotlb_top.allocator.request import Limits, Request, align_offset
-from swiotlb_top.allocator.trees import STABLE_6_1, Tree
+from swiotlb_top.allocator.trees import STABLE_6_1, STABLE_6_6_3, Tree
 from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE, MAX_ALLOC_BYTES, PAGE_SIZE
 from swiotlb_top.events import Map
 
@@ -36,12 +36,13 @@ class Revision:
     aligns_alloc: bool
     checks_page: bool
     frees_misfit_at_once: bool
+    bounds_list: bool
     static_order: SearchOrder = each_pool_every_area
 
     @property
     def rule(self) -> AlignmentRule:
         """What :class:`~swiotlb_top.allocator.pool.Pool` must know of it."""
-        return AlignmentRule(self.alignment, self.pads_slots)
+        return AlignmentRule(self.alignment, self.pads_slots, self.bounds_list)
 
     def request(
         self,
@@ -159,13 +160,16 @@ def differing(one: Revision, other: Revision) -> tuple[str, ...]:
 MAINLINE: Final = ("6.1", SEED, "6.6", "6.8", "6.9", "6.10", "7.3")
 """The releases that changed where slots are found, what is counted or how pools grow; and the seed.
 
-6.1 is the stable branch as it is today: mainline's 6.0 to 6.2 are a little different."""
+6.1 is the stable branch as it is today: mainline's 6.0 to 6.2 are a little different. 6.6 is what it is since 6.6.3."""
 
 REVISIONS: Final[dict[str, Revision]] = {
     revision.name: revision
     for revision in (
         replace(of_tree(STABLE_6_1), name="6.1"),
-        *(as_of(release) for release in MAINLINE[1:]),
+        # As it was proposed, but for the free list's end, which has nothing to do with it.
+        replace(as_of(SEED), bounds_list=True),
+        replace(of_tree(STABLE_6_6_3), name="6.6"),
+        *(as_of(release) for release in MAINLINE[3:]),
         # No kernel anybody released, but the one in which the seed's order can be watched.
         replace(as_of("6.10"), name="6.10 in 6.6's order", order=as_of("6.6").order),
     )

@@ -117,6 +117,11 @@ STABLE_6_1: Final = Tree(
     "6.1.158 and 6.1.192 have it, 6.1.55 has it not; sent for 6.1.84 (182 of 272)",
     first=84, debian=20,  # linux-image-6.1.0-20-amd64 is 6.1.85
 )  # fmt: skip
+STABLE_6_6_3: Final = Tree(
+    "stable 6.6.3 to 6.6.23", (6, 6), Maker.KERNEL_ORG,
+    "6.6.22 has it, 6.6.0 has it not; sent for 6.6.3 (469 of 530)",
+    first=3, last=23,
+)  # fmt: skip
 STABLE_6_6_24: Final = Tree(
     "stable 6.6.24 to 6.6.34", (6, 6), Maker.KERNEL_ORG,
     "6.6.22 has it not; sent for 6.6.24 (290 of 396), and said to be in it when the rest was sent for 6.6.35",
@@ -159,7 +164,8 @@ OPENEULER_24: Final = Tree(
 )  # fmt: skip
 
 TREES: Final = (
-    UBUNTU_6_8, STABLE_6_8, STABLE_6_7, OPENEULER_24, STABLE_6_6_35, STABLE_6_6_24, SLES_15, STABLE_6_1, RHEL_9,
+    *(UBUNTU_6_8, STABLE_6_8, STABLE_6_7, OPENEULER_24, STABLE_6_6_35, STABLE_6_6_24, STABLE_6_6_3, SLES_15),
+    *(STABLE_6_1, RHEL_9),
 )  # fmt: skip
 """All that are known, the likelier first where a release may be of several."""
 

@@ -40,7 +40,7 @@ WalkClass: TypeAlias = tuple[int, Limits, bool, bool]
 
 
 def walk_of(align: Alignment, start: int, nslabs: int, walk_class: WalkClass) -> Walk:
-    """How the pool at ``start`` with ``nslabs`` slots is walked for a class of requests."""
+    """How the pool at ``start``, of whose slots ``nslabs`` may be given out, is walked for a class of requests."""
     alloc_align_mask, limits, page_or_more, no_orig_addr = walk_class
     alignment = align(page_or_more, alloc_align_mask, limits.min_align_mask)
     tbl_dma_addr = start & limits.seg_boundary_mask

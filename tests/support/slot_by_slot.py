@@ -56,7 +56,8 @@ class Slots:
         self.area_nslabs = self.nslabs // self.nareas
         self.used = [0] * self.nareas
         self.index = [0] * self.nareas
-        self.list_ = [min(SEGSIZE - i % SEGSIZE, self.nslabs - i) for i in range(self.nslabs)]
+        end = 1 << 60 if self.kernel in ("6.0", "6.1") else self.nslabs
+        self.list_ = [min(SEGSIZE - i % SEGSIZE, end - i) for i in range(self.nslabs)]
         self.orig_addr = [INVALID] * self.nslabs
         self.alloc_size = [0] * self.nslabs
         self.pad_slots = [0] * self.nslabs

@@ -90,7 +90,8 @@ class SoundKernel:
     def __init__(self, setting: Setting, seed: int) -> None:
         self.setting = setting
         self.random = Random(seed)  # noqa: S311
-        self.revision = REVISIONS[setting.revision]
+        # 6.1 gives out slots past the end of a pool that is no whole slot sets, and is then no sound kernel.
+        self.revision = replace(REVISIONS[setting.revision], bounds_list=True)
         self.events: list[Event] = []
         self.asked: set[Asked] = set()
         self.live: list[Live] = []

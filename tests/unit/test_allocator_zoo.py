@@ -30,7 +30,7 @@ CANDIDATES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "SLES 15 SP6 (6.4.0-150600.23.22)": ("6.4 as SLES 15 SP6 ships it",),
         "6.5.0": ("6.5",),
         "6.6.0": ("6.6",),
-        "6.6.22": ("6.6",),
+        "6.6.22": ("stable 6.6.3 to 6.6.23",),
         "6.6.24 (rebuilt from the history)": ("stable 6.6.24 to 6.6.34",),
         "6.6.63": ("stable 6.6 since 6.6.35",),
         "openEuler 24.03 (6.6.0-28)": ("6.6 as openEuler 24.03 ships it",),

@@ -72,6 +72,7 @@ def test_a_mapping_caught_before_its_end_is_found_by_any_of_its_slots_once() -> 
     mapped(slots, 5000, 0x9000, finish=False)
     pool, problems = adopt(kernel_state(slots))
     assert problems == ()
+    assert pool.mappings_near(0) == pool.mappings()
     for slot in range(3):
         mapping = pool.find_mapping(slot_addr(START, slot), 0)
         assert mapping is not None
@@ -151,6 +152,24 @@ def test_a_free_list_that_runs_past_the_pools_end_is_named() -> None:
     # As CVE-2023-52790 had it: a pool shorter than a slot set, initialised as if it were whole.
     state = kernel_state(Slots(START, 8, 1))
     assert flaws(replace(state, list_=tuple(range(128, 120, -1)))) == [(Flaw.FREE_LIST, slot) for slot in range(8)]
+
+
+@pytest.mark.parametrize("taken_slots", [0, 3, 8])
+def test_by_a_kernel_whose_list_runs_past_the_end_it_is_as_it_must_be(taken_slots: int) -> None:
+    """Up to 6.6.2: a pool of 8 slots says that 128 are free."""
+    slots = Slots(START, 8, 1, "6.1")
+    if taken_slots:
+        mapped(slots, taken_slots << 11, 0x5000)
+    pool, problems = adopt(kernel_state(slots), rule=REVISIONS["6.1"].rule)
+    assert problems == ()
+    assert pool.free_list() == slots.list_
+    assert pool.longest_free_slots() == (128 - taken_slots if taken_slots < 8 else 0)
+
+
+def test_by_such_a_kernel_too_a_list_that_is_wrong_is_named() -> None:
+    state = changed(kernel_state(Slots(START, 8, 1, "6.1")), "list_", 7, 200)
+    found = adopt(state, rule=REVISIONS["6.1"].rule).problems
+    assert [(problem.flaw, problem.where) for problem in found] == [(Flaw.FREE_LIST, 7)]
 
 
 def test_a_mapping_across_two_slot_sets_is_two_of_which_the_first_is_too_short() -> None:

@@ -209,8 +209,8 @@ class PoolMachine(RuleBasedStateMachine):
         for _ in range(repeats):
             slot = self.slots.search(area, *request[:3], boundary, min_align)
             assert self.pool.search(area, request) == slot
-            if slot < 0:
-                return
+            if slot < 0 or slot + -(-request.alloc_size_bytes // 2048) > self.slots.nslabs:
+                return  # what lies behind the pool is somebody else's memory
             before = copy.deepcopy(self.slots), list(self.live)
             self.slots.take(slot, orig_addr, request.alloc_size_bytes, min_align)
             undo = self.pool.take(slot, request, 7)

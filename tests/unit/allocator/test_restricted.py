@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swiotlb_top.allocator import REVISIONS, Allocator, Limits, Pool
+from swiotlb_top.allocator import REVISIONS, Allocator, Hazard, Ledger, Limits, Pool, Request
 from swiotlb_top.allocator.revision import MAINLINE
 
 START = 1 << 28
@@ -37,6 +37,74 @@ def test_reserved_memory_may_have_any_size_and_its_last_slot_set_be_short(nslabs
     while swiotlb.map(5, DEV, 0x5000, 2048, 0, ANY) < 1 << 40:
         mapped += 1
     assert mapped == nslabs
+
+
+# ---- a free list that runs on past the pool's end (up to 6.6.2, and 6.1 to this day) --------
+
+
+def past_the_end() -> Allocator:
+    """Of 140 slots, 136 to 143 are given out."""
+    swiotlb = restricted("6.1", 140, dynamic=False)
+    assert swiotlb.map(0, DEV, 0x5000, 256 << 10, 0, ANY) == START
+    assert swiotlb.map(0, DEV, 0x5000, 16 << 10, 0, ANY) == START + (128 << 11)
+    assert swiotlb.unmap(DEV, START, 0)
+    assert swiotlb.map(0, DEV, 0x5000, 16 << 10, 0, ANY) == START + (136 << 11)
+    return swiotlb
+
+
+def test_slots_are_given_out_that_the_pool_has_not_and_the_ledger_says_so() -> None:
+    pool = past_the_end().pools[0]
+    mapping = pool.mappings()[-1]
+    assert (mapping.slot, mapping.nslots, pool.nslabs, pool.list_end) == (136, 8, 140, 256)
+    ledger = Ledger(pads_slots=False)
+    ledger.add_pool(1, START, 140)
+    found = ledger.mapped(1, 136, Request(0x5000, 16 << 10, 0, ANY))
+    assert [violation.hazard for violation in found] == [Hazard.OUT_OF_BOUNDS]
+    assert pool.free_list()[136:] == [0] * 4
+
+
+def test_once_they_are_given_back_no_more_than_they_are_free_there() -> None:
+    swiotlb = past_the_end()
+    assert swiotlb.pools[0].free_list()[:1] == [128]
+    assert swiotlb.unmap(DEV, START + (136 << 11), 0)
+    assert swiotlb.pools[0].free_list()[136:] == [8, 7, 6, 5]
+    assert swiotlb.map(0, DEV, 0x5000, 18 << 10, 0, ANY) == START  # nine slots: no more from 136 on
+
+
+def test_slots_that_end_with_the_pool_are_given_back_to_its_end() -> None:
+    swiotlb = restricted("6.1", 140, dynamic=False)
+    pool = swiotlb.pools[0]
+    assert pool.free_run(139) == 117
+    assert swiotlb.map(0, DEV, 0x5000, 256 << 10, 0, ANY) == START
+    assert swiotlb.map(0, DEV, 0x5000, 24 << 10, 0, ANY) == START + (128 << 11)
+    assert swiotlb.unmap(DEV, START + (128 << 11), 0)
+    assert pool.free_run(139) == 1
+
+
+def test_undone_it_is_as_it_was() -> None:
+    pool = restricted("6.1", 140, dynamic=False).pools[0]
+    before = pool.free_list()
+    taken = pool.take(132, Request(0x5000, 16 << 10, 0, ANY), DEV)
+    given_back = pool.release(taken.mapping)
+    assert pool.free_list() != before
+    pool.undo(given_back)
+    pool.undo(taken)
+    assert pool.free_list() == before
+
+
+def test_what_the_kernel_took_past_the_end_is_forced_whole() -> None:
+    request = Request(0x5000, 16 << 10, 0, ANY)
+    for revision, nslots in (("6.1", 8), ("6.10", 4)):
+        pool = restricted(revision, 140, dynamic=False).pools[0]
+        assert pool.force(136, request, DEV) == ()
+        assert [mapping.nslots for mapping in pool.mappings()] == [nslots]
+
+
+def test_what_another_state_of_it_has_past_the_end_is_taken_over() -> None:
+    pool, other = restricted("6.1", 140, dynamic=False).pools[0], past_the_end().pools[0]
+    pool.take_over(other, 0, range(140))
+    assert pool.free_masks() == other.free_masks()
+    assert pool.mappings() == other.mappings()
 
 
 def test_a_restricted_pool_maps_as_well_and_does_not_grow() -> None:

@@ -58,7 +58,7 @@ def test_the_names_are_these() -> None:
 @pytest.mark.parametrize(
     ("older", "newer", "changed"),
     [
-        ("6.1", SEED, "alignment hiwater"),
+        ("6.1", SEED, "alignment hiwater bounds_list"),
         (SEED, "6.6", "largest_nslabs used"),
         ("6.6", "6.8", "order refuses_oversize"),
         ("6.8", "6.9", "alignment pads_slots aligns_alloc checks_page"),
@@ -121,8 +121,8 @@ def test_old_recordings_which_know_few_words_are_judged_by_6_10(features: tuple[
     ("features", "release", "name"),
     [
         (("areas", "alloc_size"), "6.1.0-40-amd64", "6.1"),
-        (DYNAMIC_6_6, "6.6.0", "6.6"),
-        ((*DYNAMIC_6_6, "pool_find_slots"), "6.6.0", "6.6"),
+        (DYNAMIC_6_6, "6.6.3", "6.6"),
+        ((*DYNAMIC_6_6, "pool_find_slots"), "6.6.3", "6.6"),
         ((*DYNAMIC_6_6, "search_area"), "6.8.0", "6.8"),
         ((*DYNAMIC_6_6, "search_area", "pad_slots"), "6.9.3", "6.9"),
         (("areas", "pools", *OLD_WORDS, "search_area"), "6.10.0", "6.10"),
@@ -133,6 +133,12 @@ def test_old_recordings_which_know_few_words_are_judged_by_6_10(features: tuple[
 )
 def test_a_kernel_has_the_revision_its_features_show(features: tuple[str, ...], release: str, name: str) -> None:
     assert choose(features, release).revision is REVISIONS[name]
+
+
+def test_before_663_the_free_list_does_not_end_with_the_pool() -> None:
+    choice = choose((*DYNAMIC_6_6, "pool_find_slots"), "6.6.2")
+    assert (choice.revision.name, choice.note) == ("6.6.0", "")
+    assert differing(choice.revision, REVISIONS["6.6"]) == ("bounds_list",)
 
 
 def test_a_stable_kernel_has_what_was_backported_and_is_named_by_its_tree() -> None:

@@ -56,6 +56,9 @@ checks page
 frees misfit at once
   seed-v4  1aaa736815eb  a transient pool that does not align is freed at once (one that was used, by call_rcu)
   7.3      -             every transient pool is freed by RCU work, also one that does not align
+bounds list
+  6.0      20347fca71a3  of a pool that is no whole slot sets, the free list runs on past its end (CVE-2023-52790)
+  6.7      53c87e846e33  the free list ends with the pool
 
 known by name: 6.1, seed-v4, 6.6, 6.8, 6.9, 6.10, 7.3, 6.10 in 6.6's order
 """
@@ -73,6 +76,7 @@ this kernel (6.1.0-42-amd64) has 6.1
   aligns alloc          as of 6.0      by release
   checks page           as of 6.0      by release
   frees misfit at once  as of seed-v4  by release
+  bounds list           as of 6.0      by release
 """
 
 
