@@ -47,6 +47,7 @@ class Undo(NamedTuple):
     bound: int
     area_index: int
     unsettled: bool
+    behind: int
 
 
 class Pool:
@@ -64,6 +65,7 @@ class Pool:
 
     __slots__ = (
         "_alignment",
+        "_behind",
         "_free",
         "_list_end",
         "_live",
@@ -104,6 +106,8 @@ class Pool:
         # Where the free list of this kernel ends: behind the pool's last slot, or with its last slot set.
         self._list_end = nslabs if bounds_list else -(-nslabs // IO_TLB_SEGSIZE) * IO_TLB_SEGSIZE
         self._free = FreeSlots.all_of(self._list_end)
+        # Which slots behind the pool's last the kernel's memory says are free, a bit a slot of the last slot set.
+        self._behind = 0
         self._live: dict[int, Mapping] = {}
         # Mappings of a snapshot taken between find_slots and the end of map: where the buffer
         # begins is not known yet, so each of their slots may be it.
@@ -202,8 +206,10 @@ class Pool:
         area_nslabs = self.area_nslabs
         area = slot // area_nslabs
         index = self.area_index[area]
-        undo = tuple.__new__(Undo, (mapping, True, free, self._free.bounds[slot_set], index, False))
+        undo = tuple.__new__(Undo, (mapping, True, free, self._free.bounds[slot_set], index, False, self._behind))
 
+        if slot + nslots > self.nslabs:
+            self._behind &= ~slots
         masks[slot_set] = free ^ slots
         self._live[slot + pad_slots] = mapping
         self.area_used[area] += nslots
@@ -228,15 +234,17 @@ class Pool:
         area = slot // self.area_nslabs
         masks, bounds = self._free.masks, self._free.bounds
         free, bound = masks[slot_set], bounds[slot_set]
-        undo = tuple.__new__(Undo, (mapping, False, free, bound, self.area_index[area], unsettled))
+        undo = tuple.__new__(Undo, (mapping, False, free, bound, self.area_index[area], unsettled, self._behind))
 
         if unsettled:
             self._forget_unsettled(mapping)
         else:
             del self._live[slot + pad_slots]
-        if slot + nslots >= self.nslabs:
-            # Where the list runs on past the pool's end, the kernel now reads there: 0, until something was put there.
-            free &= ONES[slot & OFFSET_IN_SET]
+        if slot + nslots >= self.nslabs < self._list_end:
+            # The list runs on past the pool's end: the kernel reads there what follows these slots.
+            offset, bound = slot & OFFSET_IN_SET, IO_TLB_SEGSIZE
+            free = free & ONES[offset] | self._behind & ~ONES[offset + nslots]
+            self._behind |= ONES[nslots] << offset
         masks[slot_set] = free | ONES[nslots] << (slot & OFFSET_IN_SET)
         # The new run is at most: an old one below, the released slots, an old one above.
         bounds[slot_set] = bound + bound + nslots
@@ -245,7 +253,7 @@ class Pool:
 
     def undo(self, undo: Undo) -> None:
         """Take back one ``take`` or ``release``; the latest first, nothing left out."""
-        mapping, taken, free, bound, index, unsettled = undo
+        mapping, taken, free, bound, index, unsettled, self._behind = undo
         slot_set = mapping.slot >> SLOT_SET_SHIFT
         area = mapping.slot // self.area_nslabs
         self._free.masks[slot_set] = free
@@ -291,6 +299,10 @@ class Pool:
         :param live: the mappings, each with whether it is known where its buffer begins.
         """
         self._free = FreeSlots(free)
+        # A list that runs on past the pool's end is as it was at first, or says what was put there.
+        in_pool = ONES[(self.nslabs - 1 & OFFSET_IN_SET) + 1]
+        at_first = ONES[self._list_end - self.nslabs] << (self.nslabs - 1 & OFFSET_IN_SET) + 1
+        self._behind = 0 if free[-1] & ~in_pool == at_first else free[-1] & ~in_pool
         self.area_used = list(used)
         self.area_index = list(index)
         self._live = {mapping.slot + mapping.pad_slots: mapping for mapping, settled in live if settled}
@@ -311,6 +323,7 @@ class Pool:
             begin, end = max(slots.start - first, 0), min(slots.stop - first, IO_TLB_SEGSIZE)
             if slots.stop >= self.nslabs:
                 end = min(self._list_end - first, IO_TLB_SEGSIZE)
+                self._behind = other._behind
             own = ONES[end - begin] << begin
             free.masks[slot_set] = free.masks[slot_set] & ~own | others.masks[slot_set] & own
             free.bounds[slot_set] = IO_TLB_SEGSIZE

@@ -27,8 +27,8 @@ class Case:
 
 
 CASES = (
-    Case(DEBIAN_6_1, Mode(short_sets=False)),
-    Case(DEBIAN_6_1, Mode(restricted=True, short_sets=False)),
+    Case(DEBIAN_6_1, Mode()),
+    Case(DEBIAN_6_1, Mode(restricted=True)),
     Case(DEBIAN_6_12, Mode()),
     Case(DEBIAN_6_12, Mode(dynamic=True)),
     Case(DEBIAN_6_12, Mode(dynamic=True, restricted=True)),

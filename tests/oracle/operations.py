@@ -45,9 +45,6 @@ class Mode:
     """All devices have reserved memory, with one area. Else some have where the kernel is static."""
     may_track_hiwater: bool = False
     """Some are booted with swiotlb=...,track_hiwater, where that option is known."""
-    short_sets: bool = True
-    """Some restricted pools have nslabs that are no multiple of 128: since 53c87e846e33 (6.7, 6.6.3). Before, `list` of
-    their last slots counts slots that are not there, and those are given out."""
 
     @property
     def name(self) -> str:
@@ -111,7 +108,7 @@ class Scenario:
         self._do(f"init {nslabs} {nareas} {default_nareas} {start:x} {self._grows:d} {limit:x}")
         if restricted:
             nslabs = pick((128, 256, 512, 1024))
-            if mode.short_sets and pick((True, False)):
+            if pick((True, False)):
                 nslabs += self._random.randrange(2, 128, 2)
             self._do(f"restricted {nslabs} {start + (8 << 30):x}")
         for dev in range(self._random.randrange(1, 5)):

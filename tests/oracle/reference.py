@@ -171,6 +171,7 @@ class Reference:
         for mapping in pool.mappings():
             limits = self.limits[mapping.dev]
             slots[mapping.slot : mapping.slot + mapping.nslots] = _slots_of(mapping, limits.min_align_mask)
+        del slots[pool.nslabs :]  # what lies behind the pool is not shown, though it may have been given out
         words = (*areas, *(word for slot in slots for word in slot))
         return f"{start:x} {pool.nslabs} {pool.nareas} {pool.area_nslabs} " + " ".join(map(str, words))
 

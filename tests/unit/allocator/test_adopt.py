@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from swiotlb_top.allocator import REVISIONS, Flaw, Limits, Mapping, adopt
+from swiotlb_top.allocator import REVISIONS, Flaw, Limits, Mapping, Request, adopt
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.state import AreaState, PoolState
 from tests.support.slot_by_slot import INVALID, Slots
@@ -164,6 +164,20 @@ def test_by_a_kernel_whose_list_runs_past_the_end_it_is_as_it_must_be(taken_slot
     assert problems == ()
     assert pool.free_list() == slots.list_
     assert pool.longest_free_slots() == (128 - taken_slots if taken_slots < 8 else 0)
+
+
+def test_what_was_given_back_behind_the_pool_is_read_from_its_last_slot() -> None:
+    """Of a pool of 8 slots, 6 to 11 were given out and taken back."""
+    state = kernel_state(Slots(START, 8, 1, "6.1"))
+    given_back = replace(state, list_=tuple(range(12, 4, -1)))
+    pool, problems = adopt(given_back, rule=REVISIONS["6.1"].rule)
+    assert problems == ()
+    taken = pool.take(6, Request(0x5000, 4 << 10, 0, Limits()), 7)
+    pool.release(taken.mapping)
+    assert pool.free_list() == list(range(12, 4, -1))
+    untouched = adopt(state, rule=REVISIONS["6.1"].rule).pool
+    untouched.release(untouched.take(6, Request(0x5000, 4 << 10, 0, Limits()), 7).mapping)
+    assert untouched.free_list() == list(range(8, 0, -1))
 
 
 def test_by_such_a_kernel_too_a_list_that_is_wrong_is_named() -> None:

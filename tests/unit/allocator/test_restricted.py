@@ -81,6 +81,20 @@ def test_slots_that_end_with_the_pool_are_given_back_to_its_end() -> None:
     assert pool.free_run(139) == 1
 
 
+def test_what_was_given_back_behind_the_pool_stays_free_there() -> None:
+    swiotlb = past_the_end()
+    pool = swiotlb.pools[0]
+    assert swiotlb.unmap(DEV, START + (136 << 11), 0)
+    in_pool = pool.take(136, Request(0x5000, 8 << 10, 0, ANY), DEV)
+    assert pool.free_list()[132:] == [0] * 8
+    pool.release(in_pool.mapping)
+    assert pool.free_list()[136:] == [8, 7, 6, 5]
+    pool.undo(pool.take(136, Request(0x5000, 10 << 10, 0, ANY), DEV))
+    across = pool.take(136, Request(0x5000, 10 << 10, 0, ANY), DEV)
+    pool.release(across.mapping)
+    assert pool.free_list()[136:] == [8, 7, 6, 5]
+
+
 def test_undone_it_is_as_it_was() -> None:
     pool = restricted("6.1", 140, dynamic=False).pools[0]
     before = pool.free_list()
