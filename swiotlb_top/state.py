@@ -143,6 +143,8 @@ class KernelInfo:
     """0 where an old recording does not tell."""
     byte_order: str = ""
     """"little" or "big"; empty where an old recording does not tell."""
+    version: str = ""
+    """As ``uname -v`` says, which may tell more of the release; empty where an old recording does not tell."""
 
     def sees(self, hook: str) -> bool:
         """Whether anything tells of a hook's events; True where the stream does not say."""

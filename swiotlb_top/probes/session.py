@@ -57,6 +57,7 @@ class Session:
                 hooks=self.program.plan.places(),
                 page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
                 byte_order=sys.byteorder,
+                version=os.uname().version,
             )
         except BaseException:
             self.program.close()

@@ -38,12 +38,14 @@ _KERNEL: Final[FieldTypes] = {
     "cpu_numbers": str,
     "page_size_bytes": U64,
     "byte_order": str,
+    "version": str,
     "hook_places": list,
 }
 _KERNEL_OF_OLD: Final[Mapping[str, object]] = {
     "cpu_numbers": "",
     "page_size_bytes": 0,
     "byte_order": "",
+    "version": "",
     "hook_places": [],
 }
 """What the first recordings do not tell. Their "cpus" is how many were online; since, it is the highest number + 1.

@@ -93,6 +93,7 @@ def test_a_session_tells_the_possible_cpus_and_the_machine_s_pages(monkeypatch: 
     kernel = Session().kernel
     assert kernel.cpus.numbers() == (0, 2, 4, 6)
     assert (kernel.page_size_bytes, kernel.byte_order) == (os.sysconf("SC_PAGE_SIZE"), "little")
+    assert kernel.version == os.uname().version
 
 
 def test_a_session_begins_when_the_calls_are_over_that_its_probes_did_not_see_begin(

@@ -18,7 +18,10 @@ from tests.support.histories import KERNEL
 from tests.unit.trace.test_format_1 import RECORDED
 
 HEADER = Header(
-    replace(KERNEL, cpus=Cpus.parse("0-3,8-11"), page_size_bytes=65536, byte_order="little"), "1", "CLOCK_MONOTONIC", 1
+    replace(KERNEL, cpus=Cpus.parse("0-3,8-11"), page_size_bytes=65536, byte_order="little", version="#1 SMP Debian"),
+    "1",
+    "CLOCK_MONOTONIC",
+    1,
 )
 
 HOOKS = (
@@ -38,7 +41,7 @@ def changed(**kernel: Any) -> bytes:
     return json.dumps(fields).encode()
 
 
-def test_cpu_numbers_page_size_and_byte_order_are_part_of_a_recording() -> None:
+def test_cpu_numbers_page_size_byte_order_and_version_are_part_of_a_recording() -> None:
     assert read_header(header_payload(HEADER)) == HEADER
     written = json.loads(header_payload(HEADER))["kernel"]
     assert (written["cpu_numbers"], written["cpus"]) == ("0-3,8-11", 12)
@@ -47,6 +50,7 @@ def test_cpu_numbers_page_size_and_byte_order_are_part_of_a_recording() -> None:
 def test_an_old_recording_knows_how_many_cpus_were_online_and_nothing_of_pages() -> None:
     kernel = TraceReader(RECORDED).header.kernel
     assert (kernel.cpus.numbers(), kernel.page_size_bytes, kernel.byte_order) == ((0, 1, 2, 3), 0, "")
+    assert kernel.version == ""
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,7 @@ def test_an_old_recording_knows_how_many_cpus_were_online_and_nothing_of_pages()
         {"cpu_numbers": "", "cpus": 10**12},
         {"cpu_numbers": "", "cpus": 0},
         {"page_size_bytes": "4096"},
+        {"version": 6},
     ],
 )
 def test_a_header_that_no_kernel_can_have_is_refused(kernel: dict[str, Any]) -> None:
