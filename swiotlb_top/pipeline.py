@@ -13,20 +13,21 @@ from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import Snapshot
-from swiotlb_top.allocator import REVISIONS, Revision, choose
+from swiotlb_top.allocator import REVISIONS, Choice, choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.kernel.hooks import ALLOC_POOL
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from swiotlb_top.stream import Consumer, End
-from swiotlb_top.verify import NEVER_NS, Findings, Judge
+from swiotlb_top.verify import NEVER_NS, Findings, SideBySide
 
 
 class Pipeline(Consumer):
     """One stream's account and judge. Both are told everything as it comes; judged is when somebody asks for it.
 
-    :param revision: name of the revision to judge by, or None for the kernel's own.
+    :param revision: name of the revision to judge by, or None for the kernel's own: of several that it may have each,
+        until one is left.
     :param devices: what is known of the devices; None: nothing yet.
     :raises UsageError: there is no such revision.
     :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
@@ -40,9 +41,10 @@ class Pipeline(Consumer):
         """When the latest call was over, or the latest loss was noticed."""
         self.ended: End | None = None
         """What the stream's end says; None where it was cut short, or goes on."""
-        of_kernel = _revision(kernel, revision)
-        self.account = Account(of_kernel, devices)
-        self.judge = Judge(of_kernel, pools_announced=kernel.sees(ALLOC_POOL), cpus=kernel.cpus.numbers())
+        choice = _choice(kernel, revision)
+        # What an account needs of the revision shows in every kernel: the candidates differ in none of it.
+        self.account = Account(choice.revision, devices)
+        self.judge = SideBySide(choice, pools_announced=kernel.sees(ALLOC_POOL), cpus=kernel.cpus.numbers())
         self._books: Consumer = self.account
         """Who is told besides the judge. The account of a recording that plays is told later; of bursts nothing is
         added up, and only what is known of devices grows."""
@@ -118,17 +120,17 @@ class Pipeline(Consumer):
         return assemble(time_ns, origin, self.account.totals(), self.account.devices, slots, self.judge)
 
     def _take_failures(self) -> None:
-        for failure in self.judge.findings.take_failures():
+        for failure in self.judge.take_failures():
             self.account.failed(failure.dev, failure.explanation, failure.event)
 
 
-def _revision(kernel: KernelInfo, name: str | None) -> Revision:
+def _choice(kernel: KernelInfo, name: str | None) -> Choice:
     check_machine(kernel.machine, kernel.page_size_bytes, kernel.byte_order)
     if name is not None:
         if name not in REVISIONS:
             raise UsageError(f"there is no revision {name!r}; known are: {', '.join(REVISIONS)}")
-        return REVISIONS[name]
+        return Choice.of(REVISIONS[name])
     try:
-        return choose(kernel.features, kernel.release).revision
+        return choose(kernel.features, kernel.release, kernel.version)
     except CannotError as error:
         raise CannotError(f"{error}; swiotlb-top replay --revision takes one of: {', '.join(REVISIONS)}") from None

@@ -9,7 +9,7 @@ from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.snapshot import SlotsView, Snapshot, VerdictView
 from swiotlb_top.accounting.totals import Totals
 from swiotlb_top.state import HookPlace
-from swiotlb_top.verify import Divergence, Doubt, Judge
+from swiotlb_top.verify import Divergence, Doubt, SideBySide
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def assemble(
     totals: Totals,
     devices: Devices,
     slots: Mapping[int, SlotsView],
-    judge: Judge | None,
+    judge: SideBySide | None,
     not_in_doubt: Collection[Doubt] = (),
 ) -> Snapshot:
     """What there is to show at ``time_ns``.
@@ -57,17 +57,17 @@ def assemble(
         pools=tuple(pool.view(None if pool.transient else slots.get(pool.address)) for pool in totals.pools),
         devices=tuple(devices[dev].view(counted) for dev, counted in totals.devices.items()),
         verdict=_verdict(judge, not_in_doubt) if judge else None,
-        notes=totals.notes,
+        notes=(*totals.notes, *([judge.note] if judge and judge.note else ())),
         failures=devices.failures(disputed=first.event if first else None),
         hooks=origin.hooks,
         uncounted=totals.uncounted,
     )
 
 
-def _verdict(judge: Judge, not_in_doubt: Collection[Doubt]) -> VerdictView:
+def _verdict(judge: SideBySide, not_in_doubt: Collection[Doubt]) -> VerdictView:
     findings = judge.findings
     return VerdictView(
-        revision=judge.revision.name,
+        revision=judge.name,
         compared=findings.compared,
         agree=findings.agree,
         disagree=findings.disagree,

@@ -36,7 +36,7 @@ of it all. Two judges of a real kernel stand on it: :meth:`Pool.search
 
 from swiotlb_top.allocator.adopt import Adopted, Flaw, Problem, adopt
 from swiotlb_top.allocator.allocator import Allocator, Found, Pages, PageSource, TooManyAreasError
-from swiotlb_top.allocator.choice import Candidate, Choice, Reason, candidates, choose
+from swiotlb_top.allocator.choice import Candidate, Choice, Reason, choose
 from swiotlb_top.allocator.differences import DIFFERENCES, Difference
 from swiotlb_top.allocator.explain import Cause, Explanation, explain
 from swiotlb_top.allocator.growth import grow_sizes, limit_nareas
@@ -80,7 +80,6 @@ __all__ = [
     "adopt",
     "align_offset",
     "as_of",
-    "candidates",
     "choose",
     "explain",
     "grow_sizes",

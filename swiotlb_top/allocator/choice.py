@@ -53,12 +53,23 @@ class Candidate(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """A kernel's revision, and a reason an aspect."""
+    """A kernel's revision, and a reason an aspect; and all that it may be besides."""
 
     revision: Revision
     reasons: tuple[Reason, ...]
     note: str = ""
     """What is doubtful about it; empty if nothing is."""
+    candidates: tuple[Candidate, ...] = ()
+    """The revisions it may have, the likeliest first: of kernels that exist, and that have what it shows. They are
+    those that may call themselves so; if none of them has what it shows, any others that have. There are none where no
+    kernel that is known here has it: then it is an unknown one."""
+    is_known: bool = False
+    """Whether it must be one of these: kernels that may call themselves so are known, and some have what it shows."""
+
+    @classmethod
+    def of(cls, revision: Revision) -> Choice:
+        """That revision and no other, whatever the kernel is."""
+        return cls(revision, (), candidates=(Candidate(revision, revision.name),), is_known=True)
 
 
 class _Kernel(NamedTuple):
@@ -88,9 +99,9 @@ class _Kernel(NamedTuple):
 def choose(features: Collection[str], release: str, version: str = "") -> Choice:
     """The revision of a kernel with these features (words of ``kernel.layout``), ``uname -r`` and ``uname -v``.
 
-    Of each aspect the newest row is taken that a feature shows; where none is shown, that of the likeliest of the
-    :func:`candidates`. Where there are several, or none, the note says so. A release that cannot be read, or is newer
-    than all that is known, is taken for the newest that is.
+    Of each aspect the newest row is taken that a feature shows; where none is shown, that of the likeliest candidate.
+    Where there are several, or none, the note says so. A release that cannot be read, or is newer than all that is
+    known, is taken for the newest that is.
 
     :param version: empty where it is not known.
     :raises CannotError: the kernel is older than swiotlb's areas (6.0).
@@ -101,18 +112,13 @@ def choose(features: Collection[str], release: str, version: str = "") -> Choice
     shown = _shown_by(features)
     left, at_home = _left(features, shown, release, version)
     kernel = left[0] if left else _mainline_at(release)
-    return Choice(kernel.revision(shown), kernel.reasons(shown), _note(release, version, left, at_home))
-
-
-def candidates(features: Collection[str], release: str, version: str = "") -> tuple[Candidate, ...]:
-    """The revisions a kernel may have, the likeliest first: of kernels that exist, and that have what it shows.
-
-    They are those that may call themselves so; if none of them has what it shows, any others that have. There are
-    none where no kernel that is known here has it: then it is an unknown one.
-    """
-    shown = _shown_by(features)
-    left, _ = _left(features, shown, release, version)
-    return tuple(Candidate(kernel.revision(shown), kernel.name) for kernel in left)
+    return Choice(
+        kernel.revision(shown),
+        kernel.reasons(shown),
+        _note(release, version, left, at_home),
+        tuple(Candidate(kernel.revision(shown), kernel.name) for kernel in left),
+        is_known=at_home and key is not None and key <= _NEWEST_KEY,
+    )
 
 
 def _left(
@@ -184,7 +190,7 @@ def _note(release: str, version: str, left: list[_Kernel], at_home: bool) -> str
         return ""
     read = read_release(release, version)
     untold = ", which does not tell its sublevel," if read and read.build is None else ""
-    return f"{release}{untold} may be {' or '.join([first, *others])}: taken for the first"
+    return f"{release}{untold} may be {' or '.join([first, *others])}: what it does tells"
 
 
 def _shown_by(features: Collection[str]) -> dict[str, Reason]:

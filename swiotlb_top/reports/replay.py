@@ -96,7 +96,8 @@ class ReplayReport:
             "miscounts": list(self.miscounts),
             "first_disagreement": _divergence_json(findings.first, self.context),
             "kernel_release": self.pipeline.kernel.release,
-            "revision": self.pipeline.judge.revision.name,
+            "revision": self.pipeline.judge.name,
+            "may_be": [candidate.name for candidate in self.pipeline.judge.left],
             "duration_seconds": round(self.duration_ns / 1e9, 3),
             "verdict": self.verdict.value,
             "damage": self.damage,
@@ -113,8 +114,9 @@ class ReplayReport:
         account, findings, kernel = self.pipeline.account, self.findings, self.pipeline.kernel
         yield (
             f"kernel {kernel.release} ({kernel.machine}, {len(kernel.cpus)} CPU), "
-            f"judged as revision {self.pipeline.judge.revision.name}"
+            f"judged as revision {self.pipeline.judge.name}"
         )
+        yield from self._which_kernel()
         yield (
             f"{account.events} events in {self.duration_ns / 1e9:.1f} s: {account.maps} maps, {account.unmaps} unmaps, "
             f"{account.map_failures} failed maps, {self.lost} lost"
@@ -148,6 +150,15 @@ class ReplayReport:
         if findings.first:
             yield ""
             yield from _divergence_lines(findings.first, self.context)
+
+    def _which_kernel(self) -> Iterator[str]:
+        """Which kernel it is, where that was or is in doubt."""
+        judge = self.pipeline.judge
+        began, left = ([candidate.name for candidate in some] for some in (judge.choice.candidates, judge.left))
+        if judge.note:
+            yield f"  {judge.note}"
+        elif len(began) > 1:
+            yield f"  it may be {' or '.join(began)}; what it did leaves {' or '.join(left)}"
 
     def _failures_by_cause(self) -> Counter[Cause]:
         return sum((device.causes for device in self.pipeline.account.devices.values()), Counter[Cause]())

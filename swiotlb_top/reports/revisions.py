@@ -33,11 +33,11 @@ class Known:
 
 def known() -> Known:
     """Look at this kernel."""
-    release = os.uname().release
+    uname = os.uname()
     try:
-        return Known(release, choose(layout.load().features, release))
+        return Known(uname.release, choose(layout.load().features, uname.release, uname.version))
     except CannotError as error:
-        return Known(release, None, str(error))
+        return Known(uname.release, None, str(error))
 
 
 def _known_as_text() -> Iterator[str]:
@@ -84,9 +84,15 @@ def _known_as_json() -> dict[str, object]:
 
 def _kernel_as_json(release: str, choice: Choice | None, unknown: str) -> dict[str, object]:
     if choice is None:
-        return {"release": release, "revision": None, "note": unknown, "reasons": {}}
+        return {"release": release, "revision": None, "may_be": [], "note": unknown, "reasons": {}}
     reasons = {reason.aspect: {"since": reason.row.since, "why": reason.why} for reason in choice.reasons}
-    return {"release": release, "revision": choice.revision.name, "note": choice.note, "reasons": reasons}
+    return {
+        "release": release,
+        "revision": choice.revision.name,
+        "may_be": [candidate.name for candidate in choice.candidates],
+        "note": choice.note,
+        "reasons": reasons,
+    }
 
 
 def _words(aspect: str) -> str:

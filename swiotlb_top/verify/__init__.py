@@ -30,9 +30,14 @@ record may lack something: the device's limits, the pool, the invocation. There 
 disagreement only counts once no pending call can be the reason (:mod:`~swiotlb_top.verify.diagnose.unconfirmed`).
 :class:`~swiotlb_top.verify.findings.Doubt` has all reasons.
 
+**Which kernel it is** may not show in what is in it, nor in its release. Then each that it may be is judged by, side by
+side (:mod:`~swiotlb_top.verify.candidates`). Whoever the kernel disagrees with it is not. It agrees with those that are
+left, and disagrees only when none is; a kernel that is like none that is known is unknown, and all is inconclusive.
+
 **Where it is**: each layer uses those below it only.
 
 ============  ========================================================================================================
+candidates    a judge for each kernel that it may be, until one is left
 judge         stream in, findings out: buffers events, resolves them, cuts them into clusters
 comparison    one model from one state on: judges clusters, counts what agrees
 bootstrap     from a torn snapshot to a known state · ``partition``: independent sub-histories
@@ -43,8 +48,9 @@ findings      verdict, counts, first disagreement, reasons of doubt
 ============  ========================================================================================================
 """
 
+from swiotlb_top.verify.candidates import SideBySide
 from swiotlb_top.verify.findings import NOT_SAMPLED, Divergence, Doubt, Failure, Findings, Verdict
 from swiotlb_top.verify.judge import Judge
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 
-__all__ = ["NEVER_NS", "NOT_SAMPLED", "Divergence", "Doubt", "Failure", "Findings", "Judge", "Verdict"]
+__all__ = ["NEVER_NS", "NOT_SAMPLED", "Divergence", "Doubt", "Failure", "Findings", "Judge", "SideBySide", "Verdict"]

@@ -39,6 +39,7 @@ class Doubt(Enum):
     TOO_MANY_AREAS = "too many areas to search"
     TOO_MANY_ORDERS = "too many orders to try"
     TOO_MANY_FAULTS = "overlaps too many faults"
+    UNKNOWN_KERNEL = "of a kernel that is like none that is known"
 
 
 NOT_SAMPLED: Final = frozenset({Doubt.BEFORE_STATE, Doubt.AFTER_GAP, Doubt.DURING_STATE, Doubt.OLDER_POOL})
@@ -136,6 +137,13 @@ class Findings:
         self.doubts[why] -= operations
         if not self.doubts[why]:
             del self.doubts[why]
+
+    def of_unknown_kernel(self) -> Findings:
+        """The same if it is not known what the kernel should have done: nothing was compared, and nothing was wrong."""
+        unknown = Findings(elsewhere=self.elsewhere, doubts=dict(self.doubts), inconclusive=self.inconclusive)
+        if self.compared:
+            unknown.doubt(Doubt.UNKNOWN_KERNEL, self.compared)
+        return unknown
 
     def explained(self, failure: Failure) -> None:
         """Note a failed mapping whose cause is known."""

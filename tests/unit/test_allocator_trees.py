@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from swiotlb_top.allocator import DIFFERENCES, REVISIONS, candidates, choose
+from swiotlb_top.allocator import DIFFERENCES, REVISIONS, Candidate, Choice, choose
 from swiotlb_top.allocator.alignment import align_by_stride, align_by_two_slots
 from swiotlb_top.allocator.revision import of_tree
 from swiotlb_top.allocator.trees import TREES, Maker, Release, read_release
@@ -81,7 +81,7 @@ def test_61_is_the_stable_branch_as_it_is_today() -> None:
 
 
 def found(features: tuple[str, ...], release: str, version: str = "") -> list[str]:
-    return [candidate.name for candidate in candidates(features, release, version)]
+    return [candidate.name for candidate in choose(features, release, version).candidates]
 
 
 @pytest.mark.parametrize(
@@ -125,9 +125,9 @@ def test_where_several_are_left_the_likeliest_is_chosen_and_the_note_has_all() -
     choice = choose(STATIC_6_1, "6.1.0-7.3-x")
     assert choice.revision is REVISIONS["6.1"]
     assert choice.note == (
-        "6.1.0-7.3-x, which does not tell its sublevel, may be stable 6.1 since 6.1.84 or 6.1: taken for the first"
+        "6.1.0-7.3-x, which does not tell its sublevel, may be stable 6.1 since 6.1.84 or 6.1: what it does tells"
     )
-    assert choose(DYNAMIC_6_8, "6.8.3").note == ("6.8.3 may be stable 6.8 since 6.8.3 or 6.8: taken for the first")
+    assert choose(DYNAMIC_6_8, "6.8.3").note == "6.8.3 may be stable 6.8 since 6.8.3 or 6.8: what it does tells"
 
 
 def test_reasons_say_what_a_tree_took_over() -> None:
@@ -152,8 +152,8 @@ def test_what_is_in_a_kernel_counts_more_than_what_it_calls_itself() -> None:
 def test_a_kernel_that_no_row_explains_is_unknown_and_that_is_said() -> None:
     """7.3's counters, and padding, but the argument that went in 6.10."""
     features = (*STATIC_6_6, "pad_slots", "cc_shared")
-    assert candidates(features, "6.7.0") == ()
     choice = choose(features, "6.7.0")
+    assert (choice.candidates, choice.is_known) == ((), False)
     assert choice.note == "no kernel that is known here has all that 6.7.0 shows: this one is unknown"
     assert choice.revision.pads_slots
 
@@ -178,3 +178,29 @@ def test_rhel_9_before_503_may_be_any_that_has_what_it_shows() -> None:
     older = "5.14.0-427.13.1.el9_4.x86_64"
     assert found(features, older) == ["5.14 as RHEL 9 ships it", "6.8", "stable 6.8 since 6.8.3"]
     assert choose(features, older).note.endswith("taken for 5.14 as RHEL 9 ships it, which has it")
+
+
+# ---- whether it must be one of them ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("features", "release", "is_known"),
+    [
+        (STATIC_6_6, "6.6.24", True),
+        (DYNAMIC_6_8, "6.8.0-31-generic", True),
+        (STATIC_6_6, "7.4.0", False),
+        (STATIC_6_6, "mainline", False),
+        ((*STATIC_6_6, "pad_slots"), "6.6.20", False),
+    ],
+)
+def test_a_kernel_must_be_one_of_its_candidates_if_kernels_of_that_name_are_known_and_have_what_it_shows(
+    features: tuple[str, ...], release: str, is_known: bool
+) -> None:
+    choice = choose(features, release)
+    assert choice.candidates
+    assert choice.is_known == is_known
+
+
+def test_a_revision_that_is_asked_for_is_the_only_one() -> None:
+    revision = REVISIONS["6.9"]
+    assert Choice.of(revision) == Choice(revision, (), "", (Candidate(revision, "6.9"),), is_known=True)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from swiotlb_top.allocator import REVISIONS, Candidate, candidates, choose
+from swiotlb_top.allocator import REVISIONS, Candidate, choose
 from swiotlb_top.allocator.alignment import SlotAlignment
 from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE
 from tests.zoo.scenarios import Difference, Played, Scenario, difference, differs, scenarios
@@ -71,7 +71,7 @@ def of(build: tuple[str, bool]) -> list[Scenario]:
 
 def candidates_of(build: tuple[str, bool]) -> tuple[Candidate, ...]:
     first = of(build)[0]
-    return candidates(first.features, first.release)
+    return choose(first.features, first.release).candidates
 
 
 def own_of(build: tuple[str, bool]) -> Candidate:
@@ -146,6 +146,14 @@ def align_by_both(page_or_more: bool, alloc_align_mask: int, min_align_mask: int
 def test_a_commit_that_no_release_has_is_explained_by_its_own_rule(build: tuple[str, bool]) -> None:
     revision = replace(REVISIONS["6.8"], name=BETWEEN, alignment=align_by_both)
     assert [differs(scenario, revision) for scenario in of(build)] == [None] * len(of(build))
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=named)
+def test_what_a_kernel_may_be_never_differs_in_how_much_a_mapping_takes_and_where_its_buffer_is(
+    build: tuple[str, bool],
+) -> None:
+    """Who adds up mappings is told of one revision, whichever it is in the end."""
+    assert len({(one.revision.pads_slots, one.revision.rounds_size) for one in candidates_of(build)}) <= 1
 
 
 def test_a_difference_says_where_and_what() -> None:

@@ -85,7 +85,7 @@ def run_by(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Set which kernel runs the command."""
     found = layout_of("debian-6.1")
     monkeypatch.setattr(layout, "load", lambda: found)
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release="6.1.0-42-amd64"))
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release="6.1.0-42-amd64", version=""))
     return monkeypatch
 
 
@@ -120,7 +120,7 @@ def test_as_json_it_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_kernel_of_the_future_is_told_to_be_one(
     run_by: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_by.setattr(os, "uname", lambda: SimpleNamespace(release="9.1.0"))
+    run_by.setattr(os, "uname", lambda: SimpleNamespace(release="9.1.0", version=""))
     run_by.setattr(layout, "load", lambda: DEBIAN_7_3)
     assert main(["revisions"]) == Exit.OK
     assert (
@@ -144,6 +144,7 @@ def test_where_there_is_no_swiotlb_that_is_one_line_and_the_list_is_there_all_th
         assert json.loads(out)["kernel"] == {
             "release": "6.1.0-42-amd64",
             "revision": None,
+            "may_be": [],
             "note": why,
             "reasons": {},
         }

@@ -1,0 +1,229 @@
+"""Which of several kernels it is, is told by what it does: all are judged by, side by side, until one is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swiotlb_top.allocator import REVISIONS, Allocator, Pool, Revision, choose
+from swiotlb_top.constants import NOT_FOUND
+from swiotlb_top.events import Event, Find, Gap
+from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.state import KernelInfo
+from swiotlb_top.verify import Doubt, SideBySide, Verdict
+from tests.unit.histories import DEV, KERNEL, LIMITS, POOL, START, device, found, machine, searched_in_vain
+
+SHOWN: Final = ("areas", "pools", "dynamic", "total_used", "alloc_size", "search_area")
+UBUNTU: Final = replace(KERNEL, release="6.8.0-31-generic", features=SHOWN)
+CHOICE: Final = choose(UBUNTU.features, UBUNTU.release)
+NAMES: Final = ["6.8 as Ubuntu ships it", "stable 6.8 since 6.8.3", "6.8"]
+UNEXPLAINED: Final = replace(UBUNTU, release="6.8.0", features=(*SHOWN, "pad_slots", "cc_shared"))
+"""7.3's counters, and padding, but the argument that went in 6.10."""
+PAGE: Final = 4096
+
+
+class Asked(NamedTuple):
+    """A mapping to be made."""
+
+    orig_addr: int
+    size_bytes: int
+    alloc_align_mask: int = 0
+
+
+ODD_PAGE: Final = Asked(0x20_0800, PAGE)
+"""Its first slot is odd in mainline's 6.8 alone: there a page has the bits of its buffer."""
+SLOT: Final = Asked(0x20_0000, 2048)
+SECOND_OF_PAGE: Final = (SLOT, Asked(0x20_0000, PAGE))
+"""After a slot is taken, Ubuntu's page begins a page; stable 6.8 goes on by two slots from the next."""
+
+
+def done_by(revision: Revision, asked: Sequence[Asked]) -> list[Event]:
+    """What a kernel of this revision does when it is asked, one call after the other."""
+    kernel = Allocator(revision, [Pool(POOL, START, 512, 1, rule=revision.rule)], 512, 1, can_grow=False, dynamic=True)
+    events: list[Event] = [device()]
+    for number, (orig_addr, size_bytes, alloc_align_mask) in enumerate(asked):
+        request = revision.request(size_bytes, orig_addr, alloc_align_mask, LIMITS)
+        place = kernel.find_slots(0, request)
+        if place:
+            place.pool.take(place.slot, request, DEV)
+        entry_ns = 1000 + 100 * number
+        where = (place.pool.address, place.slot) if place else (0, NOT_FOUND)
+        sizes = orig_addr, request.alloc_size_bytes, alloc_align_mask
+        events.append(Find(entry_ns, entry_ns + 50, 0, False, DEV, where[0], *sizes, where[1]))
+    return events
+
+
+def judged(kernel: KernelInfo, events: Sequence[Event], revision: str | None = None) -> Pipeline:
+    pipeline = Pipeline(kernel, revision)
+    pipeline.state(machine())
+    pipeline.feed(events)
+    pipeline.finish()
+    return pipeline
+
+
+def left(pipeline: Pipeline) -> list[str]:
+    return [candidate.name for candidate in pipeline.judge.left]
+
+
+def named(name: str) -> Revision:
+    return next(candidate.revision for candidate in CHOICE.candidates if candidate.name == name)
+
+
+# ---- until one is left ---------------------------------------------------------
+
+
+def test_what_no_candidate_does_otherwise_leaves_them_all_and_the_kernel_agrees() -> None:
+    pipeline = judged(UBUNTU, done_by(REVISIONS["6.8"], [SLOT, SLOT]))
+    assert left(pipeline) == NAMES
+    assert pipeline.judge.name == "6.8 as Ubuntu ships it or stable 6.8 since 6.8.3 or 6.8"
+    assert (pipeline.judge.findings.verdict, pipeline.judge.findings.agree) == (Verdict.AGREE, 2)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "asked", "those"),
+    [
+        ("6.8", [ODD_PAGE], ["6.8"]),
+        ("6.8 as Ubuntu ships it", [ODD_PAGE], NAMES[:2]),
+        ("6.8 as Ubuntu ships it", [ODD_PAGE, *SECOND_OF_PAGE], NAMES[:1]),
+        ("stable 6.8 since 6.8.3", [ODD_PAGE, *SECOND_OF_PAGE], NAMES[1:2]),
+    ],
+)
+def test_a_candidate_that_the_kernel_disagrees_with_is_dropped_and_it_agrees_with_those_that_are_left(
+    kernel: str, asked: list[Asked], those: list[str]
+) -> None:
+    pipeline = judged(UBUNTU, done_by(named(kernel), asked))
+    assert left(pipeline) == those
+    assert pipeline.judge.name == " or ".join(those)
+    findings = pipeline.judge.findings
+    assert (findings.verdict, findings.agree, findings.disagree) == (Verdict.AGREE, len(asked), 0)
+
+
+ASKED: Final = st.builds(
+    Asked,
+    st.integers(0, 63).map(lambda slot: 0x20_0000 + 0x200 * slot),
+    st.sampled_from([1, 2048, 3000, PAGE, 6000, 16384]),
+    st.sampled_from([0, 0, 0xFFF, 0x3FFF]),
+)
+
+
+@given(st.sampled_from(NAMES), st.lists(ASKED, max_size=30), st.integers(1, 30))
+def test_the_kernel_that_it_is_is_never_dropped(name: str, asked: list[Asked], at_once: int) -> None:
+    events = done_by(named(name), asked)
+    pipeline = Pipeline(UBUNTU)
+    pipeline.state(machine())
+    for begin in range(0, len(events), at_once):
+        pipeline.feed(events[begin : begin + at_once])
+        pipeline.advance(1000 + 100 * (begin + at_once) + 2_000_000_000)
+    findings = pipeline.finish()
+    assert name in left(pipeline)
+    assert (findings.agree, findings.disagree, findings.inconclusive) == (len(asked), 0, 0)
+
+
+def test_what_was_dropped_does_not_come_back_when_calls_were_lost() -> None:
+    pipeline = judged(UBUNTU, done_by(REVISIONS["6.8"], [ODD_PAGE]))
+    pipeline.gap(Gap(0, 3000, 1, "no room"))
+    pipeline.state(machine())
+    pipeline.feed([Find(5000, 5050, 0, False, DEV, POOL, ODD_PAGE.orig_addr, PAGE, 0, 0)])
+    assert pipeline.finish().disagree == 1
+    assert left(pipeline) == ["6.8"]
+
+
+# ---- and if none is left -------------------------------------------------------
+
+
+def test_a_known_kernel_that_no_candidate_explains_disagrees_with_the_one_that_explains_most() -> None:
+    events = done_by(REVISIONS["6.8"], [ODD_PAGE, ODD_PAGE, ODD_PAGE])
+    events.append(found(9000, 9050, 300))
+    pipeline = judged(UBUNTU, events)
+    assert left(pipeline) == ["6.8"]
+    findings = pipeline.judge.findings
+    assert (findings.verdict, findings.agree, findings.disagree) == (Verdict.DISAGREE, 3, 1)
+    assert pipeline.judge.note == ""
+
+
+def test_harm_that_every_candidate_sees_is_the_kernels() -> None:
+    events = done_by(REVISIONS["6.8"], [SLOT])
+    twice = events[-1]
+    assert isinstance(twice, Find)
+    pipeline = judged(UBUNTU, [*events, twice._replace(entry_ns=2000, exit_ns=2050)])
+    assert pipeline.judge.findings.verdict is Verdict.DISAGREE
+    assert pipeline.judge.findings.safety_violations
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [replace(KERNEL, release="7.9.1"), replace(KERNEL, release="mainline"), replace(KERNEL, features=SHOWN)],
+    ids=["newer than all", "no release", "shows what no kernel of its name has"],
+)
+def test_a_kernel_that_is_not_known_and_does_what_no_candidate_does_is_unknown(kernel: KernelInfo) -> None:
+    """It may be a kernel that nobody here has seen: nothing is claimed of it, not even that it agrees."""
+    agreeing: list[Event] = [device(), *(found(1000 + 10 * n, 1005 + 10 * n, n) for n in range(3))]
+    pipeline = judged(kernel, agreeing)
+    assert pipeline.judge.findings.verdict is Verdict.AGREE
+    pipeline = judged(kernel, [*agreeing, found(2000, 2050, 300)])
+    assert (left(pipeline), pipeline.judge.name) == ([], "unknown")
+    findings = pipeline.judge.findings
+    assert (findings.verdict, findings.compared, findings.first) == (Verdict.INCONCLUSIVE, 0, None)
+    assert findings.doubts == {Doubt.UNKNOWN_KERNEL: 4}
+    assert pipeline.judge.note.endswith("it is unknown, and nothing is claimed of it")
+
+
+@pytest.mark.parametrize("slot", [0, 300])
+def test_a_kernel_that_no_row_explains_is_unknown_whatever_it_does(slot: int) -> None:
+    pipeline = judged(UNEXPLAINED, [device(), found(1000, 1050, slot)])
+    findings = pipeline.judge.findings
+    assert (findings.verdict, findings.doubts) == (Verdict.INCONCLUSIVE, {Doubt.UNKNOWN_KERNEL: 1})
+    assert pipeline.judge.note == "no kernel that is known here has all that 6.8.0 shows: this one is unknown"
+    assert pipeline.judge.name == "unknown"
+
+
+def test_a_revision_that_is_asked_for_is_the_only_one_whatever_the_kernel_is() -> None:
+    pipeline = judged(UNEXPLAINED, done_by(REVISIONS["6.8"], [ODD_PAGE]), "6.9")
+    assert (pipeline.judge.name, pipeline.judge.findings.verdict) == ("6.9", Verdict.DISAGREE)
+
+
+# ---- what it tells of the one ----------------------------------------------------
+
+
+def test_failures_are_told_once_whoever_explains_them_and_not_of_an_unknown_kernel() -> None:
+    asked = [Asked(0x20_0000, 256 << 10)] * 4
+    failed = [*done_by(REVISIONS["6.8"], asked), searched_in_vain(9000, 9050)]
+    for choice, times in ((CHOICE, 1), (choose(UNEXPLAINED.features, UNEXPLAINED.release), 0)):
+        judges = SideBySide(choice)
+        judges.state(machine())
+        judges.feed(failed)
+        judges.finish()
+        assert len(judges.take_failures()) == times
+        assert judges.take_failures() == []
+
+
+def test_model_and_revision_are_those_of_the_likeliest_that_is_left() -> None:
+    pipeline = judged(UBUNTU, done_by(REVISIONS["6.8"], [SLOT]))
+    assert pipeline.judge.revision == named("6.8 as Ubuntu ships it")
+    pipeline = judged(UBUNTU, done_by(REVISIONS["6.8"], [ODD_PAGE]))
+    assert pipeline.judge.revision is REVISIONS["6.8"]
+    assert pipeline.judge.model is not None
+    assert pipeline.judge.model.revision is REVISIONS["6.8"]
+    assert pipeline.judge.steps == 0
+
+
+def test_a_snapshot_names_them_and_says_if_the_kernel_is_unknown() -> None:
+    shown = judged(UBUNTU, done_by(REVISIONS["6.8"], [ODD_PAGE])).snapshot(2000, "replay", "")
+    assert shown.verdict
+    assert (shown.verdict.revision, shown.verdict.word) == ("6.8", "agree")
+    shown = judged(UNEXPLAINED, [device(), *done_by(REVISIONS["6.8"], [SLOT])]).snapshot(2000, "replay", "")
+    assert shown.verdict
+    assert (shown.verdict.revision, shown.verdict.word) == ("unknown", "inconclusive")
+    assert shown.notes[-1].endswith("this one is unknown")
+
+
+def test_uname_v_tells_what_the_release_does_not() -> None:
+    kernel = replace(UBUNTU, release="6.1.0-7.3-x", features=("areas", "alloc_size"))
+    assert len(Pipeline(kernel).judge.left) == 2
+    told = replace(kernel, version="#1 SMP PREEMPT_DYNAMIC Debian 6.1.55-1 (2023-09-29)")
+    assert left(Pipeline(told)) == ["6.1"]
