@@ -13,6 +13,19 @@ from typing import Final
 ROOT: Final = Path("/")
 _OPTION: Final = re.compile(r"^CONFIG_(\w+)=(.*)$", re.MULTILINE)
 
+WANTED: Final[Mapping[str, str]] = {
+    "SWIOTLB": "there is nothing to watch",
+    "BPF_SYSCALL": "no probes",
+    "BPF_EVENTS": "no probes",
+    "BPF_JIT": "no fentry",
+    "KPROBES": "no second way of probing",
+    "DEBUG_INFO_BTF": "swiotlb's structures are not known",
+    "KALLSYMS": "nothing is found",
+    "KALLSYMS_ALL": "the allocator is not found",
+    "DEBUG_FS": "no counters of swiotlb's own",
+}
+"""What a kernel should be built with, without "CONFIG_", and what is lost where it is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Build:

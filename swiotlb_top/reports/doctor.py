@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from swiotlb_top.allocator import choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
@@ -29,19 +30,6 @@ from swiotlb_top.state import HookPlace, MemState
 
 _MEBIBYTE: Final = 1 << 20
 _Read = TypeVar("_Read")
-
-_OPTIONS: Final[Mapping[str, str]] = {
-    "SWIOTLB": "there is nothing to watch",
-    "BPF_SYSCALL": "no probes",
-    "BPF_EVENTS": "no probes",
-    "BPF_JIT": "no fentry",
-    "KPROBES": "no second way of probing",
-    "DEBUG_INFO_BTF": "swiotlb's structures are not known",
-    "KALLSYMS": "nothing is found",
-    "KALLSYMS_ALL": "the allocator is not found",
-    "DEBUG_FS": "no counters of swiotlb's own",
-}
-"""What a kernel should be built with, without "CONFIG_", and what is lost where it is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +122,7 @@ class Facts:
     """What was read of a machine. A text is empty where the kernel has no such file; an error says why not."""
 
     release: str
+    version: str
     machine: str
     page_size_bytes: int
     byte_order: str
@@ -176,6 +165,7 @@ def gather(root: Path = settings.ROOT) -> Facts:
     uname = os.uname()
     return Facts(
         release=uname.release,
+        version=uname.version,
         machine=uname.machine,
         page_size_bytes=os.sysconf("SC_PAGE_SIZE"),
         byte_order=sys.byteorder,
@@ -219,16 +209,20 @@ def _kernel(facts: Facts) -> Check:
     told = f"{facts.release} ({facts.machine})"
     try:
         check_machine(facts.machine, facts.page_size_bytes, facts.byte_order)
+        choice = choose(facts.features, facts.release, facts.version)
     except CannotError as refusal:
         return Check("kernel", False, f"{told}: operations are counted and not judged: {refusal}", needed=False)
-    return Check("kernel", True, told)
+    if not facts.features or not choice.note:
+        return Check("kernel", True, told)
+    return Check("kernel", choice.is_known, f"{told}: {choice.note}", needed=False)
 
 
 def _config(facts: Facts) -> Check:
     name = "kernel config"
     if facts.build is None:
         return Check(name, True, f"not told: neither /proc/config.gz nor /boot/config-{facts.release} can be read")
-    missing = [f"CONFIG_{option} ({lost})" for option, lost in _OPTIONS.items() if option not in facts.build.options]
+    wanted = settings.WANTED.items()
+    missing = [f"CONFIG_{option} ({lost})" for option, lost in wanted if option not in facts.build.options]
     if missing:
         # A file in /boot may be another build's: what was tried decides.
         return Check(name, False, f"{facts.build.source} is without {', '.join(missing)}", needed=False)

@@ -74,6 +74,7 @@ PLAN = plan.make(DYNAMIC, kprobes=True)
 REFUSED = CannotError("the kernel refuses BPF programs")
 WELL = Facts(
     release="6.12.117",
+    version="#1 SMP PREEMPT_DYNAMIC",
     machine="x86_64",
     page_size_bytes=4096,
     byte_order="little",
