@@ -68,6 +68,8 @@ def _known_as_json() -> dict[str, object]:
             "value": _plain(row.value),
             "since": row.since,
             "commit": row.commit or None,
+            "subject": row.subject or None,
+            "taken_over_by": [tree.name for tree in row.trees],
             "shown_by": list(row.shown_by),
             "what": row.sentence,
         }

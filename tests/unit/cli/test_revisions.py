@@ -106,14 +106,20 @@ def test_as_json_it_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
         "value": "each_pool_every_area",
         "since": "6.0",
         "commit": "20347fca71a3",
+        "subject": "swiotlb: split up the global swiotlb lock",
+        "taken_over_by": [],
         "shown_by": ["pool_find_slots"],
         "what": DIFFERENCES[0].sentence,
     }
+    assert [row["taken_over_by"] for row in told["differences"] if row["since"] == "6.1.84"] == [
+        ["stable 6.1 since 6.1.84"]
+    ]
     assert list(told["revisions"]) == list(REVISIONS)
     assert set(told["revisions"]["7.3"]) == set(ASPECTS)
     assert told["revisions"]["7.3"]["used"] == "pools on the list"
     assert told["revisions"]["6.10"]["largest_nslabs"] == 2048
     assert (told["kernel"]["release"], told["kernel"]["revision"]) == ("6.1.0-42-amd64", "6.1")
+    assert told["kernel"]["may_be"] == ["stable 6.1 since 6.1.84"]
     assert told["kernel"]["reasons"]["rounds_size"] == {"since": "6.0", "why": "shown by alloc_size"}
 
 
