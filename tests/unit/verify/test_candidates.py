@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,15 @@ from hypothesis import strategies as st
 
 from swiotlb_top.allocator import REVISIONS, Allocator, Pool, Revision, choose
 from swiotlb_top.constants import NOT_FOUND
+from swiotlb_top.errors import Exit
 from swiotlb_top.events import Event, Find, Gap
 from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.records import Kind
+from swiotlb_top.report import ReplayReport, replay
 from swiotlb_top.state import KernelInfo
+from swiotlb_top.trace import Header
 from swiotlb_top.verify import Doubt, SideBySide, Verdict
+from tests.doctoring import FOUR_AREAS, change, find, load, record_at, save, succeeded
 from tests.unit.histories import DEV, KERNEL, LIMITS, POOL, START, device, found, machine, searched_in_vain
 
 SHOWN: Final = ("areas", "pools", "dynamic", "total_used", "alloc_size", "search_area")
@@ -24,6 +30,7 @@ CHOICE: Final = choose(UBUNTU.features, UBUNTU.release)
 NAMES: Final = ["6.8 as Ubuntu ships it", "stable 6.8 since 6.8.3", "6.8"]
 UNEXPLAINED: Final = replace(UBUNTU, release="6.8.0", features=(*SHOWN, "pad_slots", "cc_shared"))
 """7.3's counters, and padding, but the argument that went in 6.10."""
+DEBIAN_6_1: Final = Path(__file__).parents[2] / "traces" / "debian-6.1.swtrace"
 PAGE: Final = 4096
 
 
@@ -227,3 +234,47 @@ def test_uname_v_tells_what_the_release_does_not() -> None:
     assert len(Pipeline(kernel).judge.left) == 2
     told = replace(kernel, version="#1 SMP PREEMPT_DYNAMIC Debian 6.1.55-1 (2023-09-29)")
     assert left(Pipeline(told)) == ["6.1"]
+
+
+# ---- what a report says ----------------------------------------------------------
+
+
+def retold(path: Path, recording: Path, **kernel: Any) -> ReplayReport:
+    """A recording, of a kernel that says something else of itself."""
+    header, *entries = load(recording)
+    assert isinstance(header, Header)
+    return replay(save([replace(header, kernel=replace(header.kernel, **kernel)), *entries], path))
+
+
+def test_a_report_names_the_kernels_that_it_may_be_and_those_that_are_left(tmp_path: Path) -> None:
+    report = retold(tmp_path / "retold.swtrace", DEBIAN_6_1, release="6.1.0-7.3-x")
+    assert report.as_json()["may_be"] == ["stable 6.1 since 6.1.84", "6.1"]
+    told = "it may be stable 6.1 since 6.1.84 or 6.1; what it did leaves stable 6.1 since 6.1.84 or 6.1"
+    assert f"judged as revision 6.1 or 6.0\n  {told}\n" in report.as_text()
+    assert report.exit_code is Exit.OK
+
+
+def test_a_report_says_that_a_kernel_is_unknown(tmp_path: Path) -> None:
+    shown = ("areas", "pools", "total_used", "alloc_size", "pad_slots", "cc_shared")
+    report = retold(tmp_path / "retold.swtrace", DEBIAN_6_1, release="6.7.0", features=shown)
+    assert (report.exit_code, report.as_json()["revision"], report.as_json()["may_be"]) == (
+        Exit.INCONCLUSIVE,
+        "unknown",
+        [],
+    )
+    text = report.as_text()
+    assert "judged as revision unknown\n  no kernel that is known here has all that 6.7.0 shows" in text
+    assert f"inconclusive {Doubt.UNKNOWN_KERNEL.value}: " in text
+
+
+def test_a_recording_of_a_newer_kernel_that_does_something_else_is_inconclusive(tmp_path: Path) -> None:
+    """Some day the search changes again, and no feature tells."""
+    report = retold(tmp_path / "retold.swtrace", FOUR_AREAS, release="7.9.0")
+    assert report.exit_code is Exit.OK
+    entries = load(FOUR_AREAS)
+    at = find(entries, Kind.FIND, succeeded, nth=100)
+    further = save(change(entries, at, result=record_at(entries, at).result + 1), tmp_path / "further.swtrace")
+    assert replay(further).exit_code is Exit.DISAGREE
+    report = retold(tmp_path / "retold.swtrace", further, release="7.9.0")
+    assert (report.exit_code, report.as_json()["first_disagreement"]) == (Exit.INCONCLUSIVE, None)
+    assert "this kernel does what none does that is known here" in report.as_text()
