@@ -17,12 +17,12 @@ from swiotlb_top.errors import Exit
 from swiotlb_top.events import Event, Find, Gap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.records import Kind
-from swiotlb_top.report import ReplayReport, replay
+from swiotlb_top.reports.replay import ReplayReport, replay
 from swiotlb_top.state import KernelInfo
 from swiotlb_top.trace import Header
 from swiotlb_top.verify import Doubt, SideBySide, Verdict
-from tests.doctoring import FOUR_AREAS, change, find, load, record_at, save, succeeded
-from tests.unit.histories import DEV, KERNEL, LIMITS, POOL, START, device, found, machine, searched_in_vain
+from tests.support.doctoring import FOUR_AREAS, change, find, load, record_at, save, succeeded
+from tests.support.histories import DEV, KERNEL, LIMITS, POOL, START, device, found, machine, searched_in_vain
 
 SHOWN: Final = ("areas", "pools", "dynamic", "total_used", "alloc_size", "search_area")
 UBUNTU: Final = replace(KERNEL, release="6.8.0-31-generic", features=SHOWN)

@@ -9,7 +9,7 @@ import pytest
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from tests.kernels import layout_of
-from tests.unit.test_doctor import check
+from tests.unit.reports.test_doctor import check
 
 DEBIAN_6_1 = layout_of("debian-6.1")
 DEBIAN_7_3 = layout_of("debian-7.3")
