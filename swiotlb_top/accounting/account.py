@@ -17,7 +17,7 @@ from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView
 from swiotlb_top.accounting.totals import Totals
 from swiotlb_top.allocator import Explanation, Limits, Request, Revision
 from swiotlb_top.allocator.geometry import nr_slots
-from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
+from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
 from swiotlb_top.constants import IO_TLB_SEGSIZE
 from swiotlb_top.events import (
     Device,

@@ -7,7 +7,7 @@ from typing import Final
 
 from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView, SlotsView
 from swiotlb_top.allocator import adopt
-from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
+from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT
 from swiotlb_top.events import Find, Map, PoolAdd, PoolAlloc
 from swiotlb_top.events import Grow as Growth

@@ -40,8 +40,9 @@ from swiotlb_top.allocator.choice import Candidate, Choice, Reason, choose
 from swiotlb_top.allocator.differences import DIFFERENCES, Difference
 from swiotlb_top.allocator.explain import Cause, Explanation, explain
 from swiotlb_top.allocator.growth import grow_sizes, limit_nareas
+from swiotlb_top.allocator.mapping import Mapping
 from swiotlb_top.allocator.picture import picture
-from swiotlb_top.allocator.pool import Mapping, Pool, Undo
+from swiotlb_top.allocator.pool import Pool, Undo
 from swiotlb_top.allocator.request import NO_BOUNDARY, Limits, Request, align_offset
 from swiotlb_top.allocator.revision import REVISIONS, Revision, as_of
 from swiotlb_top.allocator.safety import Hazard, Ledger, Violation

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from swiotlb_top.allocator.alignment import NEWEST_RULE, AlignmentRule
 from swiotlb_top.allocator.geometry import nr_slots, slot_addr
-from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping, Pool
+from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE, Mapping
+from swiotlb_top.allocator.pool import Pool
 from swiotlb_top.allocator.runs import ONES, run_length
 from swiotlb_top.constants import INVALID_PHYS_ADDR, IO_TLB_SEGSIZE, IO_TLB_SIZE
 from swiotlb_top.state import PoolState

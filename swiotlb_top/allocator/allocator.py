@@ -7,8 +7,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.allocator.differences import Hiwater, Used
 from swiotlb_top.allocator.geometry import nr_slots, slot_addr
+from swiotlb_top.allocator.mapping import Mapping
 from swiotlb_top.allocator.order import SearchOrder
-from swiotlb_top.allocator.pool import Mapping, Pool
+from swiotlb_top.allocator.pool import Pool
 from swiotlb_top.allocator.request import Limits, Request
 from swiotlb_top.allocator.revision import Revision
 from swiotlb_top.allocator.walk import NEVER_ENDS

@@ -13,29 +13,13 @@ from typing import Final, NamedTuple
 from swiotlb_top.allocator.alignment import NEWEST_RULE, AlignmentRule
 from swiotlb_top.allocator.free import OFFSET_IN_SET, FreeSlots
 from swiotlb_top.allocator.geometry import slot_addr, spans_boundary
+from swiotlb_top.allocator.mapping import Mapping
 from swiotlb_top.allocator.request import Request
 from swiotlb_top.allocator.runs import ONES
 from swiotlb_top.allocator.walk import NEVER_ENDS, Walk, WalkClass, candidates, first_index, walk_of
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, IO_TLB_SIZE, NOT_FOUND, PAGE_SIZE, SLOT_SET_SHIFT
 
 _OFFSET_IN_SLOT: Final = IO_TLB_SIZE - 1
-UNKNOWN_DEVICE: Final = 0
-
-
-class Mapping(NamedTuple):
-    """Slots in use. ``slot`` is the first of ``nslots``, of which ``pad_slots`` precede the buffer.
-
-    ``alloc_size_bytes`` is what was asked, padding included. Where the mapping was found in a
-    snapshot it lacks the bytes before the buffer in its first slot (the kernel does not keep
-    them), and ``dev`` is :data:`UNKNOWN_DEVICE`.
-    """
-
-    slot: int
-    nslots: int
-    pad_slots: int
-    alloc_size_bytes: int
-    orig_addr: int
-    dev: int
 
 
 class Undo(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Final
 
 from swiotlb_top.allocator import Allocator, Limits, Mapping, Pool, Request
 from swiotlb_top.allocator.geometry import slot_addr
-from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
+from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
 from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Area

@@ -17,7 +17,7 @@ from itertools import product
 from typing import Final
 
 from swiotlb_top.allocator import Allocator
-from swiotlb_top.allocator.pool import Mapping
+from swiotlb_top.allocator.mapping import Mapping
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Domain, touched
 from swiotlb_top.verify.operations.pool_add import AddPool

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from swiotlb_top.allocator import Allocator, Hazard, Ledger, Pool, Violation
 from swiotlb_top.allocator.geometry import slot_addr
-from swiotlb_top.allocator.pool import UNKNOWN_DEVICE, Mapping
+from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE, Mapping
 from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE, SLOT_SET_SHIFT
 from swiotlb_top.events import ENTRY_UNKNOWN, Unmap
 from swiotlb_top.verify.operations.base import Undo, no_undo

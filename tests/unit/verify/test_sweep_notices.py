@@ -13,7 +13,7 @@ import pytest
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.pool_account import PoolAccount
 from swiotlb_top.allocator import REVISIONS, Hazard, Mapping, Revision, Violation, safety
-from swiotlb_top.allocator.pool import UNKNOWN_DEVICE
+from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
 from swiotlb_top.constants import IO_TLB_SHIFT, IO_TLB_SIZE, PAGE_SIZE
 from swiotlb_top.verify import comparison
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
