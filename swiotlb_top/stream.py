@@ -30,8 +30,8 @@ class Records:
 
     @property
     def last_ns(self) -> int:
-        """When the last call was over, of one record at least."""
-        return raw(self.data, self.count - 1).exit_ns
+        """When the last call was over; 0 if there is no record."""
+        return raw(self.data, self.count - 1).exit_ns if self.data else 0
 
     def split(self, time_ns: int) -> tuple[Records, Records | None]:
         """Up to the first call that was over after ``time_ns``, with that, and the rest where there is any."""

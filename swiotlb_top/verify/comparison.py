@@ -228,9 +228,8 @@ class Comparison:
 
         :param doubt: why those that are not legal in it are inconclusive.
         """
-        if self._unconfirmed:
-            begin_ns = min(operation.entry_ns for operation in group)
-            self._unconfirmed.hide(places_of(group, self.model), begin_ns)
+        if self._unconfirmed.states_tell:
+            self._unconfirmed.adopted(places_of(group, self.model))
         for operation in plausible_order(group):
             if operation.apply_if_legal(self.model) is not None:
                 self._agree(operation)

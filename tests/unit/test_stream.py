@@ -93,6 +93,13 @@ def test_a_stream_can_be_taken_up_to_one_time_after_the_other_each_time_with_one
     assert upcoming.is_over
 
 
+def test_a_block_without_records_is_passed_over() -> None:
+    items: list[Item] = [STATE, records(), records(1), END]
+    upcoming = Upcoming(iter(items))
+    assert list(upcoming.until(lambda: 1)) == items
+    assert upcoming.is_over
+
+
 def test_a_backlog_tells_on_what_its_time_has_come_for_and_keeps_the_order() -> None:
     diary = Diary()
     backlog = Backlog(diary)

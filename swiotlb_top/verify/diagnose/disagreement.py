@@ -18,7 +18,7 @@ _CERTAIN: Final = frozenset(
 """Broken safety rules for which no other call can be the reason."""
 
 
-def places_concerned(operation: Operation, group: list[Operation], model: Allocator) -> set[Place]:
+def places_concerned(operation: Operation, group: list[Operation], model: Allocator) -> frozenset[Place]:
     """The places where a call that is not known may be the reason why an operation disagrees.
 
     :param group: the operations that it was put in order with, itself included.
@@ -27,13 +27,13 @@ def places_concerned(operation: Operation, group: list[Operation], model: Alloca
     places = places_of(group, model)
     if model.can_grow or isinstance(operation, ObservedPoolList):
         places.add(POOL_LIST)
-    return places
+    return frozenset(places)
 
 
 def unconfirmed(
     operation: Operation,
     group: list[Operation],
-    places: set[Place],
+    places: frozenset[Place],
     violations: tuple[Violation, ...],
     divergence: Divergence | None,
 ) -> UnconfirmedDisagreement:
@@ -49,8 +49,7 @@ def unconfirmed(
         begin_ns=min(one.entry_ns for one in group),
         end_ns=max(one.exit_ns for one in group),
         places=places,
-        observed=isinstance(operation, ObservedArea | ObservedPoolList),
-        overlaps=Hazard.OVERLAP in hazards,
+        adopted=isinstance(operation, ObservedArea | ObservedPoolList) or Hazard.OVERLAP in hazards,
         is_certain=not _CERTAIN.isdisjoint(hazards),
         safety_violations=len(violations),
         divergence=divergence,

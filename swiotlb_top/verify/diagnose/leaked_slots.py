@@ -23,6 +23,8 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 _MAX_LEAKS: Final = 256
 """How many leaked slots are held at one time. A leak beyond that may be reported more than once."""
+_MAX_IN_VAIN: Final = 10_000
+"""How many disagreements may turn out not to be leaks. Of a kernel that has so many, no more are looked for."""
 _ONE_SLOT: Final = Request(0, IO_TLB_SIZE - 1, 0, Limits())
 """A request for one slot, of a size that no mapping has, so that no release fits it."""
 
@@ -101,6 +103,7 @@ class LeakedSlots:
 
     def __init__(self) -> None:
         self._leaks: list[_LeakedSlot] = []
+        self._in_vain = 0
 
     def has_leak_in(self, area: Area) -> bool:
         """Whether a slot of an area is held."""
@@ -166,15 +169,19 @@ class LeakedSlots:
 
         :param search: it is not applied yet.
         """
-        found = None if search.unchecked else model.find_slots(search.cpu, search.request)
+        if search.unchecked or len(self._leaks) >= _MAX_LEAKS or self._in_vain >= _MAX_IN_VAIN:
+            return
+        found = model.find_slots(search.cpu, search.request)
         if found is None:
             return
         pool, slot = found
         # No mapping can begin behind the last area, so that no slot there can be held.
         leak = _LeakedSlot(pool, list(range(slot, min(slot + search.nslots, pool.nareas * pool.area_nslabs))))
-        if len(self._leaks) < _MAX_LEAKS and leak.narrow(search, model):
+        if leak.narrow(search, model):
             leak.let_go()  # others of this group have yet to find their own slots; hold_all() comes after them
             self._leaks.append(leak)
+        else:
+            self._in_vain += 1
 
     def hold_all(self) -> None:
         """For each leaked slot of which none is held now, hold a candidate that is free; forget it if none is."""

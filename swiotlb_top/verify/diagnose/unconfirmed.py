@@ -9,7 +9,7 @@ It is confirmed
 - when all calls are known that were invoked before it ended, or,
 - in a stream that never tells which calls are known (recordings of before that was noted), when the kernel's state,
   read later, is equal to the model's in each area that it concerns: a pending call would still have its slots there, or
-  would have freed them.
+  would have freed them. Where the model was made equal to the kernel, that proves nothing.
 
 It is withdrawn, and counts as inconclusive, when a call turns up that may have been pending at that time, or when
 neither can be known any more.
@@ -17,9 +17,8 @@ neither can be known any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Final, TypeAlias
 
 from swiotlb_top.verify.findings import Divergence, Doubt, Findings
@@ -32,6 +31,8 @@ Place: TypeAlias = Area | None
 
 _MAX_OPEN: Final = 100_000
 """How many unconfirmed disagreements are kept. Those beyond are inconclusive for good."""
+_MAX_SETS: Final = 1024
+"""How many sets of places are kept at a time, to find equal ones."""
 _MAX_IN_FULL: Final = 64
 """For how many of them everything is kept that a report says of the first disagreement."""
 
@@ -44,15 +45,13 @@ class UnconfirmedDisagreement:
     """The first invocation among the operations that it was put in order with."""
     end_ns: int
     """The last response among them."""
-    places: set[Place]
+    places: frozenset[Place]
     """The places where another call may have had effects: no later state has shown that there was none."""
-    observed: bool
-    """Whether it is part of a snapshot: the model was then made equal to it, and a later snapshot shows nothing."""
-    overlaps: bool
-    """Whether slots were found that were in use.
+    adopted: bool
+    """Whether the model was then made equal to what the kernel showed, so that a later state shows nothing.
 
-    The mapping that had them is then gone from the model, as it is from the kernel if a pending call released it. So a
-    later snapshot shows nothing, neither of this nor of what was put in order with it.
+    That is so of a part of a snapshot, and of slots that were found in use: the mapping that had them is gone from the
+    model, as it is from the kernel if a pending call released it. And the slots may be another call's in the kernel.
     """
     is_certain: bool
     """Whether it is a fault whatever other calls did."""
@@ -60,8 +59,6 @@ class UnconfirmedDisagreement:
     """How many safety rules it breaks."""
     divergence: Divergence | None
     """What a report says of it, if it may become the first disagreement."""
-    hidden: bool = False
-    """Whether a later snapshot shows nothing of it because of another that overlaps."""
 
 
 class UnconfirmedDisagreements:
@@ -73,7 +70,11 @@ class UnconfirmedDisagreements:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._open: list[UnconfirmedDisagreement] = []
-        self._states_tell = True
+        self._places: dict[frozenset[Place], frozenset[Place]] = {}
+        """Sets of places that disagreements have in common, so that each is kept once."""
+        self._adopted = set[Place]()
+        """Where the model was made equal to the kernel for operations that are inconclusive."""
+        self.states_tell = True
         """Whether a later state may confirm any."""
 
     def __len__(self) -> int:
@@ -92,24 +93,17 @@ class UnconfirmedDisagreements:
         if len(self._open) >= _MAX_OPEN:
             self._findings.doubt(Doubt.TOO_MANY_UNCERTAIN)
             return
-        for other in self._put_in_order_with(disagreement.places, disagreement.begin_ns):
-            if other.overlaps or disagreement.overlaps:
-                other.hidden = disagreement.hidden = True
+        disagreement.places = self._kept_once(disagreement.places)
         self._open.append(disagreement)
         self._findings.doubt(Doubt.NOT_CERTAIN)
 
-    def hide(self, places: set[Place], since_ns: int) -> None:
-        """Operations are inconclusive that may have found slots in use: a later state shows nothing of their group.
-
-        :param places: where the group was at work.
-        :param since_ns: the first invocation in it.
-        """
-        for disagreement in self._put_in_order_with(places, since_ns):
-            disagreement.hidden = True
+    def adopted(self, places: Set[Place]) -> None:
+        """The model was made equal to what the kernel did, for operations that are inconclusive."""
+        self._adopted |= places
 
     def will_be_told(self) -> None:
         """The stream tells which calls are known, so that states need not."""
-        self._states_tell = False
+        self.states_tell = False
 
     def known_before(self, time_ns: int) -> None:
         """All calls that were invoked before ``time_ns`` are known: confirm the disagreements that ended before it."""
@@ -121,18 +115,19 @@ class UnconfirmedDisagreements:
         :param place: what was compared.
         :param since_ns: when reading it began.
         """
-        if not self._states_tell:
+        if not self.states_tell or place in self._adopted:
             return
         here = [
             disagreement
             for disagreement in self._open
             if place in disagreement.places and disagreement.end_ns < since_ns
         ]
-        if any(disagreement.observed for disagreement in here):
-            return  # the model was made equal to the kernel since
+        if any(disagreement.adopted for disagreement in here):
+            return
+        without: dict[frozenset[Place], frozenset[Place]] = {}
         for disagreement in here:
-            if not (disagreement.overlaps or disagreement.hidden):
-                disagreement.places.discard(place)
+            before = disagreement.places
+            disagreement.places = without[before] = without.get(before) or self._kept_once(before - {place})
         if here:
             self._confirm_if(lambda disagreement: not disagreement.places)
 
@@ -159,16 +154,10 @@ class UnconfirmedDisagreements:
             self._findings.doubt(why, len(self._open))
             self._open.clear()
 
-    def _put_in_order_with(self, places: set[Place], since_ns: int) -> Iterator[UnconfirmedDisagreement]:
-        """The disagreements of the group that is being judged: one group is judged after the other.
-
-        :param places: where the group, or what is left of it, was at work.
-        :param since_ns: the first invocation in that.
-        """
-        areas = places - {POOL_LIST}  # which groups have in common
-        return takewhile(
-            lambda other: other.end_ns >= since_ns and not areas.isdisjoint(other.places), reversed(self._open)
-        )
+    def _kept_once(self, places: frozenset[Place]) -> frozenset[Place]:
+        if len(self._places) >= _MAX_SETS:
+            self._places.clear()
+        return self._places.setdefault(places, places)
 
     def _confirm_if(self, certain: Callable[[UnconfirmedDisagreement], bool]) -> None:
         still_open = []

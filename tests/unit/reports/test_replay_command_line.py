@@ -12,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.records import Kind
-from tests.support.doctoring import FOUR_AREAS, STALL, change, find, load, record_at, save, succeeded
+from tests.support.doctoring import (
+    FOUR_AREAS,
+    STALL,
+    change,
+    find,
+    load,
+    record_at,
+    save,
+    succeeded,
+    with_no_call_under_way,
+)
 
 DEADLINE_S = 300.0
 
@@ -43,7 +53,8 @@ def test_json_is_one_object_on_one_line() -> None:
 def test_a_disagreement_exits_1(tmp_path: Path) -> None:
     entries = load(FOUR_AREAS)
     at = find(entries, Kind.FIND, succeeded, nth=100)
-    doctored = save(change(entries, at, result=record_at(entries, at).result + 1), tmp_path / "doctored.swtrace")
+    further = change(entries, at, result=record_at(entries, at).result + 1)
+    doctored = save(with_no_call_under_way(further), tmp_path / "doctored.swtrace")
     done = replay(doctored, "--json")
     assert (done.returncode, done.stderr) == (1, "")
     assert json.loads(done.stdout)["first_disagreement"]["time_ns"] == record_at(entries, at).exit_ns
