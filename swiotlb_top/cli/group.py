@@ -16,6 +16,7 @@ from swiotlb_top.cli.options import Factor, Seconds, examples, given, source_opt
 from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
 from swiotlb_top.cli.revisions import revisions
+from swiotlb_top.cli.why import why
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -124,5 +125,5 @@ def swiotlb_top(
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
-for command in (record, replay, export, doctor, revisions, man):
+for command in (record, replay, export, doctor, revisions, why, man):
     swiotlb_top.add_command(command)

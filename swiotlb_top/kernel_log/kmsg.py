@@ -1,0 +1,136 @@
+"""This machine's own log, /dev/kmsg: its records, as many as there are, without waiting for more."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel_log.stream import Read, tally
+
+KMSG: Final = Path("/dev/kmsg")
+_DEVICE: Final = os.makedev(1, 11)
+_RECORD_MAX: Final = 16_384
+"""The kernel gives a record of at most 8 KiB, and refuses a smaller buffer."""
+MOST_AT_ONCE: Final = 200_000
+"""So many records are read in one go at most; a log that is written to as fast as it is read has no end."""
+_FIELDS_BEFORE: Final = b";"
+
+
+class Record(NamedTuple):
+    """One record, as the kernel gives it."""
+
+    sequence: int
+    microseconds: int
+    """On the kernel's clock."""
+    raw: bytes
+    """All of its first line, prefix and message."""
+
+
+class Kmsg:
+    """The log, from its oldest record on.
+
+    Privileges are asked for when it is opened, and never again: it may be read on after they were given up.
+
+    :raises CannotError: it cannot be opened, or is not the kernel's log.
+    """
+
+    def __init__(self, path: Path = KMSG) -> None:
+        self.lost = 0
+        """Records that were overwritten before they were read."""
+        self._next = -1
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise CannotError(f"the kernel's log cannot be read ({path}: {error.strerror})", _remedy(error)) from error
+        try:
+            self._check(path)
+        except CannotError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def records(self) -> Iterator[Record]:
+        """Those that are there and were not given yet, at most :data:`MOST_AT_ONCE`.
+
+        :raises CannotError: it cannot be read any more.
+        """
+        for _ in range(MOST_AT_ONCE):
+            try:
+                raw = os.read(self._descriptor, _RECORD_MAX)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                # The record that was next is overwritten; the sequence numbers tell how many are gone.
+                continue
+            except OSError as error:
+                raise CannotError(f"the kernel's log cannot be read: {error.strerror}") from error
+            record = parse(raw)
+            if record is None:
+                if not raw:
+                    return
+                continue
+            if 0 <= self._next < record.sequence:
+                self.lost += record.sequence - self._next
+            elif self._next < 0:
+                self.lost += record.sequence
+            self._next = record.sequence + 1
+            yield record
+
+    def to_the_end(self) -> Read:
+        """All that is there now: what it says, in how many records, and whether none was overwritten."""
+        count = 0
+
+        def lines() -> Iterator[bytes]:
+            nonlocal count
+            for record in self.records():
+                count += 1
+                yield record.raw
+
+        found = tally(lines()).found()
+        return Read(found, count, self.missing)
+
+    @property
+    def missing(self) -> str:
+        """Why there is more of the log than could be read; empty where there is not."""
+        if not self.lost:
+            return ""
+        were = "record was" if self.lost == 1 else "records were"
+        return f"{self.lost:,} {were} overwritten before they were read; journalctl -k may have them"
+
+    def _check(self, path: Path) -> None:
+        """A container may have anything under this name."""
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _DEVICE:
+            raise CannotError(f"{path} is not the kernel's log here, as in some containers")
+
+
+def parse(raw: bytes) -> Record | None:
+    """A record; None for what is none. "priority,sequence,microseconds,flags;message", then lines of a dictionary."""
+    first = raw.partition(b"\n")[0]
+    fields = first.partition(_FIELDS_BEFORE)[0].split(b",")
+    if len(fields) < 4 or not (fields[1].isdigit() and fields[2].isdigit()):
+        return None
+    return Record(int(fields[1][:20]), int(fields[2][:20]), first)
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "run as root or with CAP_SYSLOG, or give it what you can read: journalctl -k | swiotlb-top why -"
+    if isinstance(error, FileNotFoundError):
+        return "a container has it only where it is given it: --device /dev/kmsg, for one"
+    return ""

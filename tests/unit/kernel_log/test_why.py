@@ -1,0 +1,128 @@
+"""``swiotlb-top why``: what it reads, what it says, and the status it ends with."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from swiotlb_top.cli import main
+from swiotlb_top.errors import CannotError, Exit
+from swiotlb_top.kernel_log import kmsg
+from swiotlb_top.kernel_log.causes import LogCause
+from swiotlb_top.kernel_log.meanings import MEANINGS
+
+TOO_LARGE = "vc4-drm gpu: swiotlb buffer is full (sz: 327680 bytes), total 32768 (slots), used 12 (slots)"
+NO_RUN = "virtio_ccw 0.0.0000: swiotlb buffer is full (sz: 262144 bytes), total 32768 (slots), used 28249 (slots)"
+BOOT = "software IO TLB: mapped [mem 0x000000006fbf7000-0x0000000073bf7000] (64MB)"
+
+
+def test_a_line_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["why", f"[   97.1] {TOO_LARGE}"]) == Exit.DISAGREE
+    said = capsys.readouterr().out
+    assert "vc4-drm gpu: too_large, at least 1 map failed" in said
+    assert "327680 bytes (160 slots); 12 of 32768 slots in use" in said
+    assert "No value of swiotlb= changes this" in said
+
+
+def test_full_is_not_said_of_a_pool_that_was_not(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["why", NO_RUN])
+    said = capsys.readouterr().out
+    assert "Enough slots were free" in said
+    assert "fragmented, misaligned or boundary" in said
+    assert "swiotlb-top record" in said
+
+
+def test_a_file_is_explained_and_grouped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "console.log"
+    log.write_text(
+        "".join(f"[   {second}.5] {TOO_LARGE}\n" for second in range(10, 15))
+        + f"[   20.0] {NO_RUN}\n[   21.0] swiotlb_tbl_map_single: 6 callbacks suppressed\n[ 0.1] {BOOT}\n"
+    )
+    assert main(["why", str(log), "--json"]) == Exit.DISAGREE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["failed_maps"], found["not_printed"], found["lines_read"]) == (6, 6, 8)
+    assert [(group["device"], group["cause"], group["lines"]) for group in found["groups"]] == [
+        ("gpu", "too_large", 5),
+        ("0.0.0000", "no_run", 1),
+    ]
+    assert found["groups"][1]["possible"] == ["fragmented", "misaligned", "boundary"]
+    assert found["suppressed"] == {"swiotlb_tbl_map_single": 6}
+    assert found["boot"] == [BOOT]
+
+
+def test_standard_input_is_read() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "swiotlb_top", "why", "-"], input=TOO_LARGE, text=True, capture_output=True, check=False
+    )
+    assert ended.returncode == Exit.DISAGREE
+    assert ended.stdout.startswith("at least 1 map failed, of 1 device\n")
+    assert not ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "said"),
+    [
+        (f"[0.1] {BOOT}", Exit.OK, "no trouble is told of"),
+        ("[0.1] Linux version 6.12", Exit.INCONCLUSIVE, "no line tells of swiotlb. That does not say that all is well"),
+        ("[0.1] swiotlb: in other words", Exit.INCONCLUSIVE, "none is known here"),
+        ("[0.1] software IO TLB: Failed to allocate new pool", Exit.DISAGREE, "no failed map is told of"),
+        ("[0.1] swiotlb_tbl_map_single: 6 callbacks suppressed", Exit.DISAGREE, "6 lines of trouble not printed"),
+    ],
+)
+def test_the_status_claims_no_more_than_is_known(
+    text: str, status: Exit, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["why", text]) == status
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"SWTRACE\n\x01", "is a recording, not a log"),
+        (gzip.compress(TOO_LARGE.encode()), "is compressed: zcat "),
+        (b"LPKSHHRH\x00", "is a journal: journalctl -k --file "),
+    ],
+)
+def test_what_is_no_text_is_not_read_as_one(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log").write_bytes(content)
+    assert main(["why", str(tmp_path / "log")]) == Exit.UNREADABLE
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["missing.log", "", "x" * 5000, "a\0b"], ids=["missing", "empty", "long", "NUL"])
+def test_a_file_that_is_not_there_is_said_in_one_line(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["why", name]) in (Exit.UNREADABLE, Exit.USAGE)
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert captured.err.count("\n") == 1
+
+
+def test_a_log_that_may_not_be_read_is_no_empty_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: object) -> None:
+        raise CannotError("the kernel's log cannot be read (/dev/kmsg: Operation not permitted)", "run as root")
+
+    monkeypatch.setattr(kmsg.Kmsg, "__init__", refuse)
+    assert main(["why"]) == Exit.CANNOT
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert "run as root" in captured.err
+
+
+def test_every_cause_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(LogCause)
+    for meaning in MEANINGS.values():
+        for sentence in (meaning.means, meaning.helps, meaning.does_not, meaning.open):
+            assert sentence.endswith(".")
