@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from swiotlb_top.accounting import numbers
+from swiotlb_top.accounting import logged, numbers
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import DeviceView, Snapshot
 from swiotlb_top.errors import Exit
@@ -38,7 +38,7 @@ MEANINGS: Final = {
     Level.DISAGREE: "The kernel did something else than the reference would have done.",
     Level.FAILING: "Maps fail now: which device's, and how many a second.",
     Level.NEARLY_FULL: f"At least {NEARLY_FULL_PERCENT} % of all slots are in use, or were at some time.",
-    Level.FAILED: "Maps failed while this was watching. None fails now.",
+    Level.FAILED: "Maps failed while this was watching, or before, as the kernel's log has it. None fails now.",
     Level.UNCLEAR: "Nothing bad is known, but something is not known that could be bad.",
     Level.DEMO: "Nothing bad is in the recording that is shown as a demonstration. Of this machine it says nothing.",
     Level.WELL: "No map failed, there is room, and nothing that was compared differed from the reference.",
@@ -133,6 +133,12 @@ def _failed(frame: Frame) -> _Told | None:
     return Level.FAILED, sentence, worst
 
 
+def _failed_by_the_log(frame: Frame) -> _Told | None:
+    log = frame.now.kernel_log
+    sentence = logged.failed(log) if log else ""
+    return (Level.FAILED, sentence, None) if sentence else None
+
+
 def _was_nearly_full(frame: Frame) -> _Told | None:
     now = frame.now
     if not _is_nearly_full(now.used_hiwater_slots, now.nslabs):
@@ -149,6 +155,7 @@ _KINDS: Final[tuple[Callable[[Frame], _Told | None], ...]] = (
     _failing,
     _nearly_full,
     _failed,
+    _failed_by_the_log,
     _was_nearly_full,
 )
 """What can be bad, the worst first."""
@@ -171,6 +178,8 @@ def _unknown(frame: Frame) -> Iterator[str]:
         yield f"{_counted(now.uncounted, 'call')} went uncounted: failed maps may be among them"
     if now.playback and now.playback.damage:
         yield f"the recording goes on, and cannot be read: {now.playback.damage}"
+    if now.kernel_log and (trouble := logged.other_trouble(now.kernel_log)):
+        yield trouble
     yield from _unjudged(now)
 
 

@@ -45,6 +45,11 @@ def count(value: int) -> str:
     return UNKNOWN_MARK if value < 0 else f"{value:,}"
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things: 1 pool, 2 pools."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def percent(part: int, whole: int) -> str:
     """A share in percent with one decimal; never rounded up to 100.0 while anything is left."""
     if part < 0 or whole <= 0:

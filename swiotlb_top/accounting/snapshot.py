@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from swiotlb_top.allocator import Cause
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE
+from swiotlb_top.kernel_log.watch import KernelLog
 from swiotlb_top.state import HookPlace
 
 if TYPE_CHECKING:
@@ -220,6 +221,8 @@ class Snapshot:
     """How long calls had been watched at ``time_ns``: what the totals count happened in this time."""
     uncounted: int = 0
     """Calls that are known to be missing in the totals."""
+    kernel_log: KernelLog | None = None
+    """What the kernel's own log says of swiotlb; None for a recording, and where nobody looked."""
     recorded: Recorded | None = None
     """What was before this in a recording; None where that is only known by looking on."""
 

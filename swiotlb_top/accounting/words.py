@@ -27,6 +27,8 @@ LINES: Final = {
     "why": "What the reference says of the latest failed map of the device in the first line.",
     "causes": "How often each cause was found for that device's failed maps, where calls are recorded.",
     "unknown": "What is not known, and could be worse than what the first line says.",
+    "dmesg": "What the kernel's own log tells of swiotlb's trouble since boot: whose maps, why as far as it tells, and "
+    "how many lines. swiotlb-top why explains them.",
     "slots": "A gauge of the slots in use: one a pool, side by side, where there is room.",
     "peak": "A gauge of the most slots that were ever in use at once, since boot, of all slots there are now.",
     "pools": "How many pools of each kind there are, and how long the longest run of free slots is in any of them.",

@@ -55,7 +55,7 @@ def why(what: str | None, as_json: bool) -> Exit:
 def _of_this_machine() -> WhyReport:
     from swiotlb_top.kernel_log.kmsg import Kmsg
 
-    with Kmsg() as log:
+    with Kmsg.open() as log:
         return WhyReport(*log.to_the_end())
 
 

@@ -70,3 +70,11 @@ def boot_words(command_line: str) -> tuple[str, ...]:
 def lockdown_level(shown: str) -> str:
     """The level in brackets of /sys/kernel/security/lockdown, "none [integrity] confidentiality"; empty: not there."""
     return shown.partition("[")[2].partition("]")[0]
+
+
+def shows_anything(directory: Path) -> bool:
+    """Whether there is anything in a directory that can be seen."""
+    try:
+        return any(directory.iterdir())
+    except OSError:
+        return False

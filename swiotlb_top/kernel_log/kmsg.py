@@ -34,24 +34,32 @@ class Record(NamedTuple):
 class Kmsg:
     """The log, from its oldest record on.
 
-    Privileges are asked for when it is opened, and never again: it may be read on after they were given up.
-
-    :raises CannotError: it cannot be opened, or is not the kernel's log.
+    :param descriptor: of the log, to be closed with this; a read that would wait must fail with EAGAIN.
     """
 
-    def __init__(self, path: Path = KMSG) -> None:
+    def __init__(self, descriptor: int) -> None:
         self.lost = 0
         """Records that were overwritten before they were read."""
-        self._next = -1
+        self._descriptor = descriptor
+        self._next = 0
+
+    @classmethod
+    def open(cls, path: Path = KMSG) -> Self:
+        """Open this machine's.
+
+        Privileges are asked for now, and never again: it may be read on after they were given up.
+
+        :raises CannotError: it cannot be opened, or is not the kernel's log.
+        """
         try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             raise CannotError(f"the kernel's log cannot be read ({path}: {error.strerror})", _remedy(error)) from error
-        try:
-            self._check(path)
-        except CannotError:
-            self.close()
-            raise
+        status = os.fstat(descriptor)
+        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _DEVICE:
+            os.close(descriptor)
+            raise CannotError(f"{path} is not the kernel's log here, as in some containers")
+        return cls(descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -84,10 +92,7 @@ class Kmsg:
                 if not raw:
                     return
                 continue
-            if 0 <= self._next < record.sequence:
-                self.lost += record.sequence - self._next
-            elif self._next < 0:
-                self.lost += record.sequence
+            self.lost += max(0, record.sequence - self._next)
             self._next = record.sequence + 1
             yield record
 
@@ -111,12 +116,6 @@ class Kmsg:
             return ""
         were = "record was" if self.lost == 1 else "records were"
         return f"{self.lost:,} {were} overwritten before they were read; journalctl -k may have them"
-
-    def _check(self, path: Path) -> None:
-        """A container may have anything under this name."""
-        status = os.fstat(self._descriptor)
-        if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _DEVICE:
-            raise CannotError(f"{path} is not the kernel's log here, as in some containers")
 
 
 def parse(raw: bytes) -> Record | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from swiotlb_top.accounting import logged, numbers
 from swiotlb_top.allocator import choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.constants import IO_TLB_SIZE
@@ -23,6 +24,7 @@ from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.kernel.settings import Build
+from swiotlb_top.kernel_log.watch import KernelLog, read_once
 from swiotlb_top.probes.attach.loader import RING_BYTES, plan_for
 from swiotlb_top.probes.compile.plan import Plan
 from swiotlb_top.records import RECORD_BYTES
@@ -139,6 +141,7 @@ class Facts:
     counters: Counters | SwiotlbTopError
     attached: Attached | SwiotlbTopError
     planned: Plan | SwiotlbTopError
+    log: KernelLog
 
     @property
     def state(self) -> MemState | None:
@@ -172,7 +175,7 @@ def gather(root: Path = settings.ROOT) -> Facts:
         build=settings.build(uname.release, root),
         command_line=settings.text("proc/cmdline", root),
         lockdown=settings.text("sys/kernel/security/lockdown", root),
-        securityfs=_shows_anything(root / "sys/kernel/security"),
+        securityfs=settings.shows_anything(root / "sys/kernel/security"),
         kptr_restrict=settings.text("proc/sys/kernel/kptr_restrict", root),
         ftrace_enabled=settings.text("proc/sys/kernel/ftrace_enabled", root),
         kprobes=(root / "sys/bus/event_source/devices/kprobe").is_dir(),
@@ -181,6 +184,7 @@ def gather(root: Path = settings.ROOT) -> Facts:
         counters=_or_why(lambda: debugfs.read_default(root / "sys/kernel/debug", root)),
         attached=_or_why(_attach),
         planned=_or_why(lambda: plan_for(layout.load())),
+        log=read_once(),
     )
 
 
@@ -189,13 +193,6 @@ def _or_why(read: Callable[[], _Read]) -> _Read | SwiotlbTopError:
         return read()
     except SwiotlbTopError as error:
         return error
-
-
-def _shows_anything(directory: Path) -> bool:
-    try:
-        return any(directory.iterdir())
-    except OSError:
-        return False
 
 
 def _attach() -> Attached:
@@ -295,14 +292,10 @@ def _swiotlb(facts: Facts) -> Check:
         return Check("swiotlb", False, f"{said}: no memory is set aside")
     told = [said, "every mapping bounces" if "force" in words else "what cannot be reached bounces", _size(nslabs)]
     if facts.state is not None and facts.state.default_nareas:
-        told.append(_counted(facts.state.default_nareas, "area"))
+        told.append(numbers.counted(facts.state.default_nareas, "area"))
     if isinstance(facts.layout, Layout):
         told.append("dynamic" if facts.layout.dynamic else "static")
     return Check("swiotlb", True, ", ".join(told))
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _nslabs(facts: Facts) -> int | None:
@@ -333,6 +326,10 @@ def _high_water(facts: Facts) -> Check:
     return Check(name, True, "kept by the kernel since boot", needed=False)
 
 
+def _kernel_log(facts: Facts) -> Check:
+    return Check("kernel log", facts.log.is_calm, logged.in_a_line(facts.log), needed=False)
+
+
 def _ring(facts: Facts) -> Check:
     records = RING_BYTES // RECORD_BYTES
     return Check("ring buffer", True, f"{RING_BYTES // _MEBIBYTE} MiB for a recording: {records:,} records")
@@ -343,7 +340,9 @@ def _probes(facts: Facts) -> Check:
         return Check("probes", False, str(facts.attached))
     state = facts.attached.state
     return Check(
-        "probes", True, f"attached and detached again; {_counted(len(state.pools), 'pool')} read, {state.nslabs} slots"
+        "probes",
+        True,
+        f"attached and detached again; {numbers.counted(len(state.pools), 'pool')} read, {state.nslabs} slots",
     )
 
 
@@ -369,6 +368,7 @@ _CHECKS: Final[tuple[Callable[[Facts], Check], ...]] = (
     _debugfs,
     _swiotlb,
     _high_water,
+    _kernel_log,
     _ring,
     _probes,
     _plan,

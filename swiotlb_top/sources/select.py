@@ -12,6 +12,7 @@ from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError, SwiotlbTopError
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.sources import Player, PlayOrder, Source
+from swiotlb_top.sources.logged import logged
 
 Opener = Callable[[], Source]
 
@@ -42,14 +43,14 @@ def open_live() -> Source:
     """The probes; :raises CannotError: no privilege, no probes on this kernel, or swiotlb is off."""
     from swiotlb_top.sources.live import open_live as attach
 
-    return attach()
+    return logged(attach())
 
 
 def open_debugfs() -> Source:
     """The counters in debugfs; :raises CannotError: where there are none."""
     from swiotlb_top.sources.debugfs import DebugfsSource
 
-    return DebugfsSource()
+    return logged(DebugfsSource())
 
 
 def open_trace(path: Path, speed: float = 1.0, start_s: float = 0.0, *, loops: bool = False) -> Player:

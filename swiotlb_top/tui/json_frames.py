@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import IO, Final
 
-from swiotlb_top.accounting import fields
+from swiotlb_top.accounting import fields, logged
 from swiotlb_top.accounting.fields import Field, Row
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import headline
@@ -42,6 +42,7 @@ def frame_as_json(frame: Frame) -> dict[str, object]:
     found["failures"] = [_members(failure) | _fields(fields.FAILURES, frame, failure) for failure in now.failures]
     found["verdict"] = {"word": now.verdict.word, **_members(now.verdict)} if now.verdict else None
     found["playback"] = _members(now.playback) if now.playback else None
+    found["kernel_log"] = logged.as_json(now.kernel_log)
     found["notes"] = list(now.notes)
     return versioned(found)
 

@@ -8,7 +8,7 @@ from typing import Final
 from rich.text import Text
 
 from swiotlb_top.accounting import headline as stands
-from swiotlb_top.accounting import numbers
+from swiotlb_top.accounting import logged, numbers
 from swiotlb_top.accounting.fields import pool_kind
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.headline import Level
@@ -31,6 +31,7 @@ def overview(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
     """Everything above the tables, the most important first."""
     return [
         *headline(frame, glyphs),
+        *kernel_log(frame, glyphs),
         *slots(frame, glyphs, width),
         *pools(frame, glyphs),
         rates(frame, glyphs, width),
@@ -67,6 +68,16 @@ def _why(device: DeviceView, glyphs: Glyphs) -> list[Line]:
         words = (f"{glyphs.text(cause.value)} {numbers.count(failures)}" for cause, failures in counted)
         lines.append(labelled("causes", ", ".join(words)))
     return lines
+
+
+def kernel_log(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """What the kernel's own log tells of trouble: the device and cause with most lines, and how many more there are."""
+    log = frame.now.kernel_log
+    told = list(logged.lines(log)) if log else []
+    if not told:
+        return []
+    more = f"; {len(told) - 1} more: swiotlb-top why" if len(told) > 1 else ""
+    return [labelled("dmesg", (f"{glyphs.text(told[0])}{more}", styles.WARN))]
 
 
 def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:

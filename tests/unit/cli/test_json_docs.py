@@ -13,6 +13,7 @@ import pytest
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
 from tests.support.doctoring import STALL
+from tests.unit.kernel_log.logs import KEYS_OF_A_LOG, REPORTED
 
 PAGE = (Path(__file__).parents[3] / "docs" / "json.md").read_text()
 FAULTY = min((STALL.parent / "faulty").glob("*.swtrace"))
@@ -22,6 +23,7 @@ COMMANDS = {
     "swiotlb-top replay FILE --json": [["replay", str(STALL), "--json"], ["replay", str(FAULTY), "--json"]],
     "swiotlb-top doctor --json": [["doctor", "--json"]],
     "swiotlb-top revisions --json": [["revisions", "--json"]],
+    "swiotlb-top why --json": [["why", str(REPORTED), "--json"]],
 }
 
 
@@ -67,10 +69,11 @@ def test_every_key_is_explained_and_none_that_is_not_there(command: str, capsys:
 
 
 EMPTY_HERE = {
-    "swiotlb-top --json": set[str](),
+    "swiotlb-top --json": {f"kernel_log.{name}" for name in KEYS_OF_A_LOG},
     "swiotlb-top replay FILE --json": {"inconclusive_because.*"},
     "swiotlb-top doctor --json": {"hooks.*"},
     "swiotlb-top revisions --json": {"kernel.reasons.*.since", "kernel.reasons.*.why"},
+    "swiotlb-top why --json": {"suppressed.*"},
 }
 """What these recordings and this machine may not have."""
 

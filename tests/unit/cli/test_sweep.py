@@ -33,6 +33,7 @@ NEEDED = {
     "export": ["--web.listen-address", "127.0.0.1:0"],
     "doctor": [],
     "revisions": [],
+    "why": [],
     "man": [],
 }
 """What each command needs to get as far as doing something."""
@@ -175,6 +176,7 @@ RUNS = {
     "doctor": ["doctor"],
     "doctor json": ["doctor", "--json"],
     "revisions": ["revisions"],
+    "why": ["why"],
     "man": ["man"],
 }
 QUIET_ONES = {"usage": Exit.USAGE, "record": Exit.CANNOT, "unreadable": Exit.UNREADABLE, "export": Exit.USAGE}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from swiotlb_top.kernel_log.causes import LogCause, cause_of
 from swiotlb_top.kernel_log.lines import Line, read
 from swiotlb_top.kernel_log.wordings import Kind
+from tests.unit.kernel_log.logs import REPORTED
 
-_FILE = Path(__file__).with_name("reported_lines.tsv")
-REPORTED = [line.split("\t") for line in _FILE.read_text().splitlines() if not line.startswith("#")]
+LINES = [line.split("\t") for line in REPORTED.read_text().splitlines() if not line.startswith("#")]
 
 PREFIXES = {
     "none": ("", ""),
@@ -43,7 +41,7 @@ PREFIXES = {
 @pytest.mark.parametrize("prefix", PREFIXES, ids=list(PREFIXES))
 def test_every_reported_line_is_understood(prefix: str) -> None:
     before, when = PREFIXES[prefix]
-    for report, cause, who, text in REPORTED:
+    for report, cause, who, text in LINES:
         line = _read(before + text)
         verdict = cause_of(line)
         found = verdict and verdict.cause.value, " ".join(filter(None, (line.driver, line.device)))

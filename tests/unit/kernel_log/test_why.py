@@ -111,10 +111,10 @@ def test_a_file_that_is_not_there_is_said_in_one_line(
 def test_a_log_that_may_not_be_read_is_no_empty_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(self: object) -> None:
+    def refuse() -> kmsg.Kmsg:
         raise CannotError("the kernel's log cannot be read (/dev/kmsg: Operation not permitted)", "run as root")
 
-    monkeypatch.setattr(kmsg.Kmsg, "__init__", refuse)
+    monkeypatch.setattr(kmsg.Kmsg, "open", refuse)
     assert main(["why"]) == Exit.CANNOT
     captured = capsys.readouterr()
     assert not captured.out

@@ -19,6 +19,7 @@ from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.kernel.settings import Build
 from swiotlb_top.kernel.symbols import Symbols
+from swiotlb_top.kernel_log.watch import KernelLog
 from swiotlb_top.probes.compile import plan
 from swiotlb_top.reports.doctor import Attached, Check, DoctorReport, Facts, examine, gather, judge
 from swiotlb_top.state import How, MemState
@@ -40,6 +41,7 @@ CHECKS = [
     "debugfs",
     "swiotlb",
     "high water",
+    "kernel log",
     "ring buffer",
     "probes",
     "plan",
@@ -90,6 +92,7 @@ WELL = Facts(
     counters=Counters(nslabs=512, used_slots=0, used_hiwater_slots=0, transient_slots=0),
     attached=Attached(PLAN, STATE),
     planned=PLAN,
+    log=KernelLog(),
 )
 """The lab's kernel with dynamic pools."""
 
@@ -176,6 +179,7 @@ def test_a_machine_that_lacks_nothing() -> None:
         "ok        swiotlb                          swiotlb=512,force, every mapping bounces, 512 slots (1 MiB), "
         "2 areas, dynamic",
         "ok        high water                       kept by the kernel since boot",
+        "ok        kernel log                       it tells of no failed map",
         "ok        ring buffer                      16 MiB for a recording: 262,144 records",
         "ok        probes                           attached and detached again; 0 pools read, 512 slots",
         "ok        plan                             nothing is lost",

@@ -30,6 +30,7 @@ from swiotlb_top.tui.view import PLAIN
 from tests.support.doctoring import GROWING, STALL
 from tests.support.screen_docs import DOCS, SHOWN_NS, frame_at, page
 from tests.support.snapshots import DEBUGFS, PLAYED, QUIET, STALLED, STALLING
+from tests.unit.kernel_log.logs import EARLIER, with_log
 
 TABLES: Final[tuple[tuple[Field[Any], ...], ...]] = (fields.TOTALS, fields.DEVICES, fields.POOLS, fields.FAILURES)
 CALM = replace(STALLED, devices=(), pools=STALLED.pools[1:], growths=0, verdict=None)
@@ -65,6 +66,7 @@ def words_that_can_be_shown() -> set[str]:
         Frame(DEBUGFS),
         Frame(disputed, QUIET),
         Frame(unchecked, QUIET),
+        with_log(EARLIER),
     ]
     labels = {line.label for frame in frames for line in (*overview(frame, UNICODE, 120), *notes(frame, UNICODE))}
     log = {entry.word for entry in frame_at(GROWING, SHOWN_NS).journal}
