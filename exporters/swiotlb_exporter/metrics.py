@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
+from swiotlb_exporter import kernel_log
 from swiotlb_exporter.devices import Totals, Who
 from swiotlb_exporter.histogram import Histogram, Native, beyond
 from swiotlb_top.accounting.fields import DEVICES, POOLS, TOTALS, Field, pool_kind
@@ -271,6 +272,35 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         _burst_age,
     ),
     MetricSpec("swiotlb_events_lost", "counter", (), "Events lost before they were read.", _known(lambda s: s.lost)),
+    MetricSpec(
+        "swiotlb_kernel_log_failures",
+        "counter",
+        (*_DEVICE, "cause"),
+        "Failed maps that the kernel's own log tells of since the exporter began, by cause as far as a line tells "
+        "(docs/why.md). It prints at most ten in five seconds, and of some drivers' maps nothing.",
+        lambda seen: kernel_log.failures(seen.snapshot),
+    ),
+    MetricSpec(
+        "swiotlb_kernel_log_earlier_failures",
+        "gauge",
+        (*_DEVICE, "cause"),
+        "Those that the log had when the exporter began: what failed at boot, for one.",
+        lambda seen: kernel_log.earlier_failures(seen.snapshot),
+    ),
+    MetricSpec(
+        "swiotlb_kernel_log_not_printed",
+        "counter",
+        (),
+        "Lines of swiotlb's that the kernel says it did not print (callbacks suppressed), since the exporter began.",
+        lambda seen: kernel_log.not_printed(seen.snapshot),
+    ),
+    MetricSpec(
+        "swiotlb_kernel_log_readable",
+        "gauge",
+        (),
+        "Whether the kernel's log (/dev/kmsg) can be read; where not, the three above are absent.",
+        lambda seen: kernel_log.readable(seen.snapshot),
+    ),
     MetricSpec(
         "swiotlb_hook_attached", "gauge", ("hook", "how"), "Whether a hook of the probe plan is there, and how.", _hooks
     ),

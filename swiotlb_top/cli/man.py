@@ -12,7 +12,11 @@ from swiotlb_top.errors import Exit
 
 _ENDINGS = (
     (Exit.OK, "All is well, or kernel and reference agree, or the command did what it was asked to."),
-    (Exit.DISAGREE, "Kernel and reference disagree. With -n also: maps fail or failed, or the pools are nearly full."),
+    (
+        Exit.DISAGREE,
+        "Kernel and reference disagree. With -n also: maps fail or failed, or the pools are nearly full. Of why: the "
+        "log tells of trouble.",
+    ),
     (Exit.USAGE, "The command line asks for what is not there."),
     (Exit.CANNOT, "This machine, its kernel or this user's privileges do not allow it."),
     (Exit.UNREADABLE, "An input file cannot be read, or not be believed."),

@@ -39,10 +39,13 @@ _NEXT_STEPS: Final = {
 
 
 class NoPoolError(CannotError):
-    """swiotlb has no memory here."""
+    """swiotlb has no memory here.
 
-    def __init__(self, why: NoPool) -> None:
-        super().__init__(why.value, why.next_step)
+    :param next_step: what to do about it, where that is not what ``why`` says.
+    """
+
+    def __init__(self, why: NoPool, next_step: str = "") -> None:
+        super().__init__(why.value, next_step or why.next_step)
         self.why = why
 
     @classmethod

@@ -18,17 +18,23 @@ _RECORD_MAX: Final = 16_384
 """The kernel gives a record of at most 8 KiB, and refuses a smaller buffer."""
 MOST_AT_ONCE: Final = 200_000
 """So many records are read in one go at most; a log that is written to as fast as it is read has no end."""
-_FIELDS_BEFORE: Final = b";"
+_OF_OTHERS: Final = 8
+"""From this priority on a record was written by a program: it cannot give the kernel's own facility, which is 0."""
 
 
 class Record(NamedTuple):
     """One record, as the kernel gives it."""
 
+    priority: int
     sequence: int
     microseconds: int
     """On the kernel's clock."""
     raw: bytes
     """All of its first line, prefix and message."""
+
+    @property
+    def is_the_kernels(self) -> bool:
+        return self.priority < _OF_OTHERS
 
 
 class Kmsg:
@@ -73,7 +79,7 @@ class Kmsg:
         os.close(self._descriptor)
 
     def records(self) -> Iterator[Record]:
-        """Those that are there and were not given yet, at most :data:`MOST_AT_ONCE`.
+        """The kernel's own that are there and were not given yet, of at most :data:`MOST_AT_ONCE`.
 
         :raises CannotError: it cannot be read any more.
         """
@@ -94,7 +100,8 @@ class Kmsg:
                 continue
             self.lost += max(0, record.sequence - self._next)
             self._next = record.sequence + 1
-            yield record
+            if record.is_the_kernels:
+                yield record
 
     def to_the_end(self) -> Read:
         """All that is there now: what it says, in how many records, and whether none was overwritten."""
@@ -121,10 +128,11 @@ class Kmsg:
 def parse(raw: bytes) -> Record | None:
     """A record; None for what is none. "priority,sequence,microseconds,flags;message", then lines of a dictionary."""
     first = raw.partition(b"\n")[0]
-    fields = first.partition(_FIELDS_BEFORE)[0].split(b",")
-    if len(fields) < 4 or not (fields[1].isdigit() and fields[2].isdigit()):
+    fields = first.partition(b";")[0].split(b",")
+    if len(fields) < 4 or not all(field.isdigit() for field in fields[:3]):
         return None
-    return Record(int(fields[1][:20]), int(fields[2][:20]), first)
+    priority, sequence, microseconds = (int(field[:20]) for field in fields[:3])
+    return Record(priority, sequence, microseconds, first)
 
 
 def _remedy(error: OSError) -> str:

@@ -87,9 +87,13 @@ class Found:
 
 
 class Tally:
-    """Counts lines as they come."""
+    """Counts lines as they come.
 
-    def __init__(self) -> None:
+    :param most_groups: devices and causes with counts of their own, first come, first served; others are one more.
+    """
+
+    def __init__(self, most_groups: int = MOST_GROUPS) -> None:
+        self._most_groups = most_groups
         self._groups: dict[tuple[str, str, LogCause], Group] = {}
         self._suppressed: Counter[str] = Counter()
         self._boot: dict[str, None] = {}
@@ -131,7 +135,7 @@ class Tally:
         if verdict is None or self._is_told_already(line):
             return False
         key = (line.device, line.driver, verdict.cause)
-        if key not in self._groups and len(self._groups) >= MOST_GROUPS:
+        if key not in self._groups and len(self._groups) >= self._most_groups:
             key = (OTHER, "", verdict.cause)
         before = self._groups.get(key) or Group(*key, line.wording, first_when=line.when)
         self._groups[key] = _with(before, line, verdict.remarks)

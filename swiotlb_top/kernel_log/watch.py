@@ -12,6 +12,8 @@ from swiotlb_top.kernel_log.kmsg import Kmsg
 from swiotlb_top.kernel_log.lines import read, worth_a_look
 from swiotlb_top.kernel_log.tally import Found, Group, Tally
 
+MOST_GROUPS: Final = 100
+"""Devices and causes that have counts of their own."""
 _SUSPENDED_S: Final = 1.0
 """A machine that was suspended for longer has records whose times on the wall's clock cannot be told."""
 
@@ -59,7 +61,7 @@ class LogWatch:
     def __init__(self, opener: Callable[[], Kmsg] = Kmsg.open) -> None:
         self._log: Kmsg | None = None
         self._unreadable = ""
-        self._before, self._since = Tally(), Tally()
+        self._before, self._since = Tally(MOST_GROUPS), Tally(MOST_GROUPS)
         try:
             self._log = opener()
         except CannotError as refusal:

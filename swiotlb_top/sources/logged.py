@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
 from swiotlb_top.accounting.snapshot import Snapshot
-from swiotlb_top.kernel_log.watch import LogWatch
+from swiotlb_top.kernel.no_pool import NoPoolError
+from swiotlb_top.kernel_log.report import maps_failed
+from swiotlb_top.kernel_log.watch import KernelLog, LogWatch, read_once
 from swiotlb_top.sources import Source
 
 NOT_KNOWN: Final = "what failed before is not known"
@@ -33,3 +36,12 @@ class LoggedSource:
 def logged(source: Source) -> Source:
     """``source``, with this machine's log."""
     return LoggedSource(source, LogWatch())
+
+
+def wanted_all_the_same(none: NoPoolError, log: Callable[[], KernelLog] = read_once) -> NoPoolError:
+    """``none``, but where the kernel's log tells of maps that failed for it: then it is not true that all is well."""
+    found = log().before
+    if not found.failed_maps:
+        return none
+    told = f"yet the kernel's log says that {maps_failed(found)}: swiotlb-top why explains it"
+    return NoPoolError(none.why, told)

@@ -12,7 +12,7 @@ from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError, SwiotlbTopError
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.sources import Player, PlayOrder, Source
-from swiotlb_top.sources.logged import logged
+from swiotlb_top.sources.logged import logged, wanted_all_the_same
 
 Opener = Callable[[], Source]
 
@@ -92,8 +92,8 @@ def first_that_opens(openers: dict[str, Opener]) -> Source:
     for name, opener in openers.items():
         try:
             source = opener()
-        except NoPoolError:
-            raise
+        except NoPoolError as none:
+            raise wanted_all_the_same(none) from none
         except SwiotlbTopError as refusal:
             best = best or (name, refusal)
         else:

@@ -26,8 +26,10 @@ class Ring:
         ours.setblocking(False)
         self.log = Kmsg(ours.detach())
 
-    def print(self, sequence: int, message: str, seconds: int = 5) -> None:
-        self._theirs.send(f"4,{sequence},{seconds * 1_000_000},-;{message}\n SUBSYSTEM=pci\n DEVICE=+pci:x\n".encode())
+    def print(self, sequence: int, message: str, seconds: int = 5, priority: int = 4) -> None:
+        self._theirs.send(
+            f"{priority},{sequence},{seconds * 1_000_000},-;{message}\n SUBSYSTEM=pci\n DEVICE=+pci:x\n".encode()
+        )
 
     def close(self) -> None:
         self.log.close()
@@ -57,6 +59,13 @@ def test_the_dictionary_of_a_record_is_no_part_of_its_message(ring: Ring) -> Non
     assert (found.failed_maps, lines, missing) == (1, 1, "")
     assert found.groups[0].text == FULL
     assert found.groups[0].last_seconds == 5.0
+
+
+def test_what_a_program_has_written_into_it_is_not_the_kernels(ring: Ring) -> None:
+    ring.print(0, FULL, priority=12)
+    ring.print(1, FULL, priority=3)
+    assert [record.sequence for record in ring.log.records()] == [1]
+    assert ring.log.lost == 0
 
 
 def test_records_that_were_overwritten_are_counted(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
