@@ -18,6 +18,10 @@ _MOST_PADDING_BYTES: Final = IO_TLB_SIZE - 1
 """Before 6.9 a size is printed without what is put before a buffer, so that its low bits stay the same."""
 
 
+_MOST_ADDRESS_BITS: Final = 56
+"""No processor addresses memory beyond."""
+
+
 class LogCause(Enum):
     """What a line tells of the cause. What each means is in :mod:`.meanings`."""
 
@@ -73,11 +77,11 @@ class Verdict(NamedTuple):
 def cause_of(line: Line) -> Verdict | None:
     """Why; None for a line that tells of no trouble of its own (of boot, of lines not printed, or one unknown)."""
     if line.kind is Kind.ECHO and line.mask is not None:
-        return Verdict(LogCause.UNREACHABLE)
+        return Verdict(LogCause.UNREACHABLE, _reach(line))
     if line.kind in (Kind.REFUSED, Kind.ECHO):
         return _refused(line)
     cause = _BY_KIND.get(line.kind)
-    return Verdict(cause) if cause else None
+    return Verdict(cause, _reach(line)) if cause else None
 
 
 def needed_slots(size_bytes: int) -> int:
@@ -91,6 +95,21 @@ def least_used_without_run(total_slots: int, needed: int) -> int:
     A run lies in one slot set of 128, and one slot in use in each ``needed`` of them is what it takes.
     """
     return total_slots // IO_TLB_SEGSIZE * (IO_TLB_SEGSIZE // needed)
+
+
+def _reach(line: Line) -> tuple[str, ...]:
+    """How far the address of a line lies beyond what the device can address."""
+    if line.address is None or line.mask is None:
+        return ()
+    last = line.address + max(line.size_bytes or 1, 1) - 1
+    if last.bit_length() > _MOST_ADDRESS_BITS:
+        return (f"No machine has memory at {line.address:#x}: a caller handed over what is no address of a buffer.",)
+    if last > line.mask:
+        bits = line.mask.bit_length()
+        return (f"The address takes {last.bit_length()} bits, and the device's DMA mask has {bits}.",)
+    if line.bus_limit and last > line.bus_limit:
+        return ("The address is within the device's DMA mask, and beyond the limit of the bus that it is on.",)
+    return ("The address is within the device's DMA mask and its bus's limit: it may be below where they begin.",)
 
 
 def _refused(line: Line) -> Verdict:

@@ -8,7 +8,7 @@ from typing import Final
 from swiotlb_top.kernel_log.prefixes import Prefix, clean, prefix_of, who
 from swiotlb_top.kernel_log.wordings import NOT_OF_ITSELF, WORDINGS, WORTH_A_LOOK, Kind, Wording
 
-LINE_MAX: Final = 16_384
+LINE_MAX: Final = 4096
 """Characters of a line that are looked at. The kernel's own have at most 1,024 after their prefix."""
 _SHOWN_MAX: Final = 300
 _UNFINISHED: Final = ("swiotlb", "software IO", "DMA: Out of SW-IOMMU")

@@ -121,7 +121,7 @@ def _block(group: Group) -> Iterator[str]:
     for remark in _remarks(group):
         yield _labelled("remark", remark)
     yield _labelled("helps", meaning.helps)
-    yield _labelled("does not", meaning.does_not)
+    yield _labelled("no help", meaning.does_not)
     yield _labelled("open", meaning.open)
     if group.wording.releases:
         yield _labelled("kernels", f"this wording is mainline's, {group.wording.releases}")

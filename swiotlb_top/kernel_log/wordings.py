@@ -127,7 +127,7 @@ WORDINGS: Final[tuple[Wording, ...]] = (
     ),
     _row(
         Kind.NOT_BOUNCED,
-        rf"nommu_map_\w+: overflow {_ADDRESS} of device mask (?P<mask>[0-9a-f]{{1,16}})",
+        rf"nommu_map_\w{{1,16}}: overflow {_ADDRESS} of device mask (?P<mask>[0-9a-f]{{1,16}})",
         "up to 4.x",
     ),
     _row(
@@ -138,7 +138,7 @@ WORDINGS: Final[tuple[Wording, ...]] = (
     ),
     _row(
         Kind.ECHO,
-        rf"Out of SW-IOMMU space for {_SIZE} bytes(?: at device (?P<device>[^\s.]\S*))?",
+        rf"Out of SW-IOMMU space for {_SIZE} bytes(?: at device (?P<device>[^\s.]\S{{0,126}}))?",
         "up to 4.x",
         limit=Limit.RATE,
         commit="dff8d6c1ed58",
@@ -146,13 +146,13 @@ WORDINGS: Final[tuple[Wording, ...]] = (
     ),
     _row(
         Kind.ECHO,
-        rf"swiotlb: coherent allocation failed(?: for device (?P<device>\S+))?,? size={_SIZE}",
+        rf"swiotlb: coherent allocation failed(?: for device (?P<device>\S{{1,127}}))?,? size={_SIZE}",
         "up to 4.x",
         limit=Limit.RATE,
     ),
     _row(
         Kind.SUPPRESSED,
-        r"(?P<caller>swiotlb_\w+): (?P<suppressed>\d{1,20}) callbacks suppressed",
+        r"(?P<caller>swiotlb_\w{1,64}): (?P<suppressed>\d{1,20}) callbacks suppressed",
     ),
     _row(
         Kind.POOL_NOT_ADDED,
@@ -164,19 +164,19 @@ WORDINGS: Final[tuple[Wording, ...]] = (
     ),
     _row(
         Kind.MISUSE,
-        r"Buffer overflow detected\. Allocation size: \d+\. Mapping size: \d+(?:\+\d+)?\.",
+        r"Buffer overflow detected\. Allocation size: \d{1,20}\. Mapping size: \d{1,20}(?:\+\d{1,20})?\.",
         "since 6.1 or before",
         limit=Limit.ONCE,
     ),
     _row(
         Kind.MISUSE,
-        r"Access before mapping start detected\. orig offset \d+, requested offset \d+\.",
+        r"Access before mapping start detected\. orig offset \d{1,20}, requested offset \d{1,20}\.",
         "around 6.1",
         limit=Limit.ONCE,
     ),
     _row(
         Kind.MISUSE,
-        r"Invalid sizes \(mapping: -?\d+ bytes, alloc: -?\d+ bytes\)",
+        r"Invalid sizes \(mapping: -?\d{1,20} bytes, alloc: -?\d{1,20} bytes\)",
         "until 6.9",
         limit=Limit.ONCE,
     ),
@@ -217,7 +217,7 @@ WORDINGS: Final[tuple[Wording, ...]] = (
     ),
     _row(
         Kind.POOL_NOT_MADE,
-        r"software IO TLB: (?:\w+: )?Failed to (?:allocate|remap|map the unencrypted memory|decrypt)",
+        r"software IO TLB: (?:\w{1,64}: )?Failed to (?:allocate|remap|map the unencrypted memory|decrypt)",
         "since 6.1 or before",
     ),
     _row(
@@ -271,7 +271,7 @@ WORDINGS: Final[tuple[Wording, ...]] = (
     ),
     _row(
         Kind.BOOT,
-        r"[Cc]ommand line: .*?\b(?P<words>swiotlb=[\w,]{1,60})",
+        r"[Cc]ommand line: .{0,2048}?\b(?P<words>swiotlb=[\w,]{1,60})",
     ),
     _row(
         Kind.MENTION,
@@ -284,5 +284,5 @@ WORTH_A_LOOK: Final = re.compile(
     rb"(?i)swiotlb|software io tlb|sw-iommu|overflow|bounce buffer|cannot do dma|restricted dma pool"
 )
 """What a line must have in it to be one of these; most lines of a log have not."""
-NOT_OF_ITSELF: Final = re.compile(r"swiotlb\w*(?:\.\w+)*\+0x|swiotlb\.c:\d+|swiotlb-top")
+NOT_OF_ITSELF: Final = re.compile(r"swiotlb\w{0,64}(?:\.\w{1,32}){0,4}\+0x|swiotlb\.c:\d|swiotlb-top")
 """A stack or a place in the source: it belongs to a line before it."""

@@ -93,3 +93,23 @@ def test_any_numbers_have_a_cause(size: int, total: int, used: int) -> None:
 
 def test_a_map_takes_a_slot_at_least() -> None:
     assert [needed_slots(size) for size in (0, 1, 2048, 2049, 262144)] == [1, 1, 1, 2, 128]
+
+
+@pytest.mark.parametrize(
+    ("address", "mask", "limit", "said"),
+    [
+        ("41ad44000", "ffffffff", "4ffffffff", "takes 35 bits, and the device's DMA mask has 32"),
+        ("1faf00000", "ffffffff", "0", "takes 33 bits, and the device's DMA mask has 32"),
+        ("f0000000", "ffffffff", "3fffffff", "beyond the limit of the bus"),
+        ("ffffe800", "ffffffff", "0", "takes 33 bits"),
+        ("1000", "ffffffff", "0", "it may be below where they begin"),
+        ("ffe7a3fcc18c0000", "7fffffffffffffff", "0", "No machine has memory at"),
+    ],
+)
+def test_how_far_an_address_is_out_of_reach_is_said(address: str, mask: str, limit: str, said: str) -> None:
+    line = read(f"nvme 0: swiotlb addr 0x{address:0>16}+8192 overflow (mask {mask}, bus limit {limit}).")
+    assert line is not None
+    found = cause_of(line)
+    assert found is not None
+    assert found.cause is LogCause.UNREACHABLE
+    assert said in found.remarks[0]

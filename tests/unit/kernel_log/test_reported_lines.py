@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from swiotlb_top.kernel_log.causes import LogCause, cause_of
 from swiotlb_top.kernel_log.lines import Line, read
-from swiotlb_top.kernel_log.wordings import Kind
+from swiotlb_top.kernel_log.wordings import WORDINGS, Kind, Wording
 from tests.unit.kernel_log.logs import REPORTED
 
 LINES = [line.split("\t") for line in REPORTED.read_text().splitlines() if not line.startswith("#")]
@@ -135,3 +137,9 @@ def _read(text: str) -> Line:
     line = read(text)
     assert line is not None
     return line
+
+
+@pytest.mark.parametrize("wording", WORDINGS, ids=lambda wording: wording.pattern.pattern[:40])
+def test_no_wording_repeats_without_a_bound(wording: Wording) -> None:
+    """A hostile line would make every place in it a beginning, and take the square of its length."""
+    assert not re.search(r"(?:\\[wdS]|(?<!\\)[.\])])[*+]", wording.pattern.pattern)
