@@ -44,7 +44,7 @@ class LogCause(Enum):
 
     @property
     def possible(self) -> tuple[Cause, ...]:
-        """The reference's causes that the line leaves possible; one where it is known."""
+        """The reference's causes that the line leaves possible, the likelier first; one where it is known."""
         return _POSSIBLE.get(self, ())
 
 
@@ -52,8 +52,9 @@ _POSSIBLE: Final = {
     LogCause.NOT_INITIALISED: (Cause.NOT_INITIALISED,),
     LogCause.TOO_LARGE: (Cause.TOO_LARGE,),
     LogCause.EXHAUSTED: (Cause.EXHAUSTED,),
-    LogCause.NO_RUN: (Cause.FRAGMENTED, Cause.MISALIGNED, Cause.BOUNDARY),
-    LogCause.UNSUITABLE_RUN: (Cause.MISALIGNED, Cause.BOUNDARY),
+    # What was in use is counted after the search: it may have been more before others gave back.
+    LogCause.NO_RUN: (Cause.FRAGMENTED, Cause.MISALIGNED, Cause.BOUNDARY, Cause.EXHAUSTED),
+    LogCause.UNSUITABLE_RUN: (Cause.MISALIGNED, Cause.BOUNDARY, Cause.EXHAUSTED, Cause.FRAGMENTED),
     LogCause.UNTOLD: (Cause.EXHAUSTED, Cause.FRAGMENTED, Cause.MISALIGNED, Cause.BOUNDARY),
 }
 
@@ -145,7 +146,7 @@ def _no_run(size: int, total: int, used: int, needed: int) -> tuple[LogCause, tu
         return LogCause.NO_RUN, tuple(remarks)
     remarks.append(
         f"To leave no run of {needed} slots free, at least {enough} of {total} must be in use, and {used} were: "
-        "some run was long enough."
+        "some run was long enough, at least right after the search."
     )
     return LogCause.UNSUITABLE_RUN, tuple(remarks)
 

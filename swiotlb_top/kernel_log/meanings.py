@@ -52,23 +52,25 @@ MEANINGS: Final[Mapping[LogCause, Meaning]] = {
         "swiotlb-top, started before it is full, shows what each device holds (HELD).",
     ),
     LogCause.NO_RUN: Meaning(
-        "Enough slots were free, and the map needs them in one run at a suitable address: there was none. The kernel "
-        "calls that full, too; in the reference's words it is fragmented, misaligned or boundary.",
+        "Enough slots were free, as the kernel counted them right after it had looked, and the map needs them in one "
+        "run at a suitable address. The kernel calls that full, too; in the reference's words it is fragmented, "
+        "misaligned or boundary (or exhausted, if others gave slots back in between).",
         "Smaller requests, which need shorter runs (of a disk, max_sectors_kb). A larger pool often helps, and how "
         "large is not told by how many slots are in use.",
         "To watch io_tlb_used: it stays below io_tlb_nslabs while maps fail.",
-        f"It is open which of the three it was, and who holds the slots between. {_RECORD}, then {_EXPLAIN}, tells.",
+        f"It is open which of these it was, and who holds the slots between. {_RECORD}, then {_EXPLAIN}, tells.",
     ),
     LogCause.UNSUITABLE_RUN: Meaning(
-        "A run of slots that is long enough was free, and was not taken: in the reference's words it is misaligned or "
-        "boundary. Either no such run begins at an address that the device takes, or each crosses a boundary of its "
-        "segments.",
+        "So few slots were in use, as the kernel counted them right after it had looked, that a run long enough was "
+        "free, and it was not taken. In the reference's words it is misaligned or boundary: no such run begins at an "
+        "address that the device takes, or each crosses a boundary of its segments.",
         "To correct the limits that a driver sets for the device (min_align_mask, the segment boundary), or those of "
         "another driver on the same controller. Or a newer kernel: the search passed suitable slots over in some of "
         "2023 and of spring 2024.",
         "A larger swiotlb=: the same slots are refused in an empty pool of any size.",
-        "It is open which of the two it was. The kernel counts after its search, and 6.4 to 6.8 count too few: if much "
-        f"was given back in between, it may have been full. {_RECORD}, then {_EXPLAIN}, tells.",
+        "It is open which of the two it was, and whether much was given back between search and count (then it was "
+        "full; one line proves less than many), or too little is counted, as 6.4 to 6.8 do. "
+        f"{_RECORD}, then {_EXPLAIN}, tells.",
     ),
     LogCause.UNTOLD: Meaning(
         "A map was refused, and was not too large. The line does not tell whether the pool was full or had no "

@@ -134,7 +134,7 @@ def _numbers(group: Group) -> Iterator[str]:
     elif group.sizes_bytes:
         yield f"asked for {_range(*group.sizes_bytes)} bytes"
     if group.used_slots and group.total_slots is not None:
-        yield f"{_range(*group.used_slots)} of {group.total_slots} slots in use"
+        yield f"{_range(*group.used_slots)} of {_range(*group.total_slots)} slots in use"
     if group.address is not None:
         yield f"at address {group.address:#x}"
     if group.mask is not None:
@@ -145,6 +145,11 @@ def _numbers(group: Group) -> Iterator[str]:
 
 def _remarks(group: Group) -> Iterator[str]:
     yield from group.remarks
+    if group.total_slots and group.total_slots[0] != group.total_slots[1]:
+        yield (
+            "The number of all slots changes: this kernel adds pools (CONFIG_SWIOTLB_DYNAMIC), and could not add one "
+            "in time. In the reference's words it may be cannot_grow or grow_failed, too."
+        )
     if group.never_fell and group.cause in _LEAKING:
         yield (
             "No earlier line has more slots in use than the last one: slots that are never given back look like this, "
@@ -155,6 +160,7 @@ def _remarks(group: Group) -> Iterator[str]:
 def _group_as_json(group: Group) -> dict[str, object]:
     meaning = MEANINGS[group.cause]
     sizes, used = group.sizes_bytes or (None, None), group.used_slots or (None, None)
+    total = group.total_slots or (None, None)
     return {
         "device": group.device or None,
         "driver": group.driver or None,
@@ -167,7 +173,8 @@ def _group_as_json(group: Group) -> dict[str, object]:
         "size_bytes_max": sizes[1],
         "used_slots_min": used[0],
         "used_slots_max": used[1],
-        "total_slots": group.total_slots,
+        "total_slots_min": total[0],
+        "total_slots_max": total[1],
         "address": None if group.address is None else f"{group.address:#x}",
         "dma_mask": None if group.mask is None else f"{group.mask:#x}",
         "bus_limit": None if group.bus_limit is None else f"{group.bus_limit:#x}",

@@ -13,6 +13,8 @@ from swiotlb_top.kernel_log.wordings import Kind, Limit, Wording
 MOST_GROUPS: Final = 500
 _MOST_SAMPLES: Final = 5
 _MOST_BOOT: Final = 12
+_LEAK_S: Final = 10.0
+"""A burst of requests is over sooner; so long at least slots must not have come back to look like a leak."""
 OTHER: Final = "(other devices)"
 _PENDING_MAX: Final = 500
 
@@ -33,15 +35,16 @@ class Group:
     used_slots: tuple[int, int] | None = None
     """The fewest and the most, as printed."""
     last_used_slots: int | None = None
-    total_slots: int | None = None
-    """Of the latest."""
+    total_slots: tuple[int, int] | None = None
+    """The fewest and the most, as printed."""
     mask: int | None = None
     bus_limit: int | None = None
     address: int | None = None
     first_when: str = ""
     last_when: str = ""
+    first_seconds: float | None = None
     last_seconds: float | None = None
-    """On the kernel's clock."""
+    """On the kernel's clock, as the one before."""
     text: str = ""
     """The latest line."""
     remarks: tuple[str, ...] = ()
@@ -53,8 +56,11 @@ class Group:
 
     @property
     def never_fell(self) -> bool:
-        """Whether several lines tell how many slots were in use, and the last of them tells of the most."""
-        return self.lines > 2 and self.used_slots is not None and self.last_used_slots == self.used_slots[1]
+        """Whether lines over some time tell how many slots were in use, and the last of them tells of the most."""
+        if self.first_seconds is None or self.last_seconds is None or self.used_slots is None:
+            return False
+        long_enough = self.last_seconds - self.first_seconds >= _LEAK_S
+        return long_enough and self.lines > 2 and self.last_used_slots == self.used_slots[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +169,13 @@ def _with(group: Group, line: Line, remarks: tuple[str, ...]) -> Group:
         sizes_bytes=_spread(group.sizes_bytes, line.size_bytes),
         used_slots=_spread(group.used_slots, line.used_slots),
         last_used_slots=line.used_slots if line.used_slots is not None else group.last_used_slots,
-        total_slots=line.total_slots if line.total_slots is not None else group.total_slots,
+        total_slots=_spread(group.total_slots, line.total_slots),
         mask=line.mask if line.mask is not None else group.mask,
         bus_limit=line.bus_limit if line.bus_limit is not None else group.bus_limit,
         address=line.address if line.address is not None else group.address,
         first_when=group.first_when or line.when,
         last_when=line.when or group.last_when,
+        first_seconds=group.first_seconds if group.first_seconds is not None else line.seconds,
         last_seconds=line.seconds if line.seconds is not None else group.last_seconds,
         text=line.text,
         remarks=remarks or group.remarks,

@@ -31,7 +31,7 @@ def test_lines_are_counted_by_device_and_cause() -> None:
     ]
     first = found.groups[0]
     assert (first.first_when, first.last_when, first.last_seconds) == ("[1.5]", "[2.5]", 2.5)
-    assert (first.sizes_bytes, first.used_slots, first.total_slots) == ((8192, 65536), (16, 100), 32768)
+    assert (first.sizes_bytes, first.used_slots, first.total_slots) == ((8192, 65536), (16, 100), (32768, 32768))
     assert found.failed_maps == 4
 
 
@@ -71,10 +71,13 @@ def test_an_overflow_after_a_refusal_is_of_the_same_map() -> None:
 
 
 def test_slots_that_never_come_back_are_noticed() -> None:
-    rising = _found(*(_full("rtl8192ee 0000:05:00.0", used=used) for used in (30824, 31000, 32764)))
-    falling = _found(*(_full("rtl8192ee 0000:05:00.0", used=used) for used in (30824, 32764, 31000)))
-    assert rising.groups[0].never_fell
-    assert not falling.groups[0].never_fell
+    def seen(*used: int, every_s: int) -> bool:
+        lines = (_full("rtl8192ee 0000:05:00.0", used=now, when=f"{n * every_s}.5") for n, now in enumerate(used))
+        return _found(*lines).groups[0].never_fell
+
+    assert seen(30824, 31000, 32764, every_s=10)
+    assert not seen(30824, 32764, 31000, every_s=10)
+    assert not seen(30824, 31000, 32764, every_s=1)
 
 
 def test_any_number_of_devices_takes_no_more_room() -> None:
