@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Final
 
 from swiotlb_top.kernel_log.report import maps_failed, upshot, who
 from swiotlb_top.kernel_log.tally import Found, Group
 from swiotlb_top.kernel_log.watch import KernelLog
+
+_MOST_IN_A_LINE: Final = 3
 
 
 def failed(log: KernelLog) -> str:
@@ -45,7 +48,8 @@ def in_a_line(log: KernelLog) -> str:
         return f"not known what failed before: {log.unreadable}"
     found = _both(log)
     told = [upshot(found) if found.groups or found.suppressed else "it tells of no failed map"]
-    told += [", ".join(dict.fromkeys(lines(log)))] if log.trouble else []
+    told += list(lines(log))[:_MOST_IN_A_LINE]
+    told += [f"{len(log.trouble) - _MOST_IN_A_LINE} more"] if len(log.trouble) > _MOST_IN_A_LINE else []
     told += [f"not all of it could be read: {log.missing}"] if log.missing else []
     return "; ".join([*told, "swiotlb-top why explains it"] if log.trouble else told)
 

@@ -87,6 +87,14 @@ def test_a_log_that_cannot_be_read_is_not_one_without_failures() -> None:
     assert logged.in_a_line(log).startswith("not known what failed before: ")
 
 
+def test_doctor_names_the_worst_and_counts_the_rest() -> None:
+    log = KernelLog(before=found(*(FULL.replace("0000:00:01.0", f"0000:00:{n:02}.0") for n in range(5)), FULL))
+    told = logged.in_a_line(log)
+    assert told.startswith("at least 6 maps failed, of 5 devices; nvme 0000:00:01.0: unsuitable_run, at least 2 failed")
+    assert told.count("unsuitable_run") == 3
+    assert told.endswith("; 2 more; swiotlb-top why explains it")
+
+
 def test_after_a_suspend_no_time_of_the_wall_is_made_up() -> None:
     assert "at [5.0] of the kernel's clock" in logged.failed(replace(EARLIER, zero_s=None))
 
