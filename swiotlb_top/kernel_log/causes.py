@@ -119,10 +119,9 @@ def _refused(line: Line) -> Verdict:
         return Verdict(LogCause.NOT_INITIALISED)
     if size is None:
         return Verdict(LogCause.UNTOLD, ("The line has no numbers.",))
-    if size < 0 or size >= _IMPLAUSIBLE_BYTES:
-        return Verdict(LogCause.TOO_LARGE, (f"{size} bytes is no size that anybody means: a driver's miscalculation.",))
-    if size > MAX_ALLOC_BYTES:
-        return Verdict(LogCause.TOO_LARGE)
+    if size < 0 or size > MAX_ALLOC_BYTES:
+        absurd = f"{size} bytes is no size that anybody means: a driver's miscalculation."
+        return Verdict(LogCause.TOO_LARGE, () if 0 <= size < _IMPLAUSIBLE_BYTES else (absurd,))
     if total is None or used is None:
         return Verdict(LogCause.UNTOLD, ("The line does not say how full the pool was (kernels before 5.2).",))
     if used > total:

@@ -13,7 +13,7 @@ import pytest
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
 from tests.support.doctoring import STALL
-from tests.unit.kernel_log.logs import KEYS_OF_A_LOG, REPORTED
+from tests.support.logs import KEYS_OF_A_LOG, REPORTED
 
 PAGE = (Path(__file__).parents[3] / "docs" / "json.md").read_text()
 FAULTY = min((STALL.parent / "faulty").glob("*.swtrace"))

@@ -11,8 +11,8 @@ from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.kernel_log.watch import KernelLog
 from swiotlb_top.sources.logged import wanted_all_the_same
-from tests.unit.kernel_log.logs import FULL, POOL, found
-from tests.unit.snapshots import QUIET
+from tests.support.logs import FULL, POOL, found
+from tests.support.snapshots import QUIET
 
 NVME = {"device": "0000:00:01.0", "driver": "nvme", "cause": "unsuitable_run"}
 

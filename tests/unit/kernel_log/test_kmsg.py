@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel_log import kmsg
 from swiotlb_top.kernel_log.kmsg import KMSG, Kmsg, parse
-from tests.unit.kernel_log.logs import FULL
+from tests.support.logs import FULL
 
 
 class Ring:

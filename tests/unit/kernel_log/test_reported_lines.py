@@ -9,7 +9,7 @@ import pytest
 from swiotlb_top.kernel_log.causes import LogCause, cause_of
 from swiotlb_top.kernel_log.lines import Line, read
 from swiotlb_top.kernel_log.wordings import WORDINGS, Kind, Wording
-from tests.unit.kernel_log.logs import REPORTED
+from tests.support.logs import REPORTED
 
 LINES = [line.split("\t") for line in REPORTED.read_text().splitlines() if not line.startswith("#")]
 

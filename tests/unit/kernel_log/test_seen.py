@@ -19,8 +19,8 @@ from swiotlb_top.sources.logged import LoggedSource
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.json_frames import frame_as_json
 from swiotlb_top.tui.overview import overview
+from tests.support.logs import EARLIER, FULL, KEYS_OF_A_LOG, POOL, WELL, found, with_log
 from tests.support.snapshots import DEBUGFS, QUIET, STALLING
-from tests.unit.kernel_log.logs import EARLIER, FULL, KEYS_OF_A_LOG, POOL, WELL, found, with_log
 from tests.unit.kernel_log.test_kmsg import Ring
 
 

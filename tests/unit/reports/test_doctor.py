@@ -361,13 +361,6 @@ def test_a_hook_that_is_not_there_or_misses_calls_says_what_is_lost() -> None:
     assert report.exit_code is Exit.OK
 
 
-def test_a_kernel_with_larger_pages_is_watched_and_not_judged() -> None:
-    told = check("kernel", machine="aarch64", page_size_bytes=65536)
-    assert (told.ok, told.needed) == (False, False)
-    assert "counted and not judged" in told.found
-    assert "it has pages of 64 KiB" in told.found
-
-
 def test_this_machine_is_looked_at_whatever_it_lacks() -> None:
     report = examine()
     assert [check.name for check in report.checks] == CHECKS

@@ -50,3 +50,10 @@ def test_a_kernel_that_is_not_known_is_watched_and_that_is_told(release: str, la
 def test_a_kernel_from_before_areas_is_counted_and_not_judged() -> None:
     found = check("kernel", release="5.10.0", layout=CannotError("no areas"))
     assert "5.10.0 (x86_64): operations are counted and not judged: no reference is known" in found.found
+
+
+def test_a_kernel_with_larger_pages_is_watched_and_not_judged() -> None:
+    told = check("kernel", machine="aarch64", page_size_bytes=65536)
+    assert (told.ok, told.needed) == (False, False)
+    assert "counted and not judged" in told.found
+    assert "it has pages of 64 KiB" in told.found

@@ -28,9 +28,9 @@ from swiotlb_top.tui.pages import help_page
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import PLAIN
 from tests.support.doctoring import GROWING, STALL
+from tests.support.logs import EARLIER, with_log
 from tests.support.screen_docs import DOCS, SHOWN_NS, frame_at, page
 from tests.support.snapshots import DEBUGFS, PLAYED, QUIET, STALLED, STALLING
-from tests.unit.kernel_log.logs import EARLIER, with_log
 
 TABLES: Final[tuple[tuple[Field[Any], ...], ...]] = (fields.TOTALS, fields.DEVICES, fields.POOLS, fields.FAILURES)
 CALM = replace(STALLED, devices=(), pools=STALLED.pools[1:], growths=0, verdict=None)

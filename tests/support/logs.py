@@ -14,7 +14,7 @@ from swiotlb_top.kernel_log.tally import Found
 from swiotlb_top.kernel_log.watch import KernelLog
 from tests.support.snapshots import QUIET
 
-REPORTED: Final = Path(__file__).with_name("reported_lines.tsv")
+REPORTED: Final = Path(__file__).parents[1] / "unit/kernel_log/reported_lines.tsv"
 FULL: Final = "nvme 0000:00:01.0: swiotlb buffer is full (sz: 8192 bytes), total 32768 (slots), used 16 (slots)"
 POOL: Final = "software IO TLB: Failed to allocate new pool"
 
