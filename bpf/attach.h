@@ -57,10 +57,10 @@
  * programs comes or goes, the kernel runs no fexit program for the calls that are
  * under way then (bpf_tramp_image_put()), and these would not be counted.
  */
-#define FENTRY_REMEMBERS(hook)                                       \
-	FENTRY(HOOK_##hook)                                          \
-	{                                                            \
-		return mode() == MODE_RECORD ? call_enters(ctx) : 0; \
+#define FENTRY_REMEMBERS(hook)                                     \
+	FENTRY(HOOK_##hook)                                        \
+	{                                                          \
+		return mode() >= MODE_NOTE ? call_enters(ctx) : 0; \
 	}
 /*
  * Opens a fexit program's body. dev->driver is a plain load, because the

@@ -20,6 +20,9 @@
 enum mode {
 	MODE_STOP,
 	MODE_COUNT,
+	/* Counts, and notes entries and returns. */
+	MODE_NOTE,
+	/* Does that, and writes records. */
 	MODE_RECORD,
 };
 
@@ -319,7 +322,8 @@ static __always_inline bool is_ours(struct context *c, enum teller teller)
 	struct nest *n;
 	struct elsewhere *e = elsewhere.lookup(&zero);
 
-	if (c->mode != MODE_RECORD)
+	/* The one mode that is left in which there are no entries. */
+	if (c->mode == MODE_COUNT)
 		return otherwise;
 	n = nests.lookup(&zero);
 	if (!n)
@@ -402,11 +406,11 @@ static __always_inline int remember(struct pt_regs *ctx)
 			 PT_REGS_PARM5(ctx), PT_REGS_PARM6(ctx)},
 	};
 	u64 frame = PT_REGS_SP(ctx);
-	bool recording = mode() == MODE_RECORD;
+	bool noting = mode() >= MODE_NOTE;
 
 #if ARGUMENTS > 6
 	/* Only a record wants the seventh, which x86-64 leaves above the return address. */
-	if (recording)
+	if (noting)
 #ifdef PT_REGS_PARM7
 		c.args[6] = PT_REGS_PARM7(ctx);
 #else
@@ -419,7 +423,7 @@ static __always_inline int remember(struct pt_regs *ctx)
 		if (f)
 			ADD_AT_ONCE(f->lost_calls, 1);
 	}
-	if (recording)
+	if (noting)
 		call_enters((void *)frame);
 	return 0;
 }

@@ -45,9 +45,11 @@ _DYNAMIC: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _CAST: Final = ("bpf_rdonly_cast", "list_head")
 """A function, and a struct that begins with a pointer, to load any word of the kernel's memory; a35b9af4ec2c (6.2)."""
+_CALLED_BY_NOBODY: Final = "bpf_fentry_test1"
+"""For tests of tracing programs; faeb2dce084a (5.5)."""
 STRUCTS: Final = tuple(sorted({struct for holders in _HOLDERS.values() for struct in holders} | {_CAST[1]}))
 
-FUNCTIONS: Final = (*hooks.FUNCTIONS, _CAST[0])
+FUNCTIONS: Final = (*hooks.FUNCTIONS, _CAST[0], _CALLED_BY_NOBODY)
 
 
 class NoSwiotlbError(CannotError):
@@ -158,6 +160,10 @@ class Layout:
         """BTF ids by which bpf/swiotlb_top.c loads any word of the kernel's memory; none where this kernel cannot."""
         function, struct = self.btf.function_ids.get(_CAST[0]), self.btf.struct_ids.get(_CAST[1])
         return {"RDONLY_CAST": function, "LIST_HEAD": struct} if function and struct else {}
+
+    def idle_function_id(self) -> int | None:
+        """BTF id of a function that can be traced and that nobody calls; None where this kernel has none."""
+        return self.btf.function_ids.get(_CALLED_BY_NOBODY)
 
     def _holder(self, owner: str) -> str:
         holders = _HOLDERS[owner]

@@ -22,6 +22,10 @@ _WANTED: Final = re.compile(
 )
 _IN_ALL_WANTED: Final = tuple(word.encode() for word in (_SWIOTLB, *_FUNCTIONS, *_VARIABLES))
 """Each wanted line has one of these: looked for first, as a kernel has 100,000 lines and more."""
+_TRAMPOLINE: Final = re.compile(rb" t bpf_trampoline_(\d+)\s")
+"""``bpf_tramp_image_alloc()``"""
+_FUNCTION_OF_KEY: Final = 0x7FFF_FFFF
+"""``bpf_trampoline_compute_key()``"""
 # What gcc appends to a function it cloned or changed: .isra.0, .constprop.0, .part.0, .cold.
 _SUFFIX: Final = re.compile(r"\.(isra|constprop|part)(\.\d+)?")
 
@@ -64,6 +68,18 @@ def load(path: Path = KALLSYMS) -> Symbols:
         raise CannotError(f"cannot read {path} ({error.strerror}): probes need CONFIG_KALLSYMS=y") from None
     wanted = (_WANTED.fullmatch(line.decode()) for word in _IN_ALL_WANTED for line in _lines_with(word, text))
     return Symbols({found[2]: int(found[1], 16) for found in wanted if found})
+
+
+def trampolines(function_id: int, path: Path = KALLSYMS) -> int:
+    """How many BPF trampolines of a function there are, with those that wait to be freed.
+
+    None shows where net.core.bpf_jit_harden is set, or net.core.bpf_jit_kallsyms is not.
+
+    :param function_id: the number of its type in the kernel's BTF.
+    :raises OSError: the kernel has no kallsyms.
+    """
+    keys = map(int, _TRAMPOLINE.findall(path.read_bytes()))
+    return sum(key & _FUNCTION_OF_KEY == function_id for key in keys)
 
 
 def _lines_with(word: bytes, text: bytes) -> Iterator[bytes]:

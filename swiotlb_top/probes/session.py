@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self
@@ -13,8 +13,9 @@ from typing import Final, Self
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Device
 from swiotlb_top.kernel import layout as kernel_layout
-from swiotlb_top.kernel import refusals, settings
+from swiotlb_top.kernel import preemption, refusals, settings
 from swiotlb_top.kernel.no_pool import NoPoolError
+from swiotlb_top.kernel.preemption import Preemption
 from swiotlb_top.probes.attach.loader import RING_BYTES, possible_cpus
 from swiotlb_top.probes.read.disturbed import grew, touched
 from swiotlb_top.probes.read.program import Mode, Program
@@ -77,13 +78,26 @@ class Session:
         """The records that came since the last call, packed."""
         return self.program.ring.drain()
 
+    def wait_for_older_calls(self, meanwhile: Callable[[], object]) -> None:
+        """While entries are noted: wait, seconds at most, until calls that began before are over.
+
+        :param meanwhile: is called again and again.
+        """
+        self.program.wait()
+        if preemption.here() is Preemption.PREEMPTED:
+            self.program.wait_for_tasks(meanwhile)
+
+    def has_every_entry(self) -> bool:
+        """Whether the entry of every call that is under way was noted, and :meth:`wait_for_older_calls` has waited."""
+        return preemption.here() is Preemption.NONE or self.program.has_every_entry
+
     def known_now_ns(self) -> int:
-        """Up to when every call that was entered has returned, as far as that shows without waiting for anything."""
+        """Up to when every call whose entry was noted has returned, as far as that shows without waiting."""
         return self.program.none_under_way_before(now_ns())
 
     def drain_to_what_is_known(self) -> tuple[bytes, int]:
-        """The records that came since the last call, and up to when none is missing: every call that was entered
-        before has returned, and has been drained.
+        """The records that came since the last call, and up to when none is missing: every call whose entry was noted
+        before has returned, and has been drained. Of others see :meth:`has_every_entry`.
 
         Takes as long as a CPU stays in the kernel, or does not run.
         """
@@ -120,7 +134,8 @@ class Session:
                 seen += came
                 still = known_ns > max(pool.end_ns for pool in state.pools) and not grew(state, came)
                 if still and not touched(state.pools, came):
-                    return (state, *split_at(seen, state.begin_ns))
+                    settled = replace(state, settled=self.has_every_entry())
+                    return (settled, *split_at(seen, state.begin_ns))
         return (replace(state, settled=False), *split_at(seen, state.begin_ns))
 
     def device_name(self, dev: int) -> DeviceName:

@@ -39,14 +39,26 @@ class InFlight:
         self._not_told = 0
         self._none_before_ns = 0
         self._unknown_until_ns = 0
+        self._older_are_over = False
+        self._first_look_ns = self._last_look_ns = 0
+
+    def older_are_over(self) -> None:
+        """Calls from before entries were kept have returned."""
+        self._older_are_over = True
+
+    @property
+    def has_every_entry(self) -> bool:
+        """Whether every call that is under way has an entry: none is left from before they were kept."""
+        return self._older_are_over or self._last_look_ns - self._first_look_ns > _LOST_AFTER_NS
 
     def none_before(self, now_ns: int, nests: bytes, elsewhere: bytes) -> int:
-        """Up to when every call that was entered has returned: ``now_ns``, or when the oldest under way was entered.
+        """Up to when every call with an entry has returned: ``now_ns``, or when the oldest under way was entered.
 
         :param now_ns: a moment before the rest was read.
         :param nests: every CPU's ``struct nest``.
         :param elsewhere: ``struct elsewhere``.
         """
+        self._first_look_ns, self._last_look_ns = self._first_look_ns or now_ns, now_ns
         kept = list(_CALL.iter_unpack(elsewhere[:-8]))
         displaced, returned = kept[:_CELLS], dict(kept[_CELLS:])
         self._note_displaced(displaced, int.from_bytes(elsewhere[-8:], "little"), now_ns)

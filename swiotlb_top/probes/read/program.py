@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
@@ -14,7 +14,7 @@ from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes.attach import loader
-from swiotlb_top.probes.attach.grace import Grace
+from swiotlb_top.probes.attach.grace import Grace, TaskGrace
 from swiotlb_top.probes.attach.loader import (
     BODY_BYTES,
     HEAD_BYTES,
@@ -48,8 +48,10 @@ class Mode(IntEnum):
     STOP = 0
     """As it is loaded: neither counts nor records, so that both begin together."""
     COUNT = 1
-    RECORD = 2
-    """Count, and write a record a call."""
+    NOTE = 2
+    """Count, and keep each call's entry until it returns."""
+    RECORD = 3
+    """Do that, and write a record a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,9 @@ class Program:
         self._never_told = 0
         self._in_flight = InFlight()
         self._grace = Grace()
+        self._task_grace = TaskGrace(layout.idle_function_id())
         self._closed = False
+        self._mode = Mode.STOP
         self.set_mode(mode)
 
     def __enter__(self) -> Self:
@@ -154,26 +158,43 @@ class Program:
             self._devices.release()
             self._devices_map.close()
             self._grace.close()
+            self._task_grace.close()
             self._objects.close()
 
     def set_mode(self, mode: Mode) -> None:
         """What the probes do from now on.
 
-        Entries are probed all the time, and noted while recording.
+        Entries are probed all the time, and noted from :attr:`Mode.NOTE` on.
         """
-        if mode is Mode.RECORD:
-            # Entries of calls that returned after the last recording, unseen.
+        if mode >= Mode.NOTE > self._mode:
+            # Entries of calls that returned after the last time, unseen.
             self._objects.clear("nests", NEST_BYTES * self._cpus)
             self._objects.clear("elsewhere", ELSEWHERE_BYTES)
             self._in_flight = InFlight()
         self._objects.update("control", mode)
+        self._mode = mode
 
     def wait(self) -> None:
         """Return when no probe runs any more that runs now, and every CPU has been out of what it was in."""
         self._grace.wait()
 
+    def wait_for_tasks(self, meanwhile: Callable[[], object]) -> None:
+        """While noting: wait until calls are over that began before, also of tasks that were preempted in them.
+
+        :param meanwhile: is called again and again. It takes seconds at most, and :attr:`has_every_entry` tells whether
+            it is known then.
+        """
+        in_flight = self._in_flight
+        if self._task_grace.wait(meanwhile):
+            in_flight.older_are_over()
+
+    @property
+    def has_every_entry(self) -> bool:
+        """While noting: whether no call is under way any more that began before."""
+        return self._in_flight.has_every_entry
+
     def none_under_way_before(self, now_ns: int) -> int:
-        """While recording: up to when every call that was entered has returned, which is at most ``now_ns``.
+        """While noting: up to when every call whose entry was noted has returned, which is at most ``now_ns``.
 
         Its record may be about to be written.
         """

@@ -121,6 +121,32 @@ def test_a_call_that_came_and_went_before_anything_is_recorded_is_not_left_under
     assert recorder.none_under_way_before() == recorder.now_ns()
 
 
+def test_noting_keeps_entries_and_counts_and_records_nothing(recorder: BpfInUserspace) -> None:
+    recorder.set_mode(Mode.NOTE)
+    dev = recorder.device()
+    frame = recorder.search(dev)
+    recorder.run("kfunc__swiotlb_find_slots", frame)
+    entered_ns = recorder.now_ns()
+    recorder.found(dev)
+    assert recorder.none_under_way_before() == entered_ns
+    for kind in ("kretfunc", "spare"):
+        recorder.run(f"{kind}__swiotlb_find_slots", frame)
+    assert recorder.none_under_way_before() == recorder.now_ns()
+    assert (recorder.totals()[dev].maps, recorder.events()) == (2, [])
+
+
+def test_the_record_of_a_call_that_was_noted_says_when_it_began(recorder: BpfInUserspace) -> None:
+    recorder.set_mode(Mode.NOTE)
+    frame = recorder.search(recorder.device())
+    recorder.run("kfunc__swiotlb_find_slots", frame)
+    entered_ns = recorder.now_ns()
+    recorder.set_mode(Mode.RECORD)
+    for kind in ("kretfunc", "spare"):
+        recorder.run(f"{kind}__swiotlb_find_slots", frame)
+    (told,) = (event for event in recorder.events() if isinstance(event, Find))
+    assert (told.entry_ns, told.migrated) == (entered_ns, False)
+
+
 def test_limits_that_cannot_be_read_are_not_told_as_none_but_when_they_can_be_read(recorder: BpfInUserspace) -> None:
     parameters = recorder.parameters(min_align_mask=4095)
     dev = recorder.device(dma_parms=parameters)

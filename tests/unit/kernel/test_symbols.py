@@ -86,3 +86,18 @@ def test_real_kernels(kernel: str, function: str, exact: bool, suffixed: str | N
 @pytest.mark.parametrize(("kernel", "listed"), [("dynamic", True), ("debian", True), ("micro-vm", False)])
 def test_variables_are_listed_only_with_kallsyms_all(kernel: str, listed: bool) -> None:
     assert (symbols.load(kallsyms_of(kernel)).address("io_tlb_default_mem") is not None) == listed
+
+
+def test_trampolines_of_a_function_are_known_by_its_number_in_the_kernel_s_types(tmp_path: Path) -> None:
+    """Those of a kernel's own functions have its BTF's number above, and a bit between."""
+    path = tmp_path / "kallsyms"
+    keys = [1 << 32 | 1 << 31 | 70, 1 << 32 | 1 << 31 | 71, 1 << 32 | 1 << 31 | 70]
+    lines = [f"ffffffffc0201000 t bpf_trampoline_{key}\t[bpf]\n" for key in keys]
+    path.write_text("".join(["ffffffff82a85254 r bpf_trampoline_ops\n", *lines]))
+    assert [symbols.trampolines(number, path) for number in (70, 71, 72)] == [2, 1, 0]
+
+
+def test_trampolines_are_counted_where_addresses_are_hidden(tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    path.write_text(f"0000000000000000 t bpf_trampoline_{1 << 32 | 1 << 31 | 70}\t[bpf]\n")
+    assert symbols.trampolines(70, path) == 1

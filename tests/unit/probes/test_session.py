@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,8 +13,9 @@ import pytest
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import layout as kernel_layout
-from swiotlb_top.kernel import refusals, settings
+from swiotlb_top.kernel import preemption, refusals, settings
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
+from swiotlb_top.kernel.preemption import Preemption
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import session as sessions
 from swiotlb_top.probes.read.program import Window
@@ -31,6 +33,8 @@ class LoadedProgram:
         self.open = True
         self.plan = self
         self.waited = 0
+        self.waited_for_tasks = 0
+        self.has_every_entry = False
         self.ring = SimpleNamespace(drain=bytes, drain_what_is_there=lambda: (True, b""))
 
     def read(self, *asked: int) -> Window | None:
@@ -41,6 +45,11 @@ class LoadedProgram:
 
     def wait(self) -> None:
         self.waited += 1
+
+    def wait_for_tasks(self, meanwhile: Callable[[], object]) -> None:
+        meanwhile()
+        self.waited_for_tasks += 1
+        self.has_every_entry = True
 
     def none_under_way_before(self, now_ns: int) -> int:
         return now_ns
@@ -56,6 +65,7 @@ def kernel_with(monkeypatch: pytest.MonkeyPatch, kernel: str, **mem_members: int
     program = LoadedProgram(static_swiotlb(layout, **mem_members))
     monkeypatch.setattr(refusals, "here", refusals.Circumstances)
     monkeypatch.setattr(settings, "text", lambda path: "1")
+    monkeypatch.setattr(preemption, "here", lambda: Preemption.NONE)
     monkeypatch.setattr(kernel_layout, "load", lambda: layout)
     monkeypatch.setattr(sessions, "Program", lambda *_, **__: program)
     return program
@@ -121,3 +131,44 @@ def test_a_state_is_not_settled_where_a_call_is_under_way_all_the_time(monkeypat
     session = Session()
     monkeypatch.setattr(program, "none_under_way_before", lambda now_ns: 1)
     assert not session.settle()[0].settled
+
+
+def test_on_a_kernel_that_does_not_preempt_every_call_has_its_entry_once_it_was_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = kernel_with(monkeypatch, "debian")
+    session = Session()
+    session.wait_for_older_calls(int)
+    assert (program.waited, program.waited_for_tasks) == (2, 0)
+    assert session.has_every_entry()
+
+
+def test_on_one_that_does_tasks_are_waited_for_while_records_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = kernel_with(monkeypatch, "debian")
+    session = Session()
+    monkeypatch.setattr(preemption, "here", lambda: Preemption.PREEMPTED)
+    assert not session.has_every_entry()
+    taken: list[bool] = []
+    session.wait_for_older_calls(lambda: taken.append(True))
+    assert (program.waited, program.waited_for_tasks, taken) == (2, 1, [True])
+    assert session.has_every_entry()
+
+
+def test_where_locks_sleep_waiting_for_tasks_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = kernel_with(monkeypatch, "debian")
+    session = Session()
+    monkeypatch.setattr(preemption, "here", lambda: Preemption.REAL_TIME)
+    session.wait_for_older_calls(int)
+    assert program.waited_for_tasks == 0
+    assert not session.has_every_entry()
+
+
+def test_a_state_is_not_settled_while_a_call_may_be_under_way_that_was_not_seen_to_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel_with(monkeypatch, "debian")
+    session = Session()
+    monkeypatch.setattr(preemption, "here", lambda: Preemption.PREEMPTED)
+    assert not session.settle()[0].settled
+    session.wait_for_older_calls(int)
+    assert session.settle()[0].settled

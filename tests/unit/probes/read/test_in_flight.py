@@ -127,6 +127,21 @@ def test_where_one_was_overwritten_that_nobody_saw_no_call_is_known_to_be_over_f
     assert in_flight.none_before(later_ns, nest(), elsewhere.packed()) == later_ns
 
 
+def test_calls_from_before_entries_were_kept_are_over_when_that_is_told() -> None:
+    in_flight = InFlight()
+    in_flight.none_before(NOW_NS, nest(), NOTHING)
+    assert not in_flight.has_every_entry
+    in_flight.older_are_over()
+    assert in_flight.has_every_entry
+
+
+def test_or_after_a_minute_since_none_takes_as_long() -> None:
+    in_flight = InFlight()
+    for now_ns, over in ((NOW_NS, False), (NOW_NS + MINUTE_NS, False), (NOW_NS + MINUTE_NS + 1, True)):
+        in_flight.none_before(now_ns, nest(), NOTHING)
+        assert in_flight.has_every_entry is over
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_nothing_is_ever_said_to_be_over_that_is_not(data: st.DataObject) -> None:
