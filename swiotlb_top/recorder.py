@@ -21,7 +21,7 @@ from swiotlb_top.events import Gap
 from swiotlb_top.probes.attach.loader import RING_BYTES
 from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
-from swiotlb_top.records import count, exits_ns, tally
+from swiotlb_top.records import count, exits_ns, split_at, tally
 from swiotlb_top.state import How, MemState
 from swiotlb_top.trace import Header, TraceWriter
 
@@ -126,14 +126,31 @@ class _Recording:
 
     def _begin(self) -> None:
         """The first state. What came before it is in it, and only counted off."""
+        introductions = self._wait_for_older_calls()
         for _ in range(_FIRST_STATE_TRIES):
             state, earlier, later = self._session.settle()
             self._left_out += tally(earlier)
             if not self._note_losses():
                 self._begin_from(state)
-            self._write(later)
+            self._write(introductions + later)
+            introductions = b""
             if not self._blind:
                 return
+
+    def _wait_for_older_calls(self) -> bytes:
+        """Wait until calls are over that were not seen to begin.
+
+        Returns the records that introduce a device; the others until then are only counted off.
+        """
+        introductions: list[bytes] = []
+
+        def take() -> None:
+            over, introducing = split_at(self._session.drain(), now_ns())
+            self._left_out += tally(over)
+            introductions.append(introducing)
+
+        self._session.wait_for_older_calls(take)
+        return b"".join(introductions)
 
     def _drain(self) -> None:
         """Take what is in the ring; after a loss, and while there is no state, read the state."""
@@ -148,12 +165,16 @@ class _Recording:
             self._read_state()
 
     def _drain_to_what_is_known(self) -> bytes:
-        """Take what is in the ring, and say up to when no call is missing; what was in it."""
+        """Take what is in the ring, and say up to when no call is missing; what was in it.
+
+        While calls may be under way that were not seen to begin, no moment is known: the file says so by 0, since
+        otherwise its reader takes states to show what there is to know.
+        """
         records, known_ns = self._session.drain_to_what_is_known()
         lost = self._note_losses()
         self._write(records)
         if not lost:
-            self._trace.known(known_ns)
+            self._trace.known(known_ns if self._session.has_every_entry() else 0)
         self._known_ns = now_ns()
         return records
 
