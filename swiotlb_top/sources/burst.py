@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from swiotlb_top.records import DURATION_UNKNOWN, durations_ns, exits_ns, select
+from swiotlb_top.state import MemState
 
 MOST_WHILE_COPIED: Final = 20_000
 """With more calls than these the judge does not make out what the state became while it was copied."""
+
+
+class Burst(NamedTuple):
+    """A state, and the calls after it."""
+
+    state: MemState
+    records: bytes
+    until_ns: int
+    """Up to when they are complete, of calls that were seen to begin."""
+    whole: bool
+    """Whether none was under way that was not."""
 
 
 def cut(records: bytes, copied_ns: int, until_ns: int, most_records: int, least_ns: int) -> tuple[bytes, int]:

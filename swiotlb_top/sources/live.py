@@ -25,11 +25,11 @@ from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count
-from swiotlb_top.sources.burst import cut
+from swiotlb_top.sources.burst import Burst, cut
 from swiotlb_top.sources.counted import Counted
-from swiotlb_top.state import KernelInfo, MemState
+from swiotlb_top.state import KernelInfo
 from swiotlb_top.stream import Item, Records, deliver
-from swiotlb_top.verify import NOT_SAMPLED
+from swiotlb_top.verify import NOT_SAMPLED, Doubt, Findings
 
 _SHARE_OF_TIME: Final = 0.1
 """At most so much of the time is spent in bursts, which cost the watched more than counting does."""
@@ -81,6 +81,8 @@ class LiveSource:
         self._next_burst_ns = 0
         self._has_judged = False
         self._operations_before = 0
+        self._is_suspicious = False
+        """Whether a burst disagreed, and that may have been for a call that nobody saw begin."""
 
     def snapshot(self) -> Snapshot:
         """The kernel now; also judges a burst if it is time for one.
@@ -117,24 +119,34 @@ class LiveSource:
             return
         self._operations_before = operations
         began_s, began_cpu_s = time.perf_counter(), time.thread_time()
-        state, records, until_ns = self._record()
-        self._slots = {pool.address: slots_view(adopt(pool, check=False).pool) for pool in state.pools}
-        self._sampled_ns = state.begin_ns
+        burst = self._record()
+        self._slots = {pool.address: slots_view(adopt(pool, check=False).pool) for pool in burst.state.pools}
+        self._sampled_ns = burst.state.begin_ns
         self._keep_devices(self._session.program.totals())
-        deliver(self._stream(state, records), pipeline)
-        pipeline.finish(until_ns)
+        self._judge(pipeline, burst)
         took_s = time.perf_counter() - began_s
         cost_s = time.thread_time() - began_cpu_s if self._has_judged else 0.0
-        self._has_judged |= bool(records)
+        self._has_judged |= bool(burst.records)
         self._next_burst_ns = time_ns + int(max(took_s / _SHARE_OF_TIME, cost_s / _SHARE_OF_CPU) * 1e9)
 
-    def _record(self) -> tuple[MemState, bytes, int]:
-        """A state, the records after it, and up to when they are complete."""
+    def _judge(self, pipeline: Pipeline, burst: Burst) -> None:
+        """Let a burst be judged.
+
+        A task that was preempted in a call before entries were noted is not waited for, since that takes long. It may
+        be the reason of any disagreement. So the first burst that disagrees on a kernel that preempts is inconclusive,
+        and those after it begin when such calls are over.
+        """
+        deliver(self._stream(burst), pipeline)
+        withdrawn = _withdrawn(pipeline.judge.findings)
+        findings = pipeline.finish(burst.until_ns, whole=burst.whole)
+        self._is_suspicious |= not burst.whole and _withdrawn(findings) > withdrawn
+
+    def _record(self) -> Burst:
+        """A state, and what is recorded for a moment after it."""
         program = self._session.program
-        lost = program.faults().lost_events
-        program.set_mode(Mode.RECORD)
         try:
-            program.wait()  # for calls whose entry was not noted
+            self._begin_to_record()
+            lost = program.faults().lost_events
             state, _, records = self._session.settle()
             copied_ns = max((pool.end_ns for pool in state.pools), default=state.begin_ns)
             end_s = time.perf_counter() + _BURST_S
@@ -147,21 +159,37 @@ class LiveSource:
                 records += self._session.drain()
             last, until_ns = self._session.drain_to_what_is_known()
             records += last
+            whole = self._session.has_every_entry()
         finally:
             program.set_mode(Mode.COUNT)
         if program.faults().lost_events > lost:
-            return state, b"", until_ns
-        return state, *cut(records, copied_ns, until_ns, _BURST_EVENTS, _LEAST_NS)
+            return Burst(state, b"", until_ns, whole)
+        return Burst(state, *cut(records, copied_ns, until_ns, _BURST_EVENTS, _LEAST_NS), whole)
 
-    def _stream(self, state: MemState, records: bytes) -> Iterator[Item]:
+    def _begin_to_record(self) -> None:
+        program = self._session.program
+        if self._is_suspicious:
+            program.set_mode(Mode.NOTE)
+            self._session.wait_for_older_calls(lambda: None)
+            program.set_mode(Mode.RECORD)
+        else:
+            program.set_mode(Mode.RECORD)
+            program.wait()  # for calls whose entry was not noted
+
+    def _stream(self, burst: Burst) -> Iterator[Item]:
         """A burst as what it is, a small recording after a time when nobody looked."""
-        yield from self._session.device_names(records)
-        yield Gap(0, state.begin_ns, 0, "between bursts")
-        yield state
-        yield Records(records)
+        yield from self._session.device_names(burst.records)
+        yield Gap(0, burst.state.begin_ns, 0, "between bursts")
+        yield burst.state
+        yield Records(burst.records)
 
     def _keep_devices(self, totals: Mapping[int, DeviceTotals]) -> None:
         self._devices.keep({dev: counted.since_ns for dev, counted in totals.items()})
+
+
+def _withdrawn(findings: Findings) -> int:
+    """Disagreements that calls may explain which are not among the records."""
+    return findings.doubts.get(Doubt.NOT_RETURNED, 0)
 
 
 def open_live() -> LiveSource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +16,7 @@ from swiotlb_top.accounting.headline import Level, headline
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Pool
-from swiotlb_top.events import Device
+from swiotlb_top.events import Device, Unmap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.probes.read.program import Faults, Mode
 from swiotlb_top.probes.session import Session
@@ -29,6 +29,7 @@ from swiotlb_top.trace import TraceReader
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 
 UINT64 = (1 << 64) - 1
+MINUTE_NS = 60_000_000_000
 
 
 def of(path: Any) -> tuple[KernelInfo, MemState, bytes]:
@@ -88,6 +89,9 @@ class FakeSession:
         self.program = FakeProgram()
         self.lost_in_bursts = 0
         self.known_ns = UINT64
+        self.preempts = False
+        self.tasks_leave = True
+        self.waits = 0
 
     def sizes(self) -> MemState:
         return self.state
@@ -104,6 +108,13 @@ class FakeSession:
 
     def drain_to_what_is_known(self) -> tuple[bytes, int]:
         return b"", self.known_ns
+
+    def wait_for_older_calls(self, meanwhile: Callable[[], object]) -> None:
+        assert self.program.modes[-1] is Mode.NOTE
+        self.waits += 1
+
+    def has_every_entry(self) -> bool:
+        return not self.preempts or (self.tasks_leave and self.program.modes[-2:] == [Mode.NOTE, Mode.RECORD])
 
     def known_now_ns(self) -> int:
         return self.known_ns
@@ -220,6 +231,78 @@ def test_a_burst_that_lost_records_is_not_judged() -> None:
     assert shown.verdict is not None
     assert (shown.verdict.compared, shown.verdict.disagree, shown.lost) == (0, 0, 3)
     assert shown.uncounted == 0, "the counters count what the ring loses"
+
+
+class FindsFreed(FakeSession):
+    """In each burst, one a minute, a mapping gets slots of which no record says that they were freed: by a call that is
+    under way, or by a faulty kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        release = next(at for at, event in enumerate(decode(self.records)) if isinstance(event, Unmap))
+        self.every = self.records[: release * RECORD.size] + self.records[(release + 1) * RECORD.size :]
+
+    def settle(self) -> tuple[MemState, bytes, bytes]:
+        told = self.state, b"", self.every
+        self.state = in_a_minute(self.state)
+        self.every = b"".join(
+            RECORD.pack(exit_ns + MINUTE_NS, *rest) for exit_ns, *rest in RECORD.iter_unpack(self.every)
+        )
+        return told
+
+
+def in_a_minute(state: MemState) -> MemState:
+    pools = (replace(pool, begin_ns=pool.begin_ns + MINUTE_NS, end_ns=pool.end_ns + MINUTE_NS) for pool in state.pools)
+    return replace(state, pools=tuple(pools))
+
+
+def bursts(session: FakeSession, monkeypatch: pytest.MonkeyPatch, number: int) -> list[Snapshot]:
+    """What is shown after each of so many."""
+    monkeypatch.setattr(live, "_SHARE_OF_TIME", 1e9)
+    monkeypatch.setattr(live, "_SHARE_OF_CPU", 1e9)
+    source = session.source()
+    shown = []
+    for at in range(number):
+        session.program.counted = {1: DeviceTotals(maps=at + 1)}
+        shown.append(source.snapshot())
+    return shown
+
+
+def test_a_kernel_that_does_not_preempt_is_blamed_in_the_first_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FindsFreed()
+    (shown,) = bursts(session, monkeypatch, 1)
+    assert shown.verdict is not None
+    assert (shown.verdict.word, session.waits) == ("disagree", 0)
+    assert session.program.modes == [Mode.RECORD, Mode.COUNT]
+
+
+def test_one_that_preempts_is_blamed_once_calls_are_over_that_nobody_saw_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that were preempted in a call may be the reason in the first burst."""
+    session = FindsFreed()
+    session.preempts = True
+    first, second = (shown.verdict for shown in bursts(session, monkeypatch, 2))
+    assert first is not None
+    assert second is not None
+    assert (first.disagree, first.word) == (0, "inconclusive")
+    assert first.inconclusive > 0
+    assert (second.word, session.waits) == ("disagree", 1)
+    assert session.program.modes == [Mode.RECORD, Mode.COUNT, Mode.NOTE, Mode.RECORD, Mode.COUNT]
+
+
+def test_where_it_never_shows_that_they_are_over_nothing_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FindsFreed()
+    session.preempts, session.tasks_leave = True, False
+    verdicts = [shown.verdict for shown in bursts(session, monkeypatch, 3)]
+    assert [verdict and verdict.word for verdict in verdicts] == ["inconclusive"] * 3
+
+
+def test_a_kernel_that_preempts_and_agrees_is_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = FakeSession()
+    session.preempts = True
+    shown = bursts(session, monkeypatch, 2)[-1]
+    assert shown.verdict is not None
+    assert (shown.verdict.word, session.waits) == ("agree", 0)
+    assert Mode.NOTE not in session.program.modes
 
 
 def test_calls_that_no_counter_saw_make_the_headline_unclear() -> None:
