@@ -34,6 +34,8 @@ RECORD_WITH: Final = "tests.lab.workloads.record_with"
 COUNTED: Final = ("sh", "tests/lab/workloads/counted.sh")
 TRACING: Final = Path("/sys/kernel/tracing")
 KPROBES: Final = Path("/sys/kernel/debug/kprobes/list")
+TRACED: Final = ("swiotlb", "bpf_fentry_test1")
+"""In the name of every function that the tool has probes or a program for."""
 GO: Final = "go"
 POLL_S: Final = 0.1
 PATIENCE_S: Final = 300.0
@@ -75,7 +77,7 @@ def belongings(libbpf: ctypes.CDLL) -> Belongings:
         programs=identifiers(libbpf.bpf_prog_get_next_id),
         links=identifiers(libbpf.bpf_link_get_next_id),
         maps=identifiers(libbpf.bpf_map_get_next_id),
-        traced=frozenset(line for line in traced if "swiotlb" in line),
+        traced=frozenset(line for line in traced if any(name in line for name in TRACED)),
     )
 
 
