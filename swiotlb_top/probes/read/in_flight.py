@@ -48,7 +48,10 @@ class InFlight:
 
     @property
     def has_every_entry(self) -> bool:
-        """Whether every call that is under way has an entry: none is left from before they were kept."""
+        """Whether every call that is under way has an entry: none is left from before they were kept.
+
+        But for calls whose entry the kernel ran no program for, as it ran on that CPU already: those show at their end.
+        """
         return self._older_are_over or self._last_look_ns - self._first_look_ns > _LOST_AFTER_NS
 
     def none_before(self, now_ns: int, nests: bytes, elsewhere: bytes) -> int:
