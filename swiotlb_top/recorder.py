@@ -85,10 +85,10 @@ def record(
     with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
         header = Header(session.kernel, __version__, "CLOCK_MONOTONIC", time.time_ns())
         with TraceWriter(output, header) as trace:
-            return _Recording(session, trace, output).run(duration_s, command, stopped)
+            return Recording(session, trace, output).run(duration_s, command, stopped)
 
 
-class _Recording:
+class Recording:
     """One recording under way."""
 
     def __init__(self, session: Session, trace: TraceWriter, output: Path) -> None:

@@ -12,13 +12,13 @@ import pytest
 from swiotlb_top import recorder
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Device
-from swiotlb_top.probes.program import Faults
-from swiotlb_top.recorder import _Recording
+from swiotlb_top.probes.read.program import Faults
+from swiotlb_top.recorder import Recording
 from swiotlb_top.records import RECORD, decode, tally
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import End, Known, Records
 from swiotlb_top.trace import Header, TraceReader, TraceWriter
-from tests.doctoring import STALL
+from tests.support.doctoring import STALL
 
 EARLIER = 7
 COUNTED = DeviceTotals(maps=10_000, map_failures=10_000, unmaps=10_000)
@@ -70,13 +70,13 @@ def recorded(session: FakeSession, directory: Path) -> list[Any]:
     with TraceWriter(path, header) as trace:
         stopped: list[int] = []
         looks = iter(range(2))
-        recording = _Recording(cast(Any, session), trace, path)
+        recording = Recording(cast(Any, session), trace, path)
         recording._drain = lambda: _look(recording, looks, stopped)  # type: ignore[method-assign]
         recording.run(None, (), stopped)
     return [*TraceReader(path)]
 
 
-def _look(recording: _Recording, looks: Iterator[int], stopped: list[int]) -> None:
+def _look(recording: Recording, looks: Iterator[int], stopped: list[int]) -> None:
     recording._drain_to_what_is_known()
     if next(looks, None) is None:
         stopped.append(1)

@@ -12,7 +12,7 @@ import sys
 import time
 
 from swiotlb_top.kernel import layout, preemption, symbols
-from swiotlb_top.probes.grace import TaskGrace
+from swiotlb_top.probes.attach.grace import TaskGrace
 from tests.lab.workloads.endings import DETACH_S, belongings, wait_for
 
 

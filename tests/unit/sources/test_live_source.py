@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,124 +13,19 @@ from hypothesis import strategies as st
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
-from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Pool
-from swiotlb_top.events import Device, Unmap
+from swiotlb_top.events import Device
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.probes.read.program import Faults, Mode
-from swiotlb_top.probes.session import Session
 from swiotlb_top.records import RECORD, decode
 from swiotlb_top.sources import live
-from swiotlb_top.sources.live import LiveSource
-from swiotlb_top.state import AreaState, DeviceName, KernelInfo, MemState, PoolState
+from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
 from swiotlb_top.stream import Records, deliver
 from swiotlb_top.trace import TraceReader
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
+from tests.support.live_session import UINT64, FakeSession, no_waiting
 
-UINT64 = (1 << 64) - 1
-MINUTE_NS = 60_000_000_000
-
-
-def of(path: Any) -> tuple[KernelInfo, MemState, bytes]:
-    """The kernel, the first state and the first records of a recording."""
-    trace = TraceReader(path)
-    items = [*trace]
-    state = next(item for item in items if isinstance(item, MemState))
-    records = next(item for item in items if isinstance(item, Records))
-    return trace.header.kernel, state, records.data
-
-
-class FakePlan:
-    """A plan by which everything is seen."""
-
-    def notes(self) -> tuple[str, ...]:
-        return ()
-
-    def probed(self) -> Iterator[str]:
-        yield "fentry+fexit swiotlb_find_slots"
-
-
-@dataclass
-class FakeProgram:
-    """Counters that are set by hand."""
-
-    counted: dict[int, DeviceTotals] = field(default_factory=dict)
-    told: Faults = field(default_factory=Faults)
-    modes: list[Mode] = field(default_factory=list)
-    plan: FakePlan = field(default_factory=FakePlan)
-    grown: int = 0
-    closed: bool = False
-
-    def totals(self) -> dict[int, DeviceTotals]:
-        return self.counted
-
-    def faults(self) -> Faults:
-        return self.told
-
-    def growths(self) -> int:
-        return self.grown
-
-    def set_mode(self, mode: Mode) -> None:
-        self.modes.append(mode)
-
-    def wait(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeSession:
-    """A kernel whose state and records are those of a recording, or what a test makes of them."""
-
-    def __init__(self, path: Any = STALL) -> None:
-        self.kernel, self.state, self.records = of(path)
-        self.program = FakeProgram()
-        self.lost_in_bursts = 0
-        self.known_ns = UINT64
-        self.preempts = False
-        self.tasks_leave = True
-        self.waits = 0
-
-    def sizes(self) -> MemState:
-        return self.state
-
-    def settle(self) -> tuple[MemState, bytes, bytes]:
-        records, self.records = self.records, b""
-        self.program.told = replace(
-            self.program.told, lost_records=self.program.told.lost_records + self.lost_in_bursts
-        )
-        return self.state, b"", records
-
-    def drain(self) -> bytes:
-        return b""
-
-    def drain_to_what_is_known(self) -> tuple[bytes, int]:
-        return b"", self.known_ns
-
-    def wait_for_older_calls(self, meanwhile: Callable[[], object]) -> None:
-        assert self.program.modes[-1] is Mode.NOTE
-        self.waits += 1
-
-    def has_every_entry(self) -> bool:
-        return not self.preempts or (self.tasks_leave and self.program.modes[-2:] == [Mode.NOTE, Mode.RECORD])
-
-    def known_now_ns(self) -> int:
-        return self.known_ns
-
-    def device_name(self, dev: int) -> DeviceName:
-        return DeviceName(dev, "0000:00:04.0", "virtio-pci")
-
-    def device_names(self, records: bytes) -> Iterator[DeviceName]:
-        return iter(())
-
-    def source(self) -> LiveSource:
-        return LiveSource(cast(Session, self))
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_BURST_S", 0.0)
+__all__ = ["no_waiting"]
 
 
 def in_use(state: MemState, used: list[int], total_used: int) -> MemState:
@@ -231,78 +125,6 @@ def test_a_burst_that_lost_records_is_not_judged() -> None:
     assert shown.verdict is not None
     assert (shown.verdict.compared, shown.verdict.disagree, shown.lost) == (0, 0, 3)
     assert shown.uncounted == 0, "the counters count what the ring loses"
-
-
-class FindsFreed(FakeSession):
-    """In each burst, one a minute, a mapping gets slots of which no record says that they were freed: by a call that is
-    under way, or by a faulty kernel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        release = next(at for at, event in enumerate(decode(self.records)) if isinstance(event, Unmap))
-        self.every = self.records[: release * RECORD.size] + self.records[(release + 1) * RECORD.size :]
-
-    def settle(self) -> tuple[MemState, bytes, bytes]:
-        told = self.state, b"", self.every
-        self.state = in_a_minute(self.state)
-        self.every = b"".join(
-            RECORD.pack(exit_ns + MINUTE_NS, *rest) for exit_ns, *rest in RECORD.iter_unpack(self.every)
-        )
-        return told
-
-
-def in_a_minute(state: MemState) -> MemState:
-    pools = (replace(pool, begin_ns=pool.begin_ns + MINUTE_NS, end_ns=pool.end_ns + MINUTE_NS) for pool in state.pools)
-    return replace(state, pools=tuple(pools))
-
-
-def bursts(session: FakeSession, monkeypatch: pytest.MonkeyPatch, number: int) -> list[Snapshot]:
-    """What is shown after each of so many."""
-    monkeypatch.setattr(live, "_SHARE_OF_TIME", 1e9)
-    monkeypatch.setattr(live, "_SHARE_OF_CPU", 1e9)
-    source = session.source()
-    shown = []
-    for at in range(number):
-        session.program.counted = {1: DeviceTotals(maps=at + 1)}
-        shown.append(source.snapshot())
-    return shown
-
-
-def test_a_kernel_that_does_not_preempt_is_blamed_in_the_first_burst(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = FindsFreed()
-    (shown,) = bursts(session, monkeypatch, 1)
-    assert shown.verdict is not None
-    assert (shown.verdict.word, session.waits) == ("disagree", 0)
-    assert session.program.modes == [Mode.RECORD, Mode.COUNT]
-
-
-def test_one_that_preempts_is_blamed_once_calls_are_over_that_nobody_saw_begin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks that were preempted in a call may be the reason in the first burst."""
-    session = FindsFreed()
-    session.preempts = True
-    first, second = (shown.verdict for shown in bursts(session, monkeypatch, 2))
-    assert first is not None
-    assert second is not None
-    assert (first.disagree, first.word) == (0, "inconclusive")
-    assert first.inconclusive > 0
-    assert (second.word, session.waits) == ("disagree", 1)
-    assert session.program.modes == [Mode.RECORD, Mode.COUNT, Mode.NOTE, Mode.RECORD, Mode.COUNT]
-
-
-def test_where_it_never_shows_that_they_are_over_nothing_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = FindsFreed()
-    session.preempts, session.tasks_leave = True, False
-    verdicts = [shown.verdict for shown in bursts(session, monkeypatch, 3)]
-    assert [verdict and verdict.word for verdict in verdicts] == ["inconclusive"] * 3
-
-
-def test_a_kernel_that_preempts_and_agrees_is_never_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = FakeSession()
-    session.preempts = True
-    shown = bursts(session, monkeypatch, 2)[-1]
-    assert shown.verdict is not None
-    assert (shown.verdict.word, session.waits) == ("agree", 0)
-    assert Mode.NOTE not in session.program.modes
 
 
 def test_calls_that_no_counter_saw_make_the_headline_unclear() -> None:

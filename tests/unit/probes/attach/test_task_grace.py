@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from swiotlb_top.kernel import symbols
-from swiotlb_top.probes import grace, libbpf
+from swiotlb_top.probes.attach import grace, libbpf
 from swiotlb_top.probes.attach.grace import TaskGrace
 from swiotlb_top.probes.attach.libbpf import RefusedError
 
