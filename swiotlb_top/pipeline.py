@@ -41,7 +41,7 @@ class Pipeline(Consumer):
         """When the latest call was over, or the latest loss was noticed."""
         self.ended: End | None = None
         """What the stream's end says; None where it was cut short, or goes on."""
-        choice = _choice(kernel, revision)
+        choice = choice_for(kernel, revision)
         # What an account needs of the revision shows in every kernel: the candidates differ in none of it.
         self.account = Account(choice.revision, devices)
         self.judge = SideBySide(choice, pools_announced=kernel.sees(ALLOC_POOL), cpus=kernel.cpus.numbers())
@@ -124,7 +124,12 @@ class Pipeline(Consumer):
             self.account.failed(failure.dev, failure.explanation, failure.event)
 
 
-def _choice(kernel: KernelInfo, name: str | None) -> Choice:
+def choice_for(kernel: KernelInfo, name: str | None = None) -> Choice:
+    """The revision of this name, or None: the one that a kernel has, and all that it may have.
+
+    :raises UsageError: there is no such revision.
+    :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
+    """
     check_machine(kernel.machine, kernel.page_size_bytes, kernel.byte_order)
     if name is not None:
         if name not in REVISIONS:

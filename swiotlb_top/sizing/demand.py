@@ -1,0 +1,312 @@
+"""What a recording asked of swiotlb, independently of the pool that it was asked of.
+
+A need is slots from one time to another. Two lists of needs bracket what the recording cannot know: ``least``
+takes what failed to be over as soon as can be, ``most`` as late as can be (:mod:`swiotlb_top.sizing.retries`).
+Where nothing failed they are one list.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from swiotlb_top.allocator import DMA_MAPPING_ERROR, Limits, Request, Revision, adopt
+from swiotlb_top.allocator.geometry import slot_addr
+from swiotlb_top.constants import IO_TLB_SIZE
+from swiotlb_top.errors import UnreadableError
+from swiotlb_top.events import Device, Event, Find, Free, Gap, Grow, Map, PoolAdd, PoolAlloc, Unmap
+from swiotlb_top.sizing.assumptions import Assumption, assumptions
+from swiotlb_top.sizing.need import Need
+from swiotlb_top.sizing.retries import Attempts, bracket
+from swiotlb_top.sizing.starts import starts_of
+from swiotlb_top.state import DeviceName, MemState
+from swiotlb_top.stream import Consumer, Stream, deliver
+from swiotlb_top.verify.operations.intervals import assumed_entry_ns
+
+MOST_NEEDS: Final = 1_000_000
+"""Of one recording; each takes some 400 bytes of memory here."""
+_SLOT: Final = ~(IO_TLB_SIZE - 1)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a recording asked of its kernel's default allocator, as requests of one revision."""
+
+    path: Path
+    release: str
+    revision: Revision
+    today: MemState
+    """The first state: what it was booted with, and may have grown to."""
+    least: Sequence[Need]
+    most: Sequence[Need]
+    """Both in the order of ``asked_ns``."""
+    maps: int
+    failures: int
+    """Recorded maps that failed, each attempt counted."""
+    failed_needs: int
+    """Buffers that failed, each counted once however often it was tried."""
+    failures_of: Counter[int]
+    names: dict[int, DeviceName]
+    growth_wait_ns: int
+    """The longest from a full pool to a new one that was recorded; 0 where none was."""
+    assumptions: tuple[Assumption, ...]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether nothing is between ``least`` and ``most``."""
+        return self.least is self.most
+
+    @cached_property
+    def devices(self) -> tuple[int, ...]:
+        """Those that asked, in the order in which they first did; 0 stands for what was mapped before."""
+        return tuple(dict.fromkeys(need.dev for need in self.most))
+
+    def name_of(self, dev: int) -> str:
+        """As ``/sys/bus`` names a device."""
+        if not dev:
+            return "mapped before"
+        known = self.names.get(dev)
+        return known.name if known and known.name else f"{dev:#x}"
+
+
+def demand_of(path: Path, release: str, stream: Stream, recorded: Revision, revision: Revision | None = None) -> Demand:
+    """The demand of a stream, in one pass over it.
+
+    :param recorded: what the kernel that was recorded has; it says how its records are to be read.
+    :param revision: what other configurations have; None: the same.
+    :raises UnreadableError: the stream cannot be read to its end, holds no state, no map, or too many.
+    """
+    reader = DemandReader(path, recorded, revision or recorded)
+    deliver(stream, reader)
+    return reader.demand(release)
+
+
+class _Open(NamedTuple):
+    """A mapping that is not released yet."""
+
+    asked_ns: int
+    had_ns: int
+    cpu: int
+    dev: int
+    request: Request
+
+
+class DemandReader(Consumer):
+    """Pairs each map with its release, by the address of the slot that its buffer begins in."""
+
+    def __init__(self, path: Path, recorded: Revision, revision: Revision) -> None:
+        self._path = path
+        self._recorded = recorded
+        self._revision = revision
+        self._same = recorded == revision
+        self._state: MemState | None = None
+        self._blind = True
+        self._starts: dict[int, int] = {}
+        """Where each pool that was announced begins."""
+        self._listed: set[int] = set()
+        self._limits: dict[int, Limits] = {}
+        self._elsewhere: set[int] = set()
+        """Devices with an allocator of their own."""
+        self._open: defaultdict[int, deque[_Open]] = defaultdict(deque)
+        """By the address of a slot, or of a pool whose place nobody told; of several, the oldest is released first."""
+        self._attempts = Attempts()
+        self._names: dict[int, DeviceName] = {}
+        self._count: Counter[str] = Counter()
+        self._last_ns = 0
+        self._full_since_ns = 0
+        """When a search first found no room in the pools on the list; 0: since the latest growth none did."""
+        self._growth_wait_ns = 0
+
+    # ---- the stream ----------------------------------------------------
+
+    def state(self, mem: MemState) -> None:
+        self._state = self._state or mem
+        self._last_ns = max(self._last_ns, mem.begin_ns)
+        for pool in mem.pools:
+            self._starts[pool.address] = pool.start
+            self._listed.add(pool.address)
+        if self._blind:
+            self._blind = False
+            self._adopt(mem)
+
+    def gap(self, gap: Gap) -> None:
+        """What was mapped is taken to be over: the next state shows what is not."""
+        self._count["lost"] += max(gap.lost, 1)
+        self._blind = True
+        self._last_ns = max(self._last_ns, gap.begin_ns)
+        self._close_all()
+
+    def name(self, name: DeviceName) -> None:
+        if name.name:
+            self._names[name.dev] = name
+
+    def feed(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Find):
+                self._find(event)
+            elif isinstance(event, Unmap):
+                self._unmap(event)
+            elif isinstance(event, Map):
+                self._map(event)
+            else:
+                self._rare(event)
+        if events:
+            self._last_ns = max(self._last_ns, max(event.exit_ns for event in events))
+
+    def _rare(self, event: Event) -> None:
+        if isinstance(event, Device):
+            self._limits[event.dev] = Limits(
+                event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit
+            )
+            if self._state and event.mem != self._state.address:
+                self._elsewhere.add(event.dev)
+            else:
+                self._elsewhere.discard(event.dev)
+        elif isinstance(event, PoolAlloc | PoolAdd | Grow):
+            if event.pool:
+                self._starts[event.pool] = event.start
+            if isinstance(event, Grow):
+                self._grown(event)
+        elif isinstance(event, Free):
+            self._count["elsewhere"] += 1
+
+    def _grown(self, event: Grow) -> None:
+        self._listed.add(event.pool)
+        since_ns = self._full_since_ns or assumed_entry_ns(event)
+        self._growth_wait_ns = max(self._growth_wait_ns, event.exit_ns - since_ns)
+        self._full_since_ns = 0
+
+    # ---- maps and releases ---------------------------------------------
+
+    def _find(self, event: Find) -> None:
+        if event.dev in self._elsewhere:
+            self._count["elsewhere"] += 1
+            return
+        limits = self._limits.get(event.dev)
+        if limits is None:
+            limits = self._unknown(event.dev)
+        asked = Request(event.orig_addr, event.alloc_size_bytes, event.alloc_align_mask, limits)
+        request = asked if self._same else self._as_asked_of(asked)
+        if event.slot < 0:
+            self._failed(event, request)
+            return
+        start = self._starts.get(event.pool)
+        data_slot = event.slot + self._recorded.pad_slots(asked)
+        if not self._full_since_ns and event.pool not in self._listed:
+            self._full_since_ns = event.exit_ns
+        self._mapped(event, request, event.pool if start is None else slot_addr(start, data_slot))
+
+    def _map(self, event: Map) -> None:
+        if event.dev in self._elsewhere:
+            self._count["elsewhere"] += 1
+            return
+        limits = self._limits.get(event.dev)
+        if limits is None:
+            self._unknown(event.dev)
+        request = self._recorded.request_of(event, limits)
+        if not self._same:
+            allocated = None if self._revision.rounds_size else event.alloc_size_bytes or None
+            sizes = event.mapping_size_bytes, event.orig_addr, event.alloc_align_mask
+            request = self._revision.request(*sizes, request.limits, allocated)
+        if event.tlb_addr == DMA_MAPPING_ERROR:
+            self._failed(event, request)
+        else:
+            self._mapped(event, request, event.tlb_addr & _SLOT)
+
+    def _unknown(self, dev: int) -> Limits:
+        self._count["unknown"] += 1
+        return Limits()
+
+    def _as_asked_of(self, asked: Request) -> Request:
+        """What the mapping behind a search would ask of another revision."""
+        size_bytes = max(asked.alloc_size_bytes - self._recorded.offset_bytes(asked), 1)
+        return self._revision.request(size_bytes, asked.orig_addr, asked.alloc_align_mask, asked.limits)
+
+    def _failed(self, event: Find | Map, request: Request) -> None:
+        self._check_count()
+        if request.alloc_size_bytes > 0:
+            end_ns = event.exit_ns
+            starts = starts_of(self._revision, request)
+            asked_ns = assumed_entry_ns(event)
+            self._attempts.failed.append(Need(asked_ns, end_ns, end_ns, end_ns, event.cpu, event.dev, request, starts))
+
+    def _mapped(self, event: Find | Map, request: Request, key: int) -> None:
+        self._check_count()
+        if request.alloc_size_bytes > 0:
+            self._open[key].append(_Open(assumed_entry_ns(event), event.exit_ns, event.cpu, event.dev, request))
+
+    def _unmap(self, event: Unmap) -> None:
+        if event.dev in self._elsewhere:
+            self._count["elsewhere"] += 1
+            return
+        for key in (event.tlb_addr & _SLOT, event.pool):
+            there = self._open.get(key)
+            if there:
+                opened = there.popleft()
+                if not there:
+                    del self._open[key]
+                freeing_ns = max(assumed_entry_ns(event), opened.had_ns)
+                self._close(opened, freeing_ns, max(event.exit_ns, freeing_ns))
+                return
+        self._count["unpaired"] += 1
+
+    def _adopt(self, mem: MemState) -> None:
+        """What is mapped before the first record; nobody knows since when, or for whom."""
+        for state in mem.pools:
+            for mapping in adopt(state, rule=self._recorded.rule, check=False).pool.mappings():
+                self._check_count()
+                self._count["before"] += 1
+                request = Request(mapping.orig_addr, mapping.nslots * IO_TLB_SIZE, 0, Limits())
+                key = slot_addr(state.start, mapping.slot + mapping.pad_slots)
+                self._open[key].append(_Open(mem.begin_ns, mem.begin_ns, 0, 0, request))
+
+    def _close(self, opened: _Open, freeing_ns: int, freed_ns: int) -> None:
+        asked_ns, had_ns, cpu, dev, request = opened
+        starts = starts_of(self._revision, request)
+        self._attempts.had.append(Need(asked_ns, had_ns, freeing_ns, freed_ns, cpu, dev, request, starts))
+
+    def _close_all(self) -> None:
+        for there in self._open.values():
+            for opened in there:
+                end_ns = max(self._last_ns, opened.had_ns)
+                self._close(opened, end_ns, end_ns)
+        self._open.clear()
+
+    def _check_count(self) -> None:
+        self._count["maps"] += 1
+        if self._count["maps"] > MOST_NEEDS:
+            raise UnreadableError(
+                f"{self._path} holds more than {MOST_NEEDS:,} maps, the most that are sized at once; "
+                "record for less time"
+            )
+
+    # ---- what came of it -------------------------------------------------
+
+    def demand(self, release: str) -> Demand:
+        """All of it. :raises UnreadableError: there was no state, or no map."""
+        if self._state is None:
+            raise UnreadableError(f"{self._path} holds no state of the allocator, so nothing can be sized; record anew")
+        self._close_all()
+        if not self._attempts.had and not self._attempts.failed:
+            raise UnreadableError(f"{self._path} holds no map to size swiotlb by; record while devices work")
+        bracketed = bracket(self._attempts, self._last_ns)
+        failures_of = Counter(need.dev for need in self._attempts.failed)
+        return Demand(
+            self._path,
+            release,
+            self._revision,
+            self._state,
+            bracketed.least,
+            bracketed.most,
+            self._count["maps"] - self._count["before"],
+            len(self._attempts.failed),
+            bracketed.failed_needs,
+            failures_of,
+            self._names,
+            self._growth_wait_ns,
+            assumptions(self._count, len(self._attempts.failed), bracketed),
+        )
