@@ -115,7 +115,8 @@ def _pools_cause(
 def _unsuited(allocator: Allocator, asked: list[tuple[Pool, int]], request: Request) -> tuple[Cause, str]:
     """Why areas that have runs long enough have none that will do."""
     unbounded = request._replace(limits=request.limits._replace(seg_boundary_mask=NO_BOUNDARY))
-    if any(pool.search(area, unbounded) >= 0 for pool, area in asked):
+    # Up to 6.2 an area may have room that the search never comes to: that is no boundary's fault.
+    if any(pool.search(area, request) < 0 <= pool.search(area, unbounded) for pool, area in asked):
         segment_slots = (request.limits.seg_boundary_mask + 1) >> IO_TLB_SHIFT
         return Cause.BOUNDARY, f"each aligned run crosses a boundary of segments of {segment_slots}"
     return Cause.MISALIGNED, f"none begins aligned where the search looks ({_alignment_words(allocator, request)})"

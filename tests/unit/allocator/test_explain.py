@@ -251,6 +251,19 @@ def naive(pool: Pool, request: Request) -> set[Cause]:
     return {Cause.BOUNDARY} if aligned else {Cause.MISALIGNED}
 
 
+def test_room_that_a_search_without_end_never_comes_to_is_no_boundarys_fault() -> None:
+    """Up to 6.2: area 0 has no odd slot left, and its search does not end; area 1 is empty."""
+    old = REVISIONS["6.1"]
+    pool = Pool(1, START, 256, 2, rule=old.rule)
+    for slot in range(1, 128, 2):
+        one_slot(pool, slot)
+    pool.area_index[0] = 2
+    allocator = Allocator(old, [pool], 256, 2, can_grow=False, dynamic=False)
+    cause, sentence = why(allocator, Request(0x800, 1, 0, Limits((1 << 32) - 1, 0xFFF)))
+    assert cause is Cause.MISALIGNED
+    assert sentence.endswith("and this kernel's search for them never ends")
+
+
 @settings(max_examples=300, deadline=None)
 @given(
     nslabs=st.integers(1, 300),
