@@ -16,6 +16,7 @@ from swiotlb_top.cli.options import Factor, Seconds, examples, given, source_opt
 from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
 from swiotlb_top.cli.revisions import revisions
+from swiotlb_top.cli.size import size
 from swiotlb_top.cli.why import why
 from swiotlb_top.errors import Exit
 
@@ -27,6 +28,7 @@ EPILOG = examples(
     "swiotlb-top --demo                   watch the recording that comes with swiotlb-top",
     "swiotlb-top record -o boot.swtrace --duration 10",
     "swiotlb-top replay boot.swtrace      did the kernel do what it should?",
+    "swiotlb-top size boot.swtrace        how large must swiotlb be?",
 )
 
 
@@ -125,5 +127,5 @@ def swiotlb_top(
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
-for command in (record, replay, export, doctor, revisions, why, man):
+for command in (record, replay, size, export, doctor, revisions, why, man):
     swiotlb_top.add_command(command)

@@ -18,10 +18,12 @@ class Topic(Enum):
     LIFETIMES = "lifetimes"
     BEFORE = "before"
     LOST = "lost"
+    DAMAGE = "damage"
     ELSEWHERE = "elsewhere"
     LIMITS = "limits"
     UNPAIRED = "unpaired"
     GROWTH = "growth"
+    ONE_ORDER = "one_order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,16 @@ def assumptions(count: Mapping[str, int], failures: int, bracket: Bracket) -> tu
     return tuple(made)
 
 
+def growth(wait_ns: int) -> Assumption:
+    """Of simulated growth."""
+    return Assumption(
+        Topic.GROWTH,
+        f"memory for pools is always had, for a grown one {wait_ns / 1e6:.3g} ms after the first need found no slots",
+        "without memory, needs fail that are called served where pools are added or transient",
+        False,
+    )
+
+
 def _open_loop(failures: int, bracket: Bracket) -> Assumption:
     if not failures:
         return Assumption(
@@ -82,7 +94,7 @@ def _of_failures(failures: int, bracket: Bracket) -> list[Assumption]:
         Assumption(
             Topic.RETRIES,
             f"maps of one buffer no more than {RETRY_NS / 1e9:g} s apart, of which all but the last failed or were "
-            f"given up, are one need: {failures} failed maps are {needs}",
+            f"given up, are one need: {failures} failed maps come of needs: {needs}",
             "each is asked for once, when it was first tried",
             False,
         )
@@ -92,7 +104,7 @@ def _of_failures(failures: int, bracket: Bracket) -> list[Assumption]:
         made.append(
             Assumption(
                 Topic.LIFETIMES,
-                f"{bracket.never_had} needs never had slots: each is taken to live as short as any mapping of its "
+                f"of these, {bracket.never_had} never had slots: each is taken to live as short as any mapping of its "
                 f"device at least, and {held} at most",
                 "a size fails for certain only if it does with the shortest, and holds only with the longest",
                 False,
@@ -100,6 +112,13 @@ def _of_failures(failures: int, bracket: Bracket) -> list[Assumption]:
         )
     return made
 
+
+ONE_ORDER: Final = Assumption(
+    Topic.ONE_ORDER,
+    "what is simulated is one order of the calls, in a pool whose searches begin at its first slot",
+    "in another order a size that held may fail, but not one that is certain",
+    False,
+)
 
 _COUNTED: Final[tuple[tuple[Topic, str, str, str, bool], ...]] = (
     (
@@ -109,6 +128,10 @@ _COUNTED: Final[tuple[tuple[Topic, str, str, str, bool], ...]] = (
     (
         Topic.LOST, "lost", "{} records or more were lost: what they told of is not in the demand",
         "the answer is a least: record again, without loss", True,
+    ),
+    (
+        Topic.DAMAGE, "damage", "the recording cannot be read to its end: what comes later is not in the demand",
+        "the answer is a least: copy it again, or record anew", True,
     ),
     (
         Topic.UNPAIRED, "unpaired", "{} releases are of mappings that were never seen",

@@ -50,7 +50,7 @@ class Spell(NamedTuple):
     end: int
     """Their places among all needs, from the first to before the last."""
     slot_sets: int
-    """From how many on none of them can fail."""
+    """A power of two, from which on none of them can fail."""
     peak_slots: int
     """Most slots in use at once."""
 
@@ -124,11 +124,10 @@ def ceiling_of(needs: Sequence[Need], nareas: int, from_slot_sets: int = 0) -> C
         if beside.ended == at:
             spells.close(begin, at)
             begin = at
-        spells.peak_slots = max(spells.peak_slots, beside.slots)
         slot_sets = beside.slot_sets(need.starts, nareas, min(worst, spells.slot_sets))
         if slot_sets > worst:
             worst, worst_at = slot_sets, need
-        spells.slot_sets = max(spells.slot_sets, slot_sets)
+        spells.add(slot_sets, beside.slots)
     spells.close(begin, len(needs))
     every = spells.found()
     return Ceiling(worst, worst_at, max(spell.peak_slots for spell in every), every)
@@ -139,18 +138,24 @@ class _Spells:
 
     def __init__(self, from_slot_sets: int) -> None:
         self._from = self.slot_sets = from_slot_sets
-        self.peak_slots = 0
-        """So far in this spell, as is ``slot_sets``."""
+        self._peak_slots = 0
         self._found: list[Spell] = []
         self._others_slots = 0
+
+    def add(self, slot_sets: int, slots: int) -> None:
+        """A need of the current spell. Pools are powers of two, so that nothing between two matters."""
+        if slots > self._peak_slots:
+            self._peak_slots = slots
+        if slot_sets > self.slot_sets:
+            self.slot_sets = 1 << (slot_sets - 1).bit_length()
 
     def close(self, begin: int, end: int) -> None:
         """A spell is over, and another begins."""
         if self.slot_sets > self._from:
-            self._found.append(Spell(begin, end, self.slot_sets, self.peak_slots))
+            self._found.append(Spell(begin, end, self.slot_sets, self._peak_slots))
         else:
-            self._others_slots = max(self._others_slots, self.peak_slots)
-        self.slot_sets, self.peak_slots = self._from, 0
+            self._others_slots = max(self._others_slots, self._peak_slots)
+        self.slot_sets, self._peak_slots = self._from, 0
 
     def found(self) -> tuple[Spell, ...]:
         return (Spell(0, 0, self._from, self._others_slots), *self._found)

@@ -24,7 +24,7 @@ from swiotlb_top.sizing.need import Need
 from swiotlb_top.sizing.retries import Attempts, bracket
 from swiotlb_top.sizing.starts import starts_of
 from swiotlb_top.state import DeviceName, MemState
-from swiotlb_top.stream import Consumer, Stream, deliver
+from swiotlb_top.stream import Consumer, Stream, tell
 from swiotlb_top.verify.operations.intervals import assumed_entry_ns
 
 MOST_NEEDS: Final = 1_000_000
@@ -53,6 +53,8 @@ class Demand:
     names: dict[int, DeviceName]
     growth_wait_ns: int
     """The longest from a full pool to a new one that was recorded; 0 where none was."""
+    damage: str
+    """Why the recording could not be read to its end; the rest is not in the demand."""
     assumptions: tuple[Assumption, ...]
 
     @property
@@ -78,10 +80,14 @@ def demand_of(path: Path, release: str, stream: Stream, recorded: Revision, revi
 
     :param recorded: what the kernel that was recorded has; it says how its records are to be read.
     :param revision: what other configurations have; None: the same.
-    :raises UnreadableError: the stream cannot be read to its end, holds no state, no map, or too many.
+    :raises UnreadableError: the stream holds no state, no map, or too many; or nothing before its damage.
     """
     reader = DemandReader(path, recorded, revision or recorded)
-    deliver(stream, reader)
+    try:
+        for item in stream:
+            tell(item, reader)
+    except UnreadableError as error:
+        reader.damage = str(error)
     return reader.demand(release)
 
 
@@ -114,6 +120,8 @@ class DemandReader(Consumer):
         self._open: defaultdict[int, deque[_Open]] = defaultdict(deque)
         """By the address of a slot, or of a pool whose place nobody told; of several, the oldest is released first."""
         self._attempts = Attempts()
+        self.damage = ""
+        """Why the stream could not be read to its end."""
         self._names: dict[int, DeviceName] = {}
         self._count: Counter[str] = Counter()
         self._last_ns = 0
@@ -288,11 +296,14 @@ class DemandReader(Consumer):
 
     def demand(self, release: str) -> Demand:
         """All of it. :raises UnreadableError: there was no state, or no map."""
+        if self.damage and not (self._state and self._count["maps"]):
+            raise UnreadableError(self.damage)
         if self._state is None:
             raise UnreadableError(f"{self._path} holds no state of the allocator, so nothing can be sized; record anew")
         self._close_all()
         if not self._attempts.had and not self._attempts.failed:
             raise UnreadableError(f"{self._path} holds no map to size swiotlb by; record while devices work")
+        self._count["damage"] = int(bool(self.damage))
         bracketed = bracket(self._attempts, self._last_ns)
         failures_of = Counter(need.dev for need in self._attempts.failed)
         return Demand(
@@ -308,5 +319,6 @@ class DemandReader(Consumer):
             failures_of,
             self._names,
             self._growth_wait_ns,
+            self.damage,
             assumptions(self._count, len(self._attempts.failed), bracketed),
         )

@@ -14,7 +14,7 @@ def read(path: Path, revision: str | None = None) -> Demand:
     """The demand of a recording.
 
     :param revision: name of what other configurations have; None: the recorded kernel's own.
-    :raises UnreadableError: it cannot be read to its end, or holds nothing that could be sized.
+    :raises UnreadableError: it is no recording, or holds nothing that could be sized.
     :raises UsageError: there is no such revision.
     :raises CannotError: no revision is known for its kernel.
     """

@@ -26,6 +26,9 @@ from typing import Final, NoReturn
 
 from swiotlb_top.errors import SwiotlbTopError
 from swiotlb_top.reports.replay import replay
+from swiotlb_top.sizing.chart import Ink
+from swiotlb_top.sizing.report import answer
+from swiotlb_top.sizing.sized import Question
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
 from tests.fuzz.mutate import Frame, mutated, put_together, taken_apart
@@ -85,7 +88,19 @@ def _exported(path: Path) -> None:
                 raise AssertionError("the collector cannot show what the source gives")
 
 
-READERS: Final[dict[str, Callable[[Path], None]]] = {"replay": _replayed, "screen": _shown, "export": _exported}
+def _sized(path: Path) -> None:
+    """``size``, for people and for machines."""
+    report = answer([path], Question(), None)
+    report.as_text(ink=Ink("#", ".", ">")).encode()
+    json.dumps(report.as_json()).encode()
+
+
+READERS: Final[dict[str, Callable[[Path], None]]] = {
+    "replay": _replayed,
+    "screen": _shown,
+    "export": _exported,
+    "size": _sized,
+}
 """Every command that takes a recording. (``convert``: a line here.)"""
 
 

@@ -63,10 +63,12 @@ def test_what_cannot_be_is_refused_in_one_line(name: str, says: str) -> None:
     [
         ["replay", "FILE"],
         ["replay", "--json", "FILE"],
+        ["size", "FILE"],
+        ["size", "--json", "FILE"],
         ["-n", "1", "-d", "0", "--trace", "FILE", "--start", "3600"],
         ["-n", "1", "-d", "0", "--json", "--trace", "FILE", "--start", "3600"],
     ],
-    ids=["replay", "replay --json", "screen", "screen --json"],
+    ids=["replay", "replay --json", "size", "size --json", "screen", "screen --json"],
 )
 def test_every_command_refuses_it_with_the_same_line_and_status(
     name: str, arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -75,6 +75,9 @@ def test_an_error_stays_one_line_whatever_it_quotes(
         ["record"],
         ["record", "-o", "x", "--duration", "0"],
         ["replay"],
+        ["size"],
+        ["size", "x", "--headroom", "much"],
+        ["size", "x", "--areas", "0"],
         ["export", "--web.listen-address", "nowhere"],
     ],
 )
@@ -85,7 +88,7 @@ def test_usage_errors_exit_with_2(arguments: list[str], capsys: pytest.CaptureFi
     assert output.err
 
 
-@pytest.mark.parametrize("command", [[], ["record"], ["replay"], ["export"], ["doctor"]])
+@pytest.mark.parametrize("command", [[], ["record"], ["replay"], ["size"], ["export"], ["doctor"]])
 def test_help_ends_with_examples(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--help"]) == 0
     examples = capsys.readouterr().out.split("Examples:\n")[1]

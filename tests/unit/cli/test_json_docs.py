@@ -17,10 +17,12 @@ from tests.support.logs import KEYS_OF_A_LOG, REPORTED
 
 PAGE = (Path(__file__).parents[3] / "docs" / "json.md").read_text()
 FAULTY = min((STALL.parent / "faulty").glob("*.swtrace"))
+UNALIGNED = STALL.parent / "unaligned.swtrace"
 
 COMMANDS = {
     "swiotlb-top --json": [["--trace", str(STALL), "--start", "3", "-n", "1", "-d", "0", "--json"]],
     "swiotlb-top replay FILE --json": [["replay", str(STALL), "--json"], ["replay", str(FAULTY), "--json"]],
+    "swiotlb-top size FILE... --json": [["size", str(STALL), "--json"], ["size", str(UNALIGNED), "--json"]],
     "swiotlb-top doctor --json": [["doctor", "--json"]],
     "swiotlb-top revisions --json": [["revisions", "--json"]],
     "swiotlb-top why --json": [["why", str(REPORTED), "--json"]],
@@ -71,6 +73,7 @@ def test_every_key_is_explained_and_none_that_is_not_there(command: str, capsys:
 EMPTY_HERE = {
     "swiotlb-top --json": {f"kernel_log.{name}" for name in KEYS_OF_A_LOG},
     "swiotlb-top replay FILE --json": {"inconclusive_because.*"},
+    "swiotlb-top size FILE... --json": set[str](),
     "swiotlb-top doctor --json": {"hooks.*"},
     "swiotlb-top revisions --json": {"kernel.reasons.*.since", "kernel.reasons.*.why"},
     "swiotlb-top why --json": {"suppressed.*"},
