@@ -88,8 +88,7 @@ def size(
     from swiotlb_top.sizing.sized import Question
     from swiotlb_top.tui import glyphs
 
-    areas = None if nareas is None else 1 << (nareas - 1).bit_length()
-    report = answer(files, Question(areas, dynamic, headroom_percent), revision)
+    report = answer(files, Question(nareas, dynamic, headroom_percent), revision)
     if as_json:
         show_json(report.as_json())
     else:

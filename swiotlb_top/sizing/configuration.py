@@ -7,7 +7,7 @@ from typing import Final
 
 from swiotlb_top.allocator import Revision
 from swiotlb_top.allocator.growth import limit_nareas
-from swiotlb_top.constants import IO_TLB_SHIFT
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT
 
 SMALLEST_NSLABS: Final = (1 << 20) >> IO_TLB_SHIFT
 LARGEST_NSLABS: Final = (4 << 30) >> IO_TLB_SHIFT
@@ -30,6 +30,11 @@ class Configuration:
     def of(cls, nslabs: int, nareas: int, dynamic: bool, revision: Revision) -> Configuration:
         """With no more areas than such a pool has slot sets, as ``limit_nareas()``; one at least."""
         return cls(nslabs, max(limit_nareas(nareas, nslabs), 1), dynamic, revision)
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether its areas are whole slot sets, and a search asks all of them: what the bounds suppose."""
+        return self.nareas & (self.nareas - 1) == 0 and self.nslabs % (self.nareas * IO_TLB_SEGSIZE) == 0
 
     @property
     def memory_bytes(self) -> int:

@@ -28,7 +28,7 @@ _HOW: Final = {
 _HEAD: Final = ("swiotlb=", "size", "fails", "peak", "high", "pools", "trans", "wait", "memory", "how")
 _COLUMNS: Final = """\
 fails: needs that find no slots; peak: slots in use, with those that failed; high: slots in use; pools: added by growth;
-trans: transient pools; wait: for a new pool; how: certain for any order of calls, or simulated for one"""
+trans: transient pools; wait: for a new pool; how: certain, or simulated for one order of calls that overlap"""
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ def _how_sure(fleet: Fleet, recommended: Merged) -> str:
     worst = fleet.worst
     never = worst.ceiling.slot_sets << SLOT_SET_SHIFT
     if recommended.how is How.BOUND:
-        said = "nothing that was recorded can fail in it, whatever the order of calls and the place of the pool"
+        said = "nothing that was recorded can fail in it, wherever the pool lies and a search begins"
     elif worst.ceiling.slot_sets < NEVER:
         said = f"nothing failed when it was simulated; it cannot fail only from {never} slots on"
     else:

@@ -34,7 +34,7 @@ class How(Enum):
     """How that is known, from the surest on."""
 
     BOUND = "bound"
-    """Whatever the order of calls, the place of the pool, and where searches begin."""
+    """Whichever of overlapping calls is first, wherever the pool lies and searches begin."""
     SIMULATED = "simulated"
     """Of one order, one place and one beginning."""
 
@@ -44,6 +44,7 @@ class Question:
     """What is asked about a demand; None: as the recorded kernel is."""
 
     nareas: int | None = None
+    """Rounded up to a power of two, as the kernel does."""
     dynamic: bool | None = None
     headroom_percent: int = HEADROOM_PERCENT
 
@@ -187,7 +188,7 @@ def size(demand: Demand, question: Question) -> Sized:
     """Hold a demand against every size."""
     today = demand.today
     dynamic = today.dynamic if question.dynamic is None else question.dynamic
-    nareas = question.nareas or max(today.default_nareas, 1)
+    nareas = 1 << ((question.nareas or max(today.default_nareas, 1)) - 1).bit_length()
     boot = today.pools[-1].nslabs if today.pools else 0
     booted = Configuration.of(
         today.default_nslabs or boot or 1, max(today.default_nareas, 1), today.dynamic, demand.revision
@@ -225,7 +226,7 @@ class _Asking:
     def row(self, configuration: Configuration) -> Row:
         """What one configuration does; simulated only where no bound tells."""
         nslabs, peak_slots = configuration.nslabs, self.ceiling.peak_slots
-        if self.ceiling.holds(nslabs):
+        if configuration.is_regular and self.ceiling.holds(nslabs):
             roomy = self._has_room(nslabs, peak_slots)
             return Row(configuration, Standing.HOLDS, How.BOUND, 0, 0, peak_slots, peak_slots, None, roomy)
         if not configuration.dynamic and self.floor.fails(nslabs):

@@ -17,7 +17,7 @@ from swiotlb_top.sizing.report import SizeReport, answer
 from swiotlb_top.sizing.sized import How, Question, Row, Sized, Standing, size
 from swiotlb_top.sizing.units import duration, memory
 from tests.support.doctoring import FOUR_CPUS, GROWING, STALL, cut, load, save
-from tests.support.histories import device, found, machine, released
+from tests.support.histories import device, empty_pool, found, machine, released, state_of
 from tests.unit.sizing.made import demand
 
 TRACES = STALL.parent
@@ -97,6 +97,14 @@ def test_between_the_bounds_it_is_simulated_and_less_sure() -> None:
 def test_areas_are_no_more_than_slot_sets() -> None:
     found = sized(STALL, Question(nareas=16))
     assert [row.configuration.nareas for row in found.rows][:4] == [4, 8, 16, 16]
+
+
+def test_of_a_pool_whose_areas_are_no_whole_slot_sets_nothing_is_certain_but_that_it_is_too_small() -> None:
+    """What was booted can be anything: a restricted pool, or 100 MiB."""
+    odd = machine(state_of(empty_pool(nslabs=1000, nareas=3)))
+    made = demand(odd, device(), found(1000, 1010, 0))
+    today = size(made, Question(dynamic=False)).today
+    assert (today.standing, today.how) == (Standing.HOLDS, How.SIMULATED)
 
 
 def test_the_failures_that_were_recorded_lie_between_the_two_that_are_told() -> None:
