@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -135,6 +135,7 @@ class Sized:
     """A recording's demand in every size."""
 
     demand: Demand
+    """Without its needs and slots, of which there may be many, and recordings, too."""
     headroom_percent: int
     floor: Floor
     ceiling: Ceiling
@@ -143,6 +144,8 @@ class Sized:
     today: Row
     """As it was booted."""
     devices: tuple[DeviceNeed, ...]
+    names: dict[int, str]
+    """Of the devices, as ``/sys/bus`` has them."""
 
     @property
     def recommended(self) -> Row | None:
@@ -179,10 +182,6 @@ class Sized:
         row = self.recommended
         return row is not None and row.how is How.BOUND and not self.at_least
 
-    @property
-    def names(self) -> dict[int, str]:
-        return {dev: self.demand.name_of(dev) for dev in self.demand.devices}
-
 
 def size(demand: Demand, question: Question) -> Sized:
     """Hold a demand against every size."""
@@ -204,13 +203,14 @@ def size(demand: Demand, question: Question) -> Sized:
     rows = tuple(asking.row(Configuration.of(nslabs, nareas, dynamic, demand.revision)) for nslabs in SIZES_NSLABS)
     there = next((row for row in rows if row.configuration == booted), None)
     return Sized(
-        demand,
+        replace(demand, least=(), most=(), today=replace(today, pools=())),
         question.headroom_percent,
         asking.floor,
         asking.ceiling,
         rows,
         there or asking.row(booted),
         _device_needs(demand),
+        {dev: demand.name_of(dev) for dev in demand.devices},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,11 @@ UNALIGNED = TRACES / "unaligned.swtrace"
 ASKED = Question()
 
 
+demand_of = cache(read)
+
+
 def sized(recording: Path, question: Question = ASKED) -> Sized:
-    return size(read(recording), question)
+    return size(demand_of(recording), question)
 
 
 def row_of(of: Sized, nslabs: int) -> Row:
@@ -145,7 +149,7 @@ def test_each_device_is_told_alone() -> None:
     ],
 )
 def test_the_answer_in_sentences(recording: Path, says: str) -> None:
-    assert says in answer([recording], ASKED, None).as_text()
+    assert says in SizeReport(Fleet((sized(recording),))).as_text()
 
 
 def test_an_assumption_is_told_with_its_effect() -> None:
@@ -177,6 +181,12 @@ def test_of_several_the_worst_counts_and_99_of_100_are_told() -> None:
     first = fleet.sizes[0]
     assert (first.standing, first.roomy_percent) == (Standing.FAILS, 99.0)
     assert first.failures is None  # of one it is not known
+
+
+def test_what_was_sized_keeps_no_needs() -> None:
+    """There may be hundreds of recordings."""
+    kept = sized(GROWING).demand
+    assert (len(kept.least), len(kept.most), kept.today.pools) == (0, 0, ())
 
 
 def test_certain_is_only_what_is_certain_of_all() -> None:
