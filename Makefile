@@ -73,10 +73,11 @@ soak: $(VENV)/test ## ten minutes at four CPUs: the tool's memory stays flat and
 fuzz: $(VENV)/test ## recordings with values changed: no crash, none that takes long or much memory (MINUTES=60)
 	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.run $(or $(MINUTES),60)
 
-docs: $(VENV)/test ## write anew what is made of tables: the page of metrics, the page of the screen, Grafana's dashboards
+docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, screen and sizes, Grafana's dashboards
 	$(VENV)/bin/python -m tools.metrics_page >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 	$(VENV)/bin/python -m tools.dashboards exporters/grafana
 	$(VENV)/bin/python -m tests.support.screen_docs
+	$(VENV)/bin/python -m tests.support.sizing_docs
 
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import locale
-import re
-from pathlib import Path
-
 import pytest
 
-from swiotlb_top.cli import main
-
-ROOT = Path(__file__).parents[3]
-SHOWN = re.findall(
-    r"^```console\n\$ (.*?)\n(.*?)^```$", (ROOT / "docs" / "sizing.md").read_text(), re.MULTILINE | re.DOTALL
-)
+from tests.support.sizing_docs import PAGE, anew, commands
 
 
-def test_the_page_shows_the_stalled_disk() -> None:
-    assert [command for command, _ in SHOWN if "size tests/traces/stall.swtrace" in command]
+def test_what_the_page_shows_is_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PAGE.parents[1])
+    page = PAGE.read_text()
+    assert anew(page) == page
 
 
-@pytest.mark.parametrize(("command", "output"), SHOWN, ids=[command for command, _ in SHOWN])
-def test_what_the_page_shows_is_what_is_printed(
-    command: str, output: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(locale, "getencoding", lambda: "UTF-8")
-    program, *arguments = command.split()
-    main(arguments)
-    assert program == "swiotlb-top"
-    assert capsys.readouterr().out == output
+def test_the_page_goes_from_the_failures_of_the_stalled_disk_to_its_size() -> None:
+    assert commands(PAGE.read_text())[:2] == [
+        "replay tests/traces/stall.swtrace --explain",
+        "size tests/traces/stall.swtrace",
+    ]
+
+
+def test_another_output_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PAGE.parents[1])
+    page = PAGE.read_text().replace(" 257 ", " 256 ")
+    assert anew(page) != page
