@@ -83,6 +83,8 @@ def size(
     Exit status: 0 the recommended size cannot fail for what was recorded, 5 it is a least or was simulated only,
     1 no size serves it.
     """
+    if chart and as_json:
+        raise click.UsageError("--chart and --json exclude each other: what the chart shows is in the objects")
     from swiotlb_top.sizing.chart import Ink
     from swiotlb_top.sizing.report import answer
     from swiotlb_top.sizing.sized import Question

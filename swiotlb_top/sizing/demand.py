@@ -45,8 +45,9 @@ class Demand:
     most: Sequence[Need]
     """Both in the order of ``asked_ns``."""
     maps: int
+    """Recorded maps that got slots."""
     failures: int
-    """Recorded maps that failed, each attempt counted."""
+    """Those that failed, each attempt counted."""
     failed_needs: int
     """Buffers that failed, each counted once however often it was tried."""
     failures_of: Counter[int]
@@ -313,7 +314,7 @@ class DemandReader(Consumer):
             self._state,
             bracketed.least,
             bracketed.most,
-            self._count["maps"] - self._count["before"],
+            len(self._attempts.had) - self._count["before"],
             len(self._attempts.failed),
             bracketed.failed_needs,
             failures_of,

@@ -116,7 +116,7 @@ def answer(paths: Sequence[Path], question: Question, revision: str | None) -> S
 
 def _told_of(member: Sized) -> str:
     demand = member.demand
-    failed = f"{demand.failures} of them failed" if demand.failures else "none failed"
+    failed = f"{demand.failures} failed maps" if demand.failures else "none failed"
     kind = "dynamic" if demand.today.dynamic else "static"
     return (
         f"{demand.path}: kernel {demand.release}, booted with {member.today.configuration.command_line} ({kind}), "

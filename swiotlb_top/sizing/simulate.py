@@ -26,8 +26,10 @@ _START: Final = 1 << 32
 _TRANSIENT_START: Final = 1 << 48
 _EXPLAINED: Final = 1000
 """Failures that are explained one by one; of more, only the number is told."""
-_AREAS_ASKED: Final = 20_000_000
-"""In one simulation, before it is given up."""
+_AREAS_A_NEED: Final = 64
+"""Areas that are asked on the average, before a simulation is given up: of a machine with so many CPUs every one."""
+_AREAS_EXPLAINED: Final = 100_000
+"""Areas that are looked at to explain failures; of more, only the number of failures is told."""
 _POOL: Final = 1
 
 
@@ -38,7 +40,7 @@ class Outcome:
     failures_of: Counter[int] = field(default_factory=Counter)
     """By device."""
     causes: Counter[Cause] = field(default_factory=Counter)
-    """Of the first thousand failures."""
+    """Of the first failures, up to a thousand."""
     first_failure: str = ""
     """Why the first failed, in a sentence."""
     peak_slots: int = 0
@@ -73,7 +75,7 @@ def simulate(
         slots back when a spell begins, so that it could only change where a search begins.
     :param growth_wait_ns: how long a new pool takes to come.
     """
-    run = _Run(configuration, growth_wait_ns)
+    run = _Run(configuration, growth_wait_ns, _AREAS_A_NEED * (len(needs) + 1000))
     slot_sets = configuration.nslabs // IO_TLB_SEGSIZE
     try:
         for spell in spells if spells is not None else [Spell(0, len(needs), NEVER, 0)]:
@@ -89,11 +91,12 @@ def simulate(
 class _Run:
     """One simulation."""
 
-    def __init__(self, configuration: Configuration, growth_wait_ns: int) -> None:
+    def __init__(self, configuration: Configuration, growth_wait_ns: int, patience: int) -> None:
         revision, nslabs, dynamic = configuration.revision, configuration.nslabs, configuration.dynamic
         pool = Pool(_POOL, _START, nslabs, configuration.nareas, rule=revision.rule)
         self._swiotlb = Allocator(revision, [pool], nslabs, configuration.nareas, can_grow=dynamic, dynamic=dynamic)
-        self._swiotlb.patience = _AREAS_ASKED
+        self._swiotlb.patience = patience
+        self._to_explain = _AREAS_EXPLAINED
         self._wait_ns = growth_wait_ns
         self._due_ns = -1
         """When the next pool is there; -1 while none is awaited."""
@@ -160,7 +163,9 @@ class _Run:
                 outcome.transient_pools += 1
                 self._add(transient.nslabs)
                 return transient, slot
-        if outcome.failures < _EXPLAINED:
+        areas = sum(pool.nareas for pool in swiotlb.pools)
+        if outcome.failures < _EXPLAINED and areas <= self._to_explain:
+            self._to_explain -= areas
             why = explain(swiotlb, need.cpu, request, transient)
             if why:
                 outcome.causes[why.cause] += 1

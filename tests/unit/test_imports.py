@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE = sorted(path for room in ("allocator", "verify") for path in (ROOT / "swiotlb_top" / room).rglob("*.py"))
+PURE = sorted(
+    path for room in ("allocator", "verify", "sizing") for path in (ROOT / "swiotlb_top" / room).rglob("*.py")
+)
 
 
 def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:

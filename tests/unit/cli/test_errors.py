@@ -78,6 +78,7 @@ def test_an_error_stays_one_line_whatever_it_quotes(
         ["size"],
         ["size", "x", "--headroom", "much"],
         ["size", "x", "--areas", "0"],
+        ["size", "x", "--chart", "--json"],
         ["export", "--web.listen-address", "nowhere"],
     ],
 )

@@ -68,14 +68,15 @@ def test_of_what_comes_and_goes_at_one_time_the_worst_is_taken() -> None:
     assert replayed(need(0, 5, 128), need(5, 9, 128), on=static(128)).failures == 1
 
 
-def test_too_many_failures_are_counted_and_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_EXPLAINED", 2)
+@pytest.mark.parametrize("limit", ["_EXPLAINED", "_AREAS_EXPLAINED"])
+def test_too_many_failures_are_counted_and_not_explained(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, limit, 2)
     outcome = replayed(need(0, 10, 128), *(need(at, 10, 1) for at in range(1, 6)), on=static(128))
     assert (outcome.failures, outcome.causes.total()) == (5, 2)
 
 
 def test_what_takes_too_long_is_given_up_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_AREAS_ASKED", 3)
+    monkeypatch.setattr(module, "_AREAS_A_NEED", 0)
     assert replayed(need(0, 10, 128), *(need(at, 10, 1) for at in range(1, 6)), on=static(128)).given_up
 
 
