@@ -126,6 +126,10 @@ _COUNTED: Final[tuple[tuple[Topic, str, str, str, bool], ...]] = (
         "none on the peak; where they would lie in another pool is not known", False,
     ),
     (
+        Topic.BEFORE, "unsettled", "{} states were read while they changed: what was mapped is not in the demand",
+        "the answer is a least: record again", True,
+    ),
+    (
         Topic.LOST, "lost", "{} records or more were lost: what they told of is not in the demand",
         "the answer is a least: record again, without loss", True,
     ),

@@ -25,7 +25,7 @@ from swiotlb_top.sizing.retries import Attempts, bracket
 from swiotlb_top.sizing.starts import starts_of
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import Consumer, Stream, tell
-from swiotlb_top.verify.operations.intervals import assumed_entry_ns
+from swiotlb_top.verify.operations.intervals import NEVER_NS, assumed_entry_ns
 
 MOST_NEEDS: Final = 1_000_000
 """Of one recording; each takes some 400 bytes of memory here."""
@@ -100,6 +100,8 @@ class _Open(NamedTuple):
     cpu: int
     dev: int
     request: Request
+    until_ns: int = NEVER_NS
+    """When another had its slots."""
 
 
 class DemandReader(Consumer):
@@ -140,14 +142,17 @@ class DemandReader(Consumer):
             self._listed.add(pool.address)
         if self._blind:
             self._blind = False
-            self._adopt(mem)
+            if mem.settled:
+                self._adopt(mem)
+            else:
+                self._count["unsettled"] += 1
 
     def gap(self, gap: Gap) -> None:
         """What was mapped is taken to be over: the next state shows what is not."""
         self._count["lost"] += max(gap.lost, 1)
         self._blind = True
         self._last_ns = max(self._last_ns, gap.begin_ns)
-        self._close_all()
+        self._close_all(gap.begin_ns)
 
     def name(self, name: DeviceName) -> None:
         if name.name:
@@ -246,7 +251,10 @@ class DemandReader(Consumer):
     def _mapped(self, event: Find | Map, request: Request, key: int) -> None:
         self._check_count()
         if request.alloc_size_bytes > 0:
-            self._open[key].append(_Open(assumed_entry_ns(event), event.exit_ns, event.cpu, event.dev, request))
+            there = self._open[key]
+            if there:  # it was given back before, whenever that is told
+                there[-1] = there[-1]._replace(until_ns=event.exit_ns)
+            there.append(_Open(assumed_entry_ns(event), event.exit_ns, event.cpu, event.dev, request))
 
     def _unmap(self, event: Unmap) -> None:
         if event.dev in self._elsewhere:
@@ -258,8 +266,7 @@ class DemandReader(Consumer):
                 opened = there.popleft()
                 if not there:
                     del self._open[key]
-                freeing_ns = max(assumed_entry_ns(event), opened.had_ns)
-                self._close(opened, freeing_ns, max(event.exit_ns, freeing_ns))
+                self._close(opened, assumed_entry_ns(event), event.exit_ns)
                 return
         self._count["unpaired"] += 1
 
@@ -274,15 +281,16 @@ class DemandReader(Consumer):
                 self._open[key].append(_Open(mem.begin_ns, mem.begin_ns, 0, 0, request))
 
     def _close(self, opened: _Open, freeing_ns: int, freed_ns: int) -> None:
-        asked_ns, had_ns, cpu, dev, request = opened
+        asked_ns, had_ns, cpu, dev, request, until_ns = opened
+        freeing_ns = max(min(freeing_ns, until_ns), had_ns)
+        freed_ns = max(freeing_ns, freed_ns)
         starts = starts_of(self._revision, request)
         self._attempts.had.append(Need(asked_ns, had_ns, freeing_ns, freed_ns, cpu, dev, request, starts))
 
-    def _close_all(self) -> None:
+    def _close_all(self, freeing_ns: int) -> None:
         for there in self._open.values():
             for opened in there:
-                end_ns = max(self._last_ns, opened.had_ns)
-                self._close(opened, end_ns, end_ns)
+                self._close(opened, freeing_ns, self._last_ns)
         self._open.clear()
 
     def _check_count(self) -> None:
@@ -301,7 +309,7 @@ class DemandReader(Consumer):
             raise UnreadableError(self.damage)
         if self._state is None:
             raise UnreadableError(f"{self._path} holds no state of the allocator, so nothing can be sized; record anew")
-        self._close_all()
+        self._close_all(self._last_ns)
         if not self._attempts.had and not self._attempts.failed:
             raise UnreadableError(f"{self._path} holds no map to size swiotlb by; record while devices work")
         self._count["damage"] = int(bool(self.damage))

@@ -57,6 +57,19 @@ def test_where_two_hold_one_slot_by_the_records_the_older_is_released_first() ->
     assert spans(demand(machine(), device(), *calls).least) == [(1010, 1015, 1), (1025, 2000, 1)]
 
 
+def test_a_mapping_whose_release_was_not_seen_is_not_surely_held_once_another_has_its_slot() -> None:
+    calls = (found(1000, 1010, 0), found(1500, 1510, 0), released(2000, 2010, 0))
+    first, second = demand(machine(), device(), *calls).least
+    assert (first.freeing_ns, first.freed_ns) == (1510, 2010)
+    assert (second.had_ns, second.freeing_ns) == (1510, 2010)
+
+
+def test_what_a_state_shows_that_was_read_while_it_changed_is_not_believed() -> None:
+    made = demand(machine(state_of(pool_with(0)), settled=False), device(), found(1000, 1010, 1))
+    assert spans(made.least) == [(1010, 1010, 1)]
+    assert any(one.topic is Topic.BEFORE and one.may_need_more for one in made.assumptions)
+
+
 def test_what_is_never_released_is_held_to_the_end() -> None:
     made = demand(machine(), device(), found(1000, 1010, 0), found(1100, 1110, 1), released(3000, 3010, 1))
     assert spans(made.least) == [(1010, 3010, 1), (1110, 3000, 1)]
