@@ -28,7 +28,7 @@ from swiotlb_top.stream import Consumer, Stream, tell
 from swiotlb_top.verify.operations.intervals import NEVER_NS, assumed_entry_ns
 
 MOST_NEEDS: Final = 1_000_000
-"""Of one recording; each takes some 400 bytes of memory here."""
+"""Of one recording; each takes a kilobyte of memory here."""
 _SLOT: Final = ~(IO_TLB_SIZE - 1)
 
 

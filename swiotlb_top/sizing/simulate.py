@@ -77,10 +77,11 @@ def simulate(
     """
     run = _Run(configuration, growth_wait_ns, _AREAS_A_NEED * (len(needs) + 1000))
     slot_sets = configuration.nslabs // IO_TLB_SEGSIZE
+    by_end = sorted(range(len(needs)), key=lambda at: needs[at].freed_ns)
     try:
         for spell in spells if spells is not None else [Spell(0, len(needs), NEVER, 0)]:
             if spell.slot_sets > slot_sets:
-                run.spell(needs, spell)
+                run.spell(needs, by_end, spell)
             else:
                 run.held_at_once(spell.peak_slots)
     except TooManyAreasError:
@@ -106,15 +107,20 @@ class _Run:
         """Of all pools, transient ones among them."""
         self.outcome = Outcome(memory_bytes=configuration.memory_bytes)
 
-    def spell(self, needs: Sequence[Need], spell: Spell) -> None:
-        """Needs come and go. At one time, what comes is first: in the worst order."""
-        begins = [(needs[at].asked_ns, 0, at) for at in range(spell.begin, spell.end)]
-        ends = [(needs[at].freed_ns, 1, at) for at in range(spell.begin, spell.end)]
-        for _, goes, at in sorted(begins + ends):
-            if goes:
-                self.give_back(at)
-            else:
-                self.ask(at, needs[at])
+    def spell(self, needs: Sequence[Need], by_end: Sequence[int], spell: Spell) -> None:
+        """Needs come and go. At one time, what comes is first: in the worst order.
+
+        :param by_end: places of all needs, in the order of ``freed_ns``; those of a spell are together there, too.
+        """
+        gone = spell.begin
+        for at in range(spell.begin, spell.end):
+            need = needs[at]
+            while needs[by_end[gone]].freed_ns < need.asked_ns:
+                self.give_back(by_end[gone])
+                gone += 1
+            self.ask(at, need)
+        for at in by_end[gone : spell.end]:
+            self.give_back(at)
 
     def ask(self, at: int, need: Need) -> None:
         """A need comes."""
