@@ -172,8 +172,11 @@ class _Beside:
         """How many needs were given back before the current one was asked for."""
         self._kinds: Counter[int] = Counter()
         """What was asked for until then, and not given back before."""
-        self._count = self.slots = 0
-        """Needs, and their slots."""
+        self.slots = 0
+        """Of these."""
+        self._same: Starts | None = None
+        self._same_weights: Sequence[int] = ()
+        self._same_weight = 0
         self._ahead: list[Starts] = []
         """What is asked for while the need is."""
         self._looks = _LOOKS_A_NEED * len(needs)
@@ -204,30 +207,34 @@ class _Beside:
             self._begun += 1
 
     def _enter(self, starts: Starts, times: int) -> None:
-        if not starts.impossible:
-            self._kinds[starts.kind] += times
-            self._count += times
-            self.slots += times * starts.nslots
+        if starts.impossible:
+            return
+        self._kinds[starts.kind] += times
+        self.slots += times * starts.nslots
+        if self._same:
+            self._same_weight += times * self._same_weights[starts.kind]
 
     def slot_sets(self, starts: Starts, nareas: int, least: int) -> int:
         """From how many slot sets on the need is served, for certain; 0 where no more than ``least`` are wanted."""
         if not starts.distances:
             return NEVER
-        estimate = starts.slot_sets((self._estimate(starts),), nareas)
-        return starts.slot_sets(self._weights(starts), nareas) if estimate > least else 0
+        if starts.slot_sets((self._first_weight(starts),), nareas) <= least:
+            return 0
+        return starts.slot_sets([self._weight(starts, distance.weights) for distance in starts.distances], nareas)
 
-    def _estimate(self, starts: Starts) -> int:
-        """No less than the first of :meth:`_weights`, and quickly had."""
-        nslots = starts.nslots
-        count = self._count + len(self._ahead) - 1
-        slots = self.slots + sum(other.nslots for other in self._ahead) - nslots
-        return count + (count * (nslots - 2) + slots) // starts.distances[0].slots
+    def _first_weight(self, starts: Starts) -> int:
+        """By the first distance. The same requests come in a row: for these it is kept."""
+        if starts is not self._same:
+            self._same, self._same_weights = starts, starts.distances[0].weights
+            self._same_weight = self._weight_of_begun(self._same_weights)
+        return self._same_weight + self._weight_of_ahead(starts, self._same_weights)
 
-    def _weights(self, starts: Starts) -> list[int]:
-        """By distance, how many starts all that may be mapped is in the way of, but for the need itself."""
-        there = [(kind, times) for kind, times in self._kinds.items() if times]
-        there += [(other.kind, 1) for other in self._ahead]
-        return [
-            sum(times * distance.weights[kind] for kind, times in there) - distance.weights[starts.kind]
-            for distance in starts.distances
-        ]
+    def _weight(self, starts: Starts, weights: Sequence[int]) -> int:
+        """How many starts all that may be mapped is in the way of, but for the need itself."""
+        return self._weight_of_begun(weights) + self._weight_of_ahead(starts, weights)
+
+    def _weight_of_begun(self, weights: Sequence[int]) -> int:
+        return sum(times * weights[kind] for kind, times in self._kinds.items() if times)
+
+    def _weight_of_ahead(self, starts: Starts, weights: Sequence[int]) -> int:
+        return sum(weights[other.kind] for other in self._ahead) - weights[starts.kind]

@@ -42,8 +42,8 @@ class Starts:
     """Where the search for one class of requests looks, in any pool."""
 
     nslots: int
-    in_page: int
-    """The slot of a page that each is, or :data:`ANY`."""
+    kind: int
+    """Of the mapping that comes of it: see :func:`kind_of`."""
     distances: tuple[Distance, ...]
     """Those worth trying; the first is the shortest at which two do not overlap. None where nothing can be proven."""
     boundary_slots: int
@@ -54,11 +54,6 @@ class Starts:
     """Whether the search of a full area never ends (up to 6.2), so that no other area is asked."""
     impossible: bool
     """Whether no pool has a start that will do."""
-
-    @property
-    def kind(self) -> int:
-        """Of the mapping that comes of it."""
-        return kind_of(self.nslots, self.in_page)
 
     def slot_sets(self, weights: Sequence[int], nareas: int) -> int:
         """From how many slot sets on one start is free, whichever of the distances shows it; there has to be one.
@@ -101,11 +96,11 @@ def _starts(
     no_orig_addr: bool,
 ) -> Starts:
     if nslots > IO_TLB_SEGSIZE:
-        return Starts(nslots, ANY, (), 0, 0, False, True)
+        return Starts(nslots, kind_of(nslots, ANY), (), 0, 0, False, True)
     walk = walk_of(revision.alignment, 0, IO_TLB_SEGSIZE, (alloc_align_mask, limits, page_or_more, no_orig_addr))
     until_back = walk.alignment.until_back
     if not walk.period or (walk.step != walk.period and not until_back):
-        return Starts(nslots, ANY, (), 0, 0, False, False)
+        return Starts(nslots, kind_of(nslots, ANY), (), 0, 0, False, False)
     # A pool begins at a page: the slot of a page is known, which page of a longer period is not.
     in_page &= walk.match_mask >> IO_TLB_SHIFT
     furthest = max(walk.period - SLABS_PER_PAGE, 0) + in_page
@@ -113,11 +108,12 @@ def _starts(
     room = IO_TLB_SEGSIZE - furthest - nslots
     impossible = 0 < boundary_slots < nslots or (room < 0 and furthest == in_page)
     known = in_page if walk.step >= SLABS_PER_PAGE else ANY
+    kind = kind_of(nslots, known)
     if room < 0 or impossible or boundary_slots == 1:
-        return Starts(nslots, known, (), 0, 0, False, impossible)
+        return Starts(nslots, kind, (), 0, 0, False, impossible)
     creeps = furthest > 0
     distances = _distances(nslots, walk.step, room, known)
-    return Starts(nslots, known, distances, boundary_slots, creeps and not until_back, creeps and until_back, False)
+    return Starts(nslots, kind, distances, boundary_slots, creeps and not until_back, creeps and until_back, False)
 
 
 @lru_cache(_CLASSES)
