@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -22,6 +22,7 @@ class Topic(Enum):
     ELSEWHERE = "elsewhere"
     LIMITS = "limits"
     UNPAIRED = "unpaired"
+    REVISION = "revision"
     GROWTH = "growth"
     ONE_ORDER = "one_order"
 
@@ -58,6 +59,20 @@ def assumptions(count: Mapping[str, int], failures: int, bracket: Bracket) -> tu
         if count.get(key, 0):
             made.append(Assumption(topic, sentence.format(count[key]), effect, may_need_more))
     return tuple(made)
+
+
+def doubtful_revision(taken: str, others: Sequence[str]) -> Assumption:
+    """Of a kernel that does not show which revision it has.
+
+    :param others: names of those that it may have instead, as far as they are known.
+    """
+    instead = f"; it may be {', '.join(others)}" if others else ""
+    return Assumption(
+        Topic.REVISION,
+        f"the recording does not show for certain which swiotlb its kernel has: {taken} is assumed{instead}",
+        "another may need more: --revision asks for it",
+        True,
+    )
 
 
 def growth(wait_ns: int) -> Assumption:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from swiotlb_top.allocator import Choice
 from swiotlb_top.errors import CannotError
 from swiotlb_top.pipeline import choice_for
+from swiotlb_top.sizing.assumptions import doubtful_revision
 from swiotlb_top.sizing.demand import Demand, demand_of
 from swiotlb_top.trace import TraceReader
 
@@ -22,9 +25,14 @@ def read(path: Path, revision: str | None = None) -> Demand:
     kernel = trace.header.kernel
     wanted = choice_for(kernel, revision).revision if revision is not None else None
     try:
-        recorded = choice_for(kernel).revision
+        choice = choice_for(kernel)
     except CannotError:
         if wanted is None:
             raise
-        recorded = wanted
-    return demand_of(path, kernel.release, trace.stream(), recorded, wanted)
+        choice = Choice.of(wanted)
+    demand = demand_of(path, kernel.release, trace.stream(), choice.revision, wanted)
+    if wanted is not None or (choice.is_known and len(choice.candidates) == 1):
+        return demand
+    others = [one.revision.name for one in choice.candidates if one.revision != choice.revision]
+    doubt = doubtful_revision(choice.revision.name, others)
+    return replace(demand, assumptions=(*demand.assumptions, doubt))

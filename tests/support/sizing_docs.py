@@ -1,4 +1,4 @@
-"""docs/sizing.md shows what the commands print: ``python -m tests.support.sizing_docs`` runs them and writes it anew."""
+"""docs/sizing.md shows what commands print: ``python -m tests.support.sizing_docs`` runs them and writes it anew."""
 
 from __future__ import annotations
 

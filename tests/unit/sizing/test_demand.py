@@ -137,13 +137,24 @@ def test_another_revision_is_asked_for_the_same_mapping() -> None:
     assert older.least[0].request.alloc_size_bytes == 16384 + 0x200
 
 
-@pytest.mark.parametrize("recording", [GROWING, FOUR_CPUS, TRACES / "seed.swtrace", TRACES / "debian-6.1.swtrace"])
+@pytest.mark.parametrize(
+    "recording", [GROWING, FOUR_CPUS, TRACES / "debian-7.3.swtrace", TRACES / "debian-6.1.swtrace"]
+)
 def test_of_a_real_recording_each_map_is_a_need_and_each_release_is_paired(recording: Path) -> None:
     made = read(recording)
     assert made.is_one
     assert len(made.most) == made.maps
     assert topics(made) == {Topic.OPEN_LOOP}
     assert all(one.asked_ns <= one.had_ns <= one.freeing_ns <= one.freed_ns for one in made.most)
+
+
+def test_a_kernel_that_does_not_show_which_it_is_is_assumed_to_be_the_likeliest() -> None:
+    """The seed's order in 6.12: no kernel of that name has it."""
+    seed = TRACES / "seed.swtrace"
+    doubts = [one for one in read(seed).assumptions if one.topic is Topic.REVISION]
+    assert [one.may_need_more for one in doubts] == [True]
+    assert "6.10 in 6.6's order is assumed" in doubts[0].sentence
+    assert topics(read(seed, "6.6")) == {Topic.OPEN_LOOP}
 
 
 def test_a_stream_without_state_or_map_is_refused() -> None:
