@@ -15,7 +15,7 @@ from swiotlb_top.constants import IO_TLB_SEGSIZE, PAGE_SIZE
 from swiotlb_top.sizing.bounds import ceiling_of, floor_of
 from swiotlb_top.sizing.need import Need
 from swiotlb_top.sizing.starts import NEVER, starts_of
-from tests.unit.sizing.made import BUFFER, DISK, SLOT_BYTES, need
+from tests.support.made_recordings import BUFFER, DISK, SLOT_BYTES, need
 
 ODD = BUFFER + SLOT_BYTES
 """A buffer in the second half of its page."""

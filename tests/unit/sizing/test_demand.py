@@ -29,7 +29,7 @@ from tests.support.histories import (
     released,
     state_of,
 )
-from tests.unit.sizing.made import NEWEST, PATH, demand, spans
+from tests.support.made_recordings import NEWEST, PATH, demand, spans
 
 TRACES = STALL.parent
 

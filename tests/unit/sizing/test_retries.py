@@ -10,7 +10,7 @@ from swiotlb_top.sizing.need import Need
 from swiotlb_top.sizing.recordings import read
 from swiotlb_top.sizing.retries import RETRY_NS, Attempts, bracket
 from tests.support.doctoring import STALL
-from tests.unit.sizing.made import BUFFER, DISK, need, spans
+from tests.support.made_recordings import BUFFER, DISK, need, spans
 
 END_NS = 100 * RETRY_NS
 MS = 1_000_000

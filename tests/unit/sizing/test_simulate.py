@@ -18,7 +18,7 @@ from swiotlb_top.sizing.need import Need
 from swiotlb_top.sizing.recordings import read
 from swiotlb_top.sizing.simulate import Outcome, simulate
 from tests.support.doctoring import FOUR_AREAS, GROWING, STALL
-from tests.unit.sizing.made import DISK, NEWEST, need
+from tests.support.made_recordings import DISK, NEWEST, need
 
 CARD = DISK + 1
 WAIT_NS = 100

@@ -19,7 +19,7 @@ from swiotlb_top.sizing.sized import How, Question, Row, Sized, Standing, size
 from swiotlb_top.sizing.units import duration, memory
 from tests.support.doctoring import FOUR_CPUS, GROWING, STALL, cut, load, save
 from tests.support.histories import device, empty_pool, found, machine, released, state_of
-from tests.unit.sizing.made import demand
+from tests.support.made_recordings import demand
 
 TRACES = STALL.parent
 UNALIGNED = TRACES / "unaligned.swtrace"
