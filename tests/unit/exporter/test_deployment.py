@@ -263,6 +263,14 @@ def test_the_unit_is_well_hardened() -> None:
     assert "Unknown" not in analysed.stderr
 
 
+def test_the_unit_hides_nothing_that_the_probes_read() -> None:
+    """ProtectKernelTunables makes /proc/kallsyms inaccessible, and ProtectKernelLogs /dev/kmsg (systemd.exec(5))."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOYED / "systemd" / "swiotlb-exporter.service")
+    assert not {"ProtectKernelTunables", "ProtectKernelLogs"} & set(unit["Service"])
+
+
 def test_unit_and_daemonset_have_the_same_capabilities_and_no_more() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
