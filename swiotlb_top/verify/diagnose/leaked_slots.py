@@ -23,7 +23,7 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 _MAX_LEAKS: Final = 256
 """How many leaked slots are held at one time. A leak beyond that may be reported more than once."""
-_MAX_IN_VAIN: Final = 10_000
+_MAX_IN_VAIN: Final = 2_000
 """How many disagreements may turn out not to be leaks. Of a kernel that has so many, no more are looked for."""
 _ONE_SLOT: Final = Request(0, IO_TLB_SIZE - 1, 0, Limits())
 """A request for one slot, of a size that no mapping has, so that no release fits it."""
