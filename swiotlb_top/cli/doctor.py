@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from swiotlb_top.cli.options import examples, json_option
-from swiotlb_top.cli.page import show, show_json
+from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit
 
 EPILOG = examples("swiotlb-top doctor", "swiotlb-top doctor --json")
@@ -21,8 +21,5 @@ def doctor(as_json: bool) -> Exit:
     from swiotlb_top.reports.doctor import examine
 
     report = examine()
-    if as_json:
-        show_json(report.as_json())
-    else:
-        show(report.as_text())
+    show_report(report.as_text, report.as_json, as_json=as_json)
     return report.exit_code

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import click
@@ -38,9 +38,15 @@ def show(text: str) -> None:
     click.echo(text)
 
 
-def show_json(found: Mapping[str, object]) -> None:
-    """Print an object in a line, with the version of its keys."""
-    click.echo(json.dumps(versioned(found)))
+def show_report(text: Callable[[], str], found: Callable[[], Mapping[str, object]], *, as_json: bool) -> None:
+    """Print a report: as a page of ``text``, or with ``--json`` as the object ``found`` in one line.
+
+    The object is printed with the version of its keys. Only the form that is printed is made.
+    """
+    if as_json:
+        click.echo(json.dumps(versioned(found())))
+    else:
+        show(text())
 
 
 def folded(line: str, width: int) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from swiotlb_top.cli.options import FileName, examples, json_option
-from swiotlb_top.cli.page import show, show_json
+from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -45,10 +45,7 @@ def replay(file: Path, as_json: bool, revision: str | None, context: int, explai
     from swiotlb_top.reports.replay import replay as run
 
     report = run(file, revision, context)
-    if as_json:
-        show_json(report.as_json())
-    else:
-        show(report.as_text(explain=explain))
+    show_report(lambda: report.as_text(explain=explain), report.as_json, as_json=as_json)
     if report.damage:
         click.echo(f"swiotlb-top: {report.damage}", err=True)
     return report.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from swiotlb_top.cli.options import examples, json_option
-from swiotlb_top.cli.page import show, show_json
+from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -24,8 +24,5 @@ def revisions(as_json: bool) -> Exit:
     from swiotlb_top.reports.revisions import known
 
     found = known()
-    if as_json:
-        show_json(found.as_json())
-    else:
-        show(found.as_text())
+    show_report(found.as_text, found.as_json, as_json=as_json)
     return Exit.OK

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import click
 
 from swiotlb_top.cli.options import examples, json_option
-from swiotlb_top.cli.page import show, show_json
+from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit, UnreadableError
 from swiotlb_top.kernel_log.report import WhyReport
 from swiotlb_top.kernel_log.stream import read_log
@@ -45,10 +45,7 @@ def why(what: str | None, as_json: bool) -> Exit:
     read, 4 the file cannot, 5 no line tells of swiotlb, or none that is known, and nothing follows from that.
     """
     report = _of_this_machine() if what is None else _of(what)
-    if as_json:
-        show_json(report.as_json())
-    else:
-        show(report.as_text())
+    show_report(report.as_text, report.as_json, as_json=as_json)
     return report.exit_code
 
 
