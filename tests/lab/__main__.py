@@ -20,7 +20,6 @@ from tests.lab.harness.machine import Machine, RunDirectory, qemu_command
 from tests.lab.harness.requirements import TO_RUN, require
 
 EXIT_LOST_VM = 70
-EXIT_UNAVAILABLE = 69
 DEFAULT_DEADLINE_S = 300.0
 
 
@@ -64,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _build(options) if options.verb == "build" else _run(options)
     except LabUnavailableError as error:
         print(f"lab: {error}", file=sys.stderr)
-        return EXIT_UNAVAILABLE
+        return error.exit_status
     except LostVMError as error:
         print(f"lab: lost the machine: {error}", file=sys.stderr)
         return EXIT_LOST_VM

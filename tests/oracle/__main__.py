@@ -14,7 +14,6 @@ from tests.oracle.cases import CASES, case_named
 from tests.oracle.compare import Counts, DisagreementError, compare
 
 EXIT_DIFFERS = 1
-EXIT_UNAVAILABLE = 69
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(options)
     except LabUnavailableError as error:
         print(f"oracle: {error}", file=sys.stderr)
-        return EXIT_UNAVAILABLE
+        return error.exit_status
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 
 class LabUnavailableError(Exception):
     """This machine cannot run the lab, and why: a tool, a package or a kernel is missing. Tests skip on it."""
+
+    exit_status: Final = 69
+    """Of the commands of the lab and of the oracle; EX_UNAVAILABLE of sysexits.h."""
 
 
 class LostVMError(Exception):
