@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
-from tests.lab.support.tool import NVME, guest_shell, replay, tried
+from tests.lab.support.tool import NVME, guest_shell, ran_well, replay, tried
 
 MAPS = 1009
 """What counted.sh makes; prime, so that no product of a mistake comes out the same."""
@@ -35,8 +35,7 @@ SCRIPT = f"""
 
 @pytest.fixture(scope="module")
 def watched(lab: Lab) -> Path:
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT)))
     return ran.files
 
 

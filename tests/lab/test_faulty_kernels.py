@@ -18,7 +18,7 @@ from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.faults import BUGS, Calls, Seen
 from tests.lab.support.ftrace import WORDS, traced
-from tests.lab.support.tool import Replayed, debugfs_counters, guest_shell, replay
+from tests.lab.support.tool import Replayed, debugfs_counters, guest_shell, ran_well, replay
 from tests.lab.workloads import unaligned
 from tests.support.doctoring import load
 
@@ -64,8 +64,7 @@ class Watched:
 
 
 def watched(lab: Lab, kernel: str, *, in_turn: bool = False) -> Watched:
-    ran = lab.run(Machine(kernel=kernel, cpus=4, in_turn=in_turn), guest_shell(WORDS + LOAD))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel=kernel, cpus=4, in_turn=in_turn), guest_shell(WORDS + LOAD)))
     came = traced(ran.files, "load")
     seen = Seen(came.calls, debugfs_counters(ran.stdout)["io_tlb_used"])
     return Watched(seen, replay(ran.files / "load.swtrace"), ran.files)

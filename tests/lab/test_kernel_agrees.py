@@ -22,7 +22,7 @@ from swiotlb_top.trace import TraceReader
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.harness.vm import Result
-from tests.lab.support.tool import Replayed, debugfs_counters, events, guest_shell, replay, replay_as_text
+from tests.lab.support.tool import Replayed, debugfs_counters, events, guest_shell, ran_well, replay, replay_as_text
 from tests.support import doctoring
 
 MEBIBYTE = 1 << 20
@@ -71,8 +71,7 @@ def growing(lab: Lab) -> Growing:
         debugfs
         $tool record -o /results/unaligned.swtrace -- python3 $workloads/unaligned.py nvme0n1 vda
     """
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script)))
     before, after = ran.stdout.split("after\n")
     trace = ran.files / "grow.swtrace"
     return Growing(ran, debugfs_counters(before), debugfs_counters(after), trace, replay(trace))
@@ -177,8 +176,7 @@ def test_one_thing_made_wrong_in_a_fresh_recording_is_found_and_named(
 @pytest.fixture(scope="module")
 def four_areas(lab: Lab) -> Path:
     machine = Machine(kernel="dynamic", swiotlb="512,4,force")
-    ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE)))
     return ran.files / "busy.swtrace"
 
 
@@ -214,8 +212,7 @@ def overlapping(calls: list[Find | Unmap]) -> int:
 def test_two_cpus_at_once_never_disagree(lab: Lab) -> None:
     """Where operations overlap there may be no telling; there must be no false word. Of four: test_four_cpus.py."""
     machine = Machine(kernel="dynamic", cpus=2, swiotlb="512,force")
-    ran = lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(machine, guest_shell(BOTH_DISKS_AT_ONCE)))
     trace = ran.files / "busy.swtrace"
     calls = [event for event in events(trace) if isinstance(event, Find | Unmap)]
     assert len({call.cpu for call in calls}) > 1

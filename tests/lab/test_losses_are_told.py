@@ -13,7 +13,7 @@ from swiotlb_top.reports.replay import replay as judged
 from swiotlb_top.verify import Verdict
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
-from tests.lab.support.tool import Replayed, Tried, events, guest_shell, replay, tried
+from tests.lab.support.tool import Replayed, Tried, events, guest_shell, ran_well, replay, tried
 from tests.support import doctoring
 
 RING_BYTES = 4096
@@ -38,8 +38,7 @@ SCRIPT = f"""
 
 @pytest.fixture(scope="module")
 def results(lab: Lab) -> Path:
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT)))
     return ran.files
 
 

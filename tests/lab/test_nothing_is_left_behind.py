@@ -13,7 +13,7 @@ from swiotlb_top.errors import Exit
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.harness.vm import Result
-from tests.lab.support.tool import guest_shell, replay
+from tests.lab.support.tool import guest_shell, ran_well, replay
 
 NOTHING = {"programs": 0, "links": 0, "maps": 0, "traced": 0}
 MAPS = 1009
@@ -30,9 +30,7 @@ STATUSES = {
 @pytest.fixture(scope="module")
 def ran(lab: Lab) -> Result:
     script = "$python $workloads/endings.py /results"
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script))
-    assert (ran.status, ran.stderr) == (0, "")
-    return ran
+    return ran_well(lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(script)))
 
 
 @pytest.fixture(scope="module")

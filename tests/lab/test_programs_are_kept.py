@@ -9,7 +9,7 @@ import pytest
 from swiotlb_top.errors import Exit
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
-from tests.lab.support.tool import guest_shell, replay, tried
+from tests.lab.support.tool import guest_shell, ran_well, replay, tried
 
 MAPS = 211
 
@@ -37,8 +37,7 @@ SCRIPT = f"""
 
 @pytest.fixture(scope="module")
 def files(lab: Lab) -> Path:
-    ran = lab.run(Machine(), guest_shell(SCRIPT))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(), guest_shell(SCRIPT)))
     return ran.files
 
 

@@ -9,7 +9,7 @@ import pytest
 from swiotlb_top.errors import Exit
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
-from tests.lab.support.tool import Tried, guest_shell, tried
+from tests.lab.support.tool import Tried, guest_shell, ran_well, tried
 
 PLAIN = "swiotlb-top: "
 
@@ -48,16 +48,14 @@ OFF = f"""
 
 @pytest.fixture(scope="module")
 def results(lab: Lab) -> Path:
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel="dynamic", swiotlb="512,force"), guest_shell(SCRIPT)))
     return ran.files
 
 
 @pytest.fixture(scope="module")
 def off(lab: Lab) -> Path:
     """A machine whose devices reach all its memory, so that the kernel set none aside."""
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="noforce"), guest_shell(OFF))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel="dynamic", swiotlb="noforce"), guest_shell(OFF)))
     return ran.files
 
 

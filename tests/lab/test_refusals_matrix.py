@@ -12,7 +12,7 @@ import pytest
 from swiotlb_top.errors import Exit
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
-from tests.lab.support.tool import guest_shell, tried
+from tests.lab.support.tool import guest_shell, ran_well, tried
 
 LOCK_DOWN = {"debian", "debian-6.1", "debian-7.3"}
 FTRACE_CAN_BE_OFF = {"dynamic", "debian", "debian-6.1"}
@@ -83,8 +83,7 @@ BOOTS = {"noforce": "booted with swiotlb=noforce", "512": "reach all of this mac
 
 @pytest.fixture(scope="module", params=KERNELS)
 def running(lab: Lab, request: pytest.FixtureRequest) -> tuple[str, Path]:
-    ran = lab.run(Machine(kernel=request.param), guest_shell(RUNNING))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel=request.param), guest_shell(RUNNING)))
     return request.param, ran.files
 
 
@@ -115,6 +114,5 @@ def test_each_reason_is_said_alike_by_every_command(running: tuple[str, Path], s
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("boot", BOOTS)
 def test_a_machine_without_a_pool_is_told_so_and_to_do_nothing(lab: Lab, kernel: str, boot: str) -> None:
-    ran = lab.run(Machine(kernel=kernel, swiotlb=boot), guest_shell(AT_BOOT))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel=kernel, swiotlb=boot), guest_shell(AT_BOOT)))
     assert_refused(ran.files, "off", BOOTS[boot], "nothing to watch")

@@ -10,6 +10,7 @@ import pytest
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.ftrace import maps_by_cpu, tracing_shell
+from tests.lab.support.tool import ran_well
 
 WORKLOADS = "tests/lab/workloads"
 
@@ -23,8 +24,7 @@ COUNTING = "".join(
 @pytest.fixture(scope="module")
 def counting(lab: Lab) -> Path:
     script = f"{COUNTING} counted grow {WORKLOADS}/grow.sh"
-    ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force"), tracing_shell(script))
-    assert (ran.status, ran.stderr) == (0, "")
+    ran = ran_well(lab.run(Machine(kernel="dynamic", swiotlb="512,force"), tracing_shell(script)))
     return ran.files
 
 

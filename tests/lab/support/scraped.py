@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
-from tests.lab.support.tool import guest_shell
+from tests.lab.support.tool import guest_shell, ran_well
 from tests.support.prometheus import MISSING, Prometheus, eventually, running
 
 
@@ -78,6 +78,5 @@ def watch(lab: Lab, machine: Machine, script: str, scratch: Path, until: Callabl
                 firing = prometheus.alerts()
         for results in scratch.glob("*/results"):
             (results / "enough").touch()
-        ran = guest.result()
-    assert (ran.status, ran.stderr) == (0, "")
+        ran = ran_well(guest.result())
     return Watched(ran.files, firing)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from swiotlb_top.events import Event
 from swiotlb_top.records import RECORD
 from swiotlb_top.trace import Records, TraceReader
-from tests.lab.harness.vm import CHECKOUT
+from tests.lab.harness.vm import CHECKOUT, Result
 
 PYTHON: Final = sys.executable
 """Seen in the guest at the same place: its root is the host's."""
@@ -41,6 +41,12 @@ def guest_shell(script: str) -> list[str]:
     how a command ended.
     """
     return ["sh", "-c", _WORDS + script]
+
+
+def ran_well(ran: Result) -> Result:
+    """The result of a run, if its command exited with 0 and printed nothing on stderr; AssertionError otherwise."""
+    assert (ran.status, ran.stderr) == (0, ""), f"status {ran.status}: {ran.stderr}"
+    return ran
 
 
 def debugfs_counters(printed: str) -> dict[str, int]:
