@@ -27,6 +27,15 @@ from tests.support.histories import (
 A, B, C = 0xA000, 0xB000, 0xC000
 P1, P2 = START + (1 << 30), START + (2 << 30)
 FULL = empty_pool(128)
+TWO_POOLS_ONE_AFTER_THE_OTHER: tuple[Event, ...] = (
+    found(1000, 1100, 0, 128),
+    allocated(1250, A, P1, 4),
+    found(1200, 1300, 0, 4, pool=A),
+    PoolFree(1500, A),
+    allocated(1650, A, P1, 8),
+    found(1600, 1700, 0, 8, pool=A),
+)
+"""Two transient pools, the second at both addresses of the first, which was freed before."""
 
 
 def judged(revision: str, events: Sequence[Event]) -> Findings:
@@ -67,12 +76,7 @@ def test_an_unmap_that_returns_after_its_pool_is_another_is_of_the_pool_that_was
     findings = judged(
         "6.6",
         [
-            found(1000, 1100, 0, 128),
-            allocated(1250, A, P1, 4),
-            found(1200, 1300, 0, 4, pool=A),
-            PoolFree(1500, A),
-            allocated(1650, A, P1, 8),
-            found(1600, 1700, 0, 8, pool=A),
+            *TWO_POOLS_ONE_AFTER_THE_OTHER,
             released(1400, 1800, 0, 4, pool=told, start=P1),
             released(1900, 2000, 0, 8, pool=told, start=P1),
         ],
@@ -84,12 +88,7 @@ def test_of_two_pools_an_unmap_whose_entry_was_not_seen_may_be_of_nobody_can_tel
     findings = judged(
         "6.6",
         [
-            found(1000, 1100, 0, 128),
-            allocated(1250, A, P1, 4),
-            found(1200, 1300, 0, 4, pool=A),
-            PoolFree(1500, A),
-            allocated(1650, A, P1, 8),
-            found(1600, 1700, 0, 8, pool=A),
+            *TWO_POOLS_ONE_AFTER_THE_OTHER,
             released(1400, 1800, 0, 4, pool=A, start=P1)._replace(entry_ns=ENTRY_UNKNOWN),
         ],
     )
