@@ -1,4 +1,4 @@
-"""Probes first, state second: a stream of records that begins at a state it belongs to."""
+"""Attach the probes first, read the state second: no call between the state and the first record is then missed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from swiotlb_top.state import DeviceName, How, KernelInfo, MemState
 
 _SETTLE_ROUNDS: Final = 5
 _IN_FLIGHT_S: Final = 0.002
-"""How long nearly every operation takes to show up in the ring that overlapped a copy."""
+"""After this time, nearly every operation that overlapped a copy of the state has its record in the ring."""
 
 
 class Session:
@@ -99,7 +99,7 @@ class Session:
         """The records that came since the last call, and up to when none is missing: every call whose entry was noted
         before has returned, and has been drained. Of others see :meth:`has_every_entry`.
 
-        Takes as long as a CPU stays in the kernel, or does not run.
+        It waits for a grace period, which lasts as long as a CPU stays in the kernel, or does not run.
         """
         program = self.program
         asked_ns = now_ns()
@@ -112,12 +112,12 @@ class Session:
         return records, self._known_ns
 
     def settle(self) -> tuple[MemState, bytes, bytes]:
-        """Read the state so that each pool's copy overlaps no operation on it, if that can be had.
+        """Read the state, if possible in such a way that no operation on a pool overlaps the copy of it.
 
         Returns the state, the records from before it, and those from its beginning on (with all
-        that introduce a device).  Pools that an operation touched while they were copied are copied
-        again; where traffic leaves no quiet moment after a few tries, the state comes back with
-        ``settled=False``: what overlapped a copy is, or will be, among the records.
+        that introduce a device). A pool that an operation changed while it was copied is copied
+        again. If there is no quiet moment in a few tries, the state has ``settled=False``; the
+        operations that overlapped a copy are then among the records, or will be.
         """
         seen = self.drain()
         state = self._reader.mem(self._mem)
@@ -139,11 +139,11 @@ class Session:
         return (replace(state, settled=False), *split_at(seen, state.begin_ns))
 
     def device_name(self, dev: int) -> DeviceName:
-        """Who a device is."""
+        """Name and driver of the ``struct device`` at an address; both are empty if it is gone."""
         return self._reader.device_name(dev)
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
-        """Names of the devices that show themselves in these records."""
+        """The names of the devices that these records introduce (:attr:`Kind.DEVICE`)."""
         for event in decode(select(records, of_kind(records, Kind.DEVICE))):
             if isinstance(event, Device):
                 yield self._reader.device_name(event.dev)

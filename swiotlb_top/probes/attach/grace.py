@@ -25,15 +25,16 @@ _LOOK_S: Final = 0.05
 
 
 class Grace:
-    """An array of maps. Whoever changes it wants no program to go on with the old map, so that the kernel waits.
+    """Waits for an RCU grace period, by means of an array of maps.
 
-    It waits by synchronize_rcu() (maybe_wait_bpf_programs(); 1ae80cf31938, "bpf: wait for running BPF programs when
-    updating map-in-map", 5.0): programs are over then that ran before, also those of tasks that were preempted in them,
-    and every CPU has been out of what it was in: idle, in another task or in userspace. So most calls are over that
-    were under way, but for those of tasks preempted in the kernel (CONFIG_PREEMPT). membarrier(2) does the same, but
-    not where there is one CPU, and not where some have no tick.
+    When an entry of such an array changes, the kernel calls synchronize_rcu(), so that no program goes on with the old
+    map (maybe_wait_bpf_programs(); 1ae80cf31938, "bpf: wait for running BPF programs when updating map-in-map", 5.0).
+    Afterwards every program that ran before has ended, even if its task was preempted in it, and every CPU has been
+    idle, in another task or in userspace. So most calls that were under way have returned, all but those of tasks
+    preempted in the kernel (CONFIG_PREEMPT). membarrier(2) would do the same, but not on a machine with one CPU, and
+    not on CPUs without a tick.
 
-    :raises RefusedError: the kernel makes no such map.
+    :raises RefusedError: the kernel does not create such a map.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Grace:
             self._close = made.pop_all().close
 
     def wait(self) -> None:
-        """Some milliseconds. :raises CannotError: the kernel refuses."""
+        """Wait until the grace period is over, some milliseconds. :raises CannotError: the kernel refuses."""
         status = libbpf.update(self._outer, self._inner.to_bytes(_DESCRIPTOR_BYTES, "little"))
         if status:
             raise CannotError(f"the kernel does not wait for what runs in it (error {status})")

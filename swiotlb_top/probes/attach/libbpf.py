@@ -53,7 +53,10 @@ class AttachType(IntEnum):
 
 
 class RefusedError(Exception):
-    """The kernel turned something down; says why in the kernel's words."""
+    """The kernel refused a map, a program or an attachment; the message is the verifier's, or that of the error number.
+
+    ``not_permitted`` says that privileges are missing: the error is EPERM or EACCES, and the verifier said nothing.
+    """
 
     def __init__(self, error: int, why: str) -> None:
         super().__init__(why or os.strerror(error))
@@ -127,9 +130,10 @@ class _TestRunOpts(ctypes.Structure):
 
 
 def create_map(asked: MapSpec, inner: int = 0) -> int:
-    """BPF_MAP_CREATE. Returns a descriptor; raises RefusedError.
+    """Create a map with BPF_MAP_CREATE, and return its file descriptor.
 
-    :param inner: the descriptor of a map that is like those that a map of maps will have.
+    :param inner: for a map of maps, the file descriptor of a map with the type and sizes of its entries; else 0.
+    :raises RefusedError: the kernel does not create it.
     """
     opts = _MapOpts(sz=ctypes.sizeof(_MapOpts), map_flags=asked.flags, inner_map_fd=inner)
     sizes = (asked.key_bytes, asked.value_bytes, asked.entries)
@@ -137,10 +141,12 @@ def create_map(asked: MapSpec, inner: int = 0) -> int:
 
 
 def load_program(name: str, kind: ProgramType, code: bytes, attach: AttachType, function_id: int) -> int:
-    """BPF_PROG_LOAD. Returns a descriptor.
+    """Load a program with BPF_PROG_LOAD, and return its file descriptor.
 
-    :param attach: of a TRACING program, and ``function_id`` the BTF id of the function it is for; else NONE and 0.
-    :raises RefusedError: with the verifier's last word, where it has one.
+    :param code: ``struct bpf_insn[]``, 8 bytes an instruction.
+    :param attach: FENTRY or FEXIT for a TRACING program, NONE for every other.
+    :param function_id: for a TRACING program, the BTF id of the function that it is attached to; 0 for every other.
+    :raises RefusedError: the kernel does not load it; the message is the last line of the verifier's log, if any.
     """
     opts = _ProgramOpts(sz=ctypes.sizeof(_ProgramOpts), expected_attach_type=attach, attach_btf_id=function_id)
     load = library().bpf_prog_load
@@ -154,12 +160,21 @@ def load_program(name: str, kind: ProgramType, code: bytes, attach: AttachType, 
 
 
 def attach_tracing(program: int) -> int:
-    """Attach an fentry or fexit program where it was loaded for. Returns a link's descriptor; raises RefusedError."""
+    """Attach an fentry or fexit program to the function that it was loaded for, and return the link's descriptor.
+
+    :raises RefusedError: the kernel does not attach it.
+    """
     return _made(library().bpf_raw_tracepoint_open(None, program))
 
 
 def attach_kprobe(program: int, symbol: str, *, at_return: bool) -> int:
-    """Returns a link's descriptor; raises RefusedError. Needs the kprobe event source, and it an x86 or arm64."""
+    """Attach a kprobe program to ``symbol``, and return the link's descriptor.
+
+    The kprobe event source (/sys/bus/event_source/devices/kprobe) must exist.
+
+    :param at_return: attach a kretprobe, which runs when the function returns.
+    :raises RefusedError: the kernel does not attach it, or the machine is neither x86-64 nor arm64.
+    """
     function = ctypes.create_string_buffer(symbol.encode())
     kind = int((_KPROBES / "type").read_text())
     return_bit = int((_KPROBES / "format" / "retprobe").read_text().partition(":")[2])
@@ -186,17 +201,17 @@ def attach_kprobe(program: int, symbol: str, *, at_return: bool) -> int:
 
 
 def look_up(array: int, value: Any) -> int:
-    """Fill ``value``, a ctypes buffer, with an array map's entry 0. Returns 0, or an error below it."""
+    """Fill ``value``, a ctypes buffer, with an array map's entry 0. Returns 0, or a negative error number."""
     return int(library().bpf_map_lookup_elem(array, ctypes.byref(ctypes.c_uint32(0)), value))
 
 
 def update(array: int, value: Any) -> int:
-    """Set an array map's entry 0. Returns 0, or an error below it."""
+    """Set an array map's entry 0. Returns 0, or a negative error number."""
     return int(library().bpf_map_update_elem(array, ctypes.byref(ctypes.c_uint32(0)), value, ctypes.c_uint64(0)))
 
 
 def run(program: int, arguments: tuple[int, ...]) -> int:
-    """Run a raw tracepoint program once, here, with 64-bit arguments. Returns 0, or an error below it."""
+    """Run a raw tracepoint program once on this CPU, with 64-bit arguments. Returns 0, or a negative error number."""
     words = (ctypes.c_uint64 * len(arguments))(*arguments)
     opts = _TestRunOpts(sz=ctypes.sizeof(_TestRunOpts))
     opts.ctx_in = ctypes.addressof(words)
@@ -205,18 +220,18 @@ def run(program: int, arguments: tuple[int, ...]) -> int:
 
 
 def missed_runs(program: int) -> int:
-    """How often the kernel skipped a program because it ran already on that CPU, or an error below 0."""
+    """How often the kernel skipped a program because it ran already on that CPU; or a negative error number."""
     return _counted(program, _RECURSION_MISSES_AT)
 
 
 def missed_hits(link: int) -> int:
-    """How often a kprobe was hit and ran nothing, because another one was at work, or (at a return) because more calls
-    were under way than can be followed; or an error below 0."""
+    """How often a kprobe was hit and its program did not run: another kprobe was running on that CPU, or (at a return)
+    more calls were under way than the kernel has room to follow; or a negative error number."""
     return _counted(link, _KPROBE_MISSED_AT)
 
 
 def _counted(descriptor: int, at: int) -> int:
-    """A counter of what ``BPF_OBJ_GET_INFO_BY_FD`` tells, or an error below 0."""
+    """The 64-bit counter at byte ``at`` of what ``BPF_OBJ_GET_INFO_BY_FD`` returns; or a negative error number."""
     info = (ctypes.c_ubyte * 256)()
     length = ctypes.c_uint32(ctypes.sizeof(info))
     status = int(library().bpf_obj_get_info_by_fd(descriptor, ctypes.byref(info), ctypes.byref(length)))
@@ -238,6 +253,6 @@ def _made(descriptor: int, why: str = "") -> int:
 
 
 def _last_line(log: str) -> str:
-    # The verifier's statistics come after what it complains of.
+    # The verifier's statistics come after its complaint.
     lines = [line.strip() for line in log.splitlines() if line.strip() and not line.startswith("processed ")]
     return lines[-1] if lines else ""

@@ -44,8 +44,12 @@ def load(
 ) -> tuple[Plan, Objects]:
     """Load ``swiotlb_top.c`` for the best plan that this kernel takes, and attach it.
 
-    :param spares: whether fexit programs get spares, for records without a gap.
-    :raises CannotError: no bcc, no privilege, or a kernel that takes no plan.
+    An attachment that the kernel refuses is not tried again: the next plan places its hook in another way.
+
+    :param spares: whether each fexit program gets a second one, which records the calls that the first is skipped for.
+    :param ring_bytes: size of the ring buffer, a power of two times the page size.
+    :param prefer: which kind of probe to try first.
+    :raises CannotError: bcc or a privilege is missing, or the kernel refuses every plan.
     """
     refused: dict[tuple[str, How], str] = {}
     jit = settings.text("proc/sys/net/core/bpf_jit_enable") != "0"
@@ -73,12 +77,15 @@ def exit_program(attachment: Attachment) -> str:
 
 
 def spare_program(attachment: Attachment) -> str:
-    """Name of the program that tells of the calls its function's exit program is skipped for (``enum teller``)."""
+    """Name of the program that records the calls for which the kernel skips the exit program (``enum teller``)."""
     return f"spare__{attachment.symbol}"
 
 
 def telling_programs(attachment: Attachment) -> Iterator[str]:
-    """Names of the programs that, skipped, leave a call untold; a fentry program skipped leaves its begin unknown."""
+    """Names of the programs without which a call is not recorded.
+
+    An fentry program that is skipped costs only the time at which its call began, and is not among them.
+    """
     if attachment.hook.entry_only or (attachment.how is How.KPROBE and not attachment.hook.result_only):
         yield entry_program(attachment)
     if not attachment.hook.entry_only:
@@ -94,10 +101,10 @@ def compiler_flags(
     jit: bool = True,
     cpus: int | None = None,
 ) -> tuple[str, ...]:
-    """What makes ``swiotlb_top.c`` the program for one kernel and one plan.
+    """The compiler's flags that make ``swiotlb_top.c`` the program for one kernel and one plan.
 
-    :param jit: whether the kernel compiles programs: interpreted ones may call none of its functions.
-    :param cpus: all CPU numbers are below it; None: this machine's.
+    :param jit: whether the kernel compiles BPF programs: interpreted programs cannot call kernel functions.
+    :param cpus: the highest possible CPU number, plus one; None: that of this machine.
     """
     cpus = possible_cpus().end if cpus is None else cpus
     defines = {
@@ -124,9 +131,9 @@ def _image(flags: tuple[str, ...]) -> Image:
 
 
 def compiled(flags: tuple[str, ...], shelf: Shelf) -> Image:
-    """Compile the program, unless the shelf has it: of the same sources, with the same flags, by the same bcc.
+    """The program's image: the shelf's, if the same bcc compiled the same sources with the same flags; else a new one.
 
-    :raises CannotError: it has to be compiled, and cannot be.
+    :raises CannotError: the shelf does not have it, and it cannot be compiled.
     """
     source = bpf_files.directory()
     sources = [path.read_text() for path in sorted(source.rglob("*.[ch]"))]
@@ -135,7 +142,7 @@ def compiled(flags: tuple[str, ...], shelf: Shelf) -> Image:
 
 
 class _AttachmentRefusedError(Exception):
-    """The kernel turned an attachment down; another plan may do."""
+    """The kernel refused one attachment; a plan without it may work."""
 
     def __init__(self, attachment: Attachment, reason: str) -> None:
         super().__init__(f"{attachment}: {reason}")
@@ -146,8 +153,8 @@ class _AttachmentRefusedError(Exception):
 def _attached(image: Image, plan: Plan, layout: Layout, *, spares: bool) -> Objects:
     """Load an image's programs and attach them.
 
-    :raises _AttachmentRefusedError: the kernel turned one attachment down.
-    :raises RefusedError: it takes none.
+    :raises _AttachmentRefusedError: the kernel refused one attachment.
+    :raises RefusedError: the kernel permits none, or refuses the program that reads its memory.
     """
     objects = Objects.of(image)
     try:
@@ -188,18 +195,18 @@ def possible_cpus(sys: Path = _SYS) -> Cpus:
 
 
 def device_banks(cpus: int) -> int:
-    """Into how many banks the table of devices is divided, a power of two: one a CPU, up to so many that they share.
+    """Into how many banks the table of devices is divided: a power of two, at least one for each CPU, at most 128.
 
     The table takes 96 KiB of the kernel's memory a bank, and 40 KiB more for its claims: 1 MiB at 8 CPUs, 17 MiB at 128
     and any number above. Reading it takes time by its size, too.
 
-    :param cpus: all CPU numbers are below it.
+    :param cpus: the highest possible CPU number, plus one.
     """
     return min(1 << (cpus - 1).bit_length(), _MOST_BANKS)
 
 
 def device_table_bytes(cpus: int) -> int:
-    """Size of the table of devices."""
+    """Size of the table of devices in bytes; ``cpus`` as for :func:`device_banks`."""
     return (device_banks(cpus) << DEVICE_PLACES_SHIFT) * TOTALS_BYTES
 
 
@@ -211,10 +218,12 @@ def plan_for(
     sys: Path = _SYS,
     release: str | None = None,
 ) -> Plan:
-    """The plan for the kernel that runs here: :func:`.plan.make`, told what sysfs and uname know.
+    """The plan for this kernel: :func:`.plan.make`, with what sysfs and uname say of it.
 
-    CONFIG_KPROBES shows by the perf event source it brings; an IOMMU in use, and Xen, by their directories.
-    A kprobe that misses calls and does not say so is no use: that shows by the release only.
+    CONFIG_KPROBES is seen by its perf event source, an IOMMU and Xen by their directories in sysfs. Kprobes are used
+    only where the kernel counts the calls that they miss, which only its release tells.
+
+    :raises CannotError: as :func:`.plan.make`.
     """
     kprobes = (sys / "bus/event_source/devices/kprobe").is_dir()
     return planning.make(

@@ -1,6 +1,6 @@
-"""What is loaded into the kernel, held by file descriptors.
+"""The maps, programs and links that are loaded into the kernel, each held by a file descriptor.
 
-Asking it takes no capability since 5.19 (c8644cd0efe7): who has the descriptor may.
+Since 5.19 (c8644cd0efe7) reading them takes no capability: the descriptor is enough.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from swiotlb_top.probes.compile.image import Image
 
 @dataclass(slots=True)
 class Objects:
-    """File descriptors of maps, programs and links by name; a probe's link is named as its program."""
+    """File descriptors of maps, programs and links by name. A link has the name of its program."""
 
     image: Image
     maps: dict[str, int]
@@ -28,9 +28,9 @@ class Objects:
 
     @classmethod
     def of(cls, image: Image) -> Self:
-        """Make an image's maps.
+        """Create an image's maps.
 
-        :raises RefusedError: the kernel makes none.
+        :raises RefusedError: the kernel does not create one of them.
         """
         objects = cls(image, {})
         try:
@@ -47,15 +47,24 @@ class Objects:
         self.programs[name] = libbpf.load_program(name, kind, code, attach, function_id)
 
     def attach(self, name: str) -> None:
-        """Attach an fentry or fexit program where it was loaded for; raises RefusedError."""
+        """Attach an fentry or fexit program to the function that it was loaded for.
+
+        :raises RefusedError: the kernel does not attach it.
+        """
         self.links[name] = libbpf.attach_tracing(self.programs[name])
 
     def attach_kprobe(self, name: str, symbol: str, *, at_return: bool) -> None:
-        """Attach a kprobe program; raises RefusedError."""
+        """Attach a kprobe program to ``symbol``.
+
+        :raises RefusedError: the kernel does not attach it.
+        """
         self.links[name] = libbpf.attach_kprobe(self.programs[name], symbol, at_return=at_return)
 
     def look_up(self, name: str, size_bytes: int) -> bytes:
-        """What an array map has at 0; of a per-CPU one every CPU's, each in whole words."""
+        """An array map's entry 0; for a per-CPU map that of every CPU, each padded to 8 bytes.
+
+        :raises CannotError: the map cannot be read.
+        """
         value = ctypes.create_string_buffer(size_bytes)
         status = libbpf.look_up(self.maps[name], value)
         if status:
@@ -63,11 +72,14 @@ class Objects:
         return value.raw
 
     def update(self, name: str, value: int) -> None:
-        """Set a 64-bit array map's entry 0."""
+        """Set entry 0 of an array map of 64-bit integers. :raises CannotError: the map cannot be written."""
         self._write(name, value.to_bytes(8, "little"))
 
     def clear(self, name: str, size_bytes: int) -> None:
-        """Zero an array map's entry 0; of a per-CPU one every CPU's, each in whole words."""
+        """Zero an array map's entry 0; for a per-CPU map that of every CPU, each padded to 8 bytes.
+
+        :raises CannotError: the map cannot be written.
+        """
         self._write(name, bytes(size_bytes))
 
     def _write(self, name: str, value: bytes) -> None:
@@ -76,7 +88,10 @@ class Objects:
             raise CannotError(f"the BPF map {name} cannot be written (error {status})")
 
     def run(self, name: str, *arguments: int) -> None:
-        """Run a raw tracepoint program once, here, with 64-bit arguments."""
+        """Run a raw tracepoint program once on this CPU, with 64-bit arguments.
+
+        :raises CannotError: the kernel refuses.
+        """
         status = libbpf.run(self.programs[name], arguments)
         if status:
             raise CannotError(f"the kernel refuses to run a BPF program for reading its memory (error {status})")
@@ -86,9 +101,9 @@ class Objects:
         return sum(_told(libbpf.missed_runs(self.programs[name])) for name in names)
 
     def missed_hits(self, names: Iterable[str]) -> int:
-        """How often the kernel ran none of these programs, which are one function's kprobes, where one was hit.
+        """How many calls of a function its kprobes missed; ``names`` are the programs at its entry and at its return.
 
-        What it does not run at the entry it may count at the return, too.
+        The kernel may count one missed call at both, so this is the larger of their counts and not the sum.
         """
         return max((_told(libbpf.missed_hits(self.links[name])) for name in names), default=0)
 

@@ -10,7 +10,7 @@ from swiotlb_top.errors import CannotError
 def directory() -> Path:
     """The directory of ``swiotlb_top.c``.
 
-    :raises CannotError: the installation lost them.
+    :raises CannotError: the installation does not have them.
     """
     package = Path(__file__).resolve().parents[2]
     for candidate in (package / "bpf", package.parent / "bpf"):

@@ -1,7 +1,7 @@
 """The one module that imports bcc: from the C sources to an image, in a process of its own.
 
-bcc brings a compiler, some 100 MB of memory, which goes with that process. It is started anew and not forked: who
-asks may have threads.
+bcc contains a compiler, which takes some 100 MB of memory; they are free again when that process ends. The process is
+started anew and not forked, as the calling process may have threads.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ _DISTRIBUTION_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
 def compiled(source: Path, flags: Sequence[str]) -> Image:
     """Compile ``swiotlb_top.c`` of a directory.
 
-    :raises CannotError: no bcc, no privilege (bcc makes the maps as it compiles), or the compiler refuses.
+    :param flags: as :func:`~swiotlb_top.probes.attach.loader.compiler_flags` gives them.
+    :raises CannotError: bcc is missing, the privilege to create maps is (bcc does so as it compiles), or the compiler
+        reports an error.
     """
-    # -P, for what lies in the working directory is not ours; where this process finds its modules, the other does.
+    # -P: modules in the working directory are not ours. The other process finds its modules where this one does.
     command = [sys.executable, "-P", "-m", __name__, str(source), *flags]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ran = subprocess.run(
@@ -50,7 +52,7 @@ def compiled(source: Path, flags: Sequence[str]) -> Image:
 
 def main(source: str, *flags: str) -> int:
     """In the process of its own: print the image, or say in a line why there is none."""
-    # Whatever the one who asks does about it is theirs.
+    # Ctrl-C ends this process at once and without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         image = _compiled(Path(source), flags)
@@ -62,7 +64,7 @@ def main(source: str, *flags: str) -> int:
 
 
 def version() -> str:
-    """Which bcc there is, without importing it; "" where there is none."""
+    """The version of the bcc that is installed, found without importing it; "" if there is none."""
     for place in (None, [str(_DISTRIBUTION_PACKAGES)]):
         found = importlib.machinery.PathFinder.find_spec("bcc", place)
         if found and found.origin:
@@ -118,16 +120,16 @@ def _code(lib: Any, module: Any, name: bytes) -> bytes:
 
 
 def _import_bcc() -> Any:
-    """bcc is the distribution's and not on PyPI: look where it lives if this Python does not see it.
+    """Import bcc, which the distribution has and PyPI has not: also from where Debian installs it.
 
-    :raises CannotError: it is not installed, or not whole.
+    :raises CannotError: it is not installed, or not completely.
     """
     sys.path.append(str(_DISTRIBUTION_PACKAGES))
     try:
         import bcc
     except (ImportError, OSError) as error:
         raise CannotError(
-            f"Python module bcc cannot be had ({error}): install the distribution's package (Debian: apt install "
+            f"Python module bcc cannot be imported ({error}): install the distribution's package (Debian: apt install "
             "python3-bpfcc)"
         ) from None
     return bcc

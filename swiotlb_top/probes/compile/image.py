@@ -1,6 +1,6 @@
-"""A compiled program as data: the maps it wants, and its instructions, which name maps by their places.
+"""A compiled program as data: the maps it needs, and its instructions, which refer to a map by its number in that list.
 
-It can be kept and loaded again, without a compiler, wherever the same would be compiled.
+It can be stored, and loaded again without a compiler, wherever the compiler would produce the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CALL: Final = 0x85
 _KERNEL_FUNCTION: Final = 2
 """BPF_PSEUDO_KFUNC_CALL, as such an instruction's source: its immediate is a function's BTF id."""
 _HELPERS: Final = 4096
-"""Helpers have numbers below (there are 211, and there will be no more); the BTF ids of functions are far above."""
+"""Every helper's number is below it (there are 211, and no more will be added); the BTF ids of functions are above."""
 _LOAD_64_BITS: Final = 0x18
 """``BPF_LD | BPF_DW | BPF_IMM``, the one instruction that takes two places."""
 _MAP: Final = 1
@@ -50,26 +50,27 @@ class Image:
 
     @classmethod
     def of(cls, maps: Mapping[int, MapSpec], programs: Mapping[str, bytes]) -> Self:
-        """From programs as they were made for maps with these descriptors.
+        """From programs that were compiled for maps with these file descriptors.
 
-        bcc knows helpers only: what is called by another number is a function of the kernel's.
+        bcc writes every call as that of a helper. A call whose number no helper has is of a kernel function, and is
+        marked so.
         """
         places = {descriptor: place for place, descriptor in enumerate(maps)}
         return cls(tuple(maps.values()), {name: _told(_renamed(code, places)) for name, code in programs.items()})
 
     def code(self, name: str, descriptors: Sequence[int]) -> bytes:
-        """A program's instructions for maps with these descriptors, in the order of ``maps``."""
+        """A program's instructions, for maps with these file descriptors, which are in the order of ``maps``."""
         return _renamed(self.programs[name], dict(enumerate(descriptors)))
 
     def packed(self) -> str:
-        """As a text that :meth:`unpacked` takes."""
+        """The image as JSON text, for :meth:`unpacked`."""
         maps = [asdict(each) for each in self.maps]
         programs = {name: base64.b64encode(code).decode() for name, code in self.programs.items()}
         return json.dumps({"maps": maps, "programs": programs})
 
     @classmethod
     def unpacked(cls, text: str) -> Self:
-        """:raises ValueError, TypeError, KeyError: it is none."""
+        """Undo :meth:`packed`. :raises ValueError, TypeError, KeyError: the text is no image."""
         said = json.loads(text)
         programs = {str(name): base64.b64decode(code, validate=True) for name, code in said["programs"].items()}
         return cls(tuple(MapSpec(**each) for each in said["maps"]), programs)

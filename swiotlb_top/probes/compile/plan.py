@@ -1,8 +1,8 @@
-"""Which hook goes where on this kernel: decided from kallsyms and BTF, before anything is loaded.
+"""Which function each hook is attached to on this kernel: decided from kallsyms and BTF, before anything is loaded.
 
-A hook is an event of the allocator's; a candidate is a way to see it.  The first candidate that
-this kernel allows is taken.  fentry/fexit comes first (it sees arguments and result, and cannot
-lose a pairing), kprobes next, and what neither can see is derived from another hook.
+A hook is an event of the allocator; a candidate is a way to see it. The first candidate that this kernel allows is
+taken: fentry and fexit first (they see arguments and result of the same call), then kprobes. A hook that neither can
+see is derived from another one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.state import HookPlace, How
 
 _IN_REGISTERS: Final = 6
-"""Parameters that any kernel's trampolines pass on, and that any kprobe sees."""
+"""How many parameters the fentry trampolines of every kernel pass on, and every kprobe can read."""
 _NOTHING: Final[Mapping[tuple[str, How], str]] = MappingProxyType({})
 _COUNTING: Final = ("find_slots", "map", "unmap")
-# trace_call_bpf() runs no program where one of a kprobe runs already on this CPU.
+# trace_call_bpf() does not run a kprobe's program while another one runs on the same CPU.
 _LOSSY: Final = "by kprobes, of which the kernel skips some in interrupts; those are counted as lost events"
 _NECESSARY: Final = (("find_slots", "map"), ("unmap",))
 _PROBES: Final = (How.FENTRY, How.KPROBE)
@@ -37,7 +37,7 @@ class Attachment:
     symbol: str = ""
     prototype: Prototype | None = None
     refusal: str = ""
-    """Why the kernel turned a better way down."""
+    """Why the kernel refused a better way."""
 
     @property
     def remembers_entry(self) -> bool:
@@ -46,7 +46,7 @@ class Attachment:
 
     @property
     def has_spare(self) -> bool:
-        """Whether what its exit program is skipped for can be told by another."""
+        """Whether a second program can record the calls for which the kernel skips the exit program."""
         return self.how is How.FENTRY and self.remembers_entry
 
     @property
@@ -57,7 +57,7 @@ class Attachment:
         return _LOSSY if self.how is How.KPROBE and self.hook.name in _COUNTING else ""
 
     def defines(self) -> dict[str, str]:
-        """The symbol, how it is probed, and where in its arguments lies what is read (-1: nowhere)."""
+        """Macros for the C: the symbol, how it is probed, and the position of each argument that is read (-1: none)."""
         if self.prototype is None:
             return {}
         name, places = self.hook.name.upper(), self.prototype.places()
@@ -106,7 +106,7 @@ class Plan:
         return tuple(attached.place() for attached in self.attachments)
 
     def lost(self) -> dict[str, str]:
-        """What is not seen, by the hook that is absent or is probed in a way that misses calls."""
+        """What is not seen, by the name of the hook that is absent, or that is probed in a way that misses calls."""
         losses = ((attached.hook.name, attached.loses) for attached in self.attachments)
         return {name: lost for name, lost in losses if lost}
 
@@ -136,11 +136,11 @@ def make(
 ) -> Plan:
     """Plan for this kernel.
 
-    :param kprobes: whether there are kprobes, and what they miss is counted.
-    :param refused: what was tried and turned down by the kernel: (hook, how) -> why.
-    :param prefer: :attr:`How.KPROBE` to try kprobes before fentry, where one distrusts the other.
-    :param direct_only: whether all mappings come by ``swiotlb_map()``: no IOMMU's and no Xen's do.
-    :raises CannotError: a necessary hook has no candidate; names it.
+    :param kprobes: whether the kernel has kprobes, and counts the calls that they miss.
+    :param refused: what the kernel refused when it was tried: (name of the hook, how) -> why.
+    :param prefer: :attr:`How.KPROBE` to try kprobes before fentry, which lets one check the other.
+    :param direct_only: whether every mapping comes through ``swiotlb_map()``; an IOMMU or Xen maps without it.
+    :raises CannotError: a necessary hook has no candidate; the message names its function.
     """
     placed: dict[str, Attachment] = {}
     hooks = [hook for hook in HOOKS if layout.dynamic or not hook.dynamic_only]
@@ -205,7 +205,7 @@ def _need(placed: Mapping[str, Attachment], refused: Mapping[tuple[str, How], st
 
 
 def _one_eye_on_mappings(placed: dict[str, Attachment]) -> None:
-    """find_slots says all that map says, nearer to the lock: with it, map would only cost."""
+    """Drop map if find_slots is placed as well as it: find_slots tells the same, and is closer to the search itself."""
     if "find_slots" in placed and "map" in placed:
         better = _PROBES.index(placed["map"].how) < _PROBES.index(placed["find_slots"].how)
         del placed["find_slots" if better else "map"]

@@ -1,6 +1,7 @@
-"""Images on disk: what was compiled once for a kernel starts without a compiler from then on.
+"""Images on disk, so that a program is compiled once for a kernel and loaded without a compiler from then on.
 
-They lie in ``$XDG_CACHE_HOME/swiotlb-top/programs``. Root loads none that somebody else could have written.
+They are in ``$XDG_CACHE_HOME/swiotlb-top/programs``. An image that somebody other than root or this user could have
+written is not loaded.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from typing import Final
 from swiotlb_top.probes.compile.image import Image
 
 KEPT: Final = 32
-"""Images, the latest used."""
+"""How many images stay on disk, those used last."""
 _UNFINISHED: Final = "unfinished-"
 _ABANDONED_S: Final = 3600
-"""Writing one takes no second: whoever was writing one this old was killed."""
+"""Writing an image takes less than a second: the process that began to write a file this old was killed."""
 _OTHERS_MAY_WRITE: Final = 0o022
 _ROOT: Final = 0
 
 
 class Shelf:
-    """A directory of images, each under a hash of all that it is made of.
+    """A directory of images, each named by a hash of everything that it is made from.
 
-    It is no more than a help: what cannot be read, or written, is made anew, or not kept.
+    It is only a cache: an image that cannot be read is made again, and one that cannot be written is not kept.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
@@ -37,7 +38,7 @@ class Shelf:
         self._directory = directory or _default()
 
     def image(self, ingredients: Iterable[str], make: Callable[[], Image]) -> Image:
-        """The image of these ingredients: the one that lies here, or else the one that ``make`` makes."""
+        """The image made from ``ingredients``: the one in the directory, else that of ``make``, which is then kept."""
         key = hashlib.sha256(json.dumps(list(ingredients)).encode()).hexdigest()
         found = self._found(key)
         if found is None:
@@ -55,7 +56,7 @@ class Shelf:
                 status = os.fstat(file.fileno())
                 if status.st_uid not in (_ROOT, os.geteuid()) or status.st_mode & _OTHERS_MAY_WRITE:
                     return None
-                # Its key is inside: a file of root's that somebody has given another name is not taken for another.
+                # The key is in the file as well: a file of root's that somebody renamed does not pass for another.
                 made_of, _, packed = file.read().partition("\n")
             image = Image.unpacked(packed) if made_of == key else None
         except (OSError, ValueError, TypeError, KeyError):

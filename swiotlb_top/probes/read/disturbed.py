@@ -1,4 +1,4 @@
-"""Whether a copy of the allocator's state was disturbed: by a call that changed what was being copied."""
+"""Whether a call changed the allocator's state while it was being copied."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from swiotlb_top.state import MemState, PoolState
 
 
 def touched(pools: tuple[PoolState, ...], records: bytes) -> set[int]:
-    """Addresses of the pools that a call took slots of, or gave slots back to, while they were copied.
+    """Addresses of the pools whose slots a call took or released while they were copied.
 
-    :param records: packed, of the calls that returned since the copy was begun.
+    :param records: packed records of the calls that have returned since the copy began.
     """
     begin_ns = min((pool.begin_ns for pool in pools), default=0)
     end_ns = max((pool.end_ns for pool in pools), default=0)
@@ -30,7 +30,7 @@ def touched(pools: tuple[PoolState, ...], records: bytes) -> set[int]:
 def grew(state: MemState, records: bytes) -> bool:
     """Whether the allocator's list of pools has changed since it was read.
 
-    :param records: packed, of the calls that returned since then.
+    :param records: packed records of the calls that have returned since then.
     """
     known = {pool.address for pool in state.pools}
     grown = (place for kind in (Kind.POOL_ADD, Kind.GROW) for place in of_kind(records, kind))

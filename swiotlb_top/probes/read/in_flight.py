@@ -1,8 +1,9 @@
-"""Which calls are under way, by what the probes keep of each call's entry in the kernel.
+"""Which calls are under way, as far as the entries tell that the probes keep in the kernel.
 
-A call is named by the frame that it has on the kernel's stack. Its entry waits on its CPU until it returns (``struct
-nest``); but a call that changed its CPU leaves it there, and one that is preempted for long may find its place taken.
-Both are noted (``struct elsewhere``), so that an entry is known to be over where its frame returned later.
+The probes know a call by the address of its frame on the kernel's stack. The entry of a call is kept in a table of its
+CPU until the call returns (``struct nest``). A call that moves to another CPU leaves its entry behind, and a call that
+is preempted for long may find its entry overwritten. The probes note both (``struct elsewhere``): a call is over if its
+frame has returned later than it was entered.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ NEST_BYTES: Final = 8 + 16 * _NESTING
 """``struct nest``: top, and frame and entry of each call"""
 _CELLS: Final = 4096
 ELSEWHERE_BYTES: Final = 2 * 16 * _CELLS + 8
-"""``struct elsewhere``: frame and time, of entries that lost their place and of returns without one; how many of the
-former were overwritten"""
+"""``struct elsewhere``: frame and time of each entry that lost its place, the same of each return that found no entry,
+and how many entries of the first kind were overwritten"""
 _CALL: Final = struct.Struct("=QQ")
 _TOLD: Final = 1 << 63
 _LOST_AFTER_NS: Final = 60_000_000_000
-"""No call takes as long: one that has not returned by then has, and nobody told of it. The kernel runs no fexit program
-for the calls that are under way while another tracer comes to their function, or leaves it."""
+"""No call takes as long. One that seems to be under way for longer has returned without a record: the kernel runs no
+fexit program for calls that are under way while another tracer attaches to their function or detaches from it."""
 
 _Call = tuple[int, int]
 """(frame, entry_ns)"""
 
 
 class InFlight:
-    """What is known of calls since the probes began to keep entries."""
+    """Follows the calls that were entered since the probes began to keep entries."""
 
     def __init__(self) -> None:
         self._displaced: list[_Call] = [(0, 0)] * _CELLS
@@ -57,8 +58,10 @@ class InFlight:
     def none_before(self, now_ns: int, nests: bytes, elsewhere: bytes) -> int:
         """Up to when every call with an entry has returned: ``now_ns``, or when the oldest under way was entered.
 
-        :param now_ns: a moment before the rest was read.
-        :param nests: every CPU's ``struct nest``.
+        It is ``now_ns`` if no call is under way, else the time at which the oldest of them was entered.
+
+        :param now_ns: a time before ``nests`` and ``elsewhere`` were read.
+        :param nests: the ``struct nest`` of every CPU, one after the other.
         :param elsewhere: ``struct elsewhere``.
         """
         self._first_look_ns, self._last_look_ns = self._first_look_ns or now_ns, now_ns
@@ -83,7 +86,7 @@ class InFlight:
         return min(self._none_before_ns, now_ns)
 
     def take_lost(self) -> int:
-        """How many calls have turned out, since this was asked last, to have ended without a record."""
+        """How many calls were found, since the last time this was called, to have returned without a record."""
         taken, self._not_told = self._not_told, 0
         return taken
 
@@ -92,7 +95,7 @@ class InFlight:
         changed = [(old, new) for old, new in zip(self._displaced, displaced, strict=True) if old != new]
         known = sum(bool(old[0]) and old[0] != new[0] for old, new in changed)
         if overwritten - self._overwritten > known:
-            # More than that were overwritten before anybody saw them: for a while any call may be under way.
+            # Some entries were overwritten before they were read: for a while, any call may be under way.
             self._unknown_until_ns = now_ns + _LOST_AFTER_NS
         self._pending |= {new for _, new in changed if new[0]}
         self._displaced, self._overwritten = displaced, overwritten

@@ -37,8 +37,8 @@ _FAULTS: Final = struct.Struct("=QQQQ")
 _WINDOW: Final = struct.Struct("=QQq")
 """``struct window`` up to what was copied"""
 _DOUBLED: Final = (
-    "this kernel runs the probes of a function in another order than all that are known: each call is told of twice, "
-    "and what was recorded so far is not to be trusted"
+    "this kernel runs the probes of a function in an unknown order, so that each call is recorded twice: do not trust "
+    "what was recorded so far"
 )
 
 
@@ -46,7 +46,7 @@ class Mode(IntEnum):
     """``enum mode`` of bpf/swiotlb_top.c."""
 
     STOP = 0
-    """As it is loaded: neither counts nor records, so that both begin together."""
+    """Neither count nor record. The program is loaded so, in order that all its probes begin at the same time."""
     COUNT = 1
     NOTE = 2
     """Count, and keep each call's entry until it returns."""
@@ -56,7 +56,7 @@ class Mode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What the kernel side knows it could not tell."""
+    """What the probes could not record or count, as far as they know."""
 
     lost_records: int = 0
     """Records that found the ring buffer full."""
@@ -65,10 +65,11 @@ class Faults:
     lost_calls: int = 0
     """kprobe entries that could not be remembered."""
     missed_calls: int = 0
-    """Calls in an interrupt that hit while the program ran that would tell of them (the kernel skips it then), and of
-    which no spare told; and those that a kprobe missed."""
+    """Calls that were not recorded because the kernel skipped their program: it does so for a call in an interrupt
+    that comes while the same program runs. Those that a spare recorded are not among them; those that a kprobe missed
+    are."""
     never_told: int = 0
-    """While recording, calls that were seen to begin and of whose return nothing told."""
+    """While recording, calls whose entry was seen and whose return was not."""
 
     @property
     def lost_events(self) -> int:
@@ -83,7 +84,7 @@ class Faults:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Kernel memory as one run of ``read_kernel_memory`` copied it, between two times."""
+    """Kernel memory that one run of ``read_kernel_memory`` copied, and when the copy began and ended."""
 
     begin_ns: int
     end_ns: int
@@ -94,7 +95,7 @@ class Window:
 def summed(table: memoryview) -> dict[int, DeviceTotals]:
     """Each device's counters, over all banks of the table of devices.
 
-    :param table: the words of ``struct totals``, place by place.
+    :param table: ``struct totals`` after ``struct totals``, as 64-bit words.
     """
     counts_of: dict[int, list[int]] = {}
     since_ns_of: dict[int, int] = {}
@@ -109,23 +110,25 @@ def summed(table: memoryview) -> dict[int, DeviceTotals]:
 
 
 def _of_words(counts: Sequence[int], since_ns: int) -> DeviceTotals:
-    """A device's counters, of which there are so many: ``struct totals`` in its order."""
+    """A device's counters from the words of ``struct totals``, which are in its order."""
     maps, map_failures, unmaps, mapped_bytes, *rest, slots = counts
     by_direction, requests = tuple(rest[:_DIRECTIONS]), tuple(rest[_DIRECTIONS:])
     return DeviceTotals(maps, map_failures, unmaps, mapped_bytes, by_direction, requests, slots, since_ns)
 
 
 class Program:
-    """The loaded and attached BPF program. Close it, and nothing is left in the kernel.
+    """The loaded and attached BPF program. After :meth:`close` nothing of it is left in the kernel.
 
-    :param mode: what to do from the start.
-    :raises CannotError: no bcc, no privilege, or a kernel that takes no plan.
+    :param mode: what the probes do from the start.
+    :param ring_bytes: size of the ring buffer, a power of two times the page size.
+    :param prefer: which kind of probe to try first.
+    :raises CannotError: bcc or a privilege is missing, or the kernel refuses every plan.
     """
 
     def __init__(
         self, layout: Layout, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
     ) -> None:
-        # Spares go by entries, which are not noted all the time where the mode changes.
+        # Spares need the entries of calls, which are kept only while recording.
         spares = mode is Mode.RECORD
         self.plan, self._objects = loader.load(layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer)
         self._telling = [name for a in self.plan.probed() for name in loader.telling_programs(a)]
@@ -162,7 +165,7 @@ class Program:
             self._objects.close()
 
     def set_mode(self, mode: Mode) -> None:
-        """What the probes do from now on.
+        """Set what the probes do from now on. The entries of calls are kept only while recording.
 
         Entries are probed all the time, and noted from :attr:`Mode.NOTE` on.
         """
@@ -175,7 +178,7 @@ class Program:
         self._mode = mode
 
     def wait(self) -> None:
-        """Return when no probe runs any more that runs now, and every CPU has been out of what it was in."""
+        """Wait for a grace period: until every probe that runs now has ended (see :class:`.Grace`)."""
         self._grace.wait()
 
     def wait_for_tasks(self, meanwhile: Callable[[], object]) -> None:
@@ -196,7 +199,7 @@ class Program:
     def none_under_way_before(self, now_ns: int) -> int:
         """While noting: up to when every call whose entry was noted has returned, which is at most ``now_ns``.
 
-        Its record may be about to be written.
+        The record of a call that has just returned may not be written yet.
         """
         nests = self._objects.look_up("nests", NEST_BYTES * self._cpus)
         known_ns = self._in_flight.none_before(now_ns, nests, self._objects.look_up("elsewhere", ELSEWHERE_BYTES))
@@ -214,13 +217,13 @@ class Program:
     def faults(self) -> Faults:
         """What was lost so far.
 
-        :raises CannotError: the kernel cannot be asked, or runs spares before the programs that they stand behind.
+        :raises CannotError: the kernel does not tell, or it runs a spare before the exit program that it stands in for.
         """
-        # First what was skipped, then what a spare told of it: a call between the two is not taken for lost.
+        # First count what was skipped, then what spares recorded of it: a call between the two does not count as lost.
         missed = self._missed()
         per_cpu = _FAULTS.iter_unpack(self._objects.look_up("faults", _FAULTS.size * self._cpus))
         lost, uncounted, calls, spared = map(sum, zip(*per_cpu, strict=True))
-        # A spare tells of what was skipped before, so that no more can have been told of than is skipped by now.
+        # A spare records only calls that were skipped before, so spares cannot have recorded more than were skipped.
         if spared > missed and spared > self._missed():
             raise CannotError(_DOUBLED)
         return Faults(lost, uncounted, calls, max(0, missed - spared), self._never_told)

@@ -24,11 +24,11 @@ class Reader:
         self._layout = layout
 
     def mem(self, address: int, *, slots: bool = True) -> MemState:
-        """Read an allocator and its pools; ``slots=False`` leaves the slots' lists empty.
+        """Read the ``struct io_tlb_mem`` at ``address``, and its pools; ``slots=False`` leaves the slots' lists empty.
 
-        An allocator that the kernel gave no memory has no pools.
+        An allocator that has no memory has no pools.
 
-        :raises CannotError: memory there cannot be read, or it is no allocator.
+        :raises CannotError: the memory cannot be read, or does not hold an allocator.
         """
         layout = self._layout
         raw = self._need(address, "mem")
@@ -50,9 +50,9 @@ class Reader:
         )
 
     def pool(self, address: int, *, slots: bool = True) -> PoolState:
-        """Read one pool, its areas and (``slots``) its slots, copied together where they fit.
+        """Read the pool at ``address`` with its areas and, if ``slots``, its slots: in one copy, if they fit.
 
-        :raises CannotError: memory there cannot be read, or it is no pool, or no longer one.
+        :raises CannotError: the memory cannot be read, or does not hold a pool (any more).
         """
         layout = self._layout
         raw = self._need(address, "pool")
@@ -151,7 +151,7 @@ class Reader:
         return self._layout.offset("slot", "pad_slots") is not None
 
     def _keeps_total_used(self) -> bool:
-        """By 7.3 only with ``swiotlb=...,track_hiwater`` at boot; before, wherever it has the counters."""
+        """Whether ``total_used`` is kept: always, but in 7.3 only if booted with ``swiotlb=...,track_hiwater``."""
         address = self._layout.symbols.address("track_hiwater_enabled")
         return not address or bool(self._pointer(address) & 0xFF)
 

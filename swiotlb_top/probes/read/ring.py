@@ -41,14 +41,15 @@ class Ring:
         self._lock = threading.Lock()
 
     def drain(self) -> bytes:
-        """Take what is committed: packed records, oldest first; empty where there is none."""
+        """Take the committed records, up to the first that is still being written: packed, oldest first."""
         taken = []
         while chunk := self._take():
             taken.append(chunk)
         return b"".join(taken)
 
     def drain_what_is_there(self) -> tuple[bool, bytes]:
-        """The same, and whether everything is taken for which there was room in the ring before."""
+        """Whether all records that were reserved in the ring at the beginning are taken, and those that :meth:`drain`
+        takes."""
         reserved = self._producer[0]
         records = self.drain()
         return self._consumer[0] >= reserved, records
@@ -58,13 +59,13 @@ class Ring:
         waiting = min((self._producer[0] - begin) // _STRIDE, _CHUNK_RECORDS)
         if not waiting:
             return b""
-        self._in_order()  # a record's header is read after the position that covers it,
+        self._in_order()  # read a record's header after the producer's position,
         whole = self._committed(begin & self._mask, waiting)
         if not whole:
             return b""
-        self._in_order()  # what a record holds is read after the header that says it is committed,
+        self._in_order()  # read the record after the header that says that it is committed,
         records = self._copied(begin & self._mask, whole)
-        self._in_order()  # and its space is given back after it was copied.
+        self._in_order()  # and give its space back after it was copied.
         self._consumer[0] = begin + whole * _STRIDE
         return records
 
@@ -85,10 +86,10 @@ class Ring:
         return bytes(records)
 
     def _in_order(self) -> None:
-        """A memory barrier: what was read before is read before, and what comes after comes after.
+        """A memory barrier: every access before it happens before every access after it.
 
-        Python has none but a lock's. Taking it is an acquire, giving it back a release, and neither keeps what
-        comes before and what comes after apart; a release followed by an acquire does.
+        Python has no barriers but those of a lock. Taking the lock is an acquire, giving it back a release; only a
+        release that is followed by an acquire orders what is before both and what is after both.
         """
         for _ in ("release", "acquire"):
             with self._lock:

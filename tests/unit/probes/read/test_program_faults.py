@@ -61,7 +61,7 @@ def test_a_call_that_a_spare_told_of_is_not_lost() -> None:
 
 
 def test_spares_that_told_of_more_calls_than_were_skipped_ran_out_of_order() -> None:
-    with pytest.raises(CannotError, match="told of twice"):
+    with pytest.raises(CannotError, match="recorded twice"):
         faults_of([5, 6], 7)
 
 
