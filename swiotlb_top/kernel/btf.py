@@ -51,9 +51,9 @@ class Btf:
     """Function -> its parameters in order, as a C prototype has them without their types: ``*dev``,
     ``orig_addr``, ``**retpool``."""
     function_ids: Mapping[str, int] = field(default_factory=dict)
-    """Function -> the number of its type, by which programs name it."""
+    """Function -> the id of its type, by which a program names the function."""
     struct_ids: Mapping[str, int] = field(default_factory=dict)
-    """The same for structs."""
+    """Struct -> the id of its type."""
 
     def offset(self, struct_name: str, member: str) -> int | None:
         """Byte offset of a member, or None where this kernel has no such member."""
@@ -62,9 +62,9 @@ class Btf:
 
 
 def load(structs: Collection[str], functions: Collection[str], path: Path = VMLINUX) -> Btf:
-    """Read the kernel's BTF.
+    """Find structs and functions in the kernel's BTF; a name that the kernel does not have is left out.
 
-    :raises CannotError: the kernel has none (CONFIG_DEBUG_INFO_BTF=n), or it is no BTF; there is no libbpf.
+    :raises CannotError: the kernel has no BTF (CONFIG_DEBUG_INFO_BTF=n), the file is no BTF, or libbpf is missing.
     """
     try:
         raw = path.read_bytes()
@@ -80,9 +80,9 @@ def load(structs: Collection[str], functions: Collection[str], path: Path = VMLI
 
 
 def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> Btf:
-    """Find structs and functions in BTF bytes, of this machine's byte order.
+    """Find structs and functions in BTF, which has this machine's byte order; names that it does not have are left out.
 
-    :raises ValueError: they are no BTF, or none that libbpf knows.
+    :raises ValueError: ``raw`` is no BTF, or libbpf does not know its version.
     """
     types = _Types(raw)
     try:
@@ -109,12 +109,12 @@ class _Type(NamedTuple):
     size_or_type: int
 
     def elements(self, of: struct.Struct) -> Iterator[tuple[int, ...]]:
-        """What follows it."""
+        """The members or parameters that follow it in memory, each unpacked by ``of``."""
         return of.iter_unpack(ctypes.string_at(self.address + _TYPE.size, self.vlen * of.size))
 
 
 class _Types:
-    """``struct btf``. Close it."""
+    """``struct btf`` of libbpf; :meth:`close` frees it."""
 
     def __init__(self, raw: bytes) -> None:
         new = library().btf__new
@@ -128,13 +128,13 @@ class _Types:
         library().btf__free(self._handle)
 
     def numbers(self, names: Collection[str], kind: int) -> dict[str, int]:
-        """The types' of these names, those that there are."""
+        """The ids of the types of one kind with these names; a name that no type has is left out."""
         find = library().btf__find_by_name_kind
         found = ((name, find(self._handle, name.encode(), ctypes.c_uint32(kind))) for name in names)
         return {name: number for name, number in found if number > 0}
 
     def of(self, number: int) -> _Type:
-        """A type by its number; 0 is void."""
+        """The type with an id; 0 is void. :raises ValueError: there is none."""
         by_id = library().btf__type_by_id
         by_id.restype = ctypes.c_void_p
         address = by_id(self._handle, ctypes.c_uint32(number))
@@ -153,7 +153,7 @@ class _Types:
 
 
 def _struct(types: _Types, found: _Type) -> Struct:
-    # Where there are bitfields, their widths stand above the offsets.
+    # In a struct with bitfields, the upper 8 bits of an offset are the width.
     bits = 0xFFFFFF if found.flag else 0xFFFFFFFF
     members = found.elements(_MEMBER)
     return Struct(found.size_or_type, {types.name(name): (offset & bits) // 8 for name, _, offset in members})
@@ -164,7 +164,7 @@ def _parameters(types: _Types, proto: _Type) -> tuple[str, ...]:
 
 
 def _pointers(types: _Types, number: int) -> int:
-    """How many pointers lead from a type to what is no pointer."""
+    """How many pointers a type has: 2 for ``struct page **``. :raises ValueError: the type refers to itself."""
     pointers = 0
     for _ in range(_LONGEST_REFERENCE):
         one = types.of(number)

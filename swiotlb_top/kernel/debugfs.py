@@ -1,4 +1,4 @@
-"""What swiotlb itself tells through debugfs: four counters, of the default allocator and of each restricted pool.
+"""swiotlb's own counters in debugfs: four for the default allocator, and four for each restricted pool.
 
 Mirrors ``swiotlb_create_debugfs_files()``: the directory is made wherever CONFIG_SWIOTLB and
 CONFIG_DEBUG_FS are set, and stays without files where swiotlb has no memory.
@@ -61,9 +61,9 @@ def read_default(root: Path = DEBUGFS_ROOT, machine: Path = settings.ROOT) -> Co
 
 
 def read_restricted(root: Path = DEBUGFS_ROOT) -> tuple[tuple[str, Counters], ...]:
-    """Name and counters of each restricted pool (``rmem_swiotlb_device_init()``); empty where there is none.
+    """Name and counters of each restricted pool (``rmem_swiotlb_device_init()``); empty if there is none.
 
-    :raises CannotError: one that is there cannot be read.
+    :raises CannotError: the counters of a pool that exists cannot be read.
     """
     found = []
     try:
@@ -95,7 +95,7 @@ def _directory(root: Path, machine: Path) -> Path:
 
 
 def _read(directory: Path) -> Counters:
-    # used before its high water and before the total, which only grow: else it could rise above them in between.
+    # Read used first: high water and total only grow, so that a rise of used in between cannot show more than they do.
     used = _number(directory / "io_tlb_used")
     hiwater, unknown = _hiwater(directory / "io_tlb_used_hiwater", used)
     transient = _number_if_there(directory / "io_tlb_transient_nslabs")

@@ -1,8 +1,8 @@
-"""The hooks: which of the kernel's functions tell of what the allocator does, release by release.
+"""The hooks: the kernel functions at which the allocator's operations are seen, release by release.
 
-This table says all there is to say of a hook. From it come the functions that are looked for in kallsyms and in BTF,
-and the macros that the C is compiled with; bpf/attach.h has the programs. Which of the functions this kernel has, and
-how it is probed, is the plan's business (probes/compile/plan.py).
+This table is the owner of all facts about hooks: the names that are looked up in kallsyms and in BTF, and the macros of
+the C, are made from it. bpf/attach.h has the programs. The plan (probes/compile/plan.py) decides which of the functions
+is probed on one kernel, and how.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 LONG_FENTRY: Final = "pools"
-"""Feature word that shows that an x86 kernel's trampolines pass on what lies on the stack: that came in the
-same release as ``struct io_tlb_pool`` (6.6)."""
+"""A kernel with this feature word passes stack arguments to fentry programs on x86: that is new in 6.6, as is
+``struct io_tlb_pool``."""
 
 ALLOC_POOL: Final = "alloc_pool"
-"""The hook by which a pool is known before any of its slots is used."""
+"""The hook that tells of a pool before any of its slots is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,12 @@ class Prototype:
     parameters: tuple[str, ...]
     """As :class:`~swiotlb_top.kernel.btf.Btf` spells them."""
     named: tuple[str, ...] = ()
-    """What the hook calls them, where the function names them otherwise."""
+    """The parameters' names in the hook, if the function has other names for them."""
     stands_in_before: str = ""
-    """It only wraps the function that matters, and serves on kernels without this feature."""
+    """A feature word: this function only wraps the one that matters, and is probed on kernels without that feature."""
 
     def places(self) -> dict[str, int]:
-        """Each parameter's position, by the name the hook has for it."""
+        """The position of each parameter, by its name in the hook."""
         return {name: at for at, name in enumerate(self.named or (word.lstrip("*") for word in self.parameters))}
 
     def pointers(self) -> frozenset[str]:
@@ -40,7 +40,7 @@ class Prototype:
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A logical hook: the kernel's functions that tell of it, and what its BPF program reads of them."""
+    """An operation of the allocator: the kernel functions at which it is seen, and what its BPF program reads there."""
 
     name: str
     prototypes: tuple[Prototype, ...]
@@ -52,11 +52,11 @@ class Hook:
     """Only the return value is read, so that a clone (``.isra.0``) serves as well."""
     entry_only: bool = False
     beside: str = ""
-    """Belongs to another hook, and is placed only where that one is."""
+    """The name of another hook, without which this one is not placed; empty: it stands alone."""
     derived_from: str = ""
-    """How its facts are had where it cannot be probed; empty: they are lost."""
+    """The name of the hook that tells the same if this one cannot be probed; empty: there is none."""
     without: str = ""
-    """What is lost where it is absent."""
+    """What is lost if it is absent, in words for people."""
 
     @property
     def macro(self) -> str:
@@ -177,4 +177,4 @@ HOOKS: Final = (
 )
 
 FUNCTIONS: Final = tuple(dict.fromkeys(symbol for hook in HOOKS for symbol in hook.symbols))
-"""Every function that a hook can be at, in any release."""
+"""Every function at which a hook can be placed, in any release."""

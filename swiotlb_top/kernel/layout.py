@@ -53,7 +53,7 @@ FUNCTIONS: Final = (*hooks.FUNCTIONS, _CAST[0], _CALLED_BY_NOBODY)
 
 
 class NoSwiotlbError(CannotError):
-    """The kernel's types have none of swiotlb's."""
+    """The kernel has no ``struct io_tlb_mem``: it is built without swiotlb."""
 
 
 _Shown = Callable[[Btf, Symbols], bool]
@@ -104,15 +104,15 @@ class Layout:
         return "dynamic" in self.features
 
     def offset(self, owner: str, member: str) -> int | None:
-        """Byte offset of a member of "mem", "pool", "area", "slot" ..., or None where this kernel has none."""
+        """Byte offset of a member of "mem", "pool", "area", "slot" ...; None if this kernel has no such member."""
         names = _SPELLINGS.get((owner, member), (member,))
         found = (self.btf.offset(self._holder(owner), name) for name in names)
         return next((at for at in found if at is not None), None)
 
     def at(self, owner: str, member: str) -> int:
-        """Byte offset of a member this kernel is known to have.
+        """Byte offset of a member that every kernel has that can be watched.
 
-        :raises CannotError: it has not.
+        :raises CannotError: this kernel does not have it.
         """
         offset = self.offset(owner, member)
         if offset is None:
@@ -143,9 +143,9 @@ class Layout:
         return address
 
     def defines(self) -> dict[str, int]:
-        """The offsets bpf/swiotlb_top.c is compiled with, ``O_owner_member`` each.
+        """Macros for bpf/swiotlb_top.c: the byte offset of each member that it reads, as ``O_owner_member``.
 
-        :raises CannotError: one is not there.
+        :raises CannotError: this kernel does not have one of the members.
         """
         offsets = {
             f"O_{owner}_{member}": self.at(owner, member)
@@ -157,7 +157,7 @@ class Layout:
         return offsets | {"O_mem_defpool": self.default_pool()} | padded
 
     def cast_defines(self) -> dict[str, int]:
-        """BTF ids by which bpf/swiotlb_top.c loads any word of the kernel's memory; none where this kernel cannot."""
+        """Macros for bpf/swiotlb_top.c: the BTF ids that it needs for ``bpf_rdonly_cast()``; empty before 6.2."""
         function, struct = self.btf.function_ids.get(_CAST[0]), self.btf.struct_ids.get(_CAST[1])
         return {"RDONLY_CAST": function, "LIST_HEAD": struct} if function and struct else {}
 
@@ -171,12 +171,12 @@ class Layout:
 
 
 def load(types: Path = btf.VMLINUX, names: Path = symbols.KALLSYMS) -> Layout:
-    """Learn a kernel's swiotlb from its BTF and kallsyms; this kernel's, unless told otherwise.
+    """The layout of a kernel's swiotlb, from its BTF (``types``) and kallsyms (``names``); by default this kernel's.
 
-    Neither changes while it runs, so both are read once; but where the addresses are hidden they are read again, since
-    kptr_restrict and this process's capabilities may change.
+    Neither changes while the kernel runs, so each is read once. While the addresses are hidden, both are read at each
+    call, since kptr_restrict and the capabilities of this process may change.
 
-    :raises CannotError: no BTF, no kallsyms, or a swiotlb from before areas (6.0), or with other structures.
+    :raises CannotError: BTF or kallsyms is missing, or swiotlb has other structures, as before areas (6.0).
     """
     layout = _load(types, names)
     if layout.symbols.hidden:
@@ -192,7 +192,7 @@ def _load(types: Path, names: Path) -> Layout:
 
 
 def from_btf(types: Btf, names: Symbols) -> Layout:
-    """Pure part of :func:`load`."""
+    """The layout from what was read. :raises NoSwiotlbError: ``types`` has no ``struct io_tlb_mem``."""
     if "io_tlb_mem" not in types.structs:
         raise NoSwiotlbError("this kernel is built without swiotlb (CONFIG_SWIOTLB)", "there is nothing to watch")
     return Layout(types, names, tuple(word for word, shown in _FEATURES if shown(types, names)))

@@ -11,9 +11,9 @@ from swiotlb_top.errors import CannotError
 
 @cache
 def library() -> Any:
-    """Loaded once. What it would print, it does not.
+    """libbpf, loaded once and kept from printing.
 
-    :raises CannotError: there is none.
+    :raises CannotError: it is not installed.
     """
     try:
         libbpf = ctypes.CDLL("libbpf.so.1", use_errno=True)

@@ -16,7 +16,7 @@ _WITHIN_REACH: Final = frozenset({"DMA", "DMA32"})
 
 
 class NoPool(Enum):
-    """Why the kernel keeps no memory for swiotlb, each with what to tell."""
+    """Why swiotlb has no memory; the value is what people are told."""
 
     NOFORCE = "swiotlb is off: this kernel was booted with swiotlb=noforce"
     ALL_WITHIN_REACH = (
@@ -39,9 +39,9 @@ _NEXT_STEPS: Final = {
 
 
 class NoPoolError(CannotError):
-    """swiotlb has no memory here.
+    """swiotlb has no memory on this machine.
 
-    :param next_step: what to do about it, where that is not what ``why`` says.
+    :param next_step: what to do about it; empty for the usual step, ``why.next_step``.
     """
 
     def __init__(self, why: NoPool, next_step: str = "") -> None:
@@ -50,7 +50,7 @@ class NoPoolError(CannotError):
 
     @classmethod
     def here(cls, root: Path = settings.ROOT) -> Self:
-        """With this machine's reason."""
+        """The error with the reason that holds on this machine; ``root`` is where proc/ and sys/ are."""
         return cls(why_no_pool(root))
 
 

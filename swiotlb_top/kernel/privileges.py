@@ -1,4 +1,4 @@
-"""What this process may do, before it is tried."""
+"""Which capabilities this process has, checked before they are needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TO_PROBE: Final = ({"CAP_SYS_ADMIN"}, _LEAST)
 
 
 def missing_capabilities(status: Path = Path("/proc/self/status")) -> tuple[str, ...]:
-    """Which of CAP_BPF and CAP_PERFMON this process lacks; empty where it may probe, by these or by CAP_SYS_ADMIN."""
+    """Which of CAP_BPF and CAP_PERFMON this process lacks; empty if it has both, or CAP_SYS_ADMIN."""
     line = next(line for line in status.read_text().splitlines() if line.startswith("CapEff:"))
     effective = int(line.split()[1], 16)
     held = {name for name, bit in _CAPABILITIES.items() if effective >> bit & 1}

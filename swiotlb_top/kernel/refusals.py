@@ -1,7 +1,8 @@
-"""Why this machine cannot be probed: the one reason that applies, and the step that is right for it.
+"""Why this machine cannot be probed: the reason that matters most, and what to do about it.
 
-Several reasons may hold at once: a user who is not root sees no addresses either. They are in one table, in the order
-in which they are looked at: first what nobody can change here, then what hides what comes after it.
+Several reasons may hold at once: a user who is not root does not see the kernel's addresses either. They are in one
+table, in the order in which they are checked: first those that nobody can change here, then each before those that it
+causes.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _CONTAINER_MARKS: Final = (".dockerenv", "run/.containerenv")
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """What decides whether this process can probe this kernel. A text is empty where it cannot be read."""
+    """What decides whether this process can probe this kernel. A text is empty if it cannot be read."""
 
     command_line: str = ""
     lockdown: str = ""
@@ -45,10 +46,10 @@ class Circumstances:
 
 
 def here(root: Path = settings.ROOT, load: Callable[[], Layout] | None = None) -> Circumstances:
-    """This process's circumstances.
+    """The circumstances of this process.
 
-    :param root: where /proc and /sys are.
-    :param load: how to read the kernel's types and symbols; None: this kernel's.
+    :param root: the directory that has proc/ and sys/.
+    :param load: reads the kernel's layout; None: :func:`.layout.load`, which reads this kernel's.
     """
     try:
         found = (load or layout.load)()
@@ -73,15 +74,15 @@ def here(root: Path = settings.ROOT, load: Callable[[], Layout] | None = None) -
 
 
 def _in_container(root: Path) -> bool:
-    """Whether somebody has set this process apart from the host, as far as that shows."""
+    """Whether this process runs in a container, as far as it can see: by marker files, or by its user namespace."""
     users = settings.text("proc/self/uid_map", root).split()
     return any((root / mark).exists() for mark in _CONTAINER_MARKS) or (bool(users) and users[-1] != _EVERY_USER)
 
 
 def refuse(circumstances: Circumstances) -> None:
-    """Say why these circumstances do not allow probing.
+    """Return if these circumstances allow probing.
 
-    :raises CannotError: the first reason that holds.
+    :raises CannotError: they do not; the error is that of the first reason in :data:`REASONS` that holds.
     """
     for reason in REASONS:
         if reason.holds(circumstances):
@@ -98,7 +99,7 @@ class Reason:
     next_step: Callable[[Circumstances], str]
 
     def error(self, circumstances: Circumstances) -> CannotError:
-        """The refusal in words."""
+        """The error that says why, and what to do."""
         return CannotError(self.because(circumstances), self.next_step(circumstances))
 
 
@@ -125,7 +126,7 @@ def _with_privileges(circumstances: Circumstances) -> str:
 
 
 def _on_the_host(otherwise: str) -> Callable[[Circumstances], str]:
-    """The same is seen from a container of a kernel that has it."""
+    """The step if a file is missing: in a container, to look from the host, which may have it; else ``otherwise``."""
     return lambda now: "look from the host, outside this container" if now.in_container else otherwise
 
 
@@ -191,7 +192,7 @@ REASONS: Final = (
 
 
 def unexplained() -> CannotError:
-    """No reason of the table holds, and still the kernel does not permit it."""
+    """The error for a kernel that does not permit probing although no reason in :data:`REASONS` holds."""
     return CannotError(
         "the kernel does not permit programs that trace it (fentry, kprobes), although no capability is missing",
         "look for a sandbox, a container's system call filter or a security module, and run it outside of that",

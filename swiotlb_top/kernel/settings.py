@@ -24,7 +24,7 @@ WANTED: Final[Mapping[str, str]] = {
     "KALLSYMS_ALL": "the allocator is not found",
     "DEBUG_FS": "no counters of swiotlb's own",
 }
-"""What a kernel should be built with, without "CONFIG_", and what is lost where it is not."""
+"""The options that a kernel should be built with, without "CONFIG_", and what is lost without each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Build:
 
 
 def build(release: str, root: Path = ROOT) -> Build | None:
-    """The kernel's configuration, from itself or from what it was installed with; None where neither can be read."""
+    """The kernel's configuration from /proc/config.gz, else from /boot; None if neither can be read."""
     for path in (root / "proc/config.gz", root / "boot" / f"config-{release}"):
         try:
             raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -50,7 +50,7 @@ def build(release: str, root: Path = ROOT) -> Build | None:
 
 
 def text(path: str, root: Path = ROOT) -> str:
-    """What a file of one line says; empty where this kernel has none, or does not show it."""
+    """The content of a small file below ``root``, without white space around it; empty if it cannot be read."""
     try:
         return (root / path).read_text(errors="replace").strip()
     except OSError:
@@ -73,7 +73,7 @@ def lockdown_level(shown: str) -> str:
 
 
 def shows_anything(directory: Path) -> bool:
-    """Whether there is anything in a directory that can be seen."""
+    """Whether a directory can be read and is not empty."""
     try:
         return any(directory.iterdir())
     except OSError:

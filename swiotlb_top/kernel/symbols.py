@@ -14,7 +14,7 @@ from swiotlb_top.kernel import hooks
 KALLSYMS: Final = Path("/proc/kallsyms")
 
 _SWIOTLB: Final = "swiotlb"
-"""All functions and variables whose name has this are wanted: some show by being there what a kernel does."""
+"""All symbols with this in their name are wanted: that some of them exist shows what the kernel does."""
 _FUNCTIONS: Final = tuple(name for name in hooks.FUNCTIONS if _SWIOTLB not in name)
 _VARIABLES: Final = ("io_tlb_default_mem", "default_nslabs", "default_nareas", "track_hiwater_enabled")
 _WANTED: Final = re.compile(
@@ -42,18 +42,18 @@ class Symbols:
         return bool(self.addresses) and not any(self.addresses.values())
 
     def exact(self, name: str) -> bool:
-        """Whether the function stands in the kernel under its own name, out of line."""
+        """Whether the kernel has the function under its own name, so that it is not inlined everywhere."""
         return name in self.addresses
 
     def suffixed(self, name: str) -> str | None:
-        """The function's name with the compiler's suffix, where only that one exists."""
+        """The name of a clone of the function that the compiler made (``.isra.0``, ...); None if there is no clone."""
         for symbol in self.addresses:
             if symbol.startswith(name + ".") and _SUFFIX.fullmatch(symbol[len(name) :]):
                 return symbol
         return None
 
     def address(self, name: str) -> int | None:
-        """Address of a variable, or None where it is not listed or hidden (kptr_restrict)."""
+        """Address of a variable; None if kallsyms does not list it, or hides it (kptr_restrict)."""
         return self.addresses.get(name) or None
 
 
