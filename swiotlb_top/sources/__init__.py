@@ -8,7 +8,7 @@ from swiotlb_top.accounting.snapshot import Snapshot
 
 
 class Source(Protocol):
-    """Gives one immutable picture each time it is asked; one thread asks at a time."""
+    """Gives an immutable snapshot each time it is asked. Only one thread may ask at a time."""
 
     def snapshot(self) -> Snapshot:
         """The state now, with totals since the source was opened.
@@ -18,25 +18,26 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Detach from the kernel or the file; no snapshot can be had after."""
+        """Detach from the kernel, or close the file. :meth:`snapshot` must not be called afterwards."""
         ...
 
 
 class PlayOrder(NamedTuple):
-    """What to change about the playing of a recording."""
+    """What to change while a recording is played."""
 
     seek_ns: int = 0
-    """Forwards, or back where negative; not before the beginning."""
+    """How far to move: forwards, or backwards if negative, but not before the beginning."""
     faster: float = 1.0
-    """Factor of the speed."""
+    """The factor by which the speed is multiplied."""
     stop_or_go: bool = False
+    """Stop it if it plays, and let it play if it is stopped."""
     passed_ns: int = 0
-    """So much time has passed for who looks on. A recording that is not stopped moves on, at its speed."""
+    """How much time has passed since the last order. A recording that plays moves on by that, times its speed."""
 
 
 @runtime_checkable
 class Player(Source, Protocol):
-    """A source whose time can be moved about in."""
+    """A source that plays a recording: its position in time can be changed."""
 
     def play(self, order: PlayOrder) -> None:
         """Change where, how fast and whether it plays, from the next snapshot on."""

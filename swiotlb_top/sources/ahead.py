@@ -1,7 +1,8 @@
 """A recording is judged one second ahead of what is shown of it.
 
-What overlaps an operation comes after it in the stream, and what is shown of slots and of verdicts should belong to one
-time. So the judge is told of the second to come, while the account waits for its time.
+An operation can only be judged when the operations that overlap it are known, and these come later in the stream. Yet
+the slots and the verdict on the screen should belong to the same time. So the judge receives one second of the stream
+in advance, and the account receives it when its time is shown.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from swiotlb_top.stream import Consumer, Item, Records
 
 AHEAD_NS: Final = 1_000_000_000
 _QUIET_NS: Final = 2 * AHEAD_NS + 100_000_000
-"""So long after the latest event, all of it has been judged."""
+"""This long after the latest event, every event has been judged."""
 _AT_ONCE: Final = -1
 _Kept: TypeAlias = tuple[int, Callable[[int], None]]
-"""When it is due, and what then tells it to the others, as far as it was over by a time."""
+"""When an item is due, and a function that passes on the part of it that had returned by a given time."""
 
 
 class Upcoming:
-    """What of a stream has not been told yet, to be taken up to one time after the other."""
+    """The rest of a stream, which is taken in steps, each up to a later time."""
 
     def __init__(self, stream: Iterator[Item]) -> None:
         self._stream = stream
@@ -32,7 +33,7 @@ class Upcoming:
         self.is_over = False
 
     def until(self, time_ns: Callable[[], int]) -> Iterator[Item]:
-        """The items up to a time, which may depend on them, and one event more."""
+        """The items up to ``time_ns()``, which is asked anew after each item, and one event more."""
         while (item := self._next()) is not None:
             if isinstance(item, Records):
                 item, self._rest = item.split(time_ns())
@@ -45,7 +46,7 @@ class Upcoming:
         self.is_over = True
 
     def give_up(self) -> None:
-        """What comes cannot be read."""
+        """Drop the rest, which cannot be read."""
         self._stream, self._rest, self.is_over = iter(()), None, True
 
     def _next(self) -> Item | None:
@@ -54,17 +55,17 @@ class Upcoming:
 
 
 class Backlog(Consumer):
-    """Keeps what it is told, and tells it to others when its time has come."""
+    """Keeps what it receives, and passes it on to other consumers when its time has come."""
 
     def __init__(self, *others: Consumer) -> None:
         self._others = others
         self._kept: deque[_Kept] = deque()
         self.told_ns = 0
-        """When the latest was over that the others were told of; 0 before that."""
+        """When the latest call or gap that was passed on was over; 0 before the first."""
 
     @property
     def next_ns(self) -> int | None:
-        """When the next call or gap was over that is kept."""
+        """When the first call or gap that is still kept was over; None if none is kept."""
         return next((due_ns for due_ns, _ in self._kept if due_ns != _AT_ONCE), None)
 
     def __bool__(self) -> bool:
@@ -84,7 +85,7 @@ class Backlog(Consumer):
             self._kept.append((events[0].exit_ns, lambda until_ns: self._feed(events, until_ns)))
 
     def pass_on(self, until_ns: int) -> None:
-        """Tell the others what was over by then, and states and names as soon as all that comes before them."""
+        """Pass on what was over by ``until_ns``; states and names as soon as everything before them is passed on."""
         while self._kept and self._kept[0][0] <= until_ns:
             _, tell = self._kept.popleft()
             tell(until_ns)
@@ -108,9 +109,9 @@ class Backlog(Consumer):
 
 
 class JudgedAhead(Pipeline):
-    """A pipeline whose judge is told at once, and whose account when its time is shown.
+    """A pipeline whose judge receives the stream at once, and whose account receives each part when its time is shown.
 
-    :param followers: are told what the account is, and when it is.
+    :param followers: consumers that receive the same as the account, at the same time.
     """
 
     def __init__(self, kernel: KernelInfo, *followers: Consumer) -> None:
@@ -119,7 +120,7 @@ class JudgedAhead(Pipeline):
         self._books = self.backlog
 
     def show(self, time_ns: int) -> None:
-        """Account for what was over by ``time_ns``, and judge it; the judge was told of :data:`AHEAD_NS` more."""
+        """Account for what was over by ``time_ns``, and judge it; the judge already knows :data:`AHEAD_NS` more."""
         self.backlog.pass_on(time_ns)
         if not self.backlog:
             self.finish(whole=False)
@@ -128,5 +129,5 @@ class JudgedAhead(Pipeline):
 
     @property
     def accounted_ns(self) -> int:
-        """When the latest was over that is shown."""
+        """When the latest call or gap that is shown was over."""
         return self.backlog.told_ns or self.begin_ns

@@ -1,4 +1,4 @@
-"""How much of a burst is judged: so much that each costs about the same, time and memory."""
+"""How much of a burst is judged: a bounded part, so that each burst costs about the same time and memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from swiotlb_top.records import DURATION_UNKNOWN, durations_ns, exits_ns, select
 from swiotlb_top.state import MemState
 
 MOST_WHILE_COPIED: Final = 20_000
-"""With more calls than these the judge does not make out what the state became while it was copied."""
+"""If more calls than these ran while the state was copied, the judge cannot find out what it became meanwhile."""
 
 
 class Burst(NamedTuple):
@@ -23,15 +23,17 @@ class Burst(NamedTuple):
 
 
 def cut(records: bytes, copied_ns: int, until_ns: int, most_records: int, least_ns: int) -> tuple[bytes, int]:
-    """The records of a burst to judge, and up to when they are complete: whatever was entered before is among them.
+    """The records of a burst to judge, and the time up to which they are complete (see :class:`.Known`).
 
-    What goes beyond ``most_records`` is left out, as far as ``least_ns`` after the copy remains to be judged. What was
-    not seen to begin stays: it may have been under way all the time. So do calls that ended later and were entered
-    before that moment: they may have taken effect by then.
+    The records beyond ``most_records`` are left out, but at least ``least_ns`` after the copy remain. A call whose
+    entry was not seen stays, since it may have been under way all the time. So does a call that returned later, but
+    was entered before the time that is returned: it may have taken effect by then.
 
-    :param records: packed, roughly as their calls ended.
-    :param copied_ns: when the state had been copied that the burst begins from.
-    :param until_ns: up to when ``records`` are complete.
+    :param records: packed, roughly in the order in which their calls returned.
+    :param copied_ns: when the copy of the state was complete from which the burst begins.
+    :param until_ns: the time up to which ``records`` are complete.
+    :param most_records: how many records to keep at most.
+    :param least_ns: how much time after ``copied_ns`` to keep at least.
     """
     ended_ns = exits_ns(records)
     if len(ended_ns) <= most_records:

@@ -1,4 +1,4 @@
-"""What the kernel side counted, and how large the pools are: exact, and cheap enough to be read for every frame."""
+"""What the probes counted, and how large the pools are: exact, and cheap enough to be read for every frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swiotlb_top.state import MemState, PoolState
 
 
 class Counted:
-    """Reads totals of attached probes, and remembers what only looking again and again tells."""
+    """Reads the totals of attached probes, and remembers what only several readings tell: when each pool came."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -20,7 +20,7 @@ class Counted:
         self._count_is_credible = True
 
     def totals(self) -> Totals:
-        """Since the probes were attached. :raises CannotError: the kernel's memory can no longer be read."""
+        """The totals since the probes were attached. :raises CannotError: the kernel's memory cannot be read."""
         program = self._session.program
         sizes = self._session.sizes()
         devices = program.totals()
@@ -30,7 +30,7 @@ class Counted:
         self._count_is_credible = in_use.credible
         everyone = devices.values()
         return Totals(
-            # The kernel's own total is another moment's: a pool that grows is on the list before it is counted.
+            # Not the kernel's own total: a pool that growth adds is on the list before the kernel counts it.
             nslabs=sum(pool.nslabs for pool in sizes.pools),
             used_slots=in_use.used_slots,
             used_hiwater_slots=in_use.used_hiwater_slots,
@@ -48,7 +48,7 @@ class Counted:
         )
 
     def _note_new_pools(self, sizes: MemState) -> None:
-        """When each pool was first seen; those there from the start may be of any age."""
+        """Remember when each pool was first seen; the age of those that were there from the start is not known."""
         known = self._seen_ns
         since_ns = now_ns() if known else UNKNOWN
         self._seen_ns = {pool.address: known.get(pool.address, since_ns) for pool in sizes.pools}

@@ -32,26 +32,26 @@ from swiotlb_top.stream import Item, Records, deliver
 from swiotlb_top.verify import NOT_SAMPLED, Doubt, Findings
 
 _SHARE_OF_TIME: Final = 0.1
-"""At most so much of the time is spent in bursts, which cost the watched more than counting does."""
+"""At most this share of the time is spent in bursts, which slow the kernel down more than counting does."""
 _SHARE_OF_CPU: Final = 0.015
-"""Of one CPU, at most this much goes into judging; the first records aside, with which everything is done for the
-first time."""
+"""At most this share of one CPU is spent on judging. The first burst does not count, as everything in it is done for
+the first time."""
 _BURST_S: Final = 0.2
 _STEP_S: Final = 0.01
 _PATIENCE_S: Final = 1.0
-"""How much longer a burst goes on at most while a call is under way that was entered before its state was read: one
-whose CPU does not run, say."""
+"""How much longer a burst goes on at most, while a call is under way that was entered before the state was read. Such a
+call may be on a virtual CPU that does not run."""
 _BURST_EVENTS: Final = 4000
-"""With so many a burst ends, and no more are judged: each takes half a KiB and more, and what was in use once stays
-resident."""
+"""A burst ends after this many events, and no more are judged: an event takes 512 bytes or more, and memory that was in
+use once stays resident."""
 RING_BYTES: Final = 4 << 20
-"""A burst's worth several times over; all of it counts as this process's memory, twice, since it is mapped twice."""
+"""Room for several bursts. The ring is mapped twice, so it counts twice as memory of this process."""
 _LEAST_NS: Final = 20_000_000
-"""How much of a burst is judged at least, from when the state had been copied, however many events that are."""
+"""The time after the copy of the state that is judged at least, however many events are in it."""
 
 
 class _Sampling(Pipeline):
-    """A pipeline that is told bursts, of which nothing is added up: the kernel side counts every call."""
+    """A pipeline for bursts. It has no account, because the probes count every call."""
 
     def __init__(self, kernel: KernelInfo, devices: Devices) -> None:
         super().__init__(kernel, devices=devices)
@@ -110,7 +110,7 @@ class LiveSource:
         self._session.program.close()
 
     def _burst(self, pipeline: Pipeline, time_ns: int) -> None:
-        """Record and judge for a moment, if anything happened and the last one has been paid off."""
+        """Record and judge a burst, if there were new calls and enough time has passed since the last burst."""
         if time_ns < self._next_burst_ns:
             return
         totals = self._session.program.totals().values()
@@ -193,5 +193,5 @@ def _withdrawn(findings: Findings) -> int:
 
 
 def open_live() -> LiveSource:
-    """Attach to this kernel. :raises CannotError: it does not let us, or swiotlb is off."""
+    """Attach to this kernel. :raises CannotError: kernel or privileges do not allow it, or swiotlb is off."""
     return LiveSource(Session(mode=Mode.COUNT, ring_bytes=RING_BYTES))

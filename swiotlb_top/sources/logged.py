@@ -1,4 +1,4 @@
-"""A source that also reads the kernel's own log: what failed before it, and what no counter has."""
+"""A source that also reads the kernel's own log: which maps failed before, and what no counter tells."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def logged(source: Source) -> Source:
 
 
 def wanted_all_the_same(none: NoPoolError, log: Callable[[], KernelLog] = read_once) -> NoPoolError:
-    """``none``, but where the kernel's log tells of maps that failed for it: then it is not true that all is well."""
+    """``none``, or the same error with a warning, if the kernel's log tells of maps that failed without swiotlb."""
     found = log().before
     if not found.failed_maps:
         return none

@@ -1,7 +1,8 @@
 """A recording, shown as it was at any time of it.
 
-What is shown is made of the file and the position alone. It is the same whether the position was played to, stepped to
-or sought, and however often it was looked at on the way. Who drives the source tells it how much time has passed.
+A snapshot depends on the file and the position alone: it is the same whether the position was played to, stepped to or
+sought, and however many snapshots were taken on the way. The source has no clock: :meth:`ReplaySource.play` tells it
+how much time has passed.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from swiotlb_top.stream import deliver
 from swiotlb_top.trace import TraceReader
 
 _MARK_NS: Final = 100_000_000
-"""Totals are kept once in so much recorded time: for rates, and for charts, which have a cell for each."""
+"""The totals are kept at a mark every tenth of a second of recorded time: for rates, and for the cells of charts."""
 _RATES_NS: Final = 1_000_000_000
-"""Rates are of so much recorded time before the position, and of up to one mark more."""
+"""A rate is taken over this much recorded time before the position, and over up to one mark more."""
 _RECENT: Final = _RATES_NS // _MARK_NS + 2
-"""So many marks are kept as whole snapshots."""
+"""How many of the latest marks are kept as whole snapshots."""
 
 SLOWEST: Final = 0.01
 FASTEST: Final = 64.0
@@ -64,7 +65,7 @@ class ReplaySource:
             )
 
     def snapshot(self) -> Snapshot:
-        """What was to be seen at the position."""
+        """The snapshot at the position."""
         self._go_on()
         if self._shown is None:
             self._shown = self._take()
@@ -74,7 +75,7 @@ class ReplaySource:
         return replace(self._shown, playback=playback)
 
     def play(self, order: PlayOrder) -> None:
-        """Move about in it. Back is the way from its beginning, so it takes as long as judging all that."""
+        """Change position, speed, or whether it plays. To move back, it is judged again from the beginning."""
         if order.passed_ns and not self._stopped:
             if self._loops and self._target_ns >= self._length_ns >= 0:
                 self._target_ns = self._start_ns
@@ -118,7 +119,7 @@ class ReplaySource:
                 self._mark()
 
     def _next_worth_a_mark(self) -> int:
-        """Number of the first mark that is looked back at from the target or from an event: others are passed over."""
+        """Number of the first mark that a chart at the target, or at the next event, reaches back to."""
         next_ns = self._pipeline.backlog.next_ns
         worth_ns = self._target_ns if next_ns is None else min(next_ns - self._pipeline.begin_ns, self._target_ns)
         return worth_ns // _MARK_NS - HISTORY
@@ -165,7 +166,7 @@ class ReplaySource:
         return disagreement(first.time_ns, now.verdict.first_disagreement)
 
     def _look_ahead(self, position_ns: int) -> None:
-        """Tell the pipeline what comes up to then, and one event more."""
+        """Deliver the stream to the pipeline up to ``position_ns``, and one event more."""
         pipeline = self._pipeline
         try:
             deliver(self._upcoming.until(lambda: pipeline.begin_ns + position_ns), pipeline)

@@ -18,7 +18,7 @@ from swiotlb_top.sources import Player, PlayOrder, Source
 JOIN_S: Final = 2.0
 """How long the end waits for a snapshot under way."""
 PATIENCE_S: Final = 5.0
-"""How long after its time a snapshot may come before its lack is shown."""
+"""How much later than its time a snapshot may come; after that, the frame says that there is no answer."""
 
 
 def frames(source: Source, interval_s: float, count: int | None) -> Iterator[Frame]:
@@ -72,7 +72,8 @@ class Sampler:
     :attr:`Frame.failure` and asked again, one that does not answer is shown there too; any other
     exception is a bug and is raised to the reader.
 
-    :param follow: the frame after one, with the next snapshot; :meth:`Frame.then` keeps what charts and log need.
+    :param follow: makes the next frame of the last one and a new snapshot; :meth:`Frame.then` keeps what charts and
+        the log need.
     """
 
     def __init__(
@@ -124,7 +125,7 @@ class Sampler:
             self._bug = bug
 
     def _obey_until(self, due_s: float) -> bool:
-        """Wait for the next sample's time, or less where an order changes what is to be seen. False: the end."""
+        """Wait until the next sample is due, or an order changes what is shown. False: the sampler shall end."""
         obeyed = False
         while True:
             try:

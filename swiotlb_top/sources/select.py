@@ -18,9 +18,9 @@ Opener = Callable[[], Source]
 
 
 class RetoldSource:
-    """A source about whose snapshots something more is said.
+    """A source that adds something to the snapshots of another one.
 
-    :param retell: gives a snapshot with that in it.
+    :param retell: returns a snapshot with the addition.
     """
 
     def __init__(self, source: Source, retell: Callable[[Snapshot], Snapshot]) -> None:
@@ -54,10 +54,10 @@ def open_debugfs() -> Source:
 
 
 def open_trace(path: Path, speed: float = 1.0, start_s: float = 0.0, *, loops: bool = False) -> Player:
-    """A recording from ``start_s`` on, over and over if it ``loops``.
+    """A recording from ``start_s`` (seconds) on, over and over if it ``loops``.
 
-    :raises UnreadableError: it is none.
-    :raises UsageError: it is over before ``start_s``.
+    :raises UnreadableError: the file is no recording.
+    :raises UsageError: the recording is over before ``start_s``.
     """
     from swiotlb_top.sources.replay import ReplaySource
 
@@ -83,10 +83,10 @@ KERNEL_SOURCES: Final[dict[str, Opener]] = {"live": open_live, "debugfs": open_d
 
 
 def first_that_opens(openers: dict[str, Opener]) -> Source:
-    """Open the first source that can be; its snapshots say why those before it cannot.
+    """Open the first source that opens; its snapshots say why those before it do not.
 
-    :raises NoPoolError: swiotlb has no memory, which no other source sees otherwise.
-    :raises SwiotlbTopError: none opens; it is the refusal of the first, the best of them.
+    :raises NoPoolError: swiotlb has no memory, so that no other source is tried.
+    :raises SwiotlbTopError: no source opens; the error is that of the first, which is the best of them.
     """
     best: tuple[str, SwiotlbTopError] | None = None
     for name, opener in openers.items():
@@ -103,5 +103,5 @@ def first_that_opens(openers: dict[str, Opener]) -> Source:
 
 
 def _instead_of(name: str, refusal: SwiotlbTopError, source: Source) -> Source:
-    """A source that says why a better one was not to be had."""
+    """``source``, whose snapshots also say why the better source ``name`` could not be opened."""
     return RetoldSource(source, lambda snapshot: replace(snapshot, reason=f"{name}: {refusal}; so: {snapshot.reason}"))
