@@ -1,4 +1,4 @@
-"""The vocabulary: what the kernel did, one typed event a call.
+"""The events: what the kernel did, one typed event for each call.
 
 An event is a closed interval ``[entry_ns, exit_ns]`` on the kernel's monotonic
 clock (``bpf_ktime_get_ns()``): the operation took effect somewhere inside it.
@@ -19,7 +19,7 @@ ENTRY_UNKNOWN: Final = -1
 
 
 class Direction(IntEnum):
-    """``enum dma_data_direction``; ``UNKNOWN`` where the probe cannot see it."""
+    """``enum dma_data_direction``; ``UNKNOWN`` if the probe cannot see it."""
 
     BIDIRECTIONAL = 0
     TO_DEVICE = 1
@@ -64,8 +64,8 @@ class Map(NamedTuple):
     tlb_addr: int
     """Physical address of the bounce buffer, or :data:`~swiotlb_top.constants.DMA_MAPPING_ERROR`."""
     alloc_size_bytes: int = 0
-    """What the caller wants allocated, without padding, where it can say so (up to 6.9); 0: since then
-    ``mapping_size`` and ``alloc_align_mask`` decide it."""
+    """The argument ``alloc_size``, without padding, on kernels that have it (up to 6.9); 0 on later kernels, where
+    ``mapping_size`` and ``alloc_align_mask`` decide how much is allocated."""
 
     @property
     def failed(self) -> bool:
@@ -80,7 +80,7 @@ class Unmap(NamedTuple):
     cpu: int
     dev: int
     pool: int
-    """0 where nobody says which of several it is: it is the one around ``tlb_addr``."""
+    """0 if the call does not tell the pool: it is then the one in which ``tlb_addr`` lies."""
     tlb_addr: int
     mapping_size_bytes: int
     direction: Direction
@@ -88,9 +88,9 @@ class Unmap(NamedTuple):
 
 
 class Free(NamedTuple):
-    """One ``swiotlb_free()`` or ``swiotlb_free_from_pool()``: gives back what ``swiotlb_alloc()``, a search
-    without a mapping, took from a restricted pool. The former tells the size, the latter pool and address;
-    what is not told is 0."""
+    """One ``swiotlb_free()`` or ``swiotlb_free_from_pool()``: releases the slots that ``swiotlb_alloc()``, which
+    searches without mapping a buffer, took from a restricted pool. The former tells ``size_bytes``, the latter
+    ``pool`` and ``tlb_addr``; the others are 0."""
 
     entry_ns: int
     exit_ns: int
@@ -102,7 +102,7 @@ class Free(NamedTuple):
 
 
 class PoolAlloc(NamedTuple):
-    """``swiotlb_alloc_pool()`` returned; ``pool`` is 0 where no memory could be had."""
+    """``swiotlb_alloc_pool()`` returned; ``pool`` is 0 if there was no memory."""
 
     exit_ns: int
     cpu: int

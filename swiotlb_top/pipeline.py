@@ -1,7 +1,7 @@
-"""From a stream to what is shown: accounting and verification side by side.
+"""From a stream to what is shown: the account and the judge, side by side.
 
-Live and replay feed the same pipeline, so a replay cannot disagree with what was seen live. Nobody else tells the judge
-and the account anything.
+The live source and a replay feed the same pipeline, so that both show the same of the same calls. Only the pipeline
+feeds the judge and the account.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from swiotlb_top.verify import NEVER_NS, Findings, SideBySide
 
 
 class Pipeline(Consumer):
-    """One stream's account and judge. Both are told everything as it comes; judged is when somebody asks for it.
+    """The account and the judge of one stream. Both receive each item as it comes; the judge works when it is asked to.
 
-    :param revision: name of the revision to judge by, or None for the kernel's own: of several that it may have each,
-        until one is left.
+    :param revision: name of the revision to judge by. None: the kernel's own; if it may have one of several, each is
+        compared until one is left.
     :param devices: what is known of the devices; None: nothing yet.
     :raises UsageError: there is no such revision.
-    :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
+    :raises CannotError: no revision is known for this kernel, or the reference does not model this machine.
     """
 
     def __init__(self, kernel: KernelInfo, revision: str | None = None, devices: Devices | None = None) -> None:
@@ -94,12 +94,12 @@ class Pipeline(Consumer):
     # ---- judging -------------------------------------------------------
 
     def keep_up(self) -> None:
-        """Judge what can be judged, once enough is waiting to make it worth while."""
+        """Judge what can be judged, as soon as enough operations are waiting."""
         self.judge.keep_up()
         self._take_failures()
 
     def advance(self, now_ns: int) -> None:
-        """Judge, at ``now_ns`` of the stream, what nothing still to come can overlap."""
+        """Judge the operations that none can overlap any more that comes after ``now_ns`` of the stream."""
         self.judge.advance(now_ns)
         self._take_failures()
 
@@ -113,7 +113,7 @@ class Pipeline(Consumer):
         return findings
 
     def snapshot(self, time_ns: int, source: str, reason: str) -> Snapshot:
-        """What there is to show now, by the events alone."""
+        """A snapshot at ``time_ns``, from the events alone."""
         world = self.judge.model
         slots = {pool.address: slots_view(pool) for pool in world.pools} if world else {}
         origin = Origin(source, reason, self.kernel.release, self.kernel.hooks)

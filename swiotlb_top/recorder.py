@@ -29,9 +29,9 @@ _DRAIN_INTERVAL_S: Final = 0.05
 _COUNTED: Final = ("maps", "map_failures", "unmaps")
 _FIRST_STATE_TRIES: Final = 25
 _KNOWN_INTERVAL_NS: Final = 1_000_000_000
-"""So often it is found out, and written, up to when all calls are known."""
+"""How often the time up to which no call is missing is determined and written to the file."""
 _LAST_RECORDS_S: Final = 0.1
-"""How long after the probes stop a record may still be written; without it, the file's own counts differ."""
+"""How long records are still awaited after the probes stop, so that the records match the counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,9 @@ def record(
 
     A command still running when the time is over is terminated.
 
-    :param prefer: which probes to try first.
-    :param ring_bytes: room for records not yet taken, a power of two times the page size.
-    :raises CannotError: this kernel or these privileges do not allow it; the file cannot be written.
+    :param prefer: which kind of probe to try first.
+    :param ring_bytes: size of the ring buffer, a power of two times the page size.
+    :raises CannotError: this kernel or these privileges do not allow it, or the file cannot be written.
     :raises UsageError: the command cannot be started.
     """
     _refuse_to_overwrite(output)
@@ -153,7 +153,7 @@ class Recording:
         return b"".join(introductions)
 
     def _drain(self) -> None:
-        """Take what is in the ring; after a loss, and while there is no state, read the state."""
+        """Write the records that are in the ring. After a loss, and as long as there is no state, read the state."""
         if now_ns() - self._known_ns >= _KNOWN_INTERVAL_NS:
             self._drain_to_what_is_known()
         else:
@@ -179,7 +179,7 @@ class Recording:
         return records
 
     def _read_state(self) -> tuple[MemState, bool]:
-        """A state, put in its place in the stream, and whether nothing went on while it was read."""
+        """Read a state and write it at its place in the stream; also whether no call ran while it was read."""
         asked_ns = now_ns()
         state, earlier, later = self._session.settle()
         lost = self._note_losses()
@@ -190,14 +190,14 @@ class Recording:
         return state, state.settled and not _ended_since(asked_ns, earlier + later)
 
     def _begin_from(self, state: MemState) -> None:
-        """Give the stream a state, from which it can be judged if it could not."""
+        """Write a state: if events were lost before, the stream can be judged again from here on."""
         self._trace.state(state)
         if self._blind:
             self._blind = False
             self._settled = state.settled
 
     def _note_losses(self) -> bool:
-        """Say what the kernel side lost, before the records among which it is missing."""
+        """Write a gap for what the probes lost, in front of the records among which it is missing."""
         lost = max(0, self._session.program.faults().lost_events - self._lost_before - self._lost)
         if lost:
             self._lost += lost

@@ -199,7 +199,7 @@ def split_at(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
 
 
 def split_after(records: bytes, time_ns: int) -> tuple[bytes, bytes]:
-    """Up to the first call that was over after ``time_ns``, with that, and the rest. Both are as they stand there."""
+    """Split behind the first call that returned after ``time_ns``; both parts keep their order."""
     ended_ns = exits_ns(records)
     count_before = next((at for at, exit_ns in enumerate(ended_ns, 1) if exit_ns > time_ns), len(ended_ns))
     end = count_before * RECORD_BYTES

@@ -74,7 +74,7 @@ class MemState:
 
 @dataclass(frozen=True, slots=True)
 class DeviceName:
-    """Who a ``struct device`` address is: "0000:00:04.0", its driver, its bus. Empty where unknown."""
+    """Name ("0000:00:04.0") and driver of the ``struct device`` at address ``dev``; each is empty if unknown."""
 
     dev: int
     name: str
@@ -87,7 +87,7 @@ class How(Enum):
     FENTRY = "fentry"
     KPROBE = "kprobe"
     DERIVED = "derived"
-    """From another hook, which says as much."""
+    """Not probed: another hook tells the same."""
     ABSENT = "absent"
     """Not at all."""
 
@@ -108,11 +108,11 @@ class HookPlace:
     lost: str = ""
     """What is not seen, as it is absent."""
     refusal: str = ""
-    """Why the kernel turned a better way down."""
+    """Why the kernel refused a better way."""
 
     @property
     def seen(self) -> bool:
-        """Whether anything tells of its events."""
+        """Whether its events are seen, by a probe or derived from another hook."""
         return self.how is not How.ABSENT
 
     def __str__(self) -> str:
@@ -147,5 +147,5 @@ class KernelInfo:
     """As ``uname -v`` says, which may tell more of the release; empty where an old recording does not tell."""
 
     def sees(self, hook: str) -> bool:
-        """Whether anything tells of a hook's events; True where the stream does not say."""
+        """Whether a hook's events are seen; True if the stream does not mention the hook."""
         return all(place.seen for place in self.hooks if place.name == hook)

@@ -1,4 +1,4 @@
-"""The one way of the data: a stream of items, out of a kernel or out of a recording, told to a consumer.
+"""The one way of the data: a stream of items, from a kernel or from a recording, is delivered to a consumer.
 
 A recording is a stream from its first state to its end. A burst of the live source is one too: names, a gap since the
 burst before, a state, and the records that came after it. Whoever wants to know what happened is a :class:`Consumer`,
@@ -34,12 +34,12 @@ class Records:
         return raw(self.data, self.count - 1).exit_ns if self.data else 0
 
     def split(self, time_ns: int) -> tuple[Records, Records | None]:
-        """Up to the first call that was over after ``time_ns``, with that, and the rest where there is any."""
+        """Split behind the first call that returned after ``time_ns``; the second part is None if nothing is left."""
         first, rest = split_after(self.data, time_ns)
         return (Records(first), Records(rest)) if rest else (self, None)
 
     def events(self) -> Iterator[Event]:
-        """Decode them. :raises UnreadableError: one is of a kind that only another swiotlb-top writes."""
+        """Decode them. :raises UnreadableError: a record has a kind that this swiotlb-top does not know."""
         try:
             yield from decode(self.data)
         except ValueError as error:
@@ -58,7 +58,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Every call that was entered before a moment has returned, and stands before this in the stream."""
+    """Every call that was entered before ``before_ns`` has returned, and its record precedes this in the stream."""
 
     before_ns: int
 
@@ -68,7 +68,7 @@ Stream: TypeAlias = Iterable[Item]
 
 
 class Consumer:
-    """Is told a stream, item by item. What a consumer has no method for does not concern it."""
+    """Receives a stream, item by item. A consumer overrides the methods for the items that it needs."""
 
     def state(self, mem: MemState) -> None:
         """The allocator's state was read: at the beginning, after a gap, or in between."""
@@ -77,10 +77,10 @@ class Consumer:
         """The next calls, in roughly the order in which they ended."""
 
     def gap(self, gap: Gap) -> None:
-        """Events were lost, or nobody looked."""
+        """Events were lost, or not recorded for a while."""
 
     def name(self, name: DeviceName) -> None:
-        """Who a device address is."""
+        """Name and driver of the device at an address."""
 
     def known_before(self, time_ns: int) -> None:
         """Every call that was entered before ``time_ns`` has returned, and was fed."""
@@ -90,18 +90,18 @@ class Consumer:
 
 
 def deliver(stream: Stream, consumer: Consumer) -> None:
-    """Tell a consumer all of a stream.
+    """Deliver a whole stream to a consumer.
 
-    :raises UnreadableError: the stream cannot be read any further. What comes before that was told.
+    :raises UnreadableError: the rest of the stream cannot be read. What precedes it has been delivered.
     """
     for item in stream:
         tell(item, consumer)
 
 
 def tell(item: Item, consumer: Consumer) -> None:
-    """Tell a consumer one item.
+    """Deliver one item to a consumer.
 
-    :raises UnreadableError: it holds an event of a kind that nobody knows. What comes before that was told.
+    :raises UnreadableError: it holds an event of an unknown kind. The events before that have been delivered.
     """
     if isinstance(item, Records):
         events: list[Event] = []
