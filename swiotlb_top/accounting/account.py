@@ -1,7 +1,7 @@
 """What the kernel did, counted from its events: pools, slots, devices, failures.
 
-Knows where slots lie only as far as their number goes; where they *should* lie is the
-reference's business. So the two can be held against each other, and both against debugfs.
+It counts slots, and does not decide where a mapping *should* lie: that is what the reference
+does. So the two can be compared with each other, and both with debugfs.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Account(Consumer):
     ``used_slots``, ``nslabs`` and ``transient_slots`` are what debugfs calls ``io_tlb_used``,
     ``io_tlb_nslabs`` and ``io_tlb_transient_nslabs``.
 
-    :param revision: the kernel's, which decides how many slots a mapping takes and where its buffer is in them.
+    :param revision: that of the kernel; it decides how many slots a mapping takes, and where its buffer begins in them.
     :param devices: what is known of the devices; None: nothing yet.
     """
 
@@ -57,7 +57,7 @@ class Account(Consumer):
         self.pools: dict[int, PoolAccount] = {}
         """On the allocator's list, newest last."""
         self.transient: dict[PoolAccount, None] = {}
-        """Those with a mapping, the newest last. The struct of one may be where another's was that is not over."""
+        """Transient pools with a mapping, newest last. Two may have had their struct at the same address."""
         self.events = 0
         self.maps = 0
         self.map_failures = 0
@@ -69,13 +69,13 @@ class Account(Consumer):
         self.used_slots = 0
         self.used_hiwater_slots = 0
         self.hiwater_is_its_own = False
-        """Whether the kernel told of none, so that it is that of the events alone."""
+        """Whether the kernel keeps no high water, so that ``used_hiwater_slots`` comes from the events alone."""
         self.transient_slots = 0
         self.lost = 0
         self.sure = True
-        """Whether nothing happened that leaves the number of used slots open."""
+        """Whether ``used_slots`` is exact: no event left open how many slots were taken or released."""
         self.kernel_counts_alike = True
-        """Whether the kernel's own count of used slots was that of its areas where this account began."""
+        """Whether the kernel's own count of used slots and the sum over its areas were equal at the last state."""
         self._mem = 0
         self._blind = True
         self._known: PoolsByAddress[PoolAccount] = PoolsByAddress()
@@ -119,7 +119,7 @@ class Account(Consumer):
         self.used_hiwater_slots = max(self.used_hiwater_slots, self.used_slots, kept_slots)
 
     def name(self, name: DeviceName) -> None:
-        """Who a device address is."""
+        """Name and driver of the device at an address."""
         self.devices.name(name)
 
     def failed(self, dev: int, explanation: Explanation, event: Event | None = None) -> None:
@@ -134,7 +134,7 @@ class Account(Consumer):
         """What the events add up to, and the pools, newest first and transient ones last."""
         return Totals(
             nslabs=self.nslabs,
-            # A recording may tell of more releases than there were mappings.
+            # A recording may hold more releases than mappings.
             used_slots=self.used_slots if self.used_slots >= 0 else UNKNOWN,
             used_hiwater_slots=self.used_hiwater_slots,
             transient_slots=self.transient_slots,
@@ -211,7 +211,7 @@ class Account(Consumer):
         if not device.restricted:
             pool = self._known.now_around(event.tlb_addr)
             if pool is None:
-                self.sure = False  # nobody knows its pool, or for how many slots that is there
+                self.sure = False  # its pool is not known, nor how many slots that pool has
             else:
                 self._take(pool, pool.slot(event.tlb_addr), nslots, event)
         self.maps += 1
@@ -225,7 +225,7 @@ class Account(Consumer):
             return
         pool = self._released_in(event)
         if pool is None:
-            self.sure = False  # a pool from before, of which only the number of its slots was known
+            self.sure = False  # the pool is older than the state, which tells only how many slots such pools had
         elif pool in self.transient:
             self._forget_transient(pool)
             for nslots, holder in pool.live.values():
@@ -236,7 +236,7 @@ class Account(Consumer):
             self._give_back(nslots, holder)
 
     def _released_in(self, event: Unmap) -> PoolAccount | None:
-        """The pool of a mapping that ends: of several that it may be, the oldest that has a mapping there."""
+        """The pool of a mapping that is released; if it may be one of several, the oldest with a mapping there."""
         pools = self._known.released_in(event.pool, event.tlb_addr, assumed_entry_ns(event), latest_entry_ns(event))
         return next((pool for pool in pools if pool.slot(event.tlb_addr) in pool.live), pools[0] if pools else None)
 
@@ -255,7 +255,7 @@ class Account(Consumer):
             self.used_hiwater_slots = self.used_slots
 
     def _in_use(self, pool: PoolAccount, call: Find | Map) -> None:
-        """Somebody has slots of a pool that nobody said was on the list.
+        """A mapping has slots of a pool that is not known to be on the allocator's list.
 
         A transient pool is as large as its one mapping (``swiotlb_find_slots()``). A larger one is
         on the list already, and will be told of when ``swiotlb_dyn_alloc()`` returns.
@@ -273,7 +273,7 @@ class Account(Consumer):
         self.used_slots -= pool.nslabs
 
     def _unannounced(self, event: Find) -> PoolAccount:
-        """The pool of a search whose allocation was not seen: it is taken for a transient one."""
+        """The pool of a search, if its allocation was not seen: it is assumed to be transient."""
         pool = PoolAccount(event.pool, 0, nr_slots(event.alloc_size_bytes), 1, True)
         self._known.add(pool, assumed_entry_ns(event))
         return pool

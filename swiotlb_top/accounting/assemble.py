@@ -1,4 +1,4 @@
-"""One snapshot, out of what was counted, what is known of devices, and what the judge found."""
+"""Makes a snapshot of the totals, what is known of the devices, and the findings of the judge."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ def assemble(
     judge: SideBySide | None,
     not_in_doubt: Collection[Doubt] = (),
 ) -> Snapshot:
-    """What there is to show at ``time_ns``.
+    """The snapshot at ``time_ns``.
 
-    :param totals: the kernel's own, or those of every event.
-    :param slots: where the pools on the list are free, by their address.
-    :param judge: None where nothing is judged.
-    :param not_in_doubt: what is inconclusive for these reasons is not counted: nobody tried to see all of it.
+    :param totals: what the probes counted, or what an account counted of every event.
+    :param devices: names, latencies and failures of the devices.
+    :param slots: the slots of each pool on the allocator's list, by the pool's address.
+    :param judge: None if nothing is compared with the reference.
+    :param not_in_doubt: reasons for which an operation is not counted as inconclusive: those that a sample always has.
     """
     first = judge.findings.first if judge else None
     return Snapshot(

@@ -1,4 +1,4 @@
-"""One device's totals, kept from its events."""
+"""The account of one device, kept from its events."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.events import Direction
 
 LATEST_MAPS: Final = 512
-"""Of so many maps the percentiles are: enough for a p99, few enough to follow what goes on now."""
+"""Percentiles are taken over this many maps: enough for a p99, and few enough to show a change soon."""
 _LAST_BUCKET: Final = len(SIZE_BUCKETS_SLOTS)
 _FINEST: Final = math.ceil(math.log2(1e-9) * 2**FINE_SCHEMA)
 """The bucket of one nanosecond, and of less."""
 _FINE_BOUNDS_NS: Final = tuple(int(2 ** (i / 2**FINE_SCHEMA) * 1e9) for i in range(_FINEST, 35 << FINE_SCHEMA))
 """Up to what 64 bits of nanoseconds hold."""
 _BOUNDS_NS: Final = tuple(sorted({*LATENCY_BUCKETS_NS, *_FINE_BOUNDS_NS}))
-"""Of cells that lie in one coarse bucket and in one fine one: a map's place in both is looked for once."""
+"""Upper bounds of cells. Each cell lies in one coarse and in one fine bucket, so that one search finds both."""
 _COARSE: Final = tuple(bisect_left(LATENCY_BUCKETS_NS, bound_ns) for bound_ns in _BOUNDS_NS)
 _FINE: Final = tuple(_FINEST + bisect_left(_FINE_BOUNDS_NS, bound_ns) for bound_ns in _BOUNDS_NS)
 """Which buckets these are, by cell."""
 
 
 class Latencies:
-    """How long maps took, in nanoseconds: all of them in buckets, coarse and fine, and the latest for percentiles."""
+    """How long maps took, in nanoseconds: all maps in coarse and fine buckets, and the latest ones for percentiles."""
 
     __slots__ = ("_cells", "_latest", "_sorted", "sum_ns")
 
@@ -64,7 +64,7 @@ class Latencies:
         return found
 
     def percentile(self, percent: int) -> int:
-        """The shortest time that ``percent`` % of the maps did not exceed; -1 where there was none."""
+        """The time in nanoseconds that ``percent`` % of the latest maps did not exceed; -1 if there was no map."""
         if self._sorted is None:
             self._sorted = sorted(self._latest)
         ordered = self._sorted
@@ -88,9 +88,9 @@ class DeviceAccount:
     driver: str = ""
     limits: Limits = field(default_factory=Limits)
     mem: int = 0
-    """The allocator it maps from; 0 until it was introduced."""
+    """Address of the allocator from which it maps; 0 until an event tells it."""
     restricted: bool = False
-    """That is one of its own, whose slots are not the pools' seen here."""
+    """Whether that is a restricted pool: its slots are not in the pools of this account."""
     maps: int = 0
     map_failures: int = 0
     unmaps: int = 0
@@ -104,11 +104,11 @@ class DeviceAccount:
     sizes: list[int] = field(default_factory=lambda: [0] * (_LAST_BUCKET + 1))
     asked_slots: int = 0
     since_ns: int = 0
-    """When the kernel side counted it first; 0 where that does not count, or has not been seen to."""
+    """When the probes counted it first; 0 if no probes count it, or they have not been read yet."""
 
     @property
     def shown_name(self) -> str:
-        """Its name, or the end of its address where it was gone before it could be asked."""
+        """Its name; if it was gone before its name was read, "device" and the end of its address."""
         return self.name or f"device {self.dev & 0xFFFF:04x}"
 
     def asked(self, nslots: int) -> None:
@@ -148,7 +148,7 @@ class DeviceAccount:
     def view(self, counted: DeviceTotals | None = None) -> DeviceView:
         """An immutable copy.
 
-        :param counted: the totals to show; None: those of its events.
+        :param counted: the totals to show; None: those that were counted from its events.
         """
         counted = counted or self.totals()
         both_ways_bytes, to_bytes, from_bytes, *_ = counted.unmapped_bytes_by_direction

@@ -1,7 +1,7 @@
 """What is known of each device, for as long as that device is the one at its address.
 
-A device is known by where its ``struct device`` lies. The kernel may make another device there once it is gone, and of
-that one nothing is said which is true of the other: it begins anew, and earlier failures keep the name of who had them.
+A device is identified by the address of its ``struct device``. After it is gone, the kernel may create another device
+at that address. The new device then starts with nothing, and earlier failures keep the name of the old one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from swiotlb_top.stream import Consumer
 
 
 def nobody(dev: int) -> DeviceName:
-    """The answer where nobody can be asked who a device is."""
+    """A name that is not known, for streams whose devices cannot be looked up."""
     return DeviceName(dev, "", "")
 
 
@@ -27,11 +27,11 @@ _MAPS: Final = (Find, Map)
 
 
 class Devices(dict[int, DeviceAccount], Consumer):
-    """By ``struct device *``; who is looked up and is not there begins.
+    """Devices by ``struct device *``; a device that is looked up for the first time is added.
 
-    Told a stream, it learns who devices are, how long their maps took, and which failed. It adds nothing up.
+    From a stream it learns the names of devices, how long their maps took, and which failed. It counts no calls.
 
-    :param ask: tells who an address is, when it is seen for the first time.
+    :param ask: gives name and driver of the device at an address that is new.
     """
 
     def __init__(self, ask: Callable[[int], DeviceName] = nobody) -> None:
@@ -47,18 +47,18 @@ class Devices(dict[int, DeviceAccount], Consumer):
     # ---- who lives at an address ---------------------------------------
 
     def name(self, name: DeviceName) -> None:
-        """Who a device address is. Of another name than before, it is another device."""
+        """Name and driver of the device at an address. If the name differs from before, it is another device."""
         device = self[name.dev]
         if device.name and name.name and name.name != device.name:
             self._forget(device)
-            # What the other held is given back yet.
+            # The slots that the old device held are still to be released.
             device = self[name.dev] = DeviceAccount(name.dev, held_slots=device.held_slots)
         device.name, device.driver = name.name, name.driver
 
     def keep(self, since_ns: Mapping[int, int]) -> None:
-        """Learn who is counted by the kernel side, and since when.
+        """Learn which devices the probes count, and since when: ``struct device *`` -> nanoseconds.
 
-        Who is not counted any more is gone, and who is counted since another time is another device.
+        A device that is not counted any more is gone. If an address is counted since another time, the device is new.
         """
         for device in [*self.values()]:
             if since_ns.get(device.dev) is None or device.since_ns not in (0, since_ns[device.dev]):
@@ -82,7 +82,7 @@ class Devices(dict[int, DeviceAccount], Consumer):
                     self._failures.happened(event)
 
     def explained(self, dev: int, explanation: Explanation, event: Event | None) -> None:
-        """Why a map of this device's failed, as the reference explains it; before or after it is told of."""
+        """Why a map of this device failed, by the reference; ``event`` may be fed before or after this."""
         self[dev].failed(explanation)
         if event is not None:
             self._failures.explained(event, explanation)

@@ -14,12 +14,12 @@ from swiotlb_top.events import Event, Find, Map
 
 KEPT: Final = 500
 _AHEAD: Final = 8192
-"""The judge may be ahead of the account: so many explanations wait for their event."""
+"""How many explanations are kept until their event comes: the judge may be ahead of the account."""
 
 QUIET_NS: Final = 60_000_000_000
-"""A device that failed no map for so long begins to fail anew."""
+"""If no map of a device failed for this long, its next failure begins a new series."""
 _BEGUN: Final = 200
-"""So many beginnings are kept."""
+"""How many first failures of a series are kept."""
 
 _Call: TypeAlias = Find | Map
 _Key: TypeAlias = tuple[int, int, int]
@@ -48,7 +48,7 @@ class FailureLog:
         self._failed_ns[call.dev] = call.exit_ns
 
     def explained(self, event: Event, explanation: Explanation) -> None:
-        """The reference fails it too, and why; the event may come before or after this."""
+        """The reference fails this map, too, and explains why. The event may come before or after this."""
         if isinstance(event, Find | Map):
             self._explained[_key(event)] = explanation
             if len(self._explained) > _AHEAD:
@@ -57,7 +57,7 @@ class FailureLog:
                 self._begun_why[_key(event)] = explanation
 
     def retire(self, dev: int, who: tuple[str, str]) -> None:
-        """Another device lives at this address from now on: what failed before failed for ``who``, name and driver."""
+        """From now on another device is at this address. Earlier failures keep ``who``: name and driver."""
         calls = (*self._latest, *self._begun)
         failed = {_key(call) for call in calls if call.dev == dev}
         kept = {_key(call): self._retired.get(_key(call)) for call in calls}
@@ -65,10 +65,10 @@ class FailureLog:
         self._retired = {key: was or who for key, was in kept.items() if was or key in failed}
 
     def views(self, who: Callable[[int], tuple[str, str]], disputed: Event | None = None) -> tuple[FailureView, ...]:
-        """Newest first, those alike in a row as one.
+        """The failed maps, newest first; equal ones in a row are merged into one.
 
-        :param who: name and driver of a ``struct device *``.
-        :param disputed: the first event of which kernel and reference disagree.
+        :param who: gives name and driver of a ``struct device *``.
+        :param disputed: the first event on which kernel and reference disagree.
         """
         why = self._explained.get
         views = (self._view(call, self._who(call, who), why(_key(call)), disputed) for call in self._latest)
@@ -91,7 +91,7 @@ class FailureLog:
 
 
 def _alike(view: FailureView) -> tuple[object, ...]:
-    # Not the sentence: how much else was free differs each time, and is not what one looks for.
+    # Not the sentence: it says how many slots were free, which differs each time.
     return view.dev, view.device, view.size_bytes, view.cause, view.reference
 
 

@@ -1,4 +1,4 @@
-"""A snapshot and those before it: what happens a second, and how that went of late."""
+"""A snapshot together with those before it: from them come rates, charts and the log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HISTORY: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a recording holds of the time before a snapshot: what others keep in a :class:`Frame`."""
+    """What a recording holds of the time before a snapshot; of a live source, a :class:`Frame` collects the same."""
 
     before: Snapshot | None
     history: tuple[Past, ...]
@@ -30,9 +30,9 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Frame:
-    """What is drawn at once: ``now``, and the snapshot ``before`` it that rates are against.
+    """What is drawn at one time: the snapshot ``now``, and the one ``before`` it, from which rates are computed.
 
-    ``failure`` says why the source could not be read since; ``now`` is then the last good one.
+    ``failure`` says why the source cannot be read any more; ``now`` is then the last snapshot that it gave.
     """
 
     now: Snapshot
@@ -46,7 +46,7 @@ class Frame:
 
     @classmethod
     def of(cls, now: Snapshot, sequence: int = 0) -> Frame:
-        """A first frame: nothing is before it, but in a recording."""
+        """A first frame. Only a snapshot of a recording brings what was before it."""
         past = now.recorded
         return cls(now, past.before, sequence, "", past.history, past.journal) if past else cls(now, sequence=sequence)
 
@@ -60,7 +60,7 @@ class Frame:
         return Frame(now, self.now, sequence, history=history, journal=journal)
 
     def alone(self, now: Snapshot) -> Frame:
-        """The frame after this one, for who looks at ``now`` only: nothing before it is kept."""
+        """The frame after this one, without anything from before: for readers that only use ``now``."""
         return Frame(now, sequence=self.sequence + 1)
 
     @property
@@ -80,7 +80,7 @@ class Frame:
         return per_second(total(device), max(total(earlier), 0) if earlier else 0, self.elapsed_ns)
 
     def past(self, total: Callable[[Past], int], most: int = HISTORY) -> tuple[float, ...]:
-        """At most so many rates between each two snapshots, the latest last; what was not known counts as 0."""
+        """The rates between each two of the last ``most`` + 1 snapshots, latest last; an unknown rate is 0."""
         latest = (*self.history, Past.of(self.now))[-most - 1 :]
         return tuple(_rate(before, now, total) or 0.0 for before, now in pairwise(latest))
 

@@ -30,20 +30,20 @@ _MORE_THAN_ANY_MACHINE_HAS: Final = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class InUse:
-    """What can be told of the slots in use; -1 is not known."""
+    """How many slots are in use, and were at most; -1 is not known."""
 
     used_slots: int
     used_hiwater_slots: int
     credible: bool = True
-    """Whether the kernel's own count may be true. Once it was not, it never is again."""
+    """Whether the kernel's own count can be true. Once it was impossible, it is not believed again."""
     note: str = ""
-    """What to tell people, once; empty where the kernel's count is credible."""
+    """What to tell people about it; empty if the kernel's count is credible."""
 
 
 def of_state(mem: MemState, *, credible: bool = True) -> InUse:
-    """Of a state that was read by the probes, transient pools included.
+    """The slots in use by a state that the probes read, those of transient pools included.
 
-    :param credible: whether the kernel's own count was so far.
+    :param credible: whether the kernel's own count has been credible so far.
     """
     summed = sum(area.used for pool in mem.pools for area in pool.areas)
     # Transient pools are on no list. Kernels that have some and do not say how many (6.6 and 6.7) count them in total.
@@ -59,9 +59,9 @@ def of_state(mem: MemState, *, credible: bool = True) -> InUse:
 
 
 def of_counters(counters: Counters, *, credible: bool = True) -> InUse:
-    """Of debugfs, which has no areas.
+    """The slots in use by the counters in debugfs, which does not show areas.
 
-    :param credible: whether the kernel's own count was so far.
+    :param credible: whether the kernel's own count has been credible so far.
     """
     grows, counted = counters.transient_slots >= 0, counters.used_slots
     if not credible or _impossible(counted, counters.nslabs, grows=grows):
@@ -72,12 +72,12 @@ def of_counters(counters: Counters, *, credible: bool = True) -> InUse:
 
 
 def _impossible(counted: int, nslabs: int, *, grows: bool) -> bool:
-    """Whether no kernel with these slots can have so many in use; where pools come and go, at any moment."""
+    """Whether a count is impossible: above ``nslabs``, or on a kernel that ``grows``, above what any machine has."""
     return counted >= _MORE_THAN_ANY_MACHINE_HAS if grows else counted > nslabs
 
 
 def _hiwater(kept: int, used: int, nslabs: int, *, grows: bool) -> int:
-    """The high water, at least what is in use now; where no pools come and go it cannot be above what there is."""
+    """The high water, at least ``used``; -1 if the kernel keeps none, or its value is impossible."""
     if kept < 0 or _impossible(kept, nslabs, grows=grows):
         return UNKNOWN
     return max(kept, used)

@@ -1,7 +1,7 @@
 """The log: growth, pools, failures, losses and disagreement, in words.
 
-Of a recording it is written from the events, with their own times (:class:`Journal`). Live, most calls are only
-counted: there it is what changed from one snapshot to the next (:func:`entries`).
+For a recording it is written from the events, with their times (:class:`Journal`). Most calls of a live kernel are only
+counted, so there it is written from the changes between two snapshots (:func:`entries`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from swiotlb_top.stream import Consumer
 
 KEPT: Final = 200
 _MOST_DEVICES: Final = 20
-"""Devices named in one go; a thousand that fail at once are told by the headline."""
+"""How many devices one snapshot may add to the log. If a thousand fail at once, the headline says so."""
 
 Weight: TypeAlias = Literal["good", "plain", "warn", "bad"]
 
@@ -40,10 +40,10 @@ class Journal(Consumer):
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque(maxlen=KEPT)
         self._pools: dict[int, Entry] = {}
-        """The pools on the allocator's list, each with what is said when it comes."""
+        """The pools on the allocator's list, each with the entry for its addition."""
 
     def state(self, mem: MemState) -> None:
-        """A state was read: pools that nobody told of came or went while events were lost."""
+        """A state was read: log the pools that were added or freed while events were lost."""
         known, self._pools = self._pools, {}
         for pool in mem.pools:
             added = _pool(mem.begin_ns, "pool added", pool.start, pool.nslabs, pool.nareas)
@@ -116,7 +116,7 @@ def _pools(before: Snapshot, now: Snapshot) -> Iterator[Entry]:
 
 
 def _failing(first: Past, before: Snapshot, now: Snapshot) -> Iterator[Entry]:
-    """Devices that fail and did not as far back as is known: who fails all the time fails once."""
+    """Devices that fail now and did not since ``first``: a device that fails all the time is logged once."""
     earlier = {device.dev: device.map_failures for device in before.devices}
     begun = [
         device

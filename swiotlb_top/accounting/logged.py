@@ -1,4 +1,4 @@
-"""What a snapshot's kernel log comes to, in the words of the screen, of JSON and of ``doctor``."""
+"""The kernel log of a snapshot, in the words of the screen, of JSON and of ``doctor``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_IN_A_LINE: Final = 3
 
 
 def failed(log: KernelLog) -> str:
-    """That maps failed, how many, and the latest; empty where none is known to have."""
+    """A sentence on failed maps: how many, and the latest; empty if the log tells of none."""
     parts = [
         f"{maps_failed(found)} {when}"
         for found, when in ((log.before, "before this began to look"), (log.since, "since"))
@@ -27,7 +27,7 @@ def failed(log: KernelLog) -> str:
 
 
 def lines(log: KernelLog) -> Iterator[str]:
-    """Each device and cause, in a line."""
+    """One line for each device and cause."""
     for group in log.trouble:
         number = f"{'at least ' if group.at_least else ''}{group.lines}"
         what = "failed" if group.cause.fails_maps else "told"
@@ -35,7 +35,7 @@ def lines(log: KernelLog) -> Iterator[str]:
 
 
 def other_trouble(log: KernelLog) -> str:
-    """What is told of that is no failed map, in a sentence; empty where nothing is."""
+    """A sentence on trouble other than failed maps; empty if the log tells of none."""
     words = dict.fromkeys(group.cause.value for group in log.trouble if not group.cause.fails_maps)
     if log.not_printed and not log.trouble:
         return f"the kernel's log has {log.not_printed} lines of swiotlb's that were not printed"
@@ -43,7 +43,7 @@ def other_trouble(log: KernelLog) -> str:
 
 
 def in_a_line(log: KernelLog) -> str:
-    """All of it for ``doctor``."""
+    """The whole log in one line, for ``doctor``."""
     if log.unreadable:
         return f"not known what failed before: {log.unreadable}"
     found = _both(log)
@@ -55,7 +55,7 @@ def in_a_line(log: KernelLog) -> str:
 
 
 def as_json(log: KernelLog | None) -> dict[str, object] | None:
-    """For frames; null where a recording is shown, or nobody looked."""
+    """The log as JSON; None (null) for a recording, and for a source that does not read the log."""
     if log is None:
         return None
     unknown = bool(log.unreadable)
@@ -90,7 +90,7 @@ def _latest(log: KernelLog) -> Group:
 def _at(log: KernelLog, group: Group) -> str:
     wall_s = log.wall_s(group)
     if wall_s is None:
-        return f"at {group.last_when} of the kernel's clock" if group.last_when else "at a time that is not told"
+        return f"at {group.last_when} of the kernel's clock" if group.last_when else "at an unknown time"
     then, now = time.localtime(wall_s), time.localtime()
     form = "%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S"
     return f"at {time.strftime(form, then)}"

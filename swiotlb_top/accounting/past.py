@@ -1,4 +1,4 @@
-"""What is remembered of a snapshot that is past: its totals, from which charts are drawn and the log is written."""
+"""The totals of an earlier snapshot, which are kept to draw charts and to write the log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swiotlb_top.accounting.snapshot import Snapshot
 
 
 class DevicePast(NamedTuple):
-    """A device's totals then."""
+    """The totals of one device at that time."""
 
     maps: int
     map_failures: int
@@ -22,7 +22,7 @@ _NOT_THERE = DevicePast(0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A snapshot's totals; -1 what was not known. Its details, histograms first, take twenty times the memory."""
+    """The totals of a snapshot; -1 is not known. A whole snapshot with histograms takes twenty times the memory."""
 
     time_ns: int
     used_slots: int
@@ -44,7 +44,7 @@ class Past:
         )
 
     def device(self, dev: int) -> DevicePast:
-        """Zeros for one that was not there: it began so."""
+        """The totals of a device; all zero if it was not there yet."""
         return self.devices.get(dev, _NOT_THERE)
 
 

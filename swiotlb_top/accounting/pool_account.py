@@ -1,4 +1,4 @@
-"""One pool as its events tell of it: who holds how many slots where."""
+"""The account of one pool, kept from its events: which device holds how many slots, and where."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ NOTHING: Final = (0, UNKNOWN_DEVICE)
 
 @dataclass(slots=True, eq=False)
 class PoolAccount:
-    """Its geometry, and its live mappings by the slot their buffer begins in: (slots, device).
+    """Its geometry, and its live mappings: slot in which the buffer begins -> (number of slots, device).
 
-    Where a device's padding is not known, that is the first slot.
+    If the padding is not known, the key is the first slot of the mapping.
     """
 
     address: int
@@ -33,9 +33,9 @@ class PoolAccount:
     used_slots: int = 0
     live: dict[int, tuple[int, int]] = field(default_factory=dict)
     next: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    """Who has a slot already whose release ends later: another CPU can be faster."""
+    """Mappings that got a slot before the release of its last mapping returned, as another CPU can be faster."""
     read_ns: int = -1
-    """When the state that it comes from had been read; -1 where it comes from none."""
+    """When the copy was complete of the state that the account began from; -1 if it did not begin from a state."""
 
     @classmethod
     def of_state(cls, state: PoolState, since_ns: int, *, default: bool) -> PoolAccount:
@@ -50,7 +50,7 @@ class PoolAccount:
 
     @classmethod
     def of_areas(cls, state: PoolState, since_ns: int, *, default: bool) -> PoolAccount:
-        """The pool with as many slots in use as its areas count, of which it is not known whose they are."""
+        """The pool with as many slots in use as its areas count; which device has them is not known."""
         used_slots = sum(area.used for area in state.areas)
         return cls(
             state.address, state.start, state.nslabs, state.nareas, state.transient, default, since_ns, used_slots
@@ -58,7 +58,7 @@ class PoolAccount:
 
     @classmethod
     def of_event(cls, event: PoolAlloc | PoolAdd | Growth) -> PoolAccount:
-        """The new pool, of which nobody has a slot. Of one that was only allocated it is not known what for."""
+        """A new pool, all free. One that was only allocated counts as transient until it is added to the list."""
         transient = isinstance(event, PoolAlloc)
         return cls(event.pool, event.start, event.nslabs, event.nareas, transient, since_ns=event.exit_ns)
 
@@ -72,9 +72,9 @@ class PoolAccount:
         return (tlb_addr - self.start) >> IO_TLB_SHIFT
 
     def take(self, slot: int, nslots: int, call: Find | Map) -> int:
-        """A mapping got its slots; how many more are in use now."""
+        """A mapping got ``nslots`` slots from ``slot`` on. Returns by how many slots the number in use rose."""
         if call.entry_ns <= self.read_ns and self.live.get(slot) == (nslots, UNKNOWN_DEVICE):
-            # It was under way when the state was read, which has it already.
+            # The call was under way when the state was read, and the state already has its mapping.
             self.live[slot] = nslots, call.dev
             return 0
         if slot in self.live:
@@ -85,7 +85,7 @@ class PoolAccount:
         return nslots
 
     def release(self, slot: int) -> tuple[int, int]:
-        """The oldest mapping whose buffer may begin there gives its slots back: how many, and whose."""
+        """Release the oldest mapping whose buffer may begin in ``slot``. Returns its number of slots and its device."""
         slot = self._begin_of(slot)
         nslots, dev = self.live.pop(slot, NOTHING)
         if slot in self.next:
@@ -96,7 +96,7 @@ class PoolAccount:
         return nslots, dev
 
     def _begin_of(self, slot: int) -> int:
-        """The slot under which the mapping is known that has this one."""
+        """The key in ``live`` of the mapping that has ``slot``; ``slot`` itself if no mapping has it."""
         for first in range(slot, max(slot - IO_TLB_SEGSIZE, -1), -1):
             if first in self.live:
                 return first if first + self.live[first][0] > slot else slot
@@ -105,7 +105,7 @@ class PoolAccount:
     def view(self, slots: SlotsView | None = None) -> PoolView:
         """An immutable copy.
 
-        :param slots: where its slots are free, if anybody knows.
+        :param slots: where its slots are free; None if that is not known.
         """
         return PoolView(
             address=self.address,

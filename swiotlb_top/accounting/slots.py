@@ -1,4 +1,4 @@
-"""Where a pool's slots are free, out of the reference's pool."""
+"""Where the slots of a pool are free, computed from the pool as the reference models it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from swiotlb_top.allocator.runs import longest_run
 from swiotlb_top.constants import IO_TLB_SEGSIZE
 
 _MOST_ALIKE: Final = 1 << 14
+"""How many different slot sets are remembered."""
 
 _longest = lru_cache(_MOST_ALIKE)(longest_run)
-"""Most slot sets of a large pool are as they were, or as others are."""
+"""Remembered, since most slot sets of a large pool do not change, or are equal to others."""
 
 
 def slots_view(pool: Pool) -> SlotsView:
-    """The pool's areas and slot sets as views show them: some microseconds a slot set."""
+    """The areas and slot sets of a pool as views show them; it takes some microseconds for each slot set."""
     masks = pool.free_masks()
     whole, rest = divmod(pool.nslabs, IO_TLB_SEGSIZE)
     return SlotsView(
@@ -31,7 +32,7 @@ def slots_view(pool: Pool) -> SlotsView:
 
 
 def sets_of_areas(slots: SlotsView) -> tuple[range, ...]:
-    """The slot sets that begin in each area, in order; areas may be no whole number of sets."""
+    """For each area, the numbers of the slot sets that begin in it; an area need not be a whole number of sets."""
     nareas, nslabs = len(slots.area_used_slots), sum(slots.set_nslabs)
     first_sets = [-(-area * (nslabs // nareas) // IO_TLB_SEGSIZE) for area in range(nareas)]
     return tuple(map(range, first_sets, [*first_sets[1:], len(slots.set_nslabs)]))

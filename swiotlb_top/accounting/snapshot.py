@@ -93,7 +93,7 @@ class DeviceView:
     last_failure: str = ""
     """One sentence about the latest failure, e.g. "needs 128 contiguous slots, longest free run 126"."""
     held_slots: int = UNKNOWN
-    """Slots of its live mappings, of those made since the source began."""
+    """Slots of its live mappings that were made since the source began."""
     map_p50_ns: int = UNKNOWN
     map_p99_ns: int = UNKNOWN
     """Time in the kernel of its latest maps that were recorded."""
@@ -118,7 +118,7 @@ class DeviceView:
 
 @dataclass(frozen=True, slots=True)
 class FailureView:
-    """Mappings that the kernel refused alike, one after another, where calls are recorded; the latest one's time."""
+    """Recorded maps that failed one after another in the same way; time and CPU are those of the latest."""
 
     time_ns: int
     dev: int
@@ -132,7 +132,7 @@ class FailureView:
     sentence: str = ""
     reference: Answer = "not asked"
     times: int = 1
-    """How often in a row: a driver that tries again fails again, in the same way."""
+    """How often in a row: a driver tries again, and fails in the same way."""
 
     @property
     def needed_slots(self) -> int:
@@ -224,11 +224,11 @@ class Snapshot:
     kernel_log: KernelLog | None = None
     """What the kernel's own log says of swiotlb; None for a recording, and where nobody looked."""
     recorded: Recorded | None = None
-    """What was before this in a recording; None where that is only known by looking on."""
+    """What a recording holds of the time before this; None for other sources, whose frames collect it."""
 
     @property
     def all_slots(self) -> int:
-        """Slots of all pools, transient ones among them, as those in use may lie in these; -1 where not known."""
+        """Slots of all pools including transient ones, in which used slots may be, too; -1 if not known."""
         return self.nslabs if self.nslabs <= 0 else max(self.nslabs + max(0, self.transient_slots), self.used_slots)
 
 

@@ -1,4 +1,4 @@
-"""What was counted: by the kernel side, which counts every call, or by an account, which was told of every call."""
+"""Totals: counted by the probes, which count every call, or by an account, which receives every event."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeviceTotals:
-    """One device's, since it is the one at its address."""
+    """What was counted for one device, since it was first seen at its address."""
 
     maps: int = 0
     map_failures: int = 0
     unmaps: int = 0
     mapped_bytes: int = 0
-    """Without the padding before a buffer."""
+    """Bytes of the mappings, without the padding before a buffer."""
     unmapped_bytes_by_direction: tuple[int, ...] = (0,) * Direction.UNKNOWN
-    """By :class:`~swiotlb_top.events.Direction`: a map's is seen only where ``map`` is probed, an unmap's always.
-    ``NONE`` is ``swiotlb_free()``'s. ``UNKNOWN`` is there only where events are counted, as the kernel side knows."""
+    """Bytes unmapped, indexed by :class:`~swiotlb_top.events.Direction`: every unmap tells its direction, a map only if
+    ``map`` is probed. ``NONE`` counts ``swiotlb_free()``. Totals of the probes have no entry for ``UNKNOWN``."""
     requests: tuple[int, ...] = (0,) * (len(SIZE_BUCKETS_SLOTS) + 1)
-    """Maps, failed ones too, by the slots they asked for, padding included: of at most :data:`SIZE_BUCKETS_SLOTS`, and
-    above the last."""
+    """Maps, failed ones included, by the slots that they needed with padding: one entry for each upper bound in
+    :data:`SIZE_BUCKETS_SLOTS`, and one for all above the last bound."""
     requested_slots: int = 0
-    """Slots of all those."""
+    """Slots that all these maps needed."""
     since_ns: int = 0
-    """When it was counted first. A later time than before at the same address: another device lives there now."""
+    """When it was counted first. If this changes for an address, another device is there now."""
     held_slots: int = UNKNOWN
-    """Slots of its live mappings, of those made since the source began."""
+    """Slots of its live mappings that were made since the source began; -1 if not known."""
 
     @property
     def unmapped_bytes(self) -> int:
@@ -43,7 +43,7 @@ class DeviceTotals:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A source's, since it began; slots are those in use when it was asked."""
+    """What a source counted since it began. The numbers of slots and the pools are those of the time of the reading."""
 
     nslabs: int
     used_slots: int
@@ -60,6 +60,6 @@ class Totals:
     devices: Mapping[int, DeviceTotals]
     """By ``struct device *``."""
     notes: tuple[str, ...] = ()
-    """What is degraded about them and why, a line each."""
+    """What is less exact than it could be and why, one line each."""
     uncounted: int = 0
-    """Calls that are known to be missing in them."""
+    """How many calls are known to be missing in these totals."""
