@@ -1,4 +1,4 @@
-"""Traces: what a recorder saw, in one file that is read anywhere later (the format is :mod:`.format`)."""
+"""Traces: what a recorder saw, in one file that can be read later on any machine (:mod:`.format` has the format)."""
 
 from swiotlb_top.trace.items import End, Header, Item, Known, Records
 from swiotlb_top.trace.reader import TraceReader

@@ -1,7 +1,7 @@
 """RECORDS payload: ``codec`` u32, ``count`` u32, then the records as that codec packs them.
 
-There is one codec, 1: a zlib stream of the records' 64 byte planes, which takes no work in Python per record. Codec 2
-was tried before the first release, and its number is not to be used again.
+There is one codec, 1: a zlib stream of the records' 64 byte planes, which Python packs without a loop over records.
+Codec 2 was tried before the first release; its number must not be used again.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _RECORDING_ZLIB_LEVEL: Final = 1
 
 
 class UnknownCodecError(ValueError):
-    """A block packed in a way this reader does not know."""
+    """A block is packed with a codec that this reader does not know."""
 
 
 def records_payload(records: bytes) -> bytes:
-    """RECORDS payload of at most MAX_BLOCK_RECORDS packed records."""
+    """The RECORDS payload for packed records, of which there may be at most MAX_BLOCK_RECORDS."""
     packed = zlib.compress(planes.split(records, RECORD_BYTES), _RECORDING_ZLIB_LEVEL)
     return _BLOCK.pack(PLANES, count(records)) + packed
 
@@ -32,8 +32,8 @@ def records_payload(records: bytes) -> bytes:
 def read_records(payload: bytes) -> bytes:
     """Undo :func:`records_payload`.
 
-    :raises UnknownCodecError: a codec that this swiotlb-top does not have.
-    :raises ValueError: what is wrong with it.
+    :raises UnknownCodecError: this swiotlb-top does not have the codec.
+    :raises ValueError: the payload is damaged; the message says how.
     """
     if len(payload) < _BLOCK.size:
         raise ValueError("no room for the block's count")

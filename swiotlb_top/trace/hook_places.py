@@ -1,4 +1,4 @@
-"""Hooks in a header: as objects, and as the first recordings have them, in words."""
+"""Hooks in a header: as JSON objects, or as a text for people, which is all that the first recordings have."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _PLACE: Final = re.compile(
     r"|(?P<derived>derived)(?: from (?P<derived_from>\S+))?"
     r"|(?P<absent>absent): (?:needed|(?P<lost>.*))"
 )
-"""A :class:`HookPlace` as text. No other module takes that apart."""
+"""The text of a :class:`HookPlace`. Only this module parses it."""
 _REFUSED: Final = " (refused: "
 
 
 def as_object(place: HookPlace) -> dict[str, str]:
-    """A place as JSON; what is empty is left out."""
+    """A place as a JSON object, without the fields that are empty."""
     return {name: value for name, value in (asdict(place) | {"how": place.how.value}).items() if value}
 
 
 def of_object(said: Mapping[str, str]) -> HookPlace:
-    """Undo :func:`as_object`. :raises ValueError: there is no such place."""
+    """Undo :func:`as_object`. :raises ValueError: the object is no place of a hook."""
     if "name" not in said or said.get("how") not in _HOWS:
         raise ValueError("hook_places holds something else than places of hooks")
     known = {name: value for name, value in said.items() if name in _FIELDS}
@@ -35,7 +35,7 @@ def of_object(said: Mapping[str, str]) -> HookPlace:
 
 
 def of_words(name: str, words: str) -> HookPlace:
-    """A place as the first recordings have it. :raises ValueError: there is no such place."""
+    """A place from its text, as in the first recordings. :raises ValueError: the text is no place of a hook."""
     where, refused, refusal = words.partition(_REFUSED)
     found = _PLACE.fullmatch(where)
     if found is None or (refused and not refusal.endswith(")")):

@@ -1,4 +1,4 @@
-"""What a trace is made of: where it comes from, and then a stream like any other."""
+"""What a trace is made of: a header that says where it comes from, and a stream as from a kernel."""
 
 from __future__ import annotations
 

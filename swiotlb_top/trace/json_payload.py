@@ -15,11 +15,11 @@ from swiotlb_top.trace.format import MAX_CPUS, MAX_TEXT, MAX_TIME_NS, MAX_U64
 from swiotlb_top.trace.items import End, Header, Known
 
 FieldTypes: TypeAlias = Mapping[str, type | range]
-"""The type of each field; of an integer, from where to where it may be."""
+"""The type of each field; for an integer, the range of its values."""
 
 U64: Final = range(MAX_U64 + 1)
 U64_OR_NONE: Final = range(-1, MAX_U64 + 1)
-"""-1 stands for what a kernel does not have."""
+"""-1 is the value of what a kernel does not have."""
 TIME_NS: Final = range(MAX_TIME_NS + 1)
 
 _HEADER: Final[FieldTypes] = {
@@ -48,8 +48,8 @@ _KERNEL_OF_OLD: Final[Mapping[str, object]] = {
     "version": "",
     "hook_places": [],
 }
-"""What the first recordings do not tell. Their "cpus" is how many were online; since, it is the highest number + 1.
-Their "hooks" are all that is known of hooks; since, they are the same in words."""
+"""The values of fields that the first recordings do not have. Their "cpus" is how many CPUs were online; later it is
+the highest number + 1. They describe hooks in "hooks" alone; later that is the text of "hook_places"."""
 _DEVICE_NAME: Final[FieldTypes] = {"dev": U64, "name": str, "driver": str}
 _GAP: Final[FieldTypes] = {"begin_ns": TIME_NS, "exit_ns": TIME_NS, "lost": U64, "cause": str}
 _KNOWN: Final[FieldTypes] = {"before_ns": TIME_NS}
@@ -57,12 +57,12 @@ _END: Final[FieldTypes] = {"counters": dict, "duration_ns": TIME_NS, "lost": U64
 
 
 def dump_json(value: object) -> bytes:
-    """Compact JSON. :raises ValueError: NaN or infinity, which JSON has not."""
+    """Compact JSON. :raises ValueError: a number is NaN or infinite, which JSON does not have."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 def load_json(payload: bytes) -> object:
-    """Parse a payload nobody should trust. :raises ValueError: anything but JSON."""
+    """Parse JSON that need not be trustworthy. :raises ValueError: it is no JSON, or nested too deep."""
     try:
         return json.loads(payload.decode(), parse_constant=_no_constant)
     except RecursionError:
@@ -74,9 +74,10 @@ def _no_constant(word: str) -> object:
 
 
 def checked(value: object, types: FieldTypes) -> dict[str, Any]:
-    """The fields of ``types`` out of a JSON object, others left out.
+    """The fields of a JSON object that ``types`` names; others are ignored.
 
-    :raises ValueError: no object, a field missing, of another type (a bool is no int) or beyond its bounds.
+    :raises ValueError: ``value`` is no object, or a field is missing, has another type (a bool is no int), or is out of
+        its range.
     """
     if not isinstance(value, dict):
         raise ValueError("no JSON object")
@@ -95,12 +96,12 @@ def _checked(value: object, name: str, wanted: type | range) -> object:
 
 
 def _is_text(value: str) -> bool:
-    # What is not printable would be an order to the terminal that it is shown on.
+    # Characters that are not printable could control the terminal on which they are shown.
     return len(value) <= MAX_TEXT and value.isprintable()
 
 
 def text(value: str) -> str:
-    """What a trace can hold of a text."""
+    """A text as a trace can hold it: cut to MAX_TEXT characters, with "?" for those that are not printable."""
     return "".join(char if char.isprintable() else "?" for char in value[:MAX_TEXT])
 
 

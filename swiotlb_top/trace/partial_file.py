@@ -18,7 +18,7 @@ PARTIAL_SUFFIX: Final = ".partial"
 class PartialFile:
     """``path`` under construction. It is a binary file for writing, unbuffered.
 
-    :raises CannotError: ``path`` exists, so does its ``.partial``, or the directory does not let us.
+    :raises CannotError: ``path`` or its ``.partial`` exists, or cannot be created in that directory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -56,12 +56,12 @@ class PartialFile:
         self._file.close()
 
     def commit(self) -> None:
-        """Make it durable and give it its name.
+        """Write the file to disk (fsync) and rename it to ``path``.
 
-        :raises CannotError: ``path`` came to be meanwhile; the ``.partial`` stays.
+        :raises CannotError: somebody has created ``path`` meanwhile; the ``.partial`` stays.
         :raises OSError: as the system says; the ``.partial`` stays.
         """
-        # Data first, name second: a machine that dies here must not leave a finished name on a torn file.
+        # Data first, name second: if the machine dies here, no incomplete file has the final name.
         try:
             os.fsync(self._file.fileno())
         finally:

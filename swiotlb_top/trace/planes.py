@@ -45,9 +45,9 @@ def to_integers(planes: bytes, width: int) -> tuple[int, ...]:
 
 
 def inflate(deflated: bytes, size_bytes: int) -> bytes:
-    """Inflate a zlib stream that must hold exactly ``size_bytes``; more than that is never allocated.
+    """Inflate a zlib stream that must hold exactly ``size_bytes``; at most one byte more is ever allocated.
 
-    :raises ValueError: it does not, or is no zlib stream.
+    :raises ValueError: it holds another number of bytes, or is no zlib stream.
     """
     inflater = zlib.decompressobj()
     try:

@@ -1,8 +1,8 @@
-"""What a recording cannot hold: more than the limits of :mod:`.format` allow, or what no kernel can have done.
+"""Checks that a recording is possible: that it keeps to the limits of :mod:`.format`, and tells what a kernel can do.
 
-A reader shows each item to this before anybody makes something of it. Of a block of records, those before the
-first impossible one are given. Whether a kernel did right is the judge's business: a slot given out twice is
-possible, a pool at no page's address is not.
+A reader checks each item before it yields it. Of a block of records, it yields those before the first impossible one.
+Whether the kernel did right is not checked here but by the judge: that a slot is given out twice is possible, that a
+pool does not begin on a page is not.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from swiotlb_top.trace.items import Header, Item, Records
 
 _NEW_POOL: Final = frozenset({Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW})
 _LOOKED_AT: Final = _NEW_POOL | {Kind.POOL_FREE, Kind.DEVICE}
-"""Records that are looked at one by one; they are rare."""
+"""Kinds of records that are always checked one by one; they are rare."""
 _OTHERS: Final = bytes({*Kind} - _LOOKED_AT)
 
 
 class ImpossibleError(ValueError):
-    """What comes next in a recording cannot be."""
+    """The next item of a recording is impossible; the message says why."""
 
 
 def check_state(mem: MemState) -> None:
-    """Whether an allocator can be in this state. :raises ImpossibleError: why it cannot."""
+    """Check that an allocator can be in this state. :raises ImpossibleError: it cannot."""
     if not mem.dynamic and (mem.can_grow or len(mem.pools) > 1):
         raise ImpossibleError("a static allocator that grows, or has several pools")
     for pool in mem.pools:
@@ -73,7 +73,7 @@ def _check_geometry(start: int, nslabs: int, nareas: int) -> None:
 
 
 class Possible:
-    """Follows one recording from its beginning, and lets pass what can be."""
+    """Checks the items of one recording, from its beginning on, and passes those that are possible."""
 
     def __init__(self) -> None:
         self._latest_ns = 0
@@ -82,12 +82,12 @@ class Possible:
         """Numbers of the CPUs that the kernel may have."""
         self._devices: set[int] = set()
         self._pools: dict[int, tuple[int, int]] = {}
-        """Slots and areas of the pools that are there, by address."""
+        """Number of slots and of areas of each pool that exists, by the pool's address."""
         self._slots = 0
         self._areas = 0
 
     def passed(self, item: Item) -> Iterator[Item]:
-        """What of an item can be: nearly always all. :raises ImpossibleError: what cannot, after that."""
+        """The possible part of an item, nearly always all. :raises ImpossibleError: after it, if there is more."""
         if isinstance(item, Records):
             yield from self._records(item)
             return
@@ -130,7 +130,7 @@ class Possible:
         yield block
 
     def _to_be_looked_at(self, data: bytes) -> Iterable[int]:
-        """Which records of a block have to be looked at one by one: all, where one has a value beyond the limits."""
+        """The records of a block that must be checked one by one: all, if any value is beyond the limits."""
         exits_ns = records.exits_ns(data)
         if not exits_ns:
             return ()

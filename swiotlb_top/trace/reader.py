@@ -1,4 +1,4 @@
-"""Read a trace that may be cut short, damaged, hostile, or none at all."""
+"""Read a file that should be a trace, but may be cut short, damaged, hostile, or no trace at all."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _READERS: Final[dict[int, Callable[[bytes], Item]]] = {
 class TraceReader:
     """A trace on disk. :attr:`header` is read at once; iterating yields every item in file order, the header first.
 
-    Each iteration reads the file anew. Where the file is cut short or damaged it yields every whole
-    frame before the fault and then raises, so that a caller can report what it did get.
+    Each iteration reads the file anew. If the file is cut short or damaged, it yields every whole
+    frame before the fault and then raises, so that a caller can report what it has read.
 
     :raises UnreadableError: here, and while iterating: one line that names the file and says what to do.
     """
@@ -52,7 +52,7 @@ class TraceReader:
             return _decode(self._path, offset, payload, read_header)
 
     def stream(self) -> Stream:
-        """What comes after the header. :raises UnreadableError: as by iterating."""
+        """The items after the header. :raises UnreadableError: while iterating, as for the reader itself."""
         return (item for item in self if not isinstance(item, Header))
 
     def __iter__(self) -> Iterator[Item]:
@@ -103,7 +103,7 @@ def _newer(path: Path, what: str) -> UnreadableError:
 
 
 def _read_preamble(path: Path, file: BinaryIO) -> int:
-    """The crc that the first frame's continues."""
+    """Check the preamble, and return its crc, from which that of the first frame continues."""
     start = file.read(layout.PREAMBLE.size)
     if not start:
         raise UnreadableError(f"{path} is empty; record a trace with `swiotlb-top record`")

@@ -29,18 +29,18 @@ _BOUNDS: Final = {
     "begin_ns": TIME_NS,
     "end_ns": TIME_NS,
 }
-"""From where to where numbers may be; of those that are not here: 64 bits, or -1."""
+"""The ranges of numbers; a number that is not here has 64 bits, or is -1."""
 
 
 def _scalars(of: type) -> FieldTypes:
-    """The fields of a dataclass that stand in the JSON: every one that is a number or a truth value."""
+    """The fields of a dataclass that are stored as JSON: those that are numbers or booleans."""
     hints = get_type_hints(of).items()
     return {name: bool if of is bool else _BOUNDS.get(name, U64_OR_NONE) for name, of in hints if of in (int, bool)}
 
 
 _MEM: Final = _scalars(MemState)
 _MEM_OF_OLD: Final = {field.name: field.default for field in fields(MemState) if field.default is not MISSING}
-"""What recordings made before a field was added do not tell."""
+"""The values of fields that were added later, for recordings that do not have them."""
 _POOL: Final = _scalars(PoolState)
 _AREA_WIDTHS: Final = {"used": 4, "index": 4}
 _SLOT_WIDTHS: Final = {"list_": 4, "orig_addr": 8, "alloc_size": 8, "pad_slots": 4}
@@ -73,7 +73,7 @@ def _pool_arrays(pool: PoolState) -> Iterator[bytes]:
 
 
 def _check_size(pools: list[dict[str, Any]]) -> None:
-    """Whether as many slots and areas can be; what else pools cannot be costs nothing."""
+    """Check that pools are not too large to be allocated; their other faults are found later (:mod:`.possible`)."""
     if any(not (pool["nslabs"] >= 0 and 0 <= pool["nareas"] <= MAX_STATE_SLOTS) for pool in pools):
         raise ValueError("a pool of no possible size")
     for count in ("nslabs", "nareas"):

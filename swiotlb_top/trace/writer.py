@@ -35,8 +35,8 @@ class TraceWriter:
     closed after :meth:`end`; without :meth:`end`, or when the process dies, the ``.partial`` stays
     and reads as a truncated trace. A file object is only written to, never closed.
 
-    Every method raises CannotError where the file cannot be written (disk full), from then on
-    always; ValueError where it is called after :meth:`end` or :meth:`close`, or given what a trace cannot hold.
+    Every method raises CannotError if the file cannot be written (disk full), and from then on always. It raises
+    ValueError after :meth:`end` or :meth:`close`, and for what a trace cannot hold.
     """
 
     def __init__(
@@ -87,19 +87,19 @@ class TraceWriter:
             self._frame(FrameType.RECORDS, records_payload(packed[begin : begin + block_bytes]))
 
     def device_name(self, device_name: DeviceName) -> None:
-        """Who a device of the records is."""
+        """Write name and driver of a device that is in the records."""
         self._frame(FrameType.DEVICE_NAME, device_name_payload(device_name))
 
     def gap(self, gap: Gap) -> None:
-        """Records were lost at this point of the stream."""
+        """Write that records were lost at this point of the stream."""
         self._frame(FrameType.GAP, gap_payload(gap))
 
     def known(self, before_ns: int) -> None:
-        """Every call that was entered before a moment has returned, and is written."""
+        """Write that every call that was entered before ``before_ns`` has returned and is in the trace."""
         self._frame(FrameType.KNOWN, known_payload(Known(before_ns)))
 
     def end(self, counters: Mapping[str, int], duration_ns: int, lost: int) -> None:
-        """The recording is complete: what the kernel side counted, to check the records against."""
+        """Write that the recording is complete, with the counters of the probes, to check the records against."""
         self._frame(FrameType.END, end_payload(End(counters, duration_ns, lost)))
         self._ended = True
 
