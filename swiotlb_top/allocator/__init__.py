@@ -1,7 +1,7 @@
 """The reference allocator: swiotlb as the kernel means it, pure and deterministic.
 
-What the kernel gets from outside - the CPU, page addresses, whether pages could be had, a device's
-limits - comes in with the call. A dynamic kernel with one full pool of 1 MiB, and a disk that maps more:
+What the kernel gets from outside - the CPU, page addresses, whether memory is free, a device's
+limits - is an argument of each call. A dynamic kernel with a pool of 1 MiB, which a disk fills:
 
 >>> from swiotlb_top.allocator import REVISIONS, Allocator, Limits, Pages, Pool, Request, explain
 >>> pool = Pool(address=1, start=0x10000000, nslabs=512, nareas=1)
@@ -10,7 +10,7 @@ limits - comes in with the call. A dynamic kernel with one full pool of 1 MiB, a
 >>> [hex(swiotlb.map(0, disk, 0x200000, 256 << 10, 0, limits)) for _ in range(4)]
 ['0x10000000', '0x10040000', '0x10080000', '0x100c0000']
 
-The next mapping finds no room. Growth is scheduled, and this one has a transient pool, if there are pages:
+The next mapping finds no room. Growth is scheduled, and the mapping gets a transient pool, if there is memory:
 
 >>> hex(swiotlb.map(0, disk, 0x200000, 8192, 0, limits, Pages(address=2, start=0x20000000)))
 '0x20000000'

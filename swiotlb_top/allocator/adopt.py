@@ -1,8 +1,8 @@
-"""A pool out of a snapshot of the kernel's slots, and whether that snapshot makes sense.
+"""Rebuilds a pool from a snapshot of the kernel's slots, and checks that the snapshot is consistent.
 
-The kernel keeps no record of a mapping, only of its slots: slot i+1 goes on with slot i's mapping
-where both are in use, in one slot set, and ``alloc_size`` falls by a slot's size (modulo 2^64: the
-last slot's may have gone below zero). No other mapping can follow so, as its ``alloc_size`` is positive.
+The kernel keeps no record of a mapping, only of its slots. Slot i+1 belongs to the mapping of slot i
+if both are in use and in one slot set, and ``alloc_size`` falls by the size of a slot (modulo 2^64: that
+of the last slot may be below zero). The first slot of another mapping cannot look so, as its size is positive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SIZE_MASK = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Flaw(Enum):
-    """What in a snapshot cannot be."""
+    """The ways in which a snapshot can be inconsistent."""
 
     GEOMETRY = "geometry"
     FREE_LIST = "free_list"
@@ -45,7 +45,7 @@ class Problem(NamedTuple):
 
 
 class Adopted(NamedTuple):
-    """The pool, which has the kernel's state even where that is inconsistent, and what is wrong with it."""
+    """The pool, with the kernel's state even if that is inconsistent, and the problems that were found."""
 
     pool: Pool
     problems: tuple[Problem, ...]
@@ -54,11 +54,12 @@ class Adopted(NamedTuple):
 def adopt(state: PoolState, *, rule: AlignmentRule = NEWEST_RULE, check: bool = True) -> Adopted:
     """Rebuild a pool from the kernel's slots.
 
-    A mapping caught between ``swiotlb_find_slots()`` and the end of the map has no ``orig_addr``
-    yet, or only behind where its buffer begins, which is not known: it can be found by any of its slots.
+    A mapping that was copied after ``swiotlb_find_slots()`` and before the map returned may have no
+    ``orig_addr`` yet, or not in all slots. The slot in which its buffer begins is then not known, and any
+    of its slots finds it.
 
-    :param check: look for problems, which takes longer than all else.
-    :raises ValueError: as :class:`Pool`, and where lists are not as long as nslabs and nareas say.
+    :param check: look for problems, which takes longer than everything else.
+    :raises ValueError: as :class:`Pool`, or the lists are not as long as nslabs and nareas say.
     """
     pool = Pool(state.address, state.start, state.nslabs, state.nareas, state.transient, rule=rule)
     columns = (state.list_, state.orig_addr, state.alloc_size, state.pad_slots)
@@ -80,7 +81,7 @@ def adopt(state: PoolState, *, rule: AlignmentRule = NEWEST_RULE, check: bool = 
 
 
 def _free_masks(list_: tuple[int, ...], list_end: int) -> list[int]:
-    """A bit mask a slot set; what follows the pool is as free as its last slot says."""
+    """A bit mask for each slot set; slots behind the pool count as free as the ``list`` of its last slot says."""
     masks = []
     for first in range(0, len(list_), IO_TLB_SEGSIZE):
         in_set = list_[first : first + IO_TLB_SEGSIZE]
@@ -122,7 +123,7 @@ def _mapping(state: PoolState, first: int, nslots: int) -> tuple[Mapping, bool]:
 
 
 def _first_with_address(state: PoolState, first: int, nslots: int) -> int:
-    """How many slots of a run come before the first that says what is in it; -1 where none does."""
+    """How many slots of a run precede the first one that has an ``orig_addr``; -1 if none has."""
     addresses = state.orig_addr[first : first + nslots]
     return next((i for i, address in enumerate(addresses) if address != INVALID_PHYS_ADDR), -1)
 

@@ -1,7 +1,7 @@
-"""Which slots a mapping may start at: a rule for each time the kernel changed its mind.
+"""At which slots a mapping may start: one rule for each way in which kernels decided it.
 
-A rule decides what the address of the first slot must satisfy and how far the search steps;
-:mod:`swiotlb_top.allocator.walk` has what follows from it for one pool.
+A rule says which bits the address of the first slot must have, and by how many slots the search steps.
+:mod:`swiotlb_top.allocator.walk` derives from it how one pool is searched.
 """
 
 from __future__ import annotations
@@ -101,13 +101,13 @@ def align_slot_address(page_or_more: bool, alloc_align_mask: int, min_align_mask
 
 
 class AlignmentRule(NamedTuple):
-    """All that a pool must know of its kernel's revision."""
+    """What a pool needs of its kernel's revision."""
 
     alignment: Alignment
     pads_slots: bool
-    """Whole slots may precede the buffer, where ``alloc_align_mask`` and ``min_align_mask`` both ask."""
+    """Whether whole slots may precede the buffer, if both ``alloc_align_mask`` and ``min_align_mask`` ask for them."""
     bounds_list: bool = True
-    """``list`` ends with the pool. Else it says, of a pool that is no whole slot sets, that what follows is free."""
+    """Whether ``list`` ends with the pool. If not, it counts slots behind a short last slot set as free."""
 
 
 NEWEST_RULE: Final = AlignmentRule(align_slot_address, pads_slots=True)

@@ -19,21 +19,21 @@ NO_LIMIT: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class TooManyAreasError(Exception):
-    """More areas were searched in vain than who asks has patience for."""
+    """Searches have asked more areas than :attr:`Allocator.patience` allows."""
 
 
 class Found(NamedTuple):
-    """Where a search ended."""
+    """The pool and slot that a search found."""
 
     pool: Pool
     slot: int
 
 
 class Pages(NamedTuple):
-    """Memory for a new pool, which only the kernel can have had: where it lies."""
+    """Memory for a new pool; where it lies, only the kernel decides."""
 
     address: int
-    """Of its ``struct io_tlb_pool``."""
+    """Address of the new ``struct io_tlb_pool``."""
     start: int
 
 
@@ -86,11 +86,11 @@ class Allocator:
         self.growth_failures = 0
         """How often the worker found no memory."""
         self.awaiting_grace: tuple[Pool, ...] = ()
-        """Transient pools that nobody has, but whose memory RCU still holds."""
+        """Transient pools that were deleted, but whose memory is kept until an RCU grace period is over."""
         if not dynamic and (can_grow or len(self.pools) > 1):
             raise ValueError("a static allocator has one pool and does not grow")
         self.patience = NO_LIMIT
-        """Areas that may still be asked, by what may ask too many. The kernel has no such limit."""
+        """How many more areas searches may ask: a bound for hostile recordings, which the kernel does not have."""
         self._order: SearchOrder = revision.order if dynamic else revision.static_order
         self._track_hiwater = track_hiwater
         self._held_slots = self._hiwater_slots = sum(pool.used_slots for pool in self.pools)
@@ -112,14 +112,14 @@ class Allocator:
         return self._order(self, cpu)
 
     def find_slots(self, cpu: int, request: Request) -> Found | None:
-        """Where ``swiotlb_find_slots()`` finds room among the pools that are there. Takes nothing.
+        """Where ``swiotlb_find_slots()`` finds room in the existing pools; None if it finds none. Changes nothing.
 
-        None, too, where the kernel's search would never end.
+        The answer is None, too, if the kernel's search would never end.
 
-        :raises TooManyAreasError: :attr:`patience` is over.
+        :raises TooManyAreasError: :attr:`patience` is used up.
         """
         if request.alloc_size_bytes > MAX_ALLOC_BYTES:
-            # Some kernels do search, and never find: no free run is that long.
+            # Some kernels do search then, but find nothing: no free run is that long.
             return None
         for pool, area_index in self._order(self, cpu):
             slot = pool.search(area_index, request)
@@ -133,7 +133,7 @@ class Allocator:
         return None
 
     def spend(self, areas: int) -> None:
-        """So many areas were asked, other than by :meth:`find_slots`. :raises TooManyAreasError: patience is over."""
+        """Count areas that were asked elsewhere. :raises TooManyAreasError: :attr:`patience` is used up."""
         self.patience -= areas
         if self.patience < 0:
             raise TooManyAreasError
@@ -163,10 +163,10 @@ class Allocator:
     ) -> int:
         """``swiotlb_tbl_map_single()``: the bounce buffer's address, or :data:`DMA_MAPPING_ERROR`.
 
-        Where the pools have no room and may grow, growth is scheduled (:meth:`run_worker` does it),
-        and this mapping has a pool of its own if there is memory for it.
+        If the pools have no room and the allocator can grow, growth is scheduled (:meth:`run_worker` does it),
+        and this mapping gets a transient pool if there is memory for it.
 
-        :param pages: memory for that pool; not had where it ends above the device's limit.
+        :param pages: memory for that pool, or None; it is not used if it ends above the device's limit.
         :param alloc_size: see :meth:`Revision.request`.
         """
         if not self.pools or (alloc_size is not None and alloc_size < mapping_size_bytes):

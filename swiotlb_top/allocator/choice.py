@@ -34,7 +34,7 @@ _OF_DYNAMIC: Final = frozenset({"order", "refuses_oversize", "largest_nslabs", "
 
 
 class Reason(NamedTuple):
-    """Why one aspect is as it is: the row taken, and what decided."""
+    """Why one aspect has its value: the row that was chosen, and what decided it."""
 
     row: Difference
     why: str
@@ -49,22 +49,22 @@ class Candidate(NamedTuple):
 
     revision: Revision
     name: str
-    """Of kernels that have it, as in "6.8 as Ubuntu ships it"."""
+    """A name for the kernels that have it, for example "6.8 as Ubuntu ships it"."""
 
 
 class Choice(NamedTuple):
-    """A kernel's revision, and a reason an aspect; and all that it may be besides."""
+    """A kernel's revision, with a reason for each aspect; and the other revisions that it may have."""
 
     revision: Revision
     reasons: tuple[Reason, ...]
     note: str = ""
     """What is doubtful about it; empty if nothing is."""
     candidates: tuple[Candidate, ...] = ()
-    """The revisions it may have, the likeliest first: of kernels that exist, and that have what it shows. They are
-    those that may call themselves so; if none of them has what it shows, any others that have. There are none where no
-    kernel that is known here has it: then it is an unknown one."""
+    """The revisions it may have, the likeliest first: those of known kernels that have the features it shows. Kernels
+    that its release may name come into question; if none of these has the features, all known kernels do. It is empty
+    if no known kernel has them: then the kernel is an unknown one."""
     is_known: bool = False
-    """Whether it must be one of these: kernels that may call themselves so are known, and some have what it shows."""
+    """Whether it must be one of these: its release may name known kernels, and some of them have its features."""
 
     @classmethod
     def of(cls, revision: Revision) -> Choice:
@@ -73,7 +73,7 @@ class Choice(NamedTuple):
 
 
 class _Kernel(NamedTuple):
-    """A kernel that exists: a row an aspect."""
+    """A kernel that exists, as one row for each aspect."""
 
     name: str
     rows: tuple[Difference, ...]
@@ -99,9 +99,9 @@ class _Kernel(NamedTuple):
 def choose(features: Collection[str], release: str, version: str = "") -> Choice:
     """The revision of a kernel with these features (words of ``kernel.layout``), ``uname -r`` and ``uname -v``.
 
-    Of each aspect the newest row is taken that a feature shows; where none is shown, that of the likeliest candidate.
-    Where there are several, or none, the note says so. A release that cannot be read, or is newer than all that is
-    known, is taken for the newest that is.
+    For each aspect, the newest row is taken that a feature shows; if none is shown, that of the likeliest candidate.
+    If there are several candidates, or none, the note says so. A release that cannot be read, or is newer than all
+    known ones, is treated as the newest known one.
 
     :param version: empty where it is not known.
     :raises CannotError: the kernel is older than swiotlb's areas (6.0).

@@ -1,4 +1,4 @@
-"""What differs between the kernel's swiotlb revisions: a row a difference.
+"""What differs between the kernel's swiotlb revisions: one row for each difference.
 
 Releases are mainline's; stable kernels and distributions backport. So a row names what shows it in a kernel, in
 words of :mod:`swiotlb_top.kernel.layout`, and the trees (:mod:`swiotlb_top.allocator.trees`) that took it over.
@@ -58,10 +58,10 @@ class Hiwater(Enum):
 class Difference:
     """From ``since`` on ``aspect`` is ``value``.
 
-    ``aspect`` names a field of :class:`~swiotlb_top.allocator.revision.Revision`. ``since`` is a release of mainline;
-    where ``only_in_trees``, no release of mainline has the row, and it is the first that has. ``commit`` is empty
-    where only the release is known, and ``subject`` then too. ``shown_by`` are ways in which a kernel shows it: of
-    each way all feature words, "no X" by X not being there. ``trees`` took it over from a newer kernel.
+    ``aspect`` names a field of :class:`~swiotlb_top.allocator.revision.Revision`. ``since`` is the first release that
+    has it: of mainline, or if ``only_in_trees``, of another tree, as mainline never had it. ``commit`` and ``subject``
+    are empty if only the release is known. A kernel shows the difference if it has all feature words of one string in
+    ``shown_by``; "no X" says that it lacks the word X. ``trees`` are those that took it over from a newer kernel.
     """
 
     aspect: str

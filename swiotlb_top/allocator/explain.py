@@ -14,7 +14,7 @@ from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, MAX_ALLOC_BYTES,
 
 
 class Cause(Enum):
-    """Why no slots were had."""
+    """Why a request got no slots."""
 
     NOT_INITIALISED = "not_initialised"
     TOO_LARGE = "too_large"
@@ -29,8 +29,8 @@ class Cause(Enum):
 class Explanation(NamedTuple):
     """Why a request fails.
 
-    ``cause`` is what stood at the end; ``pools_cause`` is what was wrong with the pools that are
-    there. They differ on a dynamic kernel, which would have grown.
+    ``pools_cause`` is what was wrong with the existing pools; ``cause`` is why the request failed in the
+    end. They differ on a dynamic kernel, which tries to add a pool.
     """
 
     cause: Cause
@@ -42,7 +42,7 @@ class Explanation(NamedTuple):
 
 
 class _Room(NamedTuple):
-    """What the areas that a search asks have left."""
+    """How much room is left in the areas that a search asks."""
 
     free_slots: int
     nslabs: int
@@ -99,7 +99,7 @@ def _room(asked: list[tuple[Pool, int]]) -> _Room:
 def _pools_cause(
     allocator: Allocator, asked: list[tuple[Pool, int]], request: Request, needed: int, room: _Room
 ) -> tuple[Cause, str]:
-    """What is wrong with the pools: too little, too scattered, or nowhere a start that will do."""
+    """What is wrong with the pools: too few free slots, no run that is long enough, or none that is aligned."""
     if room.free_slots < needed:
         return Cause.EXHAUSTED, f"needs {needed} slots, {room.free_slots} of {room.nslabs} are free"
     allowed = [(p, a) for p, a in asked if min(p.longest_free_slots(a), p.free_slots(a)) >= needed]
@@ -113,7 +113,7 @@ def _pools_cause(
 
 
 def _unsuited(allocator: Allocator, asked: list[tuple[Pool, int]], request: Request) -> tuple[Cause, str]:
-    """Why areas that have runs long enough have none that will do."""
+    """Why no run that is long enough fits: its alignment, or a segment boundary."""
     unbounded = request._replace(limits=request.limits._replace(seg_boundary_mask=NO_BOUNDARY))
     # Up to 6.2 an area may have room that the search never comes to: that is no boundary's fault.
     if any(pool.search(area, request) < 0 <= pool.search(area, unbounded) for pool, area in asked):

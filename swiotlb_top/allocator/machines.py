@@ -1,4 +1,4 @@
-"""Which machines the reference is true of."""
+"""Which machines the reference models."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from swiotlb_top.errors import CannotError
 
 _BYTE_ORDER: Final = "little"
 _ALWAYS: Final = frozenset({"x86_64", "i686"})
-"""Machines that have these pages and this byte order always: old recordings tell no more than the machine's name."""
+"""Machines on which pages always have 4 KiB and the byte order is little: old recordings name only the machine."""
 
 
 def check_machine(machine: str, page_size_bytes: int, byte_order: str) -> None:
-    """Refuse what the reference would judge wrongly: it aligns requests to pages of 4 KiB.
+    """Refuse a machine that the reference would judge wrongly, as it aligns requests to pages of 4 KiB.
 
     :param machine: as ``uname -m`` says.
     :param page_size_bytes: 0 where it is not known.
     :param byte_order: "little", "big", or empty where it is not known.
-    :raises CannotError: such a machine has pages of another size, or another byte order, or may have.
+    :raises CannotError: pages have another size or it is big endian, or that is not known.
     """
     if machine in _ALWAYS and not page_size_bytes:
         return

@@ -1,11 +1,11 @@
-"""A mapping: slots of a pool that are in use, and whose they are."""
+"""A mapping: slots of a pool that are in use, and the device that has them."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
 UNKNOWN_DEVICE: Final = 0
-"""The device of a mapping that was there before anybody looked."""
+"""The device of a mapping that was made before recording began."""
 
 
 class Mapping(NamedTuple):

@@ -9,10 +9,10 @@ _LINE_SLOTS = 64
 
 
 def picture(pool: Pool, around_slot: int) -> str:
-    """The slot set of ``around_slot``, a character a slot, 64 a line.
+    """The slot set of ``around_slot``, one character for each slot, 64 on a line.
 
     ``.`` free, ``[`` the first slot of a mapping, ``-`` the rest of it, ``~`` padding before its
-    buffer, ``#`` in use by nothing known. A caret marks ``around_slot``, ``>`` under a slot where
+    buffer, ``#`` in use by no known mapping. A caret marks ``around_slot``, ``>`` under a slot where
     the search of an area goes on next.
 
     :raises ValueError: the pool has no such slot.

@@ -23,7 +23,7 @@ _OFFSET_IN_SLOT: Final = IO_TLB_SIZE - 1
 
 
 class Undo(NamedTuple):
-    """How things were before one ``take`` or ``release``: for :meth:`Pool.undo`, last one first."""
+    """The state before one ``take`` or ``release``, for :meth:`Pool.undo`, which undoes the last one first."""
 
     mapping: Mapping
     taken: bool
@@ -90,7 +90,7 @@ class Pool:
         # Where the free list of this kernel ends: behind the pool's last slot, or with its last slot set.
         self._list_end = nslabs if bounds_list else -(-nslabs // IO_TLB_SEGSIZE) * IO_TLB_SEGSIZE
         self._free = FreeSlots.all_of(self._list_end)
-        # Which slots behind the pool's last the kernel's memory says are free, a bit a slot of the last slot set.
+        # Slots behind the pool's last that are free by the kernel's memory: one bit for each slot of the last slot set.
         self._behind = 0
         self._live: dict[int, Mapping] = {}
         # Mappings of a snapshot taken between find_slots and the end of map: where the buffer
@@ -236,7 +236,7 @@ class Pool:
         return undo
 
     def undo(self, undo: Undo) -> None:
-        """Take back one ``take`` or ``release``; the latest first, nothing left out."""
+        """Undo one ``take`` or ``release``. All of them must be undone, in reverse order."""
         mapping, taken, free, bound, index, unsettled, self._behind = undo
         slot_set = mapping.slot >> SLOT_SET_SHIFT
         area = mapping.slot // self.area_nslabs
@@ -254,7 +254,7 @@ class Pool:
             self._live[mapping.slot + mapping.pad_slots] = mapping
 
     def force(self, slot: int, request: Request, dev: int) -> tuple[Mapping, ...]:
-        """Take slots because the kernel did, whoever has them: what is in the way is released.
+        """Take slots because the kernel did, even if they are in use: mappings in the way are released.
 
         A run that would leave its slot set (or the free list) is cut there. There is no undo.
 
@@ -283,7 +283,7 @@ class Pool:
         :param live: the mappings, each with whether it is known where its buffer begins.
         """
         self._free = FreeSlots(free)
-        # A list that runs on past the pool's end is as it was at first, or says what was put there.
+        # A list that runs on past the pool's end is unchanged, or says what was written there.
         in_pool = ONES[(self.nslabs - 1 & OFFSET_IN_SET) + 1]
         at_first = ONES[self._list_end - self.nslabs] << (self.nslabs - 1 & OFFSET_IN_SET) + 1
         self._behind = 0 if free[-1] & ~in_pool == at_first else free[-1] & ~in_pool
@@ -298,7 +298,7 @@ class Pool:
     def take_over(self, other: Pool, area: int, slots: range) -> None:
         """Make one area what it is in another state of this pool.
 
-        :param slots: its own, which may be no whole slot sets.
+        :param slots: the slots of that area, which need not be whole slot sets.
         """
         self.area_used[area], self.area_index[area] = other.area_used[area], other.area_index[area]
         free, others = self._free, other._free
@@ -341,7 +341,7 @@ class Pool:
 
     @property
     def list_end(self) -> int:
-        """Behind which slot the kernel's free list ends: the pool's last, but on old kernels its last slot set's."""
+        """The slot at which the free list ends: behind the pool's last, on old kernels behind its last slot set."""
         return self._list_end
 
     @property

@@ -1,4 +1,4 @@
-"""What is asked of swiotlb: a request, and what the device that makes it can do."""
+"""A request for slots, and the limits of the device that makes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NO_BOUNDARY: Final = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Limits(NamedTuple):
-    """What a device can do. Masks as ``dma_get_seg_boundary()`` and friends return them.
+    """The limits of a device: masks as ``dma_get_seg_boundary()`` and the like return them.
 
     ``seg_boundary_mask`` is 2^k - 1 (the kernel's BUG_ON in ``iommu_is_span_boundary()``).
     Addresses are physical: a device behind an offset (``dma_range_map``) is not modelled.

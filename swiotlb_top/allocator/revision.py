@@ -19,7 +19,7 @@ from swiotlb_top.events import Map
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """One swiotlb. What each aspect means, and since when: :data:`~swiotlb_top.allocator.DIFFERENCES`.
+    """One revision of swiotlb. :data:`~swiotlb_top.allocator.DIFFERENCES` says what each aspect means, and since when.
 
     A static build asks its only pool in :attr:`static_order` whatever the dynamic order is.
     """
@@ -54,8 +54,8 @@ class Revision:
     ) -> Request:
         """What ``swiotlb_tbl_map_single()`` asks of ``swiotlb_find_slots()`` for a mapping.
 
-        :param alloc_size: in bytes, what who maps wants allocated, on kernels that have that argument
-            (up to 6.9); None: the mapping rounded up to ``alloc_align_mask``, as every caller does.
+        :param alloc_size: the argument of that name in bytes, on kernels that have it (up to 6.9);
+            None: the size of the mapping rounded up to ``alloc_align_mask``, as every caller passes it.
         :raises ValueError: ``alloc_size`` for a kernel that has no such argument.
         """
         offset = self._offset_bytes(orig_addr, alloc_align_mask, limits)
@@ -68,10 +68,10 @@ class Revision:
         return Request(orig_addr, alloc_size + offset, alloc_align_mask, limits)
 
     def request_of(self, mapping: Map, limits: Limits | None) -> Request:
-        """What a ``swiotlb_tbl_map_single()`` that was seen asked of ``swiotlb_find_slots()``.
+        """What a recorded ``swiotlb_tbl_map_single()`` asked of ``swiotlb_find_slots()``.
 
-        :param limits: the device's; None where it never introduced itself. Which of the buffer's low bits had to
-            be kept then shows in those that were.
+        :param limits: the limits of the device; None if no event told them. The low bits that the buffer's address
+            has in common with ``orig_addr`` then tell which had to be kept.
         """
         if limits is None:
             kept = (IO_TLB_SIZE - 1) | (mapping.alloc_align_mask if self.pads_slots else 0)
@@ -84,7 +84,7 @@ class Revision:
         return self.offset_bytes(request) >> IO_TLB_SHIFT
 
     def offset_bytes(self, request: Request) -> int:
-        """Bytes between the first slot and the buffer: what the request has over the mapping, before it."""
+        """Bytes between the first slot and the buffer: the padding before the mapping."""
         return self._offset_bytes(request.orig_addr, request.alloc_align_mask, request.limits)
 
     def _offset_bytes(self, orig_addr: int, alloc_align_mask: int, limits: Limits) -> int:

@@ -1,7 +1,7 @@
-"""What must hold on every kernel, whatever its policy: the ledger of who has which slots.
+"""Safety, which must hold on every kernel, wherever it searches: a ledger of the mappings and their slots.
 
-Knows nothing of where a search should end. Fed with any stream of pools, mappings and releases,
-it names what can never be right. Each operation costs a few integer operations a slot set.
+The ledger does not know which slots a search should take. It receives pools, mappings and releases, and names
+what is never right. An operation costs a few integer operations for each slot set.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Hazard(Enum):
 
 
 class Violation(NamedTuple):
-    """One thing that must not be."""
+    """One violation of safety."""
 
     hazard: Hazard
     sentence: str
@@ -59,8 +59,8 @@ class _PoolLedger:
 
 
 class Ledger:
-    """Live mappings of any number of pools, which whoever fills it tells apart: by anything that no two of them share.
-    An address may be shared, by a pool that is freed and the next one there.
+    """The live mappings of any number of pools. The caller identifies each pool by a key that no other pool has; an
+    address is none, as a freed pool and a later one may share it.
 
     :param pads_slots: whether the kernel puts whole slots before a buffer (since 6.9).
     """
@@ -74,11 +74,11 @@ class Ledger:
         self._pools[pool] = _PoolLedger(start, nslabs)
 
     def remove_pool(self, pool: Hashable) -> None:
-        """The pool's memory went back, and what was mapped in it with it (a transient pool's one mapping)."""
+        """The pool was freed, and with it the mappings in it: the one of a transient pool."""
         self._pools.pop(pool, None)
 
     def adopt(self, pool: Hashable, slot: int, nslots: int, data_slot: int) -> tuple[Violation, ...]:
-        """A mapping that was there before: its slots, and the one its buffer begins in."""
+        """Enter a mapping from before the recording: its slots, and the slot in which its buffer begins."""
         ledger = self._pools.get(pool)
         if ledger is None:
             return (_UNKNOWN_POOL,)
@@ -113,9 +113,11 @@ class Ledger:
         return ()
 
     def former_released(self, pool: Hashable, slot: int, data_slot: int) -> None:
-        """A mapping was released of which some slots had been found in use: these are another mapping's by now.
+        """A mapping was released after another mapping had got some of its slots.
 
-        :param slot: its first slot. If another mapping's buffer begins in its ``data_slot`` now, it is gone already.
+        :param slot: its first slot.
+        :param data_slot: the slot in which its buffer begins. If that of another mapping begins there, the ledger has
+            replaced it already.
         """
         ledger = self._pools.get(pool)
         live = ledger.live.get(data_slot) if ledger else None
@@ -149,7 +151,7 @@ class Ledger:
 
 
 def _vacate(ledger: _PoolLedger, live: _Live) -> None:
-    """Take the slots of a mapping out of the books, which are no longer its own."""
+    """Remove the slots of a mapping from the ledger."""
     for slot_set, slots in _by_slot_set(live.slot, live.nslots, ledger.nslabs):
         ledger.used[slot_set] &= ~slots
 

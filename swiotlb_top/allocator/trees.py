@@ -1,4 +1,4 @@
-"""The trees that kernels come from beside mainline: stable branches and distributions, and what they call a build.
+"""The trees of kernels other than mainline: stable branches and distributions, and how they name a build.
 
 What such a tree took over from newer kernels is in :mod:`swiotlb_top.allocator.differences`.
 """
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 
 class Maker(Enum):
-    """Who gives a kernel its release, as far as that matters here."""
+    """The maker that named a kernel's release, as far as that matters here."""
 
     KERNEL_ORG = "kernel.org"
     """Mainline and its stable branches, and whoever names them as they are: Fedora, Azure Linux, WSL, Amazon."""
@@ -30,7 +30,7 @@ class Release(NamedTuple):
     maker: Maker
     branch: tuple[int, int]
     build: int | None
-    """The sublevel, as 84 in 6.1.84; where a maker has numbers of its own, that; None where they tell nothing."""
+    """The sublevel, as 84 in 6.1.84, or the maker's own number of the build; None if the release has neither."""
 
 
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?(.*)")
@@ -70,7 +70,7 @@ def read_release(release: str, version: str = "") -> Release | None:
 
 
 class Belongs(Enum):
-    """Whether a kernel of some release is of a tree."""
+    """Whether a kernel with some release comes from a tree."""
 
     NO = "no"
     PERHAPS = "perhaps"
@@ -79,11 +79,11 @@ class Belongs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Kernels of a stretch of releases, which took from newer ones.
+    """A range of builds that took changes over from newer kernels.
 
-    ``base`` is the mainline release they began as. ``first`` and ``last`` are builds of ``maker``; ``last`` is None
-    where there is no end. Where ``inferred``, not every kernel of the stretch need be so. ``debian`` is the first
-    of Debian's own numbers of it.
+    ``base`` is the mainline release on which they are based. ``first`` and ``last`` are builds of ``maker``; ``last``
+    is None if the range has no end. If ``inferred``, not every build in it is known to have the changes. ``debian`` is
+    the first of Debian's own build numbers in the range.
     """
 
     name: str
@@ -167,11 +167,11 @@ TREES: Final = (
     *(UBUNTU_6_8, STABLE_6_8, STABLE_6_7, OPENEULER_24, STABLE_6_6_35, STABLE_6_6_24, STABLE_6_6_3, SLES_15),
     *(STABLE_6_1, RHEL_9),
 )  # fmt: skip
-"""All that are known, the likelier first where a release may be of several."""
+"""All known trees. If a release may come from several, the likelier is first."""
 
 
 def trees_of(release: Release) -> tuple[tuple[Tree, ...], bool]:
-    """The trees that a kernel of this release may be of, and whether it surely is of the only one."""
+    """The trees that a kernel with this release may come from, and whether it surely comes from one of them."""
     sure = tuple(tree for tree in TREES if tree.has(release) is Belongs.YES)
     if sure:
         return sure, True

@@ -1,4 +1,4 @@
-"""The search's way over the slots of an area: which it looks at, in which order, and where it ends."""
+"""How a search walks over the slots of an area: which slots it looks at, in which order, and where it ends."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ WalkClass: TypeAlias = tuple[int, Limits, bool, bool]
 
 
 def walk_of(align: Alignment, start: int, nslabs: int, walk_class: WalkClass) -> Walk:
-    """How the pool at ``start``, of whose slots ``nslabs`` may be given out, is walked for a class of requests."""
+    """How a search walks over the pool at ``start``, whose areas have ``nslabs`` slots, for one class of requests."""
     alloc_align_mask, limits, page_or_more, no_orig_addr = walk_class
     alignment = align(page_or_more, alloc_align_mask, limits.min_align_mask)
     tbl_dma_addr = start & limits.seg_boundary_mask
@@ -74,7 +74,7 @@ def walk_of(align: Alignment, start: int, nslabs: int, walk_class: WalkClass) ->
 
 
 def first_index(index: int, area_nslabs: int, stride: int) -> int:
-    """Where a search that ends where it began begins: ``wrap_area_index(ALIGN(area->index, stride))``."""
+    """The slot at which a search up to 6.2 begins and ends: ``wrap_area_index(ALIGN(area->index, stride))``."""
     index = (index + stride - 1) & ~(stride - 1)
     return index if index < area_nslabs else 0
 
