@@ -1,1 +1,1 @@
-"""What a command says once and is done: what a recording holds, what a machine lacks, what revisions are known."""
+"""The reports of commands that print once and end: on a recording, on a machine, on the known revisions."""

@@ -1,4 +1,4 @@
-"""What went on around one event of a recording: the calls before it, at the same time, and after it."""
+"""The calls around one event of a recording: before it, at the same time, and after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from swiotlb_top.trace import TraceReader
 
 _Call: TypeAlias = Find | Map | Unmap | Free | PoolAdd | Grow
 _LATEST_NS: Final = 1_000_000_000
-"""What is written so much later began later."""
+"""A call that is recorded this long after the event began after it."""
 _MOST_OVERLAPPING: Final = 20
 
 
@@ -28,10 +28,10 @@ class Call:
     relation: str
     """"before", "overlaps", "it" or "after"."""
     entry_ns: int
-    """-1 where it was not seen."""
+    """-1 if the entry was not seen."""
     exit_ns: int
     cpu: int
-    """-1 where it is not recorded."""
+    """-1 if it is not recorded."""
     what: str
 
     def line(self, zero_ns: int) -> str:
@@ -44,10 +44,10 @@ class Call:
 
 
 def around(path: Path, event: Event | None, time_ns: int, count: int) -> tuple[Call, ...]:
-    """The calls around an event, in the order they ended, as far as the recording can be read.
+    """The calls around an event, in the order in which they returned, as far as the recording can be read.
 
-    :param event: None for something that is no event, at ``time_ns``.
-    :param count: how many before it and how many after it; of what overlaps it, there may be more.
+    :param event: the event; None for the calls around ``time_ns``.
+    :param count: how many calls before the event, and how many after it; in addition come up to 20 that overlap it.
     """
     found = _Around(event, time_ns, count)
     with suppress(UnreadableError):  # the report says so
@@ -59,7 +59,7 @@ def around(path: Path, event: Event | None, time_ns: int, count: int) -> tuple[C
 
 
 class _Around(Consumer):
-    """Sorts the calls of a stream by how they lie to one of its events."""
+    """Sorts the calls of a stream into those before, at the same time as, and after one of its events."""
 
     def __init__(self, event: Event | None, time_ns: int, count: int) -> None:
         self._event = event
@@ -72,7 +72,7 @@ class _Around(Consumer):
         self.there: list[Call] = []
         self.after: list[Call] = []
         self.is_over = False
-        """Whether nothing is still to come that began before the event was over."""
+        """Whether no call is still to come that began before the event was over."""
 
     def state(self, mem: MemState) -> None:
         self._starts.update((pool.address, pool.start) for pool in mem.pools)
@@ -116,4 +116,4 @@ def _in_words(call: _Call, starts: dict[int, int]) -> str:
 
 
 def _pool(address: int, starts: dict[int, int]) -> str:
-    return f"{starts[address]:#x}" if address in starts else "a pool nobody announced"
+    return f"{starts[address]:#x}" if address in starts else "an unknown pool"

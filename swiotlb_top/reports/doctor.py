@@ -36,7 +36,7 @@ _Read = TypeVar("_Read")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. ``needed`` says that live watching is impossible without it."""
+    """The result of one check. ``needed``: without it, this machine cannot be watched live."""
 
     name: str
     ok: bool
@@ -51,19 +51,19 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class DoctorReport:
-    """Everything looked at, and each hook's place."""
+    """The results of all checks, and the place of each hook."""
 
     checks: tuple[Check, ...]
     hooks: tuple[tuple[str, str], ...]
     refusal: SwiotlbTopError | None = None
-    """Why the probes could not be attached; None where they could."""
+    """Why the probes could not be attached; None if they were."""
 
     @property
     def exit_code(self) -> Exit:
         return Exit.OK if all(check.ok for check in self.checks if check.needed) else Exit.CANNOT
 
     def as_json(self) -> dict[str, object]:
-        """Flat: a key a check, and the plan."""
+        """A flat object: one key for each check, and the plan."""
         return {
             "ok": self.exit_code is Exit.OK,
             "because": self._because,
@@ -75,7 +75,7 @@ class DoctorReport:
         }
 
     def as_text(self) -> str:
-        """A line a check, a line a hook."""
+        """One line for each check, and one for each hook."""
         width = max(len(name) for name in [*(check.name for check in self.checks), *(name for name, _ in self.hooks)])
         lines = [*self._upshot(), ""]
         lines += [f"{_mark(check):9} {check.name:{width}}  {check.found}" for check in self.checks]
@@ -121,7 +121,7 @@ class Attached:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was read of a machine. A text is empty where the kernel has no such file; an error says why not."""
+    """What was read of a machine. A text is empty if the kernel has no such file; an error says why it was not read."""
 
     release: str
     version: str
@@ -158,13 +158,13 @@ def examine() -> DoctorReport:
 
 
 def judge(facts: Facts) -> DoctorReport:
-    """What the facts come to."""
+    """The report that follows from the facts."""
     refusal = facts.attached if isinstance(facts.attached, SwiotlbTopError) else None
     return DoctorReport(tuple(check(facts) for check in _CHECKS), _hooks(facts), refusal)
 
 
 def gather(root: Path = settings.ROOT) -> Facts:
-    """Read this machine's facts; ``root`` is where /proc, /sys and /boot are read, the probes aside."""
+    """Read the facts of this machine. ``root`` has proc/, sys/ and boot/; the probes are those of this kernel."""
     uname = os.uname()
     return Facts(
         release=uname.release,
@@ -217,7 +217,7 @@ def _kernel(facts: Facts) -> Check:
 def _config(facts: Facts) -> Check:
     name = "kernel config"
     if facts.build is None:
-        return Check(name, True, f"not told: neither /proc/config.gz nor /boot/config-{facts.release} can be read")
+        return Check(name, True, f"not known: neither /proc/config.gz nor /boot/config-{facts.release} can be read")
     wanted = settings.WANTED.items()
     missing = [f"CONFIG_{option} ({lost})" for option, lost in wanted if option not in facts.build.options]
     if missing:
@@ -249,7 +249,7 @@ def _capabilities(facts: Facts) -> Check:
 
 def _pointers(facts: Facts) -> Check:
     """Mirrors ``kallsyms_show_value()``: 2 hides from everyone, 1 from those without CAP_SYSLOG."""
-    value = facts.kptr_restrict or "not told"
+    value = facts.kptr_restrict or "not known"
     if isinstance(facts.layout, Layout) and not any(facts.layout.symbols.addresses.values()):
         why = "" if value == "2" else " (CAP_SYSLOG is missing)"
         return Check("kptr_restrict", False, f"{value}, and the kernel's addresses are hidden{why}")
@@ -307,7 +307,7 @@ def _nslabs(facts: Facts) -> int | None:
 
 
 def _size(nslabs: int | None) -> str:
-    return "size not told" if nslabs is None else f"{nslabs} slots ({nslabs * IO_TLB_SIZE / _MEBIBYTE:g} MiB)"
+    return "size not known" if nslabs is None else f"{nslabs} slots ({nslabs * IO_TLB_SIZE / _MEBIBYTE:g} MiB)"
 
 
 def _high_water(facts: Facts) -> Check:
@@ -315,7 +315,7 @@ def _high_water(facts: Facts) -> Check:
     name, features = "high water", facts.features
     kept = "total_used" in features if facts.state is None else facts.state.used_hiwater >= 0
     if not features:
-        return Check(name, False, "not told: needs swiotlb's types", needed=False)
+        return Check(name, False, "not known: needs swiotlb's types", needed=False)
     if _nslabs(facts) == 0:
         return Check(name, False, "none is kept: swiotlb has no memory", needed=False)
     if "total_used" not in features:

@@ -1,4 +1,4 @@
-"""Replay a recording through the pipeline and say what came out."""
+"""Replay a recording through the pipeline, and report the totals and the verdict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from swiotlb_top.trace import TraceReader
 from swiotlb_top.verify import Divergence, Failure, Findings, Verdict
 
 CONTEXT: Final = 3
-"""Operations told of before the first disagreement, and as many after it."""
+"""How many operations the report shows before the first disagreement, and how many after it."""
 _EXITS: Final = {
     Verdict.AGREE: Exit.OK,
     Verdict.DISAGREE: Exit.DISAGREE,
@@ -28,18 +28,18 @@ _EXITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """What a recording holds, and what the reference says of it."""
+    """The totals of a recording, and the reference's verdict on it."""
 
     pipeline: Pipeline
     findings: Findings
     duration_ns: int
     lost: int
     miscounts: tuple[str, ...]
-    """Where the account of the events and the kernel's own counters differ at the end."""
+    """Each counter that differs at the end between the account of the events and the kernel."""
     damage: str = ""
-    """Why the recording could not be read to its end; what is before that is reported."""
+    """Why the recording could not be read to its end; the report is then on the part before."""
     context: tuple[Call, ...] = ()
-    """What went on around the first disagreement."""
+    """The calls around the first disagreement."""
 
     @property
     def exit_code(self) -> Exit:
@@ -51,15 +51,15 @@ class ReplayReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The judge's. Where the recording cannot be read to its end, nobody knows whether the rest agrees."""
+        """The judge's verdict, but never "agree" if the recording cannot be read to its end: the rest is not known."""
         found = self.findings.verdict
         return Verdict.INCONCLUSIVE if self.damage and found is Verdict.AGREE else found
 
     @property
     def verified_percent(self) -> float | None:
-        """The share of the operations that took place, lost ones among them, that were compared.
+        """The share of all operations, lost ones included, that were compared.
 
-        None where the recording cannot be read to its end: nobody knows how many there were.
+        None if the recording cannot be read to its end, so that the number of operations is not known.
         """
         if self.damage:
             return None
@@ -201,8 +201,9 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
 
     A damaged or truncated recording is replayed as far as it can be read, and the report says so.
 
-    :param context: how many operations to tell of before and after the first disagreement.
-    :raises UnreadableError: it is no recording at all, or holds nothing before its damage.
+    :param revision: name of the revision to judge by; None: that of the recording's kernel.
+    :param context: how many operations to report before the first disagreement, and how many after it.
+    :raises UnreadableError: the file is no recording, or nothing precedes its damage.
     :raises UsageError: there is no such revision.
     :raises CannotError: no revision is known for its kernel.
     """
@@ -229,7 +230,7 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
 
 
 def _miscounts(pipeline: Pipeline, end: End) -> tuple[str, ...]:
-    """Hold the account of the events against the kernel side's own counts; both began at the same state."""
+    """Compare the account of the events with the counters of the probes; both began at the same state."""
     account = pipeline.account
     own = {"maps": account.maps, "map_failures": account.map_failures, "unmaps": account.unmaps}
     if end.counters.get("quiet"):
@@ -293,7 +294,7 @@ def _divergence_lines(divergence: Divergence, context: tuple[Call, ...]) -> Iter
 
 
 def _orders(divergence: Divergence) -> str:
-    """What of the order is open where operations overlap."""
+    """How many orders of the overlapping operations were tried."""
     with_ = len(divergence.ordered_with)
     if not with_:
         return "nothing in its area overlaps it: there is but one"

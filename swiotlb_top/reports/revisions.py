@@ -1,4 +1,4 @@
-"""What revisions of swiotlb are known, and which one this kernel has, for people and for scripts."""
+"""The report on the known revisions of swiotlb, and on the one that this kernel has."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from swiotlb_top.kernel import layout
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known here; ``choice`` is None where it cannot be told which one this kernel has."""
+    """The known revisions, and this kernel's ``choice``: None if its revision is not known."""
 
     release: str
     choice: Choice | None
     unknown: str = ""
-    """Why it cannot be told."""
+    """Why the revision of this kernel is not known; empty if it is."""
 
     def as_json(self) -> dict[str, object]:
         """Every difference, every named revision's aspects, and this kernel's."""
         return {**_known_as_json(), "kernel": _kernel_as_json(self.release, self.choice, self.unknown)}
 
     def as_text(self) -> str:
-        """What differs, an aspect after the other, what is known by a name, and what this kernel has."""
+        """The differences, aspect by aspect; the names of revisions; and what this kernel has."""
         return "\n".join([*_known_as_text(), "", *_kernel_as_text(self.release, self.choice, self.unknown)])
 
 
 def known() -> Known:
-    """Look at this kernel."""
+    """Make the report for this kernel."""
     uname = os.uname()
     try:
         return Known(uname.release, choose(layout.load().features, uname.release, uname.version))
@@ -41,7 +41,7 @@ def known() -> Known:
 
 
 def _known_as_text() -> Iterator[str]:
-    """What differs, an aspect after the other, and what is known by a name."""
+    """The differences, aspect by aspect, and the names of revisions."""
     for aspect in ASPECTS:
         yield _words(aspect)
         for row in rows_of(aspect):
@@ -102,7 +102,7 @@ def _words(aspect: str) -> str:
 
 
 def _plain(value: object) -> object:
-    """A row's value for who cannot call it."""
+    """The value of a row as JSON can hold it: the name of a function in place of the function."""
     if isinstance(value, Enum):
         return value.value
     return getattr(value, "__name__", value)

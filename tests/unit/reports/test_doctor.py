@@ -259,7 +259,7 @@ def test_without_this_less_is_seen(name: str, changed: dict[str, Any], found: st
 
 
 def test_a_kernel_that_does_not_tell_its_configuration_is_no_failure() -> None:
-    told = "not told: neither /proc/config.gz nor /boot/config-6.12.117 can be read"
+    told = "not known: neither /proc/config.gz nor /boot/config-6.12.117 can be read"
     assert check("kernel config", build=None) == Check("kernel config", True, told)
 
 
@@ -304,7 +304,7 @@ def test_securityfs_is_taken_for_mounted_where_it_shows_anything(mounted: bool, 
 
 def test_what_is_set_aside_is_told_as_far_as_it_is_known() -> None:
     unknown = check("swiotlb", **not_attached(command_line="", layout=CannotError("no BTF")))
-    assert unknown == Check("swiotlb", True, "no swiotlb= at boot, what cannot be reached bounces, size not told")
+    assert unknown == Check("swiotlb", True, "no swiotlb= at boot, what cannot be reached bounces, size not known")
     counted = check("swiotlb", attached=REFUSED, counters=Counters(32768, 0, 0, 0))
     assert "32768 slots (64 MiB), dynamic" in counted.found
 
