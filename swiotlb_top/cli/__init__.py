@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def complain(message: str) -> None:
-    """One line on standard error; what cannot be printed in it is a blank."""
+    """Print one line on standard error, with blanks for characters that are not printable."""
     words = "".join(char if char.isprintable() else " " for char in message)
     print(f"swiotlb-top: {words}", file=sys.stderr)
 
@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _complete(asked: str) -> int:
-    """What a shell is offered for a command line, or the script that makes it ask."""
+    """Print completions of a command line, or the script with which a shell asks for them."""
     if shell_complete(swiotlb_top, {}, "swiotlb-top", COMPLETE, asked):
         complain(f"{COMPLETE} is {asked!r}, which no shell sets: for example, bash_source prints what bash needs")
         return Exit.USAGE
@@ -83,7 +83,7 @@ def _complete(asked: str) -> int:
 
 
 def _own(fault: Exception) -> str:
-    """Say that the tool itself failed, and where the traceback is or how to have it."""
+    """The message for a fault of the tool itself, and where its traceback is or how to get it."""
     what = f"a fault in swiotlb-top itself, please report it: {type(fault).__name__}: {fault}"
     path = os.environ.get(TRACEBACK)
     if not path:

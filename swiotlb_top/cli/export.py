@@ -44,7 +44,7 @@ _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
     metavar="DIR",
     help="Serve nothing; write DIR/swiotlb.prom once an interval, for node_exporter. Default: none.",
 )
-@source_option("the first that can be had")
+@source_option("the first that this machine allows")
 @trace_option("Export a recording, over and over: to try dashboards and alerts.")
 @click.option(
     "--interval",

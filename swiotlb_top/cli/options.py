@@ -1,4 +1,4 @@
-"""What several commands' options have in common."""
+"""The options and types of options that several commands share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _UNITS_S: Final = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 
 _NUMBER_AND_UNIT: Final = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(|s|ms|m|min|h)\s*")
 
 Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
-"""What gives a command one of its options."""
+"""A decorator that adds an option to a command."""
 
 json_option: Final[Option] = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
 def source_option(auto: str) -> Option:
-    """``--source``; ``auto`` says what that stands for."""
+    """The option ``--source``; ``auto`` says in its help what "auto" chooses."""
     return click.option(
         "--source",
         type=click.Choice(["auto", "live", "debugfs"]),
@@ -33,14 +33,14 @@ def source_option(auto: str) -> Option:
 
 
 def trace_option(what: str) -> Option:
-    """``--trace``; ``what`` says what is done with the recording."""
+    """The option ``--trace``; ``what`` is its help."""
     return click.option("--trace", type=FileName(), metavar="FILE", help=f"{what} Default: none.")
 
 
 def given(context: click.Context) -> set[str]:
-    """The parameters that stand on the command line.
+    """The names of the parameters that the command line sets.
 
-    :raises click.UsageError: two of them say what to look at.
+    :raises click.UsageError: more than one of --demo, --source and --trace is among them.
     """
     named = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     shown = [f"--{name}" for name in ("demo", "source", "trace") if name in named]
@@ -50,7 +50,7 @@ def given(context: click.Context) -> set[str]:
 
 
 class FileName(click.ParamType):  # type: ignore[type-arg]
-    """A path, which nothing is known of before it is used: who opens it says what is wrong with it."""
+    """A path that is not checked here: whoever opens it reports what is wrong with it."""
 
     name = "file"
 
@@ -65,7 +65,7 @@ class FileName(click.ParamType):  # type: ignore[type-arg]
 
 @dataclass(frozen=True)
 class Seconds(click.ParamType):  # type: ignore[type-arg]
-    """A time from ``minimum_s`` to a day: a number of seconds, or of another unit that is named."""
+    """A time from ``minimum_s`` seconds to a day: a number of seconds, or a number with another unit."""
 
     minimum_s: float
     name = "time"

@@ -26,7 +26,7 @@ _COLOURS: Final = {
     "DISAGREE": "red",
 }
 _MARKED: Final = re.compile(rf"^(?:verdict: )?({'|'.join(_COLOURS)})\b")
-"""The word that says how it is, where it begins a line, or the verdict."""
+"""A line that begins with one of these words, or a verdict that is one of them."""
 
 
 def show(text: str) -> None:
@@ -50,9 +50,9 @@ def show_report(text: Callable[[], str], found: Callable[[], Mapping[str, object
 
 
 def folded(line: str, width: int) -> str:
-    """A line broken between words; what goes on stands under its last column, or further in where it has none.
+    """A line broken between words to ``width`` characters, without breaking a word.
 
-    A word is never broken: the terminal does that where it must.
+    Its rest is indented to the line's last column, or a little further than the line if it has no columns.
     """
     column = _LAST_COLUMN.match(line)
     under = column.end() if column and column.end() <= width * 2 // 3 else 0
@@ -68,5 +68,5 @@ def folded(line: str, width: int) -> str:
 
 
 def coloured(line: str) -> str:
-    """A line with its mark in colour."""
+    """A line, with the word in colour that says how it stands."""
     return _MARKED.sub(lambda found: found[0].replace(found[1], click.style(found[1], fg=_COLOURS[found[1]])), line)

@@ -1,7 +1,7 @@
-"""Standard output and standard error of this process, also where they are closed, full, or read by nobody.
+"""Standard output and standard error of this process, even if they are closed or full, or nobody reads them.
 
-Output that cannot be written is an error with a status of its own. A complaint that cannot be written is not: the exit
-status says the same.
+Output that cannot be written is an error with an exit status of its own. A complaint that cannot be written is dropped:
+the exit status says the same.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ class _Output(io.FileIO):
             try:
                 written = super().write(data)
             except OSError as error:
-                # What is still buffered is not tried again when the process ends.
+                # Do not try to write what is still buffered when the process ends.
                 self.given_up = True
                 raise OutputError(error) from None
             if written is not None:
                 return written
-            # It is full for now, and was made non-blocking by whoever shares it.
+            # It is full for the moment, and another process that shares it made it non-blocking.
             select.select([], [self], [])
         return size
 
 
 class _Complaints(io.FileIO):
-    """Standard error: what it does not take is dropped."""
+    """Standard error; what cannot be written is dropped."""
 
     def write(self, data: ReadableBuffer) -> int:
         with suppress(OSError):
@@ -62,7 +62,7 @@ class _Complaints(io.FileIO):
 
 @contextmanager
 def complaints() -> Iterator[None]:
-    """Standard error takes what it can get. A test's own stream is left as it is."""
+    """Replace standard error by one that drops what cannot be written. A stream that a test has set is kept."""
     _occupy_closed_numbers()
     before = sys.stderr
     if before is not sys.__stderr__:
@@ -77,9 +77,9 @@ def complaints() -> Iterator[None]:
 
 @contextmanager
 def output() -> Iterator[None]:
-    """Standard output says so where it cannot be written. A test's own stream is left as it is.
+    """Replace standard output by one that reports when it cannot be written. A stream that a test has set is kept.
 
-    :raises OutputError: it cannot.
+    :raises OutputError: standard output cannot be written.
     """
     before = sys.stdout
     if before is not sys.__stdout__:
@@ -94,9 +94,9 @@ def output() -> Iterator[None]:
 
 
 def _occupy_closed_numbers() -> None:
-    """Open something under the numbers of closed standard streams: another file must not get them.
+    """Open a file for each standard stream that is closed, so that no other file gets its descriptor.
 
-    What is opened for standard output cannot be written, so that output into nothing is noticed.
+    The file for standard output is not writable, so that lost output is noticed.
     """
     for number, flags in ((_INPUT, os.O_RDONLY), (_OUTPUT, os.O_RDONLY), (_COMPLAINTS, os.O_WRONLY)):
         try:
@@ -107,7 +107,7 @@ def _occupy_closed_numbers() -> None:
 
 
 def _text(raw: io.FileIO, like: TextIO | None) -> io.TextIOWrapper:
-    """A text file on ``raw`` in the encoding of ``like``; a name that has no letters in it is written in numbers."""
+    """A text file on ``raw`` with the encoding of ``like``; a character that this does not have becomes an escape."""
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=like.encoding if like else "utf-8",

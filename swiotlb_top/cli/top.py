@@ -23,8 +23,8 @@ def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool,
     """Show ``count`` frames ``interval_s`` apart; the status is that of the last headline.
 
     :param source: how to open what is shown.
-    :param ascii_only: where output and locale would have more.
-    :raises SwiotlbTopError: no source can be had.
+    :param ascii_only: draw with ASCII characters even if output and locale have more.
+    :raises SwiotlbTopError: the source cannot be opened.
     """
     from swiotlb_top.accounting.headline import headline
     from swiotlb_top.sources.sampler import frames

@@ -29,7 +29,7 @@ _STARTS = {
     b"\xfd7zXZ": "is compressed: xzcat FILE | swiotlb-top why - reads it",
     b"LPKSHHRH": "is a journal: journalctl -k --file FILE | swiotlb-top why - reads it",
 }
-"""What begins like this is no text."""
+"""A file that begins with one of these is no text; what it is, and what reads it."""
 
 
 @click.command(epilog=EPILOG)
@@ -57,7 +57,7 @@ def _of_this_machine() -> WhyReport:
 
 
 def _of(what: str) -> WhyReport:
-    """Of a line, which has a blank in it and is no file's name, or of a file."""
+    """The report on a line of a log, if ``what`` has a blank in it and names no file; else on the file ``what``."""
     if what == "-":
         with open(0, "rb", closefd=False) as file:
             return _read(file, "standard input")
