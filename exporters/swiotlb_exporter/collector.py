@@ -58,7 +58,7 @@ class SnapshotCollector(Collector):
         yield from self._own(0.0, None)
 
     def collect(self) -> Iterator[Metric]:
-        # Scrapes may come in parallel; what is remembered between them is one.
+        # Scrapes may run in parallel, but share what is remembered between them.
         with self._lock:
             yield from self._collect()
 

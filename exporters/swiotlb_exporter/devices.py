@@ -37,7 +37,7 @@ _SPARSE: Final = ("causes", "fine_latencies")
 
 @dataclass(slots=True)
 class Totals:
-    """What one series counts; -1, and empty, is: not known."""
+    """What one series counts; -1, or an empty tuple, is not known."""
 
     maps: int = 0
     map_failures: int = 0
@@ -68,7 +68,7 @@ class Totals:
                 ours[key] = ours.get(key, 0) + number
 
     def since(self, before: Totals) -> Totals:
-        """What came after ``before``; all of it where it began anew since."""
+        """What was counted after ``before``; everything if the counters have begun anew since."""
         if self.maps < before.maps or self.unmaps < before.unmaps or self.map_failures < before.map_failures:
             return self
         passed = Totals()
@@ -85,21 +85,21 @@ class Totals:
 
 
 def totals_of(device: DeviceView) -> Totals:
-    """A device's, as a snapshot has it."""
+    """The totals of a device in a snapshot."""
     dense: dict[str, Any] = {name: getattr(device, name) for name in (*_COUNTS, *_HISTOGRAMS)}
     sparse: dict[str, Any] = {name: dict(getattr(device, name)) for name in _SPARSE}
     return Totals(**dense, **sparse)
 
 
 def with_totals(device: DeviceView, totals: Totals) -> DeviceView:
-    """The same device with other totals: what :func:`totals_of` is the inverse of."""
+    """The same device with other totals; :func:`totals_of` reads them again."""
     dense: dict[str, Any] = {name: getattr(totals, name) for name in (*_COUNTS, *_HISTOGRAMS)}
     sparse: dict[str, Any] = {name: tuple(getattr(totals, name).items()) for name in _SPARSE}
     return replace(device, **dense, **sparse)
 
 
 def who(device: DeviceView) -> Who:
-    """Its labels; one that was gone before it could be asked its name shares a series with its like."""
+    """The labels of a device: name and driver. Devices whose names could not be read share one series."""
     nameless = not device.name or device.name == f"device {device.dev & 0xFFFF:04x}"
     return UNNAMED if nameless else device.name, device.driver
 

@@ -18,9 +18,10 @@ class Native:
     counts: Mapping[int, int]
 
     def spans(self) -> Iterator[tuple[int, int]]:
-        """Runs of buckets that hold something: how many are left out before each, and how many it has.
+        """Runs of buckets that are not empty, as (offset, length).
 
-        The first is told by its bucket's number, which may be negative.
+        The offset is how many empty buckets precede the run; for the first run, the number of its first bucket, which
+        may be negative.
         """
         end = 0
         for _, run in groupby(enumerate(self._filled()), lambda placed: placed[1] - placed[0]):
@@ -29,7 +30,7 @@ class Native:
             end = indices[-1] + 1
 
     def deltas(self) -> Iterator[int]:
-        """How many more the buckets of the spans hold than the one before each."""
+        """For each bucket of the spans, its count minus that of the bucket before it."""
         before = 0
         for index in self._filled():
             yield self.counts[index] - before
@@ -40,7 +41,7 @@ class Native:
 
 
 def beyond(schema: int) -> int:
-    """The number of the bucket for what is larger than can be said."""
+    """The number of the bucket for values above the largest finite bound."""
     return (1024 << schema) + 1
 
 

@@ -1,4 +1,4 @@
-"""What the metrics are of: a source that is being opened, cannot be opened, or is read once an interval."""
+"""The source of the metrics: it is being opened, cannot be opened, or is read once an interval."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Blindness:
     whole: str
     """The same, and what to do about it where that is known."""
     off: bool
-    """swiotlb has no memory here, so that there is nothing to see: that is knowledge, not blindness."""
+    """Whether the reason is that swiotlb has no memory: then it is known that there is nothing to see."""
 
     @classmethod
     def by(cls, error: Exception) -> Self:
-        """What an exception of :meth:`Watch.snapshot` says."""
+        """The blindness that an exception of :meth:`Watch.snapshot` means."""
         reason = error.because if isinstance(error, CannotError) else str(error)
         whole = " ".join(str(error).split()) or type(error).__name__
         return cls(" ".join(reason.split()) or whole, whole, isinstance(error, NoPoolError))
@@ -51,7 +51,7 @@ class Watch:
         self._moved_s = time.monotonic()
 
     def snapshot(self) -> Snapshot:
-        """The last one.
+        """The latest snapshot.
 
         :raises NotYetError: the source is being opened for the first time.
         :raises SwiotlbTopError: the source could not be opened, or failed since.

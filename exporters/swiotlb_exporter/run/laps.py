@@ -1,4 +1,4 @@
-"""A recording that is played over and over, as a kernel would be seen on which the same happens again and again."""
+"""A recording that is played over and over, shown as a kernel on which the same happens again and again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Snapshot, Verdi
 from swiotlb_top.sources import Player, PlayOrder
 
 _MOST_LAPS: Final = 10
-"""So often at most a short recording is played between two readings; the rest of the time between them is left out."""
+"""How often a short recording is played between two readings at most; the rest of that time is left out."""
 _COUNTERS: Final = ("time_ns", "maps", "map_failures", "unmaps", "growths", "pools_added", "lost", "watched_ns")
 _OF_VERDICT: Final = ("compared", "agree", "disagree", "inconclusive", "safety_violations")
 

@@ -38,7 +38,7 @@ OpenSource = Callable[[], Source]
 
 
 class _Told(BaseException):
-    """SIGTERM came: a clean end, out of whatever is being done."""
+    """SIGTERM came: it ends whatever the exporter is doing, cleanly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def _keep_watching(watch: Watch, watching: Watching, where: str, each_time: Call
 
 @contextmanager
 def _opened(watch: Watch, watching: Watching, where: str, pulse: _Pulse) -> Iterator[Source]:
-    """The source, as soon as it opens; until then, why it does not is served and said, once for each reason."""
+    """The source, as soon as it opens. Until then the reason is served, and printed when it changes."""
     said = ""
     while True:
         try:
@@ -143,7 +143,7 @@ class _Pulse:
         self._interval_s = min(interval_s, manager.watchdog_s / 3) if manager.watchdog_s else interval_s
 
     def ready(self, status: str) -> None:
-        """Metrics can be had from now on. :raises CannotError: the textfile may not be written (any more)."""
+        """Metrics are available from now on. :raises CannotError: the textfile cannot be written (any more)."""
         self._first_time()  # may be forbidden by now: a directory of somebody else's
         self._manager.tell("READY=1", f"STATUS={status}")
 

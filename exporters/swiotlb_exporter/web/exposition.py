@@ -36,7 +36,7 @@ class Form:
     is_there: Callable[[], bool] = lambda: True
 
     def quality(self, ranges: Sequence[_Range]) -> float:
-        """How much it is liked; 0: not taken. What names it most particularly counts (RFC 9110, 12.5.1)."""
+        """The quality of this form, 0 to 1; 0: not accepted. The most specific range counts (RFC 9110, 12.5.1)."""
         _, _, quality = max(
             (
                 (-self.names.index(asked.name), len(self.parameters.keys() & asked.parameters), asked.quality)
@@ -52,7 +52,7 @@ class Form:
 
 
 class _Collected(Collector):
-    """Families that were collected already, as the client library wants them."""
+    """A collector of families that have been collected already."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = families
@@ -110,7 +110,7 @@ FORMS: Final = (PROTOBUF, OPENMETRICS, TEXT)
 
 
 def asked_for(accept: str) -> Form:
-    """The form that an ``Accept`` header likes best of those that can be had; text where it takes none."""
+    """The available form that an ``Accept`` header prefers; text if it accepts none of them."""
     ranges = [_range(said) for said in accept.split(",")]
     liked = sorted(((form.quality(ranges), form) for form in FORMS), key=lambda both: -both[0])
     return next((form for quality, form in liked if quality and form.is_there()), TEXT)

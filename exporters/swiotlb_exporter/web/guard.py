@@ -18,7 +18,7 @@ from swiotlb_top.errors import SwiotlbTopError
 
 _REMEMBERED: Final = 100
 _NOBODYS_HASH: Final = "$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
-"""Compared with where a name is not known, so that the answer takes as long."""
+"""The hash to compare with if the name is not known, so that the answer takes as long."""
 
 
 class Guard:
@@ -61,7 +61,7 @@ class Guard:
         with self._lock:
             if token in self._admitted:
                 return True
-        # Outside the lock: whoever tries passwords must not hold up scrapers that are known already.
+        # Outside the lock: somebody who tries passwords must not delay scrapers that are known already.
         if not _matches(password, hashed) or name not in users:
             return False
         with self._lock:
