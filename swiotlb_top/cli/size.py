@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from swiotlb_top.cli.options import FileName, examples, json_option
-from swiotlb_top.cli.page import show, show_json
+from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -91,11 +91,9 @@ def size(
     from swiotlb_top.tui import glyphs
 
     report = answer(files, Question(nareas, dynamic, headroom_percent), revision)
-    if as_json:
-        show_json(report.as_json())
-    else:
-        drawn = glyphs.for_encodings(sys.stdout.encoding, locale.getencoding())
-        show(report.as_text(ink=Ink(drawn.full, drawn.empty, drawn.pointer) if chart else None))
+    drawn = glyphs.for_encodings(sys.stdout.encoding, locale.getencoding())
+    ink = Ink(drawn.full, drawn.empty, drawn.pointer) if chart else None
+    show_report(lambda: report.as_text(ink=ink), report.as_json, as_json=as_json)
     for damage in report.damage:
         click.echo(f"swiotlb-top: {damage}", err=True)
     return report.exit_code

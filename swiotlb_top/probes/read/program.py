@@ -165,9 +165,9 @@ class Program:
             self._objects.close()
 
     def set_mode(self, mode: Mode) -> None:
-        """Set what the probes do from now on. The entries of calls are kept only while recording.
+        """Set what the probes do from now on.
 
-        Entries are probed all the time, and noted from :attr:`Mode.NOTE` on.
+        Every entry runs a probe, which keeps it only from :attr:`Mode.NOTE` on.
         """
         if mode >= Mode.NOTE > self._mode:
             # Entries of calls that returned after the last time, unseen.
