@@ -23,6 +23,7 @@ from swiotlb_top.tui.view import View
 _LABEL_WIDTH: Final = 14
 _WORD_WIDTH: Final = 17
 _BAR_CELLS: Final = 40
+_TERMS: Final = "docs/glossary.md explains each in two sentences."
 _HELP_TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
     ("ABOVE", fields.TOTALS),
     ("DEVICES", fields.DEVICES),
@@ -100,6 +101,7 @@ def help_page(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
     lines = [_rule(f"{glyphs.pointer} KEYS (Esc goes back, Up and Down scroll)", glyphs, width)]
     offered = (*KEYS, *PLAY_KEYS) if frame.now.playback else KEYS
     lines += hanging([labelled(key.shown, key.help) for key in offered], width, _LABEL_WIDTH)
+    lines += [Text(), *hanging([labelled("terms", _TERMS)], width, _LABEL_WIDTH)]
     for name, words in SECTIONS:
         lines += [Text(), _rule(f"{glyphs.rule} {name.upper()}", glyphs, width)]
         lines += hanging([labelled(word, meaning) for word, meaning in words.items()], width, _WORD_WIDTH)

@@ -25,8 +25,10 @@ from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
 from swiotlb_top.tui.overview import notes, overview
 from swiotlb_top.tui.pages import help_page
+from swiotlb_top.tui.panels import ORDER
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import PLAIN
+from tests.support import glossary
 from tests.support.doctoring import GROWING, STALL
 from tests.support.logs import EARLIER, with_log
 from tests.support.screen_docs import DOCS, SHOWN_NS, frame_at, page
@@ -90,6 +92,17 @@ def explained() -> set[str]:
 
 def test_every_word_that_can_be_shown_is_explained() -> None:
     assert {word for word in words_that_can_be_shown() if word.casefold() not in explained()} == set()
+
+
+def test_every_label_of_the_screen_is_in_the_glossary() -> None:
+    titles = {field.title for table in TABLES for field in table}
+    labels = {word.casefold() for word in {*words_that_can_be_shown(), *titles, *ORDER}}
+    assert labels - glossary.explained() == set()
+
+
+def test_the_help_page_says_where_the_terms_are_explained() -> None:
+    helped = " ".join(" ".join(line.plain.split()) for line in help_page(Frame(PLAYED), UNICODE, 200))
+    assert str(glossary.PAGE.relative_to(DOCS.parent)) in helped
 
 
 def test_help_and_manual_page_explain_every_word() -> None:
