@@ -26,7 +26,7 @@ from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
 from swiotlb_top.tui.overview import notes, overview
 from swiotlb_top.tui.pages import help_page
 from swiotlb_top.tui.panels import ORDER
-from swiotlb_top.tui.screen import render
+from swiotlb_top.tui.screen import plain, render
 from swiotlb_top.tui.view import PLAIN
 from tests.support import glossary
 from tests.support.doctoring import GROWING, STALL
@@ -56,6 +56,13 @@ def test_the_readme_names_every_key() -> None:
     text = README.read_text()
     spoken = {"Up": "up", "Down": "down", "Left": "left", "Right": "right", "Shift-Tab": "Tab"}
     assert [key.shown for key in (*KEYS, *PLAY_KEYS) if spoken.get(key.shown, key.shown) not in text] == []
+
+
+def test_the_readmes_answer_is_what_the_stall_looks_like() -> None:
+    answer = README.read_text().split("## What the answer looks like\n\n```\n")[1].split("\n```\n")[0].splitlines()
+    drawn = [line.plain.rstrip() for line in plain(frame_at(STALL, SHOWN_NS), UNICODE, 120)]
+    assert answer == [line for line in drawn if line in answer]
+    assert len(answer) > 4
 
 
 def words_that_can_be_shown() -> set[str]:
