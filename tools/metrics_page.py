@@ -13,20 +13,21 @@ from swiotlb_top.accounting.snapshot import Snapshot
 _HEAD = """\
 # Metrics
 
-Made from the table in `exporters/swiotlb_exporter/metrics.py`; help that the screen shows too comes from the screen's
-table of fields. What a source cannot know is left out: debugfs has no devices, pools or verdict.
+This page is made from the table in `exporters/swiotlb_exporter/metrics.py`. If the screen shows a number too, its help
+comes from the screen's table of fields. Metrics that a source cannot know are left out: debugfs has no devices, pools or
+verdict. [glossary.md](glossary.md) explains the terms.
 
-- A slot is 2 KiB. Counters begin at 0 with the exporter, and go back to 0 with it.
-- Devices: at most `--devices` (100) have series of their own, those whose maps fail first; what the others do is
-  summed up as `device="other"`. A device that is unplugged ends its series.
-- Pools: `default` is that of boot, `grown-1`, `grown-2`... were added since, in that order; a hundred have series of
-  their own, transient ones never.
+- A slot is 2 KiB. Counters begin at 0 when the exporter starts, and go back to 0 when it is started again.
+- Devices: at most `--devices` (100) have series of their own; those whose maps fail come first. The others are summed up
+  as `device="other"`. When a device is unplugged, its series end.
+- Pools: `default` is the pool made at boot; `grown-1`, `grown-2`... were added later, in that order. At most a hundred
+  pools have series of their own, and transient pools never have any.
 - No metric holds an address.
-- Histograms are classic, and native as well for a scraper that asks for protobuf:
+- Histograms are classic. A scraper that asks for protobuf gets native ones as well:
   [exporter.md](exporter.md#native-histograms) says how.
-- How hard CPUs wait for an area's lock is not measured. The kernel tells of it with every other contended lock
-  (`lock:contention_begin`, 5.19 and later), and a probe there would slow down whoever waits, for whatever lock; `perf
-  lock contention` does that for as long as one looks. The screen's AREAS show whether one area is fuller than others.
+- No metric says how long CPUs wait for an area's lock. The kernel reports that only together with every other contended
+  lock (`lock:contention_begin`, 5.19 and later). A probe there would slow down every CPU that waits for any lock; `perf
+  lock contention` does that while you look. The screen's AREAS show whether one area is fuller than others.
 
 | metric | type | labels | |
 |---|---|---|---|
