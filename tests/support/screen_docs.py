@@ -40,18 +40,18 @@ _HEAD: Final = """\
 
 ![The screen while a disk stalls](screen.svg)
 
-The first line under the title is the worst of everything that is known, in one of the words below. The lines under it give
-the reason, in the reference's words, and *unknown*: what is not known and could be worse. *slots* is a gauge of the slots in
-use in each pool, *peak* a gauge of the most that ever were in use. *trend* has the latest readings, one in each cell.
-*AREAS* shows the selected pool, or else the fullest: each cell is a slot set (128 slots), with a line between areas. *LOG*
-lists growth, pools that were added and freed, lost events, disagreements, and devices that began to fail. Each row of
-*FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause.
+The first line under the title is the worst of everything that is known, in one of the words below. The lines under it
+give the reason, in the reference's words, and *unknown*: what is not known and could be worse. *slots* is a gauge of
+the slots in use in each pool, *peak* a gauge of the most that ever were in use. *trend* has the latest readings, one in
+each cell. *AREAS* shows the selected pool, or else the fullest: each cell is a slot set (128 slots), with a line
+between areas. *LOG* lists growth, pools that were added and freed, lost events, disagreements, and devices that began
+to fail. Each row of *FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause.
 
-Calls are recorded in bursts, which are a sample: a device's failures are counted exactly, but the causes of some are not
-known. The screen uses the terminal's own sixteen colours, and says nothing by colour alone. `NO_COLOR` turns colours off,
-and `--ascii` uses only ASCII characters. If the output is not a terminal, and with `TERM=dumb` or `-n`, frames are plain
-text: each of the first lines begins with its label, and each table with a line that names it. `--json` prints frames as
-objects ([json.md](json.md)). [glossary.md](glossary.md) explains every term in two sentences.
+Calls are recorded in bursts, which are a sample: a device's failures are counted exactly, but the causes of some are
+not known. The screen uses the terminal's own sixteen colours, and says nothing by colour alone. `NO_COLOR` turns
+colours off, and `--ascii` uses only ASCII characters. If the output is not a terminal, and with `TERM=dumb` or `-n`,
+frames are plain text: each of the first lines begins with its label, and each table with a line that names it. `--json`
+prints frames as objects ([json.md](json.md)). [glossary.md](glossary.md) explains every term in two sentences.
 """
 
 
