@@ -25,6 +25,8 @@ PAGE_MASK = 4095
 
 CHURN = "sh $workloads/churn.sh"
 BUSY = "nice -n 19 sh $workloads/busy.sh 4"
+BUSY_FOR_LONG = "nice -n 19 sh $workloads/busy.sh 8"
+"""Long enough for a CPU to be caught in a call several times, however slow the host is."""
 PARTS = "sh $workloads/parts_of_pages.sh"
 CPUS_CHANGE = "sh $workloads/hotplug.sh nice -n 19 sh $workloads/busy.sh 1"
 STEADY = "sh $workloads/steady.sh"
@@ -127,7 +129,7 @@ HARD = {
         Machine("dynamic", cpus=4, in_turn=True, extra_cmdline=("maxcpus=2",)), CPUS_CHANGE, STEADY, all_four_cpus_map
     ),
     "a CPU stands still in the middle of a call": Hard(
-        Machine("dynamic-inlined", cpus=4), BUSY, "", a_call_takes_as_long_as_its_cpu_is_held, HELD_S
+        Machine("dynamic-inlined", cpus=4), BUSY_FOR_LONG, "", a_call_takes_as_long_as_its_cpu_is_held, HELD_S
     ),
 }
 
@@ -139,7 +141,7 @@ def hard(request: pytest.FixtureRequest) -> Hard:
 
 @pytest.fixture(scope="module")
 def ran(hard: Hard, lab: Lab) -> Ran:
-    holding = Holding(hard.held_s, pause_s=0.2)
+    holding = Holding(hard.held_s, pause_s=0.1)
     script = SCRIPT.format(load=hard.load, steady=hard.steady)
     if hard.held_s:
         script = KEEP_SYMBOLS + script
