@@ -212,6 +212,13 @@ def test_an_address_inside_a_mapping_but_not_its_beginning_finds_none() -> None:
     assert pool.find_mapping(START - 1, 0) is None
 
 
+def test_each_slot_of_a_mapping_is_its_own_and_a_free_one_is_nobodys() -> None:
+    pool = one_area()
+    mapping = pool.take(8, slots(4), DEV).mapping
+    others = pool.take(12, slots(2), DEV).mapping
+    assert [pool.mapping_over(slot) for slot in range(7, 15)] == [None, *[mapping] * 4, *[others] * 2, None]
+
+
 def scattered() -> Pool:
     """Free are slots 0-9 and 15-24 of one slot set; 11 have been searched for in vain."""
     pool = one_area(128)

@@ -50,6 +50,26 @@ def test_a_mapping_given_out_again_before_its_release_overlaps_once(ledger: Ledg
     assert hazards(ledger.released(POOL, START, 0)) == [Hazard.NOT_MAPPED]
 
 
+def test_slots_of_a_former_mapping_are_in_use_until_it_is_released_and_those_of_the_present_one_after_that(
+    ledger: Ledger,
+) -> None:
+    ledger.mapped(POOL, 0, slots(8))
+    ledger.mapped(POOL, 100, slots(8))
+    assert hazards(ledger.mapped(POOL, 2, slots(2))) == [Hazard.OVERLAP]
+    assert hazards(ledger.mapped(POOL, 6, slots(4))) == [Hazard.OVERLAP]
+    ledger.former_released(POOL, 0, 0)
+    assert ledger.mapped(POOL, 0, slots(2)) == ledger.mapped(POOL, 4, slots(2)) == ()
+    assert [hazards(ledger.mapped(POOL, slot, slots(1))) for slot in (3, 6, 107)] == [[Hazard.OVERLAP]] * 3
+
+
+def test_of_a_former_mapping_that_began_in_the_same_slot_nothing_is_left_to_release(ledger: Ledger) -> None:
+    ledger.mapped(POOL, 0, slots(8))
+    assert hazards(ledger.mapped(POOL, 0, slots(2))) == [Hazard.OVERLAP]
+    ledger.former_released(POOL, 0, 0)
+    assert ledger.mapped(POOL, 2, slots(6)) == ()
+    assert hazards(ledger.mapped(POOL, 1, slots(1))) == [Hazard.OVERLAP]
+
+
 @pytest.mark.parametrize(("slot", "count"), [(250, 7), (-1, 2), (256, 1), (300, 4)])
 def test_slots_outside_the_pool_are_out_of_bounds(ledger: Ledger, slot: int, count: int) -> None:
     assert hazards(ledger.mapped(POOL, slot, slots(count))) == [Hazard.OUT_OF_BOUNDS]
