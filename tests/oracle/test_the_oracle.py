@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from swiotlb_top.allocator import Allocator, Pool, adopt
+from swiotlb_top.allocator import Allocator, Hazard, Ledger, Limits, Pool, Request, adopt
+from swiotlb_top.allocator.adopt import Flaw
 from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.state import AreaState, PoolState
 from tests.oracle.cases import CASES, REVISION_OF, Case, case_named
@@ -40,18 +42,23 @@ def test_the_kernel_s_slots_are_adopted_as_they_were_meant(case: Case, kernel: C
         for command, state in zip(scenario.commands, ask(kernel, scenario.commands), strict=True):
             reference.perform(command)
             if command.startswith("state"):
-                _adopted_alike(_state(state), reference)
-                adopted += 1
+                adopted += _adopted_alike(_state(state), reference)
     assert adopted
 
 
-def _adopted_alike(state: PoolState, reference: Reference) -> None:
+def _adopted_alike(state: PoolState, reference: Reference) -> bool:
+    """Whether that can be said: slots behind a pool, which stable 6.1 gives out, are not in its state."""
     meant = next(pool for pool in reference.allocator.pools if pool.start == state.start)
     pool, problems = adopt(state, rule=reference.revision.rule)
+    if any(mapping.slot + mapping.nslots > meant.nslabs for mapping in meant.mappings()):
+        assert not reference.revision.bounds_list
+        assert {problem.flaw for problem in problems} == {Flaw.AREA_USED, Flaw.ALLOC_SIZE}
+        return False
     assert problems == ()
     assert pool.free_list() == meant.free_list()
     assert (pool.area_used, pool.area_index) == (meant.area_used, meant.area_index)
     assert _buffers(pool) == _buffers(meant)
+    return True
 
 
 def _buffers(pool: Pool) -> list[tuple[int, int]]:
@@ -80,16 +87,24 @@ def _state(line: str) -> PoolState:
 
 
 @pytest.mark.parametrize("case", [case_named("6.1-restricted")], ids=lambda case: case.name)
-def test_a_kernel_that_gives_out_slots_it_does_not_have_is_found(case: Case, kernel: Compiled) -> None:
-    # Stable 6.1 lacks 53c87e846e33: `list` of a restricted pool's last slots counts on to the end of the slot set.
+def test_that_a_kernel_gives_out_slots_it_does_not_have_is_no_difference_and_harm(case: Case, kernel: Compiled) -> None:
+    # Stable 6.1 lacks 53c87e846e33 ("swiotlb: fix out-of-bounds TLB allocations with CONFIG_SWIOTLB_DYNAMIC", 6.7):
+    # `list` of a restricted pool's last slots counts on to the end of the slot set. The reference has that as it is.
     start, nslabs, size_bytes = 0x2000_0000, 140, 8 * IO_TLB_SIZE
     commands = ["init 256 1 1 10000000 0", f"restricted {nslabs} {start:x}", "dev 0 0 ffffffffffffffff ffffffff 0"]
     commands += [f"map 0 0 {0x100000 + number * size_bytes:x} {size_bytes} 0" for number in range(17)]
     commands += [f"unmap 0 {start:x} {size_bytes}", f"map 0 0 f00000 {size_bytes} 0"]
     *_, last = ask(kernel, commands)
     assert int(last.split()[0], 16) + size_bytes > start + nslabs * IO_TLB_SIZE
+    compare(kernel, kernel.choice().revision, Mode(restricted=True), operations=10_000, seed=1, minimise=False)
+    ledger = Ledger()
+    ledger.add_pool("restricted", start, nslabs)
+    slot = (int(last.split()[0], 16) - start) // IO_TLB_SIZE
+    (harm,) = ledger.mapped("restricted", slot, Request(0xF00000, size_bytes, 0, Limits()))
+    assert harm.hazard is Hazard.OUT_OF_BOUNDS
+    bounded = replace(kernel.choice().revision, bounds_list=True)
     with pytest.raises(DisagreementError, match="kernel:"):
-        compare(kernel, kernel.choice().revision, Mode(restricted=True), operations=10_000, seed=1, minimise=False)
+        compare(kernel, bounded, Mode(restricted=True), operations=10_000, seed=1, minimise=False)
 
 
 @pytest.mark.parametrize("case", [case_named("6.12-dynamic")], ids=lambda case: case.name)
