@@ -26,11 +26,27 @@ _START: Final = 1 << 32
 _TRANSIENT_START: Final = 1 << 48
 _EXPLAINED: Final = 1000
 """Failures that are explained one by one; of more, only the number is told."""
-_AREAS_A_NEED: Final = 64
-"""Areas that are asked on the average, before a simulation is given up: of a machine with so many CPUs every one."""
+_AREAS_A_NEED: Final = 10
+_AREAS_AT_LEAST: Final = 1_500_000
+"""Areas that all simulations of a demand may ask, on the average a need and for any demand; then they are given up.
+They take some seconds."""
+_AREAS_TO_COME_AND_GO: Final = 2
+_AREAS_A_TRANSIENT: Final = 10
+"""As much work as to ask so many areas is whatever else a need takes, and a transient pool."""
 _AREAS_EXPLAINED: Final = 100_000
 """Areas that are looked at to explain failures; of more, only the number of failures is told."""
 _POOL: Final = 1
+
+
+class Patience:
+    """How much work the simulations of one demand may still be.
+
+    :param needs: how many there are.
+    """
+
+    def __init__(self, needs: int) -> None:
+        self.areas = max(_AREAS_A_NEED * needs, _AREAS_AT_LEAST)
+        """How many areas may be asked."""
 
 
 @dataclass
@@ -67,6 +83,7 @@ def simulate(
     configuration: Configuration,
     spells: Sequence[Spell] | None = None,
     growth_wait_ns: int = GROWTH_WAIT_NS,
+    patience: Patience | None = None,
 ) -> Outcome:
     """Replay needs in one configuration.
 
@@ -74,8 +91,10 @@ def simulate(
     :param spells: of them, those in which something may fail; None: replay all. What is left out has given all its
         slots back when a spell begins, so that it could only change where a search begins.
     :param growth_wait_ns: how long a new pool takes to come.
+    :param patience: is used up; None: that of a demand which is simulated once.
     """
-    run = _Run(configuration, growth_wait_ns, _AREAS_A_NEED * (len(needs) + 1000))
+    patience = patience or Patience(len(needs))
+    run = _Run(configuration, growth_wait_ns, patience.areas)
     slot_sets = configuration.nslabs // IO_TLB_SEGSIZE
     by_end = sorted(range(len(needs)), key=lambda at: needs[at].freed_ns)
     try:
@@ -86,6 +105,7 @@ def simulate(
                 run.held_at_once(spell.peak_slots)
     except TooManyAreasError:
         run.outcome.given_up = True
+    patience.areas = max(run.areas_left, 0)
     return run.outcome
 
 
@@ -106,6 +126,11 @@ class _Run:
         self._nslabs = nslabs
         """Of all pools, transient ones among them."""
         self.outcome = Outcome(memory_bytes=configuration.memory_bytes)
+
+    @property
+    def areas_left(self) -> int:
+        """How many areas may still be asked; below 0 if it was given up."""
+        return self._swiotlb.patience
 
     def spell(self, needs: Sequence[Need], by_end: Sequence[int], spell: Spell) -> None:
         """Needs come and go. At one time, what comes is first: in the worst order.
@@ -129,6 +154,7 @@ class _Run:
             self._grow()
         if self._held_slots + nslots > outcome.peak_slots:
             outcome.peak_slots = self._held_slots + nslots
+        swiotlb.spend(_AREAS_TO_COME_AND_GO)
         found = swiotlb.find_slots(need.cpu, request)
         pool, slot = found if found else self._beyond_pools(need)
         if pool is None:
@@ -163,6 +189,7 @@ class _Run:
             if self._due_ns < 0 and swiotlb.nslabs < LARGEST_NSLABS:
                 self._due_ns = need.asked_ns + self._wait_ns
                 swiotlb.growth_pending = True
+            swiotlb.spend(_AREAS_A_TRANSIENT)
             transient = swiotlb.transient_pool(request, Pages(_POOL, _TRANSIENT_START))
             slot = transient.search(0, request)
             if slot >= 0:

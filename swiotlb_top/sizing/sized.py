@@ -14,7 +14,7 @@ from swiotlb_top.sizing.bounds import Ceiling, Floor, ceiling_of, floor_of
 from swiotlb_top.sizing.configuration import SIZES_NSLABS, Configuration
 from swiotlb_top.sizing.demand import Demand
 from swiotlb_top.sizing.need import Need
-from swiotlb_top.sizing.simulate import GROWTH_WAIT_NS, Outcome, simulate
+from swiotlb_top.sizing.simulate import GROWTH_WAIT_NS, Outcome, Patience, simulate
 
 HEADROOM_PERCENT: Final = 25
 
@@ -199,6 +199,7 @@ def size(demand: Demand, question: Question) -> Sized:
         question.headroom_percent,
         floor_of(demand.least),
         ceiling_of(demand.most, most_areas, smallest // IO_TLB_SEGSIZE),
+        Patience(len(demand.most)),
     )
     rows = tuple(asking.row(Configuration.of(nslabs, nareas, dynamic, demand.revision)) for nslabs in SIZES_NSLABS)
     there = next((row for row in rows if row.configuration == booted), None)
@@ -222,6 +223,7 @@ class _Asking:
     headroom_percent: int
     floor: Floor
     ceiling: Ceiling
+    patience: Patience
 
     def row(self, configuration: Configuration) -> Row:
         """What one configuration does; simulated only where no bound tells."""
@@ -232,10 +234,10 @@ class _Asking:
         if not configuration.dynamic and self.floor.fails(nslabs):
             return Row(configuration, Standing.FAILS, How.BOUND, None, 1, None, None, None, False)
         wait_ns = self.demand.growth_wait_ns or GROWTH_WAIT_NS
-        outcome = simulate(self.demand.most, configuration, self.ceiling.spells, wait_ns)
+        outcome = simulate(self.demand.most, configuration, self.ceiling.spells, wait_ns, self.patience)
         shortest = outcome
         if outcome.failures and not self.demand.is_one:
-            shortest = simulate(self.demand.least, configuration, None, wait_ns)
+            shortest = simulate(self.demand.least, configuration, None, wait_ns, self.patience)
         standing = _standing(outcome, shortest)
         grows = outcome.pools_added or outcome.transient_pools
         return Row(

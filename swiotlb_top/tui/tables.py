@@ -18,6 +18,8 @@ from swiotlb_top.tui.view import Order, View
 
 _GAP: Final = "  "
 _LEFT: Final = frozenset({Unit.WORDS, Unit.ADDRESS, Unit.HISTOGRAM})
+MOST_ROWS: Final = 1000
+"""How many rows a table has where its height is not limited: a kernel may have tens of thousands of transient pools."""
 _LEAST_NAME: Final = 8
 
 
@@ -146,17 +148,17 @@ def draw(
     *,
     focused: bool,
 ) -> list[Text]:
-    """Head and rows in at most ``height`` lines (None: all); the selected row is among them."""
+    """Head and rows in at most ``height`` lines (None: :data:`MOST_ROWS` rows); the selected row is among them."""
     rows = table.shown(frame, view, name)
     at = selected_index(table, rows, view, name)
-    window = _window(len(rows), at, None if height is None else max(height - 1, 0))
+    window = _window(len(rows), at, MOST_ROWS if height is None else max(height - 1, 0))
     seen = rows[window.start : window.stop]
     lines = columns(table, frame, seen, glyphs, width, view.orders.get(name))
     if focused and name in view.selected:
         row = 1 + at - window.start
         lines[row] = Text(lines[row].plain.ljust(width), style=styles.SELECTED)
     left = len(rows) - len(seen)
-    if left and height is not None and height > len(lines):
+    if left and (height is None or height > len(lines)):
         lines.append(Text(f"{glyphs.ellipsis} {left} more", style=styles.DIM))
     return lines
 
@@ -167,9 +169,9 @@ def selected_index(table: Table[Row], rows: Sequence[Row], view: View, name: str
     return next((number for number, row in enumerate(rows) if table.key(row) == key), 0)
 
 
-def _window(rows: int, at: int, room: int | None) -> range:
+def _window(rows: int, at: int, room: int) -> range:
     """Which rows are seen: all, or as many as there is room for beside a line that says there are more."""
-    if room is None or rows <= room:
+    if rows <= room:
         return range(rows)
     room = max(room - 1, 1)
     first = min(max(at - room // 2, 0), rows - room)

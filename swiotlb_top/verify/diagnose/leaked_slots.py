@@ -23,8 +23,8 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 _MAX_LEAKS: Final = 256
 """How many leaked slots are held at one time. A leak beyond that may be reported more than once."""
-_MAX_IN_VAIN: Final = 2_000
-"""How many disagreements may turn out not to be leaks. Of a kernel that has so many, no more are looked for."""
+_MAX_IN_VAIN: Final = 20_000
+"""How many slots may turn out not to have leaked. Of a kernel that has so many disagreements no more are looked for."""
 _ONE_SLOT: Final = Request(0, IO_TLB_SIZE - 1, 0, Limits())
 """A request for one slot, of a size that no mapping has, so that no release fits it."""
 
@@ -181,7 +181,7 @@ class LeakedSlots:
             leak.let_go()  # others of this group have yet to find their own slots; hold_all() comes after them
             self._leaks.append(leak)
         else:
-            self._in_vain += 1
+            self._in_vain += len(leak.slots)
 
     def hold_all(self) -> None:
         """For each leaked slot of which none is held now, hold a candidate that is free; forget it if none is."""

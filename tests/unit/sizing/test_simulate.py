@@ -16,7 +16,7 @@ from swiotlb_top.sizing.bounds import ceiling_of, floor_of
 from swiotlb_top.sizing.configuration import LARGEST_NSLABS, SIZES_NSLABS, Configuration
 from swiotlb_top.sizing.need import Need
 from swiotlb_top.sizing.recordings import read
-from swiotlb_top.sizing.simulate import Outcome, simulate
+from swiotlb_top.sizing.simulate import Outcome, Patience, simulate
 from tests.support.doctoring import FOUR_AREAS, GROWING, STALL
 from tests.support.made_recordings import DISK, NEWEST, need
 
@@ -77,7 +77,15 @@ def test_too_many_failures_are_counted_and_not_explained(limit: str, monkeypatch
 
 def test_what_takes_too_long_is_given_up_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_AREAS_A_NEED", 0)
+    monkeypatch.setattr(module, "_AREAS_AT_LEAST", 0)
     assert replayed(need(0, 10, 128), *(need(at, 10, 1) for at in range(1, 6)), on=static(128)).given_up
+
+
+def test_what_one_simulation_of_a_demand_took_the_next_ones_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_AREAS_AT_LEAST", 100)
+    needs, patience = [need(at, at + 1, 1) for at in range(0, 60, 2)], Patience(0)
+    given_up = [simulate(needs, static(128), patience=patience).given_up for _ in range(3)]
+    assert given_up == [False, True, True]
 
 
 # ---- dynamic pools ----------------------------------------------------------------

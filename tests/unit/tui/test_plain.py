@@ -56,6 +56,14 @@ def test_no_trailing_blanks_and_an_empty_line_between_frames() -> None:
     assert not text.startswith("\n")
 
 
+def test_of_tens_of_thousands_of_pools_a_thousand_are_shown_and_the_others_counted() -> None:
+    pool = replace(STALLED.pools[0], transient=True, default=False)
+    pools = tuple(replace(pool, start=pool.start + (at << 24)) for at in range(20_000))
+    lines = printed(Frame(replace(QUIET, pools=pools), QUIET)).splitlines()
+    assert sum(" transient " in f" {line} " for line in lines) < 1100
+    assert f"{UNICODE.ellipsis} 19001 more" in lines
+
+
 def as_json(*frames: Frame) -> list[dict[str, object]]:
     output = io.StringIO()
     write_frames(frames, output)
