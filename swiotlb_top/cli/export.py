@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from swiotlb_top.cli.options import FileName, Seconds, examples, given, source_option, trace_option
 from swiotlb_top.errors import Exit, UsageError
-from swiotlb_top.sources import Source
+
+if TYPE_CHECKING:
+    from swiotlb_top.sources import Source
 
 EPILOG = examples(
     "swiotlb-top export",

@@ -129,6 +129,15 @@ def test_what_is_not_needed_is_not_imported(arguments: list[str], status: Exit) 
     assert (ran.returncode, ran.stderr) == (status, "[]\n")
 
 
+def test_until_a_command_runs_nothing_is_imported_but_the_command_line() -> None:
+    program = (
+        "import sys, swiotlb_top.cli; "
+        "print(sorted({name.split('.')[1] for name in sys.modules if name.startswith('swiotlb_top.')}))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE_S)
+    assert (ran.returncode, ran.stdout) == (0, "['cli', 'errors', 'json_schema']\n")
+
+
 def test_an_interrupt_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt() -> Source:
         raise KeyboardInterrupt
