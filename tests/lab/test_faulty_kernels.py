@@ -65,9 +65,10 @@ class Watched:
 
 def watched(lab: Lab, kernel: str, *, in_turn: bool = False) -> Watched:
     ran = ran_well(lab.run(Machine(kernel=kernel, cpus=4, in_turn=in_turn), guest_shell(WORDS + LOAD)))
-    came = traced(ran.files, "load")
-    seen = Seen(came.calls, debugfs_counters(ran.stdout)["io_tlb_used"])
-    return Watched(seen, replay(ran.files / "load.swtrace"), ran.files)
+    trace = ran.files / "load.swtrace"
+    released = Calls(load(trace)).released
+    seen = Seen(traced(ran.files, "load").calls, debugfs_counters(ran.stdout)["io_tlb_used"], released)
+    return Watched(seen, replay(trace), ran.files)
 
 
 @pytest.fixture(scope="module", params=FAULTY)

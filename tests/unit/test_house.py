@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +67,18 @@ def test_a_test_imports_no_private_name(path: Path) -> None:
     imports = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom))
     names = (alias.name for node in imports if node.module != "__future__" for alias in node.names)
     assert [name for name in names if name.startswith("_") and not name.startswith("__")] == []
+
+
+def test_tests_are_named_alike_by_all_who_collect_them() -> None:
+    """Of several processes that run them together none may see a name that holds a time, or the order of a set."""
+    wanted = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+
+    def collected(seed: str) -> list[str]:
+        ended = subprocess.run(
+            wanted, cwd=ROOT, env=os.environ | {"PYTHONHASHSEED": seed}, text=True, capture_output=True, check=True
+        )
+        return [line for line in ended.stdout.splitlines() if "::" in line]
+
+    first = collected("1")
+    assert len(first) > 1000
+    assert collected("2") == first

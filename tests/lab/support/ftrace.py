@@ -62,6 +62,8 @@ class Map:
     """As the caller asked: without padding."""
     tlb_addr: int
     """FAILED if it did."""
+    at_ns: int
+    """When it returned, by CLOCK_MONOTONIC, to the microsecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def maps_by_cpu(files: Path, name: str) -> list[int]:
 def _calls(text: str) -> Iterator[Map | Unmap]:
     # A call in an interrupt returns before the one it interrupted, and none changes its CPU.
     under_way: dict[str, list[tuple[str, dict[str, int]]]] = defaultdict(list)
-    for cpu, event, told in re.findall(r"\[(\d+)\] .* (map|mapped|unmap): \(.*?\)(.*)", text):
+    lines = re.findall(r"\[(\d+)\] .* (\d+)\.(\d{6}): (map|mapped|unmap): \(.*?\)(.*)", text)
+    for cpu, seconds, microseconds, event, told in lines:
         fields = {field: int(value) for field, value in re.findall(r"(\w+)=(\d+)", told)}
         if event == "unmap":
             yield Unmap(**fields)
@@ -111,4 +114,5 @@ def _calls(text: str) -> Iterator[Map | Unmap]:
             under_way[cpu].append((device[1] if device else "", fields))
         elif under_way[cpu]:
             name, entered = under_way[cpu].pop()
-            yield Map(int(cpu), name, entered["orig_addr"], entered["size"], fields["tlb_addr"])
+            at_ns = (int(seconds) * 1_000_000 + int(microseconds)) * 1000
+            yield Map(int(cpu), name, entered["orig_addr"], entered["size"], fields["tlb_addr"], at_ns)

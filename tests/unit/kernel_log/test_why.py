@@ -88,6 +88,7 @@ def test_the_status_claims_no_more_than_is_known(
         (gzip.compress(TOO_LARGE.encode()), "is compressed: zcat "),
         (b"LPKSHHRH\x00", "is a journal: journalctl -k --file "),
     ],
+    ids=["recording", "gzip", "journal"],
 )
 def test_what_is_no_text_is_not_read_as_one(
     content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

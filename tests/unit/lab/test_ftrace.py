@@ -34,8 +34,8 @@ def test_a_call_in_an_interrupt_returns_before_the_one_it_interrupted(tmp_path: 
     lines = OUTER + INNER + RETURN.format(3, 8192) + RETURN.format(4, FAILED) + UNMAP
     came = traced(keep(tmp_path, lines), "some")
     assert came.calls == [
-        Map(1, "0000:00:04.0", 4096, 64, 8192),
-        Map(1, "0000:00:05.0", 6144, 512, FAILED),
+        Map(1, "0000:00:04.0", 4096, 64, 8192, 20_000_003_000),
+        Map(1, "0000:00:05.0", 6144, 512, FAILED, 20_000_004_000),
         Unmap(8192),
     ]
     assert came.maps == came.calls[:2]
