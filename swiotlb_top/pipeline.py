@@ -7,6 +7,7 @@ feeds the judge and the account.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.assemble import Origin, assemble
@@ -115,9 +116,14 @@ class Pipeline(Consumer):
     def snapshot(self, time_ns: int, source: str, reason: str) -> Snapshot:
         """A snapshot at ``time_ns``, from the events alone."""
         world = self.judge.model
-        slots = {pool.address: slots_view(pool) for pool in world.pools} if world else {}
+        slots = {pool.address: slots_view(pool) for pool in world.pools if not pool.transient} if world else {}
         origin = Origin(source, reason, self.kernel.release, self.kernel.hooks)
         return assemble(time_ns, origin, self.account.totals(), self.account.devices, slots, self.judge)
+
+    def counts(self, time_ns: int) -> Snapshot:
+        """What was counted until ``time_ns``, for rates and charts: a snapshot that has no pools and no verdict."""
+        totals = replace(self.account.totals(), pools=())
+        return assemble(time_ns, Origin("", "", self.kernel.release), totals, self.account.devices, {}, None)
 
     def _take_failures(self) -> None:
         for failure in self.judge.take_failures():

@@ -136,17 +136,14 @@ class ReplaySource:
             self._marks.append(replace(self._marks[-1], time_ns=time_ns))
             self._recent.append(replace(self._recent[-1], time_ns=time_ns))
             return
-        now = self._totals()
+        now = self._pipeline.counts(time_ns)
         self._marks.append(Past.of(now))
         self._recent.append(now)
 
-    def _totals(self) -> Snapshot:
+    def _take(self) -> Snapshot:
         release = self._trace.header.kernel.release
         reason = f"a recording of {release} ({self._path.name})"
-        return self._pipeline.snapshot(self._pipeline.begin_ns + self._position_ns, "replay", reason)
-
-    def _take(self) -> Snapshot:
-        now = self._totals()
+        now = self._pipeline.snapshot(self._pipeline.begin_ns + self._position_ns, "replay", reason)
         since_ns = now.time_ns - HISTORY * _MARK_NS
         # The last cell of a chart is of half a mark at least.
         history = tuple(past for past in self._marks if since_ns <= past.time_ns <= now.time_ns - _MARK_NS // 2)

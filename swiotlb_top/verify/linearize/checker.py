@@ -36,6 +36,8 @@ WantedIndices: TypeAlias = dict[Area, set[int]]
 _WIDE_SHIFT: Final = 5
 """A step costs 1, and 1 more for each 32 (2 to this) operations that are enabled or buffers that are ambiguous: all of
 these are looked at in each step."""
+_BEGIN_SHIFT: Final = 3
+"""To begin costs 1 for each 8 (2 to this) operations of the group: each is looked at several times."""
 
 
 @dataclass(slots=True)
@@ -83,8 +85,8 @@ class Checker:
     ) -> None:
         self.longest_prefix: list[Operation] = []
         """The longest order that could be applied and not be continued."""
-        self.steps = 0
-        """How many steps were tried."""
+        self.steps = min(len(group) >> _BEGIN_SHIFT, budget)
+        """How many steps were tried. To begin counts as some, too."""
         self.dead_ends = 0
         """How many orders could not be continued."""
         self.exhausted = False

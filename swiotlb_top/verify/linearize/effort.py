@@ -10,13 +10,13 @@ from typing import Final
 
 from swiotlb_top.verify.linearize.strategy import DEFAULT_BUDGET
 
-WASTED_STEPS_LIMIT: Final = 200_000
+WASTED_STEPS_LIMIT: Final = 100_000
 """With so many wasted steps, groups get :data:`REDUCED_BUDGET` until the debt is paid off,"""
 WASTED_STEPS_MAX: Final = 2 * WASTED_STEPS_LIMIT
 """and with so many, hardly any order is tried but that of the responses."""
 REDUCED_BUDGET: Final = 800
 """Steps for one group of usual size, in place of :data:`~swiotlb_top.verify.linearize.strategy.DEFAULT_BUDGET`."""
-STEPS_PER_OPERATION: Final = 50
+STEPS_PER_OPERATION: Final = 10
 """So many steps for each operation are never wasted."""
 
 

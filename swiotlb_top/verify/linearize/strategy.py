@@ -35,7 +35,7 @@ _USUAL_GROUP: Final = 400
 """Operations in a group of usual size. The budget of a larger group is larger in proportion."""
 _FINAL_INDICES_SHARE: Final = 10
 """One part in so many of the budget goes to finding other final indices."""
-_FINAL_INDICES_STEPS: Final = 50
+_FINAL_INDICES_STEPS: Final = 10
 """So many steps for each operation are added to that."""
 
 
