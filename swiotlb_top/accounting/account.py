@@ -15,10 +15,10 @@ from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.pool_account import PoolAccount
 from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView
 from swiotlb_top.accounting.totals import Totals
-from swiotlb_top.allocator import Explanation, Limits, Request, Revision
+from swiotlb_top.allocator import Explanation, Limits, Revision
 from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
-from swiotlb_top.constants import IO_TLB_SEGSIZE
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT
 from swiotlb_top.events import (
     Device,
     Direction,
@@ -193,12 +193,12 @@ class Account(Consumer):
         if event.slot < 0:
             self._fail(device)
             return
-        request = Request(event.orig_addr, size_bytes, event.alloc_align_mask, device.limits)
+        padding_bytes = self._revision.padding_bytes(event.orig_addr, event.alloc_align_mask, device.limits)
         if not device.restricted:
             pool = self._known.now(event.pool) or self._unannounced(event)
-            self._take(pool, event.slot + self._revision.pad_slots(request), nslots, event)
+            self._take(pool, event.slot + (padding_bytes >> IO_TLB_SHIFT), nslots, event)
         self.maps += 1
-        device.mapped(size_bytes - self._revision.offset_bytes(request), nslots)
+        device.mapped(size_bytes - padding_bytes, nslots)
 
     def _map(self, event: Map) -> None:
         device = self.devices[event.dev]
@@ -238,6 +238,8 @@ class Account(Consumer):
     def _released_in(self, event: Unmap) -> PoolAccount | None:
         """The pool of a mapping that is released; if it may be one of several, the oldest with a mapping there."""
         pools = self._known.released_in(event.pool, event.tlb_addr, assumed_entry_ns(event), latest_entry_ns(event))
+        if len(pools) == 1:
+            return pools[0]
         return next((pool for pool in pools if pool.slot(event.tlb_addr) in pool.live), pools[0] if pools else None)
 
     def _is_restricted(self, device: DeviceAccount) -> bool:

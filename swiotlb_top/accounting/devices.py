@@ -75,7 +75,7 @@ class Devices(dict[int, DeviceAccount], Consumer):
     def feed(self, events: Sequence[Event]) -> None:
         """How long maps took, and which failed."""
         for event in events:
-            if isinstance(event, _MAPS):
+            if isinstance(event, Find | Map):
                 if event.entry_ns >= 0:
                     self[event.dev].latencies.add(event.exit_ns - event.entry_ns)
                 if event.failed:

@@ -97,7 +97,9 @@ class PoolAccount:
 
     def _begin_of(self, slot: int) -> int:
         """The key in ``live`` of the mapping that has ``slot``; ``slot`` itself if no mapping has it."""
-        for first in range(slot, max(slot - IO_TLB_SEGSIZE, -1), -1):
+        if slot in self.live:
+            return slot
+        for first in range(slot - 1, max(slot - IO_TLB_SEGSIZE, -1), -1):
             if first in self.live:
                 return first if first + self.live[first][0] > slot else slot
         return slot

@@ -58,7 +58,7 @@ class Revision:
             None: the size of the mapping rounded up to ``alloc_align_mask``, as every caller passes it.
         :raises ValueError: ``alloc_size`` for a kernel that has no such argument.
         """
-        offset = self._offset_bytes(orig_addr, alloc_align_mask, limits)
+        offset = self.padding_bytes(orig_addr, alloc_align_mask, limits)
         if self.rounds_size:
             if alloc_size is not None:
                 raise ValueError(f"swiotlb_tbl_map_single() of {self.name} has no alloc_size")
@@ -81,18 +81,15 @@ class Revision:
 
     def pad_slots(self, request: Request) -> int:
         """Whole slots of padding before the buffer."""
-        return self.offset_bytes(request) >> IO_TLB_SHIFT
+        return self.padding_bytes(request.orig_addr, request.alloc_align_mask, request.limits) >> IO_TLB_SHIFT
 
-    def offset_bytes(self, request: Request) -> int:
-        """Bytes between the first slot and the buffer: the padding before the mapping."""
-        return self._offset_bytes(request.orig_addr, request.alloc_align_mask, request.limits)
-
-    def _offset_bytes(self, orig_addr: int, alloc_align_mask: int, limits: Limits) -> int:
+    def padding_bytes(self, orig_addr: int, alloc_align_mask: int, limits: Limits) -> int:
+        """Bytes between the first slot and the buffer."""
         return align_offset(alloc_align_mask if self.pads_slots else 0, orig_addr, limits.min_align_mask)
 
     def tlb_addr(self, start: int, slot: int, request: Request) -> int:
         """The buffer's address, for slots taken from ``slot`` on in the pool at ``start``."""
-        return slot_addr(start, slot) + self.offset_bytes(request)
+        return slot_addr(start, slot) + self.padding_bytes(request.orig_addr, request.alloc_align_mask, request.limits)
 
     def refuses(self, request: Request) -> bool:
         """Whether a dynamic kernel refuses a request without looking at its pools, or growing."""

@@ -237,7 +237,8 @@ class DemandReader(Consumer):
 
     def _as_asked_of(self, asked: Request) -> Request:
         """What the mapping behind a search would ask of another revision."""
-        size_bytes = max(asked.alloc_size_bytes - self._recorded.offset_bytes(asked), 1)
+        padding_bytes = self._recorded.padding_bytes(asked.orig_addr, asked.alloc_align_mask, asked.limits)
+        size_bytes = max(asked.alloc_size_bytes - padding_bytes, 1)
         return self._revision.request(size_bytes, asked.orig_addr, asked.alloc_align_mask, asked.limits)
 
     def _failed(self, event: Find | Map, request: Request) -> None:

@@ -115,7 +115,7 @@ class Findings:
     @property
     def answered(self) -> int:
         """Operations of which anything was said: those that were compared, and those that are inconclusive."""
-        return self.compared + self.inconclusive
+        return self.agree + self.disagree + self.inconclusive
 
     @property
     def verdict(self) -> Verdict:

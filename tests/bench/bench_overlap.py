@@ -1,7 +1,8 @@
 """Verified events a second, by how wide operations overlap: ``python -m tests.bench.bench_overlap [FILE]``.
 
 A recording of four CPUs is judged as it is, and with its operations made to overlap in blocks: of a block each was
-entered with the first, so that any order of theirs that their ends allow is possible. Seconds are of processor time.
+entered with the first, so that any order of theirs is possible that their ends allow, and that releases nothing before
+it is mapped. Seconds are of processor time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from swiotlb_top.events import Event, Find, Unmap
+from swiotlb_top.allocator.geometry import nr_slots
+from swiotlb_top.constants import IO_TLB_SHIFT
+from swiotlb_top.events import Event, Find, PoolAlloc, Unmap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.state import MemState
 from swiotlb_top.trace import TraceReader
@@ -21,15 +24,24 @@ from tests.lab.harness.vm import CHECKOUT
 WIDTHS: Final = (1, 2, 4, 8, 16, 32)
 
 
-def in_blocks(events: list[Event], width: int, after_ns: int) -> list[Event]:
-    """Every ``width`` operations that began after ``after_ns`` overlap."""
+def in_blocks(events: list[Event], width: int, state: MemState) -> list[Event]:
+    """Every ``width`` operations that began after the state was read overlap, but no release begins before its map."""
+    after_ns = max(pool.end_ns for pool in state.pools)
+    starts = {pool.address: pool.start for pool in state.pools}
+    mapped_ns: dict[int, int] = {}
     wide: list[Event] = []
     entry_ns = count = 0
     for event in events:
+        if isinstance(event, PoolAlloc):
+            starts[event.pool] = event.start
+        if isinstance(event, Find) and event.slot >= 0:
+            first = (starts[event.pool] >> IO_TLB_SHIFT) + event.slot
+            mapped_ns.update(dict.fromkeys(range(first, first + nr_slots(event.alloc_size_bytes)), event.exit_ns))
         if isinstance(event, Find | Unmap) and event.entry_ns > after_ns:
             entry_ns = entry_ns if count % width else event.entry_ns
             count += 1
-            wide.append(event._replace(entry_ns=min(entry_ns, event.entry_ns)))
+            since_ns = mapped_ns.get(event.tlb_addr >> IO_TLB_SHIFT, 0) if isinstance(event, Unmap) else 0
+            wide.append(event._replace(entry_ns=min(max(entry_ns, since_ns), event.entry_ns)))
         else:
             wide.append(event)
     return wide
@@ -47,12 +59,11 @@ def main(arguments: list[str]) -> None:
     items = read(path)
     state = next(item for item in items if isinstance(item, MemState))
     events = [event for batch in decoded(items) for event in batch]
-    copied_ns = max(pool.end_ns for pool in state.pools)
     print(f"{path.name}: {len(events)} events")
     print(f"{'overlapping':>11} {'verified/s':>11} {'ratio':>6} {'inconclusive':>13} {'wrong':>6}")
     first = 0.0
     for width in WIDTHS:
-        wide = in_blocks(events, width, copied_ns)
+        wide = in_blocks(events, width, state)
         findings = judged(path, state, wide)
         rate = findings.compared / best_s(lambda wide=wide: judged(path, state, wide))  # type: ignore[misc]
         first = first or rate
