@@ -29,11 +29,11 @@ from swiotlb_top.verify.linearize.possible_indices import (
 )
 from swiotlb_top.verify.operations.base import Operation, Undo
 
-DEFAULT_BUDGET: Final = 20_000
+DEFAULT_BUDGET: Final = 80_000
 """Steps that are tried at most to find a linearization of a group of usual size."""
 _USUAL_GROUP: Final = 400
 """Operations in a group of usual size. The budget of a larger group is larger in proportion."""
-_FINAL_INDICES_SHARE: Final = 10
+_FINAL_INDICES_SHARE: Final = 40
 """One part in so many of the budget goes to finding other final indices."""
 _FINAL_INDICES_STEPS: Final = 10
 """So many steps for each operation are added to that."""
