@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import signal
 import subprocess
@@ -83,9 +84,20 @@ def record(
     _refuse_to_overwrite(output)
     _refuse_what_cannot_run(command)
     with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
-        header = Header(session.kernel, __version__, "CLOCK_MONOTONIC", time.time_ns())
+        header = _header(session)
         with TraceWriter(output, header) as trace:
             return Recording(session, trace, output).run(duration_s, command, stopped)
+
+
+def _header(session: Session) -> Header:
+    return Header(
+        session.kernel,
+        __version__,
+        clock="CLOCK_MONOTONIC",
+        started_realtime_ns=time.time_ns(),
+        started_monotonic_ns=now_ns(),
+        host=platform.node(),
+    )
 
 
 class Recording:

@@ -14,12 +14,19 @@ __all__ = ["End", "Header", "Item", "Known", "Records"]
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Where a trace comes from. Event times are on ``clock``; ``started_realtime_ns`` is Unix time."""
+    """Where a trace comes from. Event times are on ``clock``; ``started_realtime_ns`` is Unix time.
+
+    The last two are not in the first recordings.
+    """
 
     kernel: KernelInfo
     tool_version: str
     clock: str
     started_realtime_ns: int
+    started_monotonic_ns: int = 0
+    """The same moment on ``clock``; 0 where it is not told."""
+    host: str = ""
+    """The machine's name; empty where it is not told."""
 
 
 Item: TypeAlias = Header | stream.Item

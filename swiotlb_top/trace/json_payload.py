@@ -27,7 +27,11 @@ _HEADER: Final[FieldTypes] = {
     "tool_version": str,
     "clock": str,
     "started_realtime_ns": TIME_NS,
+    "started_monotonic_ns": TIME_NS,
+    "host": str,
 }
+_HEADER_OF_OLD: Final[Mapping[str, object]] = {"started_monotonic_ns": 0, "host": ""}
+"""What the first recordings do not tell."""
 _KERNEL: Final[FieldTypes] = {
     "release": str,
     "machine": str,
@@ -128,13 +132,14 @@ def header_payload(header: Header) -> bytes:
         "hooks": [(place.name, str(place)) for place in header.kernel.hooks],
         "hook_places": [hook_places.as_object(place) for place in header.kernel.hooks],
     }
-    fields = {name: getattr(header, name) for name in _HEADER}
+    fields = {name: getattr(header, name) for name in _HEADER} | {"host": text(header.host)}
     return dump_json(fields | {"kernel": kernel, "extras": {}})  # the first readers want extras
 
 
 def read_header(payload: bytes) -> Header:
     """Undo :func:`header_payload`. :raises ValueError: what is wrong with it."""
-    fields = checked(load_json(payload), _HEADER)
+    loaded = load_json(payload)
+    fields = checked({**_HEADER_OF_OLD, **loaded} if isinstance(loaded, dict) else loaded, _HEADER)
     kernel = checked({**_KERNEL_OF_OLD, **checked(fields, {"kernel": dict})["kernel"]}, _KERNEL)
     numbers = kernel.pop("cpu_numbers")
     kernel["cpus"] = Cpus.parse(numbers) if numbers else Cpus.first(kernel["cpus"])

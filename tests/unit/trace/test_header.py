@@ -47,6 +47,13 @@ def test_cpu_numbers_page_size_byte_order_and_version_are_part_of_a_recording() 
     assert (written["cpu_numbers"], written["cpus"]) == ("0-3,8-11", 12)
 
 
+def test_host_and_both_clocks_are_part_of_a_recording_and_not_of_an_old_one() -> None:
+    header = replace(HEADER, host="node\x1b7", started_monotonic_ns=5)
+    assert read_header(header_payload(header)) == replace(header, host="node?7")
+    old = TraceReader(RECORDED).header
+    assert (old.host, old.started_monotonic_ns) == ("", 0)
+
+
 def test_an_old_recording_knows_how_many_cpus_were_online_and_nothing_of_pages() -> None:
     kernel = TraceReader(RECORDED).header.kernel
     assert (kernel.cpus.numbers(), kernel.page_size_bytes, kernel.byte_order) == ((0, 1, 2, 3), 0, "")
