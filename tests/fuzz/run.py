@@ -25,6 +25,7 @@ from types import FrameType as StackFrame
 from typing import Final, NoReturn
 
 from swiotlb_top.errors import SwiotlbTopError
+from swiotlb_top.recording.info import inspect
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.sizing.chart import Ink
 from swiotlb_top.sizing.report import answer
@@ -52,6 +53,13 @@ def _replayed(path: Path) -> None:
     report = replay(path)
     report.as_text(explain=True).encode()
     json.dumps(report.as_json()).encode()
+
+
+def _described(path: Path) -> None:
+    """``info``, for people and for machines."""
+    found = inspect(path)
+    found.as_text().encode()
+    json.dumps(found.as_json()).encode()
 
 
 def _shown(path: Path) -> None:
@@ -96,12 +104,13 @@ def _sized(path: Path) -> None:
 
 
 READERS: Final[dict[str, Callable[[Path], None]]] = {
+    "info": _described,
     "replay": _replayed,
     "screen": _shown,
     "export": _exported,
     "size": _sized,
 }
-"""Every command that takes a recording. (``convert``: a line here.)"""
+"""Every command that takes a recording."""
 
 
 # ---- one input ---------------------------------------------------------------

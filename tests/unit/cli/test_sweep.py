@@ -29,6 +29,7 @@ SCREEN = ""
 NEEDED = {
     SCREEN: ["-n", "1", "-d", "0"],
     "record": ["-o", "out.swtrace"],
+    "info": [RECORDING],
     "replay": [RECORDING],
     "size": [RECORDING],
     "export": ["--web.listen-address", "127.0.0.1:0"],

@@ -1,0 +1,1 @@
+"""A recording as what it holds: description, events, mappings, failures, tables."""
