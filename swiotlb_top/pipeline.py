@@ -14,6 +14,7 @@ from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.accounting.watcher import Watcher
 from swiotlb_top.allocator import REVISIONS, Choice, choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError, UsageError
@@ -22,6 +23,8 @@ from swiotlb_top.kernel.hooks import ALLOC_POOL
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from swiotlb_top.stream import Consumer, End
 from swiotlb_top.verify import NEVER_NS, Findings, SideBySide
+
+__all__ = ["Account", "Pipeline", "account_of"]
 
 
 class Pipeline(Consumer):
@@ -128,6 +131,16 @@ class Pipeline(Consumer):
     def _take_failures(self) -> None:
         for failure in self.judge.take_failures():
             self.account.failed(failure.dev, failure.explanation, failure.event)
+
+
+def account_of(kernel: KernelInfo, revision: str | None, watcher: Watcher) -> Account:
+    """The account of a stream that nobody judges.
+
+    :param watcher: is told each mapping.
+    :raises UsageError: there is no such revision.
+    :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
+    """
+    return Account(choice_for(kernel, revision).revision, watcher=watcher)
 
 
 def choice_for(kernel: KernelInfo, name: str | None = None) -> Choice:

@@ -12,13 +12,14 @@ from typing import Final
 from swiotlb_top.accounting.device import DeviceAccount
 from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.in_use import of_state
-from swiotlb_top.accounting.pool_account import PoolAccount
+from swiotlb_top.accounting.pool_account import NOTHING, Held, PoolAccount
 from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView
 from swiotlb_top.accounting.totals import Totals
+from swiotlb_top.accounting.watcher import Watcher
 from swiotlb_top.allocator import Explanation, Limits, Revision
 from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
-from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, NOT_FOUND
 from swiotlb_top.events import (
     Device,
     Direction,
@@ -49,10 +50,12 @@ class Account(Consumer):
 
     :param revision: that of the kernel; it decides how many slots a mapping takes, and where its buffer begins in them.
     :param devices: what is known of the devices; None: nothing yet.
+    :param watcher: is told each mapping.
     """
 
-    def __init__(self, revision: Revision, devices: Devices | None = None) -> None:
+    def __init__(self, revision: Revision, devices: Devices | None = None, watcher: Watcher | None = None) -> None:
         self._revision = revision
+        self._watcher = watcher or Watcher()
         self.devices = Devices() if devices is None else devices
         self.pools: dict[int, PoolAccount] = {}
         """On the allocator's list, newest last."""
@@ -84,6 +87,11 @@ class Account(Consumer):
     @property
     def nslabs(self) -> int:
         return sum(pool.nslabs for pool in self.pools.values())
+
+    @property
+    def blind(self) -> bool:
+        """Whether the next state is one to start from, so that what is held now is forgotten then."""
+        return self._blind
 
     def state(self, mem: MemState) -> None:
         """A state read out of the kernel: start from it, or correct what a gap left out."""
@@ -173,6 +181,7 @@ class Account(Consumer):
         elif isinstance(event, Free):
             self.devices[event.dev].unmapped(event.size_bytes, Direction.NONE)
             self.unmaps += 1
+            self._watcher.released(event, None, NOT_FOUND, NOTHING)
         elif isinstance(event, PoolAlloc):
             if event.pool and event.pool not in self.pools:
                 self._known.add(PoolAccount.of_event(event), event.exit_ns)
@@ -191,14 +200,16 @@ class Account(Consumer):
         nslots = nr_slots(size_bytes)
         device.asked(nslots)
         if event.slot < 0:
-            self._fail(device)
+            self._fail(device, event, size_bytes, nslots)
             return
         padding_bytes = self._revision.padding_bytes(event.orig_addr, event.alloc_align_mask, device.limits)
+        pool = None
         if not device.restricted:
             pool = self._known.now(event.pool) or self._unannounced(event)
             self._take(pool, event.slot + (padding_bytes >> IO_TLB_SHIFT), nslots, event)
         self.maps += 1
         device.mapped(size_bytes - padding_bytes, nslots)
+        self._watcher.mapped(event, size_bytes - padding_bytes, nslots, pool, event.slot)
 
     def _map(self, event: Map) -> None:
         device = self.devices[event.dev]
@@ -206,34 +217,43 @@ class Account(Consumer):
         nslots = nr_slots(request.alloc_size_bytes)
         device.asked(nslots)
         if event.failed:
-            self._fail(device)
+            self._fail(device, event, event.mapping_size_bytes, nslots)
             return
+        pool, slot = None, NOT_FOUND
         if not device.restricted:
             pool = self._known.now_around(event.tlb_addr)
             if pool is None:
                 self.sure = False  # its pool is not known, nor how many slots that pool has
             else:
-                self._take(pool, pool.slot(event.tlb_addr), nslots, event)
+                slot = pool.slot(event.tlb_addr)
+                self._take(pool, slot, nslots, event)
+                slot -= self._revision.pad_slots(request)
         self.maps += 1
         device.mapped(event.mapping_size_bytes, nslots)
+        self._watcher.mapped(event, event.mapping_size_bytes, nslots, pool, slot)
 
     def _unmap(self, event: Unmap) -> None:
         device = self.devices[event.dev]
         device.unmapped(event.mapping_size_bytes, event.direction)
         self.unmaps += 1
         if device.restricted:
+            self._watcher.released(event, None, NOT_FOUND, NOTHING)
             return
         pool = self._released_in(event)
         if pool is None:
-            self.sure = False  # the pool is older than the state, which tells only how many slots such pools had
-        elif pool in self.transient:
+            self.sure = False  # a pool from before, of which only the number of its slots was known
+            self._watcher.released(event, None, NOT_FOUND, NOTHING)
+            return
+        slot = pool.slot(event.tlb_addr)
+        if pool in self.transient:
             self._forget_transient(pool)
-            for nslots, holder in pool.live.values():
-                self._give_back(nslots, holder)
+            released = [*pool.live.values()] or [NOTHING]
         else:
-            nslots, holder = pool.release(pool.slot(event.tlb_addr))
-            self.used_slots -= nslots
-            self._give_back(nslots, holder)
+            released = [pool.release(slot)]
+            self.used_slots -= released[0].nslots
+        for held in released:
+            self._give_back(held)
+            self._watcher.released(event, pool, slot, held)
 
     def _released_in(self, event: Unmap) -> PoolAccount | None:
         """The pool of a mapping that is released; if it may be one of several, the oldest with a mapping there."""
@@ -245,9 +265,9 @@ class Account(Consumer):
     def _is_restricted(self, device: DeviceAccount) -> bool:
         return 0 not in (device.mem, self._mem) and device.mem != self._mem
 
-    def _give_back(self, nslots: int, holder: int) -> None:
-        if holder != UNKNOWN_DEVICE:
-            self.devices[holder].held_slots -= nslots
+    def _give_back(self, held: Held) -> None:
+        if held.dev != UNKNOWN_DEVICE:
+            self.devices[held.dev].held_slots -= held.nslots
 
     def _take(self, pool: PoolAccount, slot: int, nslots: int, call: Find | Map) -> None:
         if pool.transient and pool not in self.transient:
@@ -300,6 +320,7 @@ class Account(Consumer):
         self.pools_added += 1
         self.pools[pool.address] = pool
 
-    def _fail(self, device: DeviceAccount) -> None:
+    def _fail(self, device: DeviceAccount, call: Find | Map, size_bytes: int, nslots: int) -> None:
         device.map_failures += 1
         self.map_failures += 1
+        self._watcher.refused(call, size_bytes, nslots)

@@ -13,6 +13,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.past import mapped_bytes
+from swiotlb_top.accounting.pool_account import PoolAccount
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, FailureView, PoolView, Snapshot
 
 Value: TypeAlias = str | int | float | tuple[int, ...] | None
@@ -63,7 +64,7 @@ def _known(value: float) -> float | None:
     return None if value == UNKNOWN else value
 
 
-def pool_kind(pool: PoolView) -> str:
+def pool_kind(pool: PoolView | PoolAccount) -> str:
     """One of "default", "grown" (by ``swiotlb_dyn_alloc()``) and "transient"."""
     if pool.transient:
         return "transient"

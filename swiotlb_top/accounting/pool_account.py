@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView, SlotsView
 from swiotlb_top.allocator import adopt
@@ -13,12 +13,22 @@ from swiotlb_top.events import Find, Map, PoolAdd, PoolAlloc
 from swiotlb_top.events import Grow as Growth
 from swiotlb_top.state import PoolState
 
-NOTHING: Final = (0, UNKNOWN_DEVICE)
+
+class Held(NamedTuple):
+    """Slots that somebody has."""
+
+    nslots: int
+    dev: int
+    call: Find | Map | None = None
+    """What took them; None where that was before the recording, or could not be placed."""
+
+
+NOTHING: Final = Held(0, UNKNOWN_DEVICE)
 
 
 @dataclass(slots=True, eq=False)
 class PoolAccount:
-    """Its geometry, and its live mappings: slot in which the buffer begins -> (number of slots, device).
+    """Its geometry, and its live mappings by the slot their buffer begins in.
 
     If the padding is not known, the key is the first slot of the mapping.
     """
@@ -31,9 +41,9 @@ class PoolAccount:
     default: bool = False
     since_ns: int = UNKNOWN
     used_slots: int = 0
-    live: dict[int, tuple[int, int]] = field(default_factory=dict)
-    next: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    """Mappings that got a slot before the release of its last mapping returned, as another CPU can be faster."""
+    live: dict[int, Held] = field(default_factory=dict)
+    next: dict[int, list[Held]] = field(default_factory=dict)
+    """Who has a slot already whose release ends later: another CPU can be faster."""
     read_ns: int = -1
     """When the copy was complete of the state that the account began from; -1 if it did not begin from a state."""
 
@@ -42,7 +52,9 @@ class PoolAccount:
         """The pool with the mappings that a copy of its slots shows."""
         account = cls(state.address, state.start, state.nslabs, state.nareas, False, default, since_ns)
         account.read_ns = state.end_ns
-        nobodys = [(nslots, UNKNOWN_DEVICE) for nslots in range(IO_TLB_SEGSIZE + 1)]  # one each, for all that are alike
+        nobodys = [
+            Held(nslots, UNKNOWN_DEVICE) for nslots in range(IO_TLB_SEGSIZE + 1)
+        ]  # one each, for all that are alike
         for mapping in adopt(state, check=False).pool.mappings():
             account.live[mapping.slot + mapping.pad_slots] = nobodys[mapping.nslots]
             account.used_slots += mapping.nslots
@@ -72,28 +84,29 @@ class PoolAccount:
         return (tlb_addr - self.start) >> IO_TLB_SHIFT
 
     def take(self, slot: int, nslots: int, call: Find | Map) -> int:
-        """A mapping got ``nslots`` slots from ``slot`` on. Returns by how many slots the number in use rose."""
-        if call.entry_ns <= self.read_ns and self.live.get(slot) == (nslots, UNKNOWN_DEVICE):
-            # The call was under way when the state was read, and the state already has its mapping.
-            self.live[slot] = nslots, call.dev
+        """A mapping got its slots; how many more are in use now."""
+        held = Held(nslots, call.dev, call)
+        if call.entry_ns <= self.read_ns and self.live.get(slot) == Held(nslots, UNKNOWN_DEVICE):
+            # It was under way when the state was read, which has it already.
+            self.live[slot] = held
             return 0
         if slot in self.live:
-            self.next.setdefault(slot, []).append((nslots, call.dev))
+            self.next.setdefault(slot, []).append(held)
         else:
-            self.live[slot] = nslots, call.dev
+            self.live[slot] = held
         self.used_slots += nslots
         return nslots
 
-    def release(self, slot: int) -> tuple[int, int]:
-        """Release the oldest mapping whose buffer may begin in ``slot``. Returns its number of slots and its device."""
+    def release(self, slot: int) -> Held:
+        """The oldest mapping whose buffer may begin there gives its slots back."""
         slot = self._begin_of(slot)
-        nslots, dev = self.live.pop(slot, NOTHING)
+        held = self.live.pop(slot, NOTHING)
         if slot in self.next:
             self.live[slot] = self.next[slot].pop(0)
             if not self.next[slot]:
                 del self.next[slot]
-        self.used_slots -= nslots
-        return nslots, dev
+        self.used_slots -= held.nslots
+        return held
 
     def _begin_of(self, slot: int) -> int:
         """The key in ``live`` of the mapping that has ``slot``; ``slot`` itself if no mapping has it."""
@@ -101,7 +114,7 @@ class PoolAccount:
             return slot
         for first in range(slot - 1, max(slot - IO_TLB_SEGSIZE, -1), -1):
             if first in self.live:
-                return first if first + self.live[first][0] > slot else slot
+                return first if first + self.live[first].nslots > slot else slot
         return slot
 
     def view(self, slots: SlotsView | None = None) -> PoolView:

@@ -49,8 +49,19 @@ findings      verdict, counts, first disagreement, reasons of doubt
 """
 
 from swiotlb_top.verify.candidates import SideBySide
-from swiotlb_top.verify.findings import NOT_SAMPLED, Divergence, Doubt, Failure, Findings, Verdict
+from swiotlb_top.verify.findings import NOT_SAMPLED, Divergence, Doubt, Failure, Findings, Listener, Verdict
 from swiotlb_top.verify.judge import Judge
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 
-__all__ = ["NEVER_NS", "NOT_SAMPLED", "Divergence", "Doubt", "Failure", "Findings", "Judge", "SideBySide", "Verdict"]
+__all__ = [
+    "NEVER_NS",
+    "NOT_SAMPLED",
+    "Divergence",
+    "Doubt",
+    "Failure",
+    "Findings",
+    "Judge",
+    "Listener",
+    "SideBySide",
+    "Verdict",
+]

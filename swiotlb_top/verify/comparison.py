@@ -260,7 +260,7 @@ class Comparison:
         elif operation.compared and doubt:
             findings.doubt(doubt)
         elif operation.compared:
-            findings.agree += 1
+            findings.agreed(operation.event)
             if isinstance(operation, SlotSearch) and operation.slot < 0:
                 self._explain(operation)
         elif isinstance(operation, ObservedArea):

@@ -86,6 +86,22 @@ class Failure:
     explanation: Explanation
 
 
+class Listener:
+    """Is told the answer to each call of the kernel, once it is final. Of what is inconclusive nothing is told."""
+
+    def agreed(self, event: Event) -> None:
+        """The model does the same."""
+
+    def disagreed(self, event: Event) -> None:
+        """The model does not, and that is confirmed."""
+
+    def elsewhere(self, event: Event) -> None:
+        """It was made on another allocator, which is not judged."""
+
+    def explained(self, failure: Failure) -> None:
+        """Why a map failed, of which :meth:`agreed` is told, too."""
+
+
 @dataclass(slots=True)
 class Findings:
     """Running totals of one stream."""
@@ -106,6 +122,8 @@ class Findings:
     """The first failure of each cause."""
     doubts: dict[Doubt, int] = field(default_factory=dict)
     """How many operations are inconclusive for each reason."""
+
+    listener: Listener = field(default_factory=Listener)
 
     @property
     def compared(self) -> int:
@@ -145,8 +163,27 @@ class Findings:
             unknown.doubt(Doubt.UNKNOWN_KERNEL, self.compared)
         return unknown
 
+    def agreed(self, event: Event | None) -> None:
+        """Count a call with which the model agrees."""
+        self.agree += 1
+        if event is not None:
+            self.listener.agreed(event)
+
+    def disagreed(self, event: Event | None, safety_violations: int) -> None:
+        """Count a confirmed disagreement; ``event`` is None where a state shows it."""
+        self.disagree += 1
+        self.safety_violations += safety_violations
+        if event is not None:
+            self.listener.disagreed(event)
+
+    def made_elsewhere(self, event: Event) -> None:
+        """Count a call on another allocator."""
+        self.elsewhere += 1
+        self.listener.elsewhere(event)
+
     def explained(self, failure: Failure) -> None:
         """Note a failed mapping whose cause is known."""
+        self.listener.explained(failure)
         self.failures.append(failure)
         self.causes.setdefault(failure.explanation.cause, failure)
 

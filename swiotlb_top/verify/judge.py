@@ -275,7 +275,7 @@ class Judge:
                 findings.doubt(blind or unresolved.doubt)
                 continue
             except OtherAllocatorError:
-                findings.elsewhere += 1
+                findings.made_elsewhere(item)  # type: ignore[arg-type]  # only calls are of an allocator
                 continue
             if operation is None:
                 continue

@@ -52,6 +52,7 @@ def unconfirmed(
         adopted=isinstance(operation, ObservedArea | ObservedPoolList) or Hazard.OVERLAP in hazards,
         is_certain=not _CERTAIN.isdisjoint(hazards),
         safety_violations=len(violations),
+        event=operation.event,
         divergence=divergence,
     )
 

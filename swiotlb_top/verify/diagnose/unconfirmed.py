@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from swiotlb_top.events import Event
 from swiotlb_top.verify.findings import Divergence, Doubt, Findings
 from swiotlb_top.verify.operations.domains import Area
 
@@ -57,6 +58,8 @@ class UnconfirmedDisagreement:
     """Whether it is a fault whatever other calls did."""
     safety_violations: int
     """How many safety rules it breaks."""
+    event: Event | None
+    """Its record; None if it is part of a snapshot of the kernel's state."""
     divergence: Divergence | None
     """What a report says of it, if it may become the first disagreement."""
 
@@ -171,7 +174,6 @@ class UnconfirmedDisagreements:
 
     def _confirm(self, disagreement: UnconfirmedDisagreement) -> None:
         findings, divergence = self._findings, disagreement.divergence
-        findings.disagree += 1
-        findings.safety_violations += disagreement.safety_violations
+        findings.disagreed(disagreement.event, disagreement.safety_violations)
         if divergence and (findings.first is None or divergence.operation < findings.first.operation):
             findings.first = divergence

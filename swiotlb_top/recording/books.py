@@ -1,0 +1,263 @@
+"""What happened in a recording, one thing after the other: mappings made, refused and ended, pools that come and go.
+
+It stands on the same account as the screen and ``replay``. Rows are made of it (:mod:`.opened`), and timelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from swiotlb_top.accounting.fields import pool_kind
+from swiotlb_top.accounting.pool_account import Held, PoolAccount
+from swiotlb_top.accounting.watcher import Watcher
+from swiotlb_top.events import Direction, Event, Find, Free, Gap, Grow, Map, PoolAdd, PoolAlloc, PoolFree, Unmap
+from swiotlb_top.pipeline import account_of
+from swiotlb_top.recording.answers import Answers
+from swiotlb_top.recording.clock import Clock
+from swiotlb_top.recording.pools import PoolsSeen
+from swiotlb_top.recording.rows import Failure, Mapping, Pool
+from swiotlb_top.state import DeviceName, KernelInfo, MemState
+from swiotlb_top.stream import Consumer
+
+_Call: TypeAlias = Find | Map | Unmap | Free
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A mapping was made; of its end nothing is known yet."""
+
+    mapping: Mapping
+    call: Find | Map
+    pool: PoolAccount | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A mapping ended, or its end is not in the recording (``unmap_ns`` is None)."""
+
+    mapping: Mapping
+    call: Find | Map | None
+    """The one that it began with; None where that was before the recording, or is not known."""
+    pool: PoolAccount | None
+    nslots: int
+    """Slots that were given back; 0 where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A map got nothing."""
+
+    mapping: Mapping
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Grew:
+    """``swiotlb_dyn_alloc()`` ran."""
+
+    event: Grow
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A pool's memory was given back, or it was never seen again."""
+
+    row: Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Events were lost. What was held then ends for the rows, as nobody knows when it really does."""
+
+    gap: Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A state to start from was read: these pools are there, oldest first, with so many slots in use in each area."""
+
+    time_ns: int
+    pools: tuple[tuple[PoolAccount, tuple[int, ...]], ...]
+
+
+Happening: TypeAlias = Began | Ended | Refused | Grew | Gone | Lost | Read
+
+
+class Books(Consumer, Watcher):
+    """Told a stream, it says what happened.
+
+    :param answers: what the judge says; None: nobody judged.
+    :raises UsageError: there is no such revision.
+    :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
+    """
+
+    def __init__(self, kernel: KernelInfo, revision: str | None, clock: Clock, answers: Answers | None) -> None:
+        self.account = account_of(kernel, revision, self)
+        self._clock = clock
+        self._answers = answers
+        self._happened: list[Happening] = []
+        self._open: dict[int, tuple[Find | Map, Mapping, PoolAccount | None]] = {}
+        """Mappings whose end may come, by where their call lies in memory; the account has them, too."""
+        self._pools = PoolsSeen(clock)
+        self._place = -1
+        """Of the event that is told now."""
+        self._failures = 0
+
+    def take(self) -> Iterator[Happening]:
+        """What happened since it was asked last."""
+        happened, self._happened = self._happened, []
+        return iter(happened)
+
+    # ---- the stream ------------------------------------------------------
+
+    def state(self, mem: MemState) -> None:
+        begins = self.account.blind
+        if begins:
+            self._forget_open()
+        self.account.state(mem)
+        if begins:
+            used = {pool.address: tuple(area.used for area in pool.areas) for pool in mem.pools}
+            there = self.account.pools
+            self._happened += map(Gone, self._pools.read(there.values()))
+            self._happened.append(Read(mem.begin_ns, tuple((pool, used[at]) for at, pool in there.items())))
+
+    def gap(self, gap: Gap) -> None:
+        self.account.gap(gap)
+        self._forget_open()
+        self._happened.append(Lost(gap))
+
+    def name(self, name: DeviceName) -> None:
+        self.account.name(name)
+
+    def feed(self, events: Sequence[Event]) -> None:
+        for event in events:
+            self._place += 1
+            if isinstance(event, PoolAlloc | PoolFree):
+                self._happened += map(Gone, self._pools.gone(event.pool, event.exit_ns, isinstance(event, PoolFree)))
+            self.account.feed((event,))
+            if isinstance(event, PoolAdd | Grow):
+                if (pool := self.account.pools.get(event.pool)) is not None:
+                    self._pools.seen(pool)
+                if isinstance(event, Grow):
+                    self._happened.append(Grew(event))
+
+    def finish(self) -> None:
+        """The stream is over: what is still held is told of, and the pools."""
+        self._forget_open()
+        self._happened += map(Gone, self._pools.rest())
+
+    # ---- mappings, as the account enters them --------------------------------
+
+    def mapped(self, call: Find | Map, size_bytes: int, nslots: int, pool: PoolAccount | None, slot: int) -> None:
+        mapping = self._row(call, size_bytes, nslots)
+        if pool is not None:
+            self._pools.took(pool)
+            mapping = mapping._replace(pool=_address(pool), pool_kind=pool_kind(pool), slot=slot)
+        self._happened.append(Began(mapping, call, pool))
+        if pool is None:
+            self._happened.append(Ended(mapping, call, None, 0))
+        else:
+            self._open[id(call)] = call, mapping, pool
+
+    def refused(self, call: Find | Map, size_bytes: int, nslots: int) -> None:
+        why = self._answers.why(self._failures) if self._answers else None
+        self._failures += 1
+        mapping = self._row(call, size_bytes, nslots)._replace(failed=True, cause=why[0] if why else None)
+        account = self.account
+        failure = Failure(
+            wall_ns=self._clock.wall_ns(call.exit_ns),
+            time_ns=call.exit_ns,
+            device=mapping.device,
+            driver=mapping.driver,
+            cpu=call.cpu,
+            size_bytes=size_bytes,
+            needed_slots=nslots,
+            latency_ns=mapping.latency_ns,
+            cause=mapping.cause,
+            sentence=why[1] if why else None,
+            verdict=mapping.verdict,
+            used_slots=None if account.blind or account.used_slots < 0 else account.used_slots,
+            nslabs=account.nslabs,
+        )
+        self._happened.append(Refused(mapping, failure))
+
+    def released(self, call: Unmap | Free, pool: PoolAccount | None, slot: int, held: Held) -> None:
+        began = self._open.pop(id(held.call), None) if held.call is not None else None
+        mapping = began[1] if began else self._row_from_before(call, pool, slot, held)
+        end = {
+            "unmap_wall_ns": self._clock.wall_ns(call.exit_ns),
+            "unmap_ns": call.exit_ns,
+            "hold_ns": None if mapping.map_ns is None else call.exit_ns - mapping.map_ns,
+            "unmap_cpu": call.cpu,
+            "direction": mapping.direction or (_direction(call.direction) if isinstance(call, Unmap) else None),
+            "unmap_latency_ns": _latency_ns(call),
+            "unmap_verdict": self._answers.verdict(self._place) if self._answers else None,
+        }
+        self._happened.append(Ended(mapping._replace(**end), began[0] if began else None, pool, held.nslots))  # type: ignore[arg-type]
+
+    def _forget_open(self) -> None:
+        for call, mapping, pool in self._open.values():
+            self._happened.append(Ended(mapping, call, pool, 0))
+        self._open.clear()
+
+    def _row(self, call: _Call, size_bytes: int, nslots: int | None) -> Mapping:
+        """What a map tells of a mapping."""
+        device = self.account.devices[call.dev]
+        latency_ns = _latency_ns(call)
+        judged = self._answers
+        return _NOTHING._replace(
+            map_wall_ns=self._clock.wall_ns(call.exit_ns),
+            map_ns=call.exit_ns,
+            cpu=call.cpu,
+            device=device.shown_name,
+            driver=device.driver,
+            nslots=nslots,
+            size_bytes=size_bytes,
+            direction=_direction(call.direction) if isinstance(call, Map) else None,
+            latency_ns=latency_ns,
+            verdict=judged.verdict(self._place) if judged else None,
+            overlap=judged.overlap(self._place) if judged and latency_ns is not None else None,
+        )
+
+    def _row_from_before(self, call: Unmap | Free, pool: PoolAccount | None, slot: int, held: Held) -> Mapping:
+        """What an unmap tells of a mapping whose map is not known."""
+        device = self.account.devices[call.dev]
+        size_bytes = call.size_bytes if isinstance(call, Free) else call.mapping_size_bytes
+        row = _NOTHING._replace(device=device.shown_name, driver=device.driver, size_bytes=size_bytes)
+        if pool is None:
+            return row
+        return row._replace(pool=_address(pool), pool_kind=pool_kind(pool), slot=slot, nslots=held.nslots or None)
+
+
+_NOTHING = Mapping(
+    *(None,) * 7,
+    device="",
+    driver="",
+    pool=None,
+    pool_kind=None,
+    slot=None,
+    nslots=None,
+    size_bytes=0,
+    direction=None,
+    latency_ns=None,
+    unmap_latency_ns=None,
+    failed=False,
+    cause=None,
+    verdict=None,
+    unmap_verdict=None,
+    overlap=None,
+)
+
+
+def _address(pool: PoolAccount) -> str | None:
+    return f"{pool.start:#x}" if pool.start else None
+
+
+def _direction(direction: Direction) -> str | None:
+    return None if direction is Direction.UNKNOWN else direction.name.lower()
+
+
+def _latency_ns(call: _Call) -> int | None:
+    return call.exit_ns - call.entry_ns if call.entry_ns >= 0 else None
