@@ -9,6 +9,7 @@ import click
 
 from swiotlb_top import __version__
 from swiotlb_top.cli import top
+from swiotlb_top.cli.convert import convert
 from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
 from swiotlb_top.cli.info import info
@@ -128,5 +129,5 @@ def swiotlb_top(
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
-for command in (record, info, replay, size, export, doctor, revisions, why, man):
+for command in (record, info, replay, size, convert, export, doctor, revisions, why, man):
     swiotlb_top.add_command(command)

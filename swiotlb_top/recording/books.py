@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from swiotlb_top.accounting.fields import pool_kind
 from swiotlb_top.accounting.pool_account import Held, PoolAccount
@@ -24,6 +24,17 @@ from swiotlb_top.stream import Consumer
 _Call: TypeAlias = Find | Map | Unmap | Free
 
 
+class Level(NamedTuple):
+    """Slots in use after something happened."""
+
+    pool: int
+    """In the pool that it happened in."""
+    all: int
+    """In all pools, transient ones too."""
+    transient: int
+    """Slots of transient pools."""
+
+
 @dataclass(frozen=True, slots=True)
 class Began:
     """A mapping was made; of its end nothing is known yet."""
@@ -31,6 +42,8 @@ class Began:
     mapping: Mapping
     call: Find | Map
     pool: PoolAccount | None
+    level: Level | None
+    """None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +53,9 @@ class Ended:
     mapping: Mapping
     call: Find | Map | None
     """The one that it began with; None where that was before the recording, or is not known."""
-    pool: PoolAccount | None
-    nslots: int
-    """Slots that were given back; 0 where that is not known."""
+    pool: PoolAccount | None = None
+    level: Level | None = None
+    """None where it is not known, or its end is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,7 @@ class Books(Consumer, Watcher):
         self._clock = clock
         self._answers = answers
         self._happened: list[Happening] = []
-        self._open: dict[int, tuple[Find | Map, Mapping, PoolAccount | None]] = {}
+        self._open: dict[int, tuple[Find | Map, Mapping]] = {}
         """Mappings whose end may come, by where their call lies in memory; the account has them, too."""
         self._pools = PoolsSeen(clock)
         self._place = -1
@@ -155,11 +168,11 @@ class Books(Consumer, Watcher):
         if pool is not None:
             self._pools.took(pool)
             mapping = mapping._replace(pool=_address(pool), pool_kind=pool_kind(pool), slot=slot)
-        self._happened.append(Began(mapping, call, pool))
+        self._happened.append(Began(mapping, call, pool, self._level(pool)))
         if pool is None:
-            self._happened.append(Ended(mapping, call, None, 0))
+            self._happened.append(Ended(mapping, call))
         else:
-            self._open[id(call)] = call, mapping, pool
+            self._open[id(call)] = call, mapping
 
     def refused(self, call: Find | Map, size_bytes: int, nslots: int) -> None:
         why = self._answers.why(self._failures) if self._answers else None
@@ -195,12 +208,17 @@ class Books(Consumer, Watcher):
             "unmap_latency_ns": _latency_ns(call),
             "unmap_verdict": self._answers.verdict(self._place) if self._answers else None,
         }
-        self._happened.append(Ended(mapping._replace(**end), began[0] if began else None, pool, held.nslots))  # type: ignore[arg-type]
+        self._happened.append(Ended(mapping._replace(**end), began[0] if began else None, pool, self._level(pool)))  # type: ignore[arg-type]
 
     def _forget_open(self) -> None:
-        for call, mapping, pool in self._open.values():
-            self._happened.append(Ended(mapping, call, pool, 0))
+        self._happened += [Ended(mapping, call) for call, mapping in self._open.values()]
         self._open.clear()
+
+    def _level(self, pool: PoolAccount | None) -> Level | None:
+        account = self.account
+        if pool is None or account.blind or min(pool.used_slots, account.used_slots) < 0:
+            return None
+        return Level(pool.used_slots, account.used_slots, account.transient_slots)
 
     def _row(self, call: _Call, size_bytes: int, nslots: int | None) -> Mapping:
         """What a map tells of a mapping."""

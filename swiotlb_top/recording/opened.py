@@ -29,7 +29,7 @@ from swiotlb_top.state import MemState
 from swiotlb_top.stream import Item, Records, tell
 from swiotlb_top.trace import Header, TraceReader
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=Row, covariant=True)
 
 
 class Rows(Generic[R]):

@@ -24,8 +24,11 @@ from pathlib import Path
 from types import FrameType as StackFrame
 from typing import Final, NoReturn
 
+from swiotlb_top.convert.perfetto import perfetto_pieces
+from swiotlb_top.convert.text import csv_pieces
 from swiotlb_top.errors import SwiotlbTopError
 from swiotlb_top.recording.info import inspect
+from swiotlb_top.recording.opened import Recording
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.sizing.chart import Ink
 from swiotlb_top.sizing.report import answer
@@ -60,6 +63,18 @@ def _described(path: Path) -> None:
     found = inspect(path)
     found.as_text().encode()
     json.dumps(found.as_json()).encode()
+
+
+def _converted(path: Path) -> None:
+    """``convert``, to a table and to a timeline."""
+    recording = Recording(path)
+    rows = recording.mappings()
+    for pieces in (
+        csv_pieces(rows, rows.row),
+        perfetto_pieces(recording.happenings(judged=False), recording.clock, "swiotlb"),
+    ):
+        for _ in pieces:
+            pass
 
 
 def _shown(path: Path) -> None:
@@ -106,6 +121,7 @@ def _sized(path: Path) -> None:
 READERS: Final[dict[str, Callable[[Path], None]]] = {
     "info": _described,
     "replay": _replayed,
+    "convert": _converted,
     "screen": _shown,
     "export": _exported,
     "size": _sized,

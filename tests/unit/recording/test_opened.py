@@ -110,7 +110,8 @@ def test_pools_devices_and_slots_add_up_to_the_account(path: Path) -> None:
         (device.maps, device.map_failures, device.unmaps) for device in account.devices.values()
     ]
     steps = list(recording.slots())
-    assert [sum(row[at] for row in steps) for at in (6, 7, 8)] == [account.maps, account.map_failures, account.unmaps]
+    totals = [sum(row.maps for row in steps), sum(row.map_failures for row in steps), sum(row.unmaps for row in steps)]
+    assert totals == [account.maps, account.map_failures, account.unmaps]
     assert max(row.used_max_slots or 0 for row in steps) <= account.used_hiwater_slots
     assert steps[-1].used_slots == account.used_slots
     assert [row.time_ns for row in steps] == sorted({row.time_ns for row in steps})

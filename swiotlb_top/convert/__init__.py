@@ -1,0 +1,1 @@
+"""A recording in forms that other programs read: tables, and a timeline."""
