@@ -27,6 +27,7 @@ EPILOG = examples(
     "swiotlb-top -n 1                     one frame with a second's rates",
     "swiotlb-top -n 1 -d 0 --json         the state now, as JSON",
     "swiotlb-top --trace boot.swtrace     watch a recording",
+    "swiotlb-top --trace boot.swtrace --json --every 10ms      a frame each 10 ms of it, to its end",
     "swiotlb-top --demo                   watch the recording that comes with swiotlb-top",
     "swiotlb-top record -o boot.swtrace --duration 10",
     "swiotlb-top replay boot.swtrace      did the kernel do what it should?",
@@ -60,6 +61,7 @@ class _Group(click.Group):
 )
 @click.option(
     "-d",
+    "--every",
     "interval_s",
     type=Seconds(0.0),
     default=1.0,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from swiotlb_top.accounting.snapshot import DeviceView
 from swiotlb_top.allocator import Cause
 from swiotlb_top.errors import Exit, UnreadableError
 from swiotlb_top.events import Find, Map, as_json, in_a_line
@@ -77,6 +78,7 @@ class ReplayReport:
             "map_failures": account.map_failures,
             "map_failures_by_cause": {cause.value: count for cause, count in self._failures_by_cause().items()},
             "first_failure_by_cause": {cause.value: self._failure_json(one) for cause, one in findings.causes.items()},
+            "devices": [_device_json(device.view()) for device in account.devices.values()],
             "pools_added": account.pools_added,
             "pools_freed": account.pools_freed,
             "transient_pools": account.transient_pools,
@@ -248,6 +250,22 @@ def _miscounts(pipeline: Pipeline, end: End) -> tuple[str, ...]:
     )
 
 
+def _device_json(view: DeviceView) -> dict[str, object]:
+    return {
+        "name": view.name,
+        "driver": view.driver,
+        "maps": view.maps,
+        "unmaps": view.unmaps,
+        "map_failures": view.map_failures,
+        "map_failures_by_cause": {cause.value: count for cause, count in view.causes},
+        "mapped_bytes": view.mapped_bytes,
+        "unmapped_bytes": view.unmapped_bytes,
+        "held_slots": view.held_slots,
+        "map_p50_ns": view.map_p50_ns if view.map_p50_ns >= 0 else None,
+        "map_p99_ns": view.map_p99_ns if view.map_p99_ns >= 0 else None,
+    }
+
+
 def _divergence_json(divergence: Divergence | None, context: tuple[Call, ...]) -> dict[str, object] | None:
     if divergence is None:
         return None
@@ -266,9 +284,9 @@ def _divergence_json(divergence: Divergence | None, context: tuple[Call, ...]) -
         "context": [
             {
                 "relation": call.relation,
-                "entry_ns": call.entry_ns,
+                "entry_ns": call.entry_ns if call.entry_ns >= 0 else None,
                 "exit_ns": call.exit_ns,
-                "cpu": call.cpu,
+                "cpu": call.cpu if call.cpu >= 0 else None,
                 "what": call.what,
             }
             for call in context
