@@ -13,8 +13,8 @@ import pytest
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
 from swiotlb_top.recording.rows import TABLES
-from tests.corpus import path_of
-from tests.doctoring import FOUR_AREAS, FOUR_CPUS, STALL
+from tests.support.corpus import path_of
+from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, STALL
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 FAULTY = STALL.parent / "faulty" / "no-min-alignment.swtrace"

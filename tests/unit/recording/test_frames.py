@@ -8,7 +8,7 @@ import pytest
 
 from swiotlb_top.cli import main
 from swiotlb_top.errors import Exit
-from tests.doctoring import FOUR_CPUS, STALL
+from tests.support.doctoring import FOUR_CPUS, STALL
 
 EVERY = ["--json", "--every"]
 
