@@ -9,6 +9,7 @@ import click
 
 from swiotlb_top import __version__
 from swiotlb_top.cli import top
+from swiotlb_top.cli.anonymise import anonymise
 from swiotlb_top.cli.convert import convert
 from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
@@ -131,5 +132,5 @@ def swiotlb_top(
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
-for command in (record, info, replay, size, convert, export, doctor, revisions, why, man):
+for command in (record, info, replay, size, convert, anonymise, export, doctor, revisions, why, man):
     swiotlb_top.add_command(command)

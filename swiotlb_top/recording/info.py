@@ -76,6 +76,7 @@ class Info:
             ],
             "gaps": found.gaps,
             "lost": self._lost(),
+            "anonymised": header.anonymised,
             "complete": found.ended is not None,
             "damage": found.damage,
             "reveals": list(self._reveals()),
@@ -134,10 +135,13 @@ class Info:
     def _reveals(self) -> Iterator[str]:
         """What others learn from the file, a sentence each."""
         header, found = self.header, self.found
-        if found.events or found.first_state:
+        named = any(name.name for name in found.names.values())
+        if header.anonymised:
+            yield "low bits of addresses, and how pools follow each other; it was anonymised"
+        elif found.events or found.first_state:
             yield "addresses of kernel objects, and physical addresses of buffers and pools"
-        if any(name.name for name in found.names.values()):
-            yield "names and drivers of devices"
+        if named:
+            yield "drivers of devices" if header.anonymised else "names and drivers of devices"
         if header.host:
             yield f"the host's name, {header.host}"
         if header.kernel.boot_id:

@@ -16,7 +16,7 @@ __all__ = ["End", "Header", "Item", "Known", "Records"]
 class Header:
     """Where a trace comes from. Event times are on ``clock``; ``started_realtime_ns`` is Unix time.
 
-    The last two are not in the first recordings.
+    The last three are not in the first recordings.
     """
 
     kernel: KernelInfo
@@ -27,6 +27,8 @@ class Header:
     """The same moment on ``clock``; 0 where it is not told."""
     host: str = ""
     """The machine's name; empty where it is not told."""
+    anonymised: bool = False
+    """Whether addresses and names in it are not the machine's."""
 
 
 Item: TypeAlias = Header | stream.Item

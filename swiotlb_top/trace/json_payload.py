@@ -29,8 +29,9 @@ _HEADER: Final[FieldTypes] = {
     "started_realtime_ns": TIME_NS,
     "started_monotonic_ns": TIME_NS,
     "host": str,
+    "anonymised": bool,
 }
-_HEADER_OF_OLD: Final[Mapping[str, object]] = {"started_monotonic_ns": 0, "host": ""}
+_HEADER_OF_OLD: Final[Mapping[str, object]] = {"started_monotonic_ns": 0, "host": "", "anonymised": False}
 """What the first recordings do not tell."""
 _KERNEL: Final[FieldTypes] = {
     "release": str,

@@ -27,6 +27,7 @@ from typing import Final, NoReturn
 from swiotlb_top.convert.perfetto import perfetto_pieces
 from swiotlb_top.convert.text import csv_pieces
 from swiotlb_top.errors import SwiotlbTopError
+from swiotlb_top.recording.anonymous import anonymise
 from swiotlb_top.recording.info import inspect
 from swiotlb_top.recording.opened import Recording
 from swiotlb_top.reports.replay import replay
@@ -35,6 +36,7 @@ from swiotlb_top.sizing.report import answer
 from swiotlb_top.sizing.sized import Question
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
+from swiotlb_top.trace import TraceReader
 from tests.fuzz.mutate import Frame, mutated, put_together, taken_apart
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 
@@ -75,6 +77,18 @@ def _converted(path: Path) -> None:
     ):
         for _ in pieces:
             pass
+
+
+def _anonymised(path: Path) -> None:
+    """``anonymise``; what it writes is a recording."""
+    copy = path.with_suffix(".anonymous")
+    copy.unlink(missing_ok=True)
+    try:
+        anonymise(path, copy)
+        for _ in TraceReader(copy):
+            pass
+    finally:
+        copy.unlink(missing_ok=True)
 
 
 def _shown(path: Path) -> None:
@@ -122,6 +136,7 @@ READERS: Final[dict[str, Callable[[Path], None]]] = {
     "info": _described,
     "replay": _replayed,
     "convert": _converted,
+    "anonymise": _anonymised,
     "screen": _shown,
     "export": _exported,
     "size": _sized,

@@ -33,6 +33,7 @@ NEEDED = {
     "replay": [RECORDING],
     "size": [RECORDING],
     "convert": [RECORDING, "-o", "out.csv"],
+    "anonymise": [RECORDING, "-o", "out.swtrace"],
     "export": ["--web.listen-address", "127.0.0.1:0"],
     "doctor": [],
     "revisions": [],
@@ -179,6 +180,7 @@ RUNS = {
     "size": ["size", RECORDING, "--chart"],
     "size json": ["size", RECORDING, "--json"],
     "unreadable": ["replay", "/nonexistent/x.swtrace"],
+    "anonymise": ["anonymise", RECORDING, "-o", "/nonexistent/x.swtrace"],
     "export": ["export", "--web.listen-address", "nowhere"],
     "doctor": ["doctor"],
     "doctor json": ["doctor", "--json"],
@@ -186,7 +188,13 @@ RUNS = {
     "why": ["why"],
     "man": ["man"],
 }
-QUIET_ONES = {"usage": Exit.USAGE, "record": Exit.CANNOT, "unreadable": Exit.UNREADABLE, "export": Exit.USAGE}
+QUIET_ONES = {
+    "usage": Exit.USAGE,
+    "record": Exit.CANNOT,
+    "unreadable": Exit.UNREADABLE,
+    "anonymise": Exit.CANNOT,
+    "export": Exit.USAGE,
+}
 """Runs that write nothing on standard output, and how they end."""
 
 

@@ -51,7 +51,7 @@ def test_host_and_both_clocks_are_part_of_a_recording_and_not_of_an_old_one() ->
     header = replace(HEADER, host="node\x1b7", started_monotonic_ns=5)
     assert read_header(header_payload(header)) == replace(header, host="node?7")
     old = TraceReader(RECORDED).header
-    assert (old.host, old.started_monotonic_ns) == ("", 0)
+    assert (old.host, old.started_monotonic_ns, old.anonymised) == ("", 0, False)
 
 
 def test_an_old_recording_knows_how_many_cpus_were_online_and_nothing_of_pages() -> None:

@@ -1,0 +1,38 @@
+"""``swiotlb-top anonymise``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from swiotlb_top.cli.options import FileName, examples
+from swiotlb_top.errors import Exit
+
+EPILOG = examples(
+    "swiotlb-top anonymise disk.swtrace -o for-a-bug-report.swtrace",
+    "swiotlb-top info for-a-bug-report.swtrace      what does it reveal still?",
+)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file", type=FileName())
+@click.option(
+    "-o",
+    "--output",
+    type=FileName(),
+    required=True,
+    metavar="OUT",
+    help="Recording to write, which must not be there. No default.",
+)
+def anonymise(file: Path, output: Path) -> Exit:
+    """Write a recording without addresses, host name, boot id and names of devices.
+
+    What slots depend on is kept, so that it is judged as the other: low bits of addresses, the order of pools, sizes,
+    times. So are the kernel's release, drivers, and when it was recorded.
+    """
+    from swiotlb_top.recording.anonymous import anonymise as write
+
+    write(file, output)
+    click.echo(f"{output}: {output.stat().st_size:,} bytes")
+    return Exit.OK
