@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from swiotlb_top.cli.options import FileName, examples
+from swiotlb_top.cli.page import show_written
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -34,5 +35,5 @@ def anonymise(file: Path, output: Path) -> Exit:
     from swiotlb_top.recording.anonymous import anonymise as write
 
     write(file, output)
-    click.echo(f"{output}: {output.stat().st_size:,} bytes")
+    show_written(output)
     return Exit.OK

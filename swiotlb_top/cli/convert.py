@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from swiotlb_top.cli.options import FileName, examples
+from swiotlb_top.cli.page import show_written
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -52,7 +53,7 @@ def convert(
     named = form or formats.format_of(output)
     damage = formats.convert(Recording(file, revision), output, named, table, judged=not unjudged)
     if output != formats.STANDARD_OUTPUT:
-        click.echo(f"{output}: {output.stat().st_size:,} bytes")
+        show_written(output)
     if damage:
         click.echo(f"swiotlb-top: {damage}", err=True)
         return Exit.UNREADABLE

@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import click
@@ -47,6 +48,12 @@ def show_report(text: Callable[[], str], found: Callable[[], Mapping[str, object
         click.echo(json.dumps(versioned(found())))
     else:
         show(text())
+
+
+def show_written(path: Path) -> None:
+    """Say how large a file is that was written."""
+    name = str(path).encode(errors="backslashreplace").decode()
+    click.echo(f"{name}: {path.stat().st_size:,} bytes")
 
 
 def folded(line: str, width: int) -> str:

@@ -22,6 +22,8 @@ class PartialFile:
     """
 
     def __init__(self, path: Path) -> None:
+        if not path.name:  # "/" and "."
+            raise CannotError(f"{path} is a directory; name a file in it")
         self._path = path
         self.partial_path: Final = path.with_name(path.name + PARTIAL_SUFFIX)
         self._refuse_to_replace()

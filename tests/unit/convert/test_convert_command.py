@@ -78,6 +78,12 @@ def test_a_file_that_is_there_is_not_replaced(capsys: pytest.CaptureFixture[str]
     assert path.read_text() == "mine"
 
 
+@pytest.mark.parametrize("path", ["/", "."])
+def test_a_directory_is_no_file_to_write(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", str(STALL), "-o", path, "--format", "csv", "--unjudged"]) == Exit.CANNOT
+    assert "is a directory; name a file in it" in complaint(capsys)
+
+
 def test_a_full_disk_is_told_and_nothing_is_left(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
