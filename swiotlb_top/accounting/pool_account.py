@@ -85,7 +85,7 @@ class PoolAccount:
 
     def take(self, slot: int, nslots: int, call: Find | Map) -> int:
         """A mapping got its slots; how many more are in use now."""
-        held = Held(nslots, call.dev, call)
+        held = tuple.__new__(Held, (nslots, call.dev, call))  # as Held(), in a third of the time
         if call.entry_ns <= self.read_ns and self.live.get(slot) == Held(nslots, UNKNOWN_DEVICE):
             # It was under way when the state was read, which has it already.
             self.live[slot] = held

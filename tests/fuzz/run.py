@@ -68,15 +68,17 @@ def _described(path: Path) -> None:
 
 
 def _converted(path: Path) -> None:
-    """``convert``, to a table and to a timeline."""
+    """``convert``, to a table, judged."""
+    rows = Recording(path).mappings()
+    for _ in csv_pieces(rows, rows.row):
+        pass
+
+
+def _drawn(path: Path) -> None:
+    """``convert``, to a timeline."""
     recording = Recording(path)
-    rows = recording.mappings()
-    for pieces in (
-        csv_pieces(rows, rows.row),
-        perfetto_pieces(recording.happenings(judged=False), recording.clock, "swiotlb"),
-    ):
-        for _ in pieces:
-            pass
+    for _ in perfetto_pieces(recording.happenings(judged=False), recording.clock, "swiotlb"):
+        pass
 
 
 def _anonymised(path: Path) -> None:
@@ -136,6 +138,7 @@ READERS: Final[dict[str, Callable[[Path], None]]] = {
     "info": _described,
     "replay": _replayed,
     "convert": _converted,
+    "timeline": _drawn,
     "anonymise": _anonymised,
     "screen": _shown,
     "export": _exported,
