@@ -13,7 +13,7 @@ from typing import Final
 from swiotlb_top.allocator import Allocator, Candidate, Choice, Revision
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.state import MemState
-from swiotlb_top.verify.findings import Failure, Findings, Verdict
+from swiotlb_top.verify.findings import Failure, Findings, Listener, Verdict
 from swiotlb_top.verify.judge import Judge
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 
@@ -65,6 +65,16 @@ class SideBySide:
     def model(self) -> Allocator | None:
         """The likeliest's: see :attr:`Judge.model`."""
         return self._judges[0].model
+
+    def listen(self, make: Callable[[], Listener]) -> None:
+        """Let each judge tell its answers to a listener of its own, which is made for it."""
+        for judge in self._judges:
+            judge.findings.listener = make()
+
+    @property
+    def listener(self) -> Listener:
+        """The likeliest's: what it was told is nothing to claim of a kernel that is unknown."""
+        return self._judges[0].findings.listener
 
     @property
     def steps(self) -> int:
