@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from swiotlb_top.allocator import choose
+from swiotlb_top.allocator import Candidate, choose
 from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.recording.clock import Clock, in_words
 from swiotlb_top.recording.survey import Survey, survey
@@ -40,13 +40,14 @@ class Info:
         """For machines; null is: not known."""
         header, kernel, found = self.header, self.header.kernel, self.found
         clock = self._clock()
-        revision, why = self._revision()
+        candidates, why = self._revision()
         return {
             "file": self.path.name,
             "size_bytes": self.size_bytes,
             "format": FORMAT,
             "tool_version": header.tool_version,
             "kernel_release": kernel.release,
+            "kernel_version": kernel.version or None,
             "machine": kernel.machine,
             "host": header.host or None,
             "boot_id": kernel.boot_id or None,
@@ -55,7 +56,8 @@ class Info:
             "byte_order": kernel.byte_order or None,
             "features": list(kernel.features),
             "hooks": {place.name: str(place) for place in kernel.hooks},
-            "revision": revision,
+            "revision": candidates[0].revision.name if candidates else None,
+            "may_be": [candidate.name for candidate in candidates],
             "revision_unknown_because": why or None,
             "clock": header.clock,
             "wall_clock_exact": clock.exact,
@@ -88,7 +90,8 @@ class Info:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         header, kernel, found = self.header, self.header.kernel, self.found
-        revision, why = self._revision()
+        candidates, why = self._revision()
+        revision = " or ".join(candidate.revision.name for candidate in candidates)
         yield "file", f"{self.path}: {self.size_bytes:,} bytes, format {FORMAT}, by swiotlb-top {header.tool_version}"
         yield "kernel", f"{kernel.release} ({kernel.machine}), CPUs {kernel.cpus}"
         yield "host", header.host or "not told"
@@ -117,13 +120,14 @@ class Info:
     def _clock(self) -> Clock:
         return Clock.of(self.header, self.found.begin_ns)
 
-    def _revision(self) -> tuple[str | None, str]:
-        """The revision that its kernel has, or why that is not known."""
+    def _revision(self) -> tuple[tuple[Candidate, ...], str]:
+        """What its kernel may be, the likeliest first; and if it may be nothing that is known, why."""
         kernel = self.header.kernel
         try:
-            return choose(kernel.features, kernel.release).revision.name, ""
+            choice = choose(kernel.features, kernel.release, kernel.version)
         except CannotError as error:
-            return None, str(error)
+            return (), str(error)
+        return choice.candidates, "" if choice.candidates else choice.note
 
     def _by_kind(self) -> dict[str, int]:
         """Events by the names that other JSON has for them, in the order of their numbers."""
@@ -146,7 +150,11 @@ class Info:
             yield f"the host's name, {header.host}"
         if header.kernel.boot_id:
             yield "the kernel's boot id, by which other files of the same boot are known"
-        yield "the kernel's release, its CPUs, and when it was recorded"
+        yield (
+            "the kernel's release and build, its CPUs, and when it was recorded"
+            if header.kernel.version
+            else ("the kernel's release, its CPUs, and when it was recorded")
+        )
 
 
 def inspect(path: Path) -> Info:

@@ -15,8 +15,8 @@ from swiotlb_top.recording.clock import Clock, in_words
 from swiotlb_top.recording.info import inspect
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.trace import Header, TraceReader, TraceWriter
-from tests.support.doctoring import FOUR_CPUS, GROWING, STALL, load, save
 from tests.fuzz.mutate import put_together, taken_apart
+from tests.support.doctoring import FOUR_CPUS, GROWING, STALL, load, save
 
 RECORDINGS = (GROWING, *sorted(STALL.parent.glob("*.swtrace")))
 HOSTILE = sorted((STALL.parent / "hostile").glob("*.swtrace"))
@@ -130,3 +130,34 @@ def test_a_recording_of_nothing_has_no_times(tmp_path: Path) -> None:
     found = inspect(path)
     assert found.as_json()["begin_ns"] is None
     assert "nothing with a time" in found.as_text()
+
+
+def test_it_says_all_that_the_kernel_may_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header, *rest = load(STALL)
+    assert isinstance(header, Header)
+
+    def of(**kernel: Any) -> Path:
+        return save([replace(header, kernel=replace(header.kernel, **kernel)), *rest], tmp_path / "a.swtrace")
+
+    features = ("areas", "alloc_size")
+    found = told(of(release="6.1.0-7.3-x", features=features, version=""), capsys)
+    assert (found["revision"], found["may_be"]) == ("6.1", ["stable 6.1 since 6.1.84", "6.1"])
+    assert (found["revision_unknown_because"], found["kernel_version"]) == (None, None)
+    version = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.55-1 (2023-09-29)"
+    path = of(release="6.1.0-7.3-x", features=features, version=version)
+    found = told(path, capsys)
+    assert (len(found["may_be"]), found["kernel_version"]) == (1, version)
+    assert any("build" in sentence for sentence in found["reveals"])
+    assert found["revision"] == replay(path).as_json()["revision"]
+
+
+def test_it_says_why_it_is_not_known_what_the_kernel_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header, *rest = load(STALL)
+    assert isinstance(header, Header)
+    shown = ("areas", "pools", "total_used", "alloc_size", "pad_slots", "cc_shared")
+    kernel = replace(header.kernel, release="6.7.0", features=shown)
+    path = save([replace(header, kernel=kernel), *rest], tmp_path / "a.swtrace")
+    found = told(path, capsys)
+    assert (found["revision"], found["may_be"]) == (None, [])
+    assert found["revision_unknown_because"].startswith("no kernel that is known here has all that 6.7.0 shows")
+    assert "revision  not known: no kernel that is known here" in inspect(path).as_text()
