@@ -25,7 +25,7 @@ def page(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_every_command_option_key_and_field_is_in_the_manual(page: str) -> None:
     plain = page.replace("\\-", "-")
-    for command in ("record", "replay", "size", "export", "doctor"):
+    for command in ("record", "info", "replay", "size", "convert", "anonymise", "export", "doctor", "why"):
         assert f".SS {command}" in plain
     for option in ("--trace FILE", "--source", "--duration SECONDS", "--revision NAME", "--ascii"):
         assert option in plain
@@ -93,7 +93,12 @@ def complete(*words: str) -> list[str]:
 def test_commands_and_options_are_completed() -> None:
     assert {"record", "replay"} <= set(complete("re"))
     assert complete("--sou") == ["--source"]
+    assert {"info", "convert", "anonymise"} <= set(complete(""))
     assert complete("replay", "--js") == ["--json"]
+    assert complete("info", "--js") == ["--json"]
+    assert complete("convert", "--tab") == ["--table"]
+    assert "parquet" in complete("convert", "--format", "")
+    assert complete("anonymise", "--out") == ["--output"]
     assert complete("--source", "l") == ["live"]
 
 

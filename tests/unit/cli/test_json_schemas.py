@@ -12,19 +12,24 @@ import pytest
 
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
+from swiotlb_top.kernel_log.watch import KernelLog
 from swiotlb_top.recording.rows import TABLES
+from swiotlb_top.tui.json_frames import frame_as_json
 from tests.support.corpus import path_of
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, STALL
+from tests.support.logs import EARLIER, REPORTED, with_log
 
-SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
+SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 FAULTY = STALL.parent / "faulty" / "no-min-alignment.swtrace"
 RECORDINGS = (STALL, FOUR_CPUS, FOUR_AREAS, FAULTY, path_of("lost-and-told"))
+LOGS = (REPORTED, *sorted((REPORTED.parent / "consoles").iterdir()))
 COMMANDS: dict[str, list[list[str]]] = {
     "frames": [["--json", "--every", "700ms", "-n", "5", "--trace", str(path)] for path in RECORDINGS],
     "replay": [["replay", "--json", str(path)] for path in RECORDINGS],
     "info": [["info", "--json", str(path)] for path in RECORDINGS],
     "doctor": [["doctor", "--json"]],
     "revisions": [["revisions", "--json"]],
+    "why": [["why", "--json", str(path)] for path in LOGS],
 }
 
 
@@ -61,6 +66,13 @@ def test_what_is_printed_fits_its_schema_to_the_key(name: str, capsys: pytest.Ca
         assert objects
         for one in objects:
             validator.validate(one)
+
+
+@pytest.mark.parametrize("log", [EARLIER, KernelLog(), KernelLog(unreadable="not permitted")])
+def test_a_frame_of_a_kernel_that_runs_has_its_log(log: KernelLog) -> None:
+    told = json.loads(json.dumps(frame_as_json(with_log(log))))
+    assert told["kernel_log"]
+    jsonschema.Draft202012Validator(strict(schema("frames"))).validate(told)
 
 
 @pytest.mark.parametrize("table", TABLES)
