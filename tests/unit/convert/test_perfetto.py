@@ -16,7 +16,7 @@ from swiotlb_top.convert.protobuf import varint
 from swiotlb_top.reports.replay import ReplayReport, replay
 from tests.support.corpus import path_of
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, STALL
-from tests.unit.convert.perfetto_messages import BEGIN, COUNTER, END, INSTANT, parsed
+from tests.support.perfetto_messages import BEGIN, COUNTER, END, INSTANT, parsed
 
 RECORDINGS = [FOUR_AREAS, FOUR_CPUS, STALL, path_of("lost-and-told")]
 

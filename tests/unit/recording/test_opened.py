@@ -186,7 +186,7 @@ def test_what_is_no_recording_is_refused_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", ["mappings", "failures", "pools", "devices", "slots"])
 def test_arrow_has_the_rows(table: str) -> None:
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="pyarrow, of the extra arrow, is not installed")
     rows = getattr(swiotlb_top.open(STALL), table)()
     arrow = rows.to_arrow()
     assert arrow.column_names == list(columns(TABLES[table]))
@@ -195,7 +195,7 @@ def test_arrow_has_the_rows(table: str) -> None:
 
 @pytest.mark.parametrize("table", ["mappings", "failures", "pools", "devices", "slots"])
 def test_pandas_has_the_rows_and_keeps_nanoseconds(table: str) -> None:
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="pandas, of the extra of its name, is not installed")
     rows = getattr(swiotlb_top.open(FOUR_CPUS), table)()
     frame = rows.to_pandas()
     assert list(frame.columns) == list(columns(TABLES[table]))
