@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from swiotlb_top.cli.options import FileName, examples, json_option
-from swiotlb_top.cli.page import show, show_json
+from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
@@ -27,10 +27,7 @@ def info(file: Path, as_json: bool) -> Exit:
     from swiotlb_top.recording.info import inspect
 
     found = inspect(file)
-    if as_json:
-        show_json(found.as_json())
-    else:
-        show(found.as_text())
+    show_report(found.as_text, found.as_json, as_json=as_json)
     if found.damage:
         click.echo(f"swiotlb-top: {found.damage}", err=True)
     return found.exit_code
