@@ -29,6 +29,7 @@ HOSTILE: Final = STALL.parent / "hostile"
 REFUSED: Final = {
     "cpus-of-a-header": "is damaged at byte 16: field 'cpus' is not within 1..8192; copy it again, or record anew",
     "alloc-size-of-6.10": "record 1 of a block: physical address 0x5a00ff01ff0000d9; record anew",
+    "slots-behind-the-last-area": "record 6 of a block: a pool of 128 slots in 2147483648 areas; record anew",
     "slots-beyond-the-pool": "record 15 of a block: time runs back, by 137439 s; record anew",
 }
 MOST_MOVES: Final = 300_000
@@ -44,9 +45,8 @@ def path_of(name: str) -> Path:
 
 
 @pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("name", ["slots-behind-the-last-area", "more-releases-than-mappings"])
-def test_what_a_kernel_may_have_done_is_taken_by_all(name: str, reader: str) -> None:
-    READERS[reader](path_of(name))
+def test_what_a_kernel_may_have_done_is_taken_by_all(reader: str) -> None:
+    READERS[reader](path_of("more-releases-than-mappings"))
 
 
 @pytest.mark.parametrize(("name", "says"), REFUSED.items())

@@ -16,7 +16,7 @@ from swiotlb_top.kernel_log.watch import KernelLog
 from swiotlb_top.recording.rows import TABLES
 from swiotlb_top.tui.json_frames import frame_as_json
 from tests.support.corpus import path_of
-from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, STALL
+from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 from tests.support.logs import EARLIER, REPORTED, with_log
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
@@ -29,6 +29,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "info": [["info", "--json", str(path)] for path in RECORDINGS],
     "doctor": [["doctor", "--json"]],
     "revisions": [["revisions", "--json"]],
+    "size": [["size", "--json", *map(str, (STALL, FOUR_CPUS))], ["size", "--json", "--static", str(GROWING)]],
     "why": [["why", "--json", str(path)] for path in LOGS],
 }
 
