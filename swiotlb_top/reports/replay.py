@@ -82,7 +82,7 @@ class ReplayReport:
             "pools_added": account.pools_added,
             "pools_freed": account.pools_freed,
             "transient_pools": account.transient_pools,
-            "used_slots": account.used_slots,
+            "used_slots": self._used_slots,
             "nslabs": account.nslabs,
             "transient_slots": account.transient_slots,
             "lost": self.lost,
@@ -112,6 +112,13 @@ class ReplayReport:
         """
         return "\n".join([*self._lines(), *(self._causes() if explain else ())])
 
+    @property
+    def _used_slots(self) -> int | None:
+        """None where the events cannot tell: they release more than they map, or map more than there are slots."""
+        account = self.pipeline.account
+        known = 0 <= account.used_slots <= account.nslabs + account.transient_slots
+        return account.used_slots if known else None
+
     def _lines(self) -> Iterator[str]:
         account, findings, kernel = self.pipeline.account, self.findings, self.pipeline.kernel
         yield (
@@ -125,7 +132,7 @@ class ReplayReport:
         )
         yield (
             f"pools: {account.pools_added} added, {account.transient_pools} transient, {account.pools_freed} freed; "
-            f"{account.used_slots} of {account.nslabs} slots used at the end"
+            f"{'?' if self._used_slots is None else self._used_slots} of {account.nslabs} slots used at the end"
         )
         for device in account.devices.values():
             view = device.view()

@@ -284,3 +284,11 @@ def test_a_recording_that_was_cut_short_lasted_as_long_as_what_is_left_of_it(tmp
     assert report.damage
     assert report.duration_ns == left.exit_ns - report.pipeline.begin_ns > 1_000_000
     assert " events in 0.0 s" not in report.as_text()
+
+
+@pytest.mark.parametrize("name", ["more-releases-than-mappings", "slots-behind-the-last-area"])
+def test_no_number_of_used_slots_is_made_up(name: str) -> None:
+    """One would be below 0, the other above the number of slots that there are."""
+    report = replay(STALL.parent / "hostile" / f"{name}.swtrace")
+    assert report.as_json()["used_slots"] is None
+    assert "; ? of " in report.as_text()
