@@ -215,12 +215,13 @@ class Judge:
         """Judge the clusters that ended before any call that may still come."""
         operations, findings = self._operations, self.findings
         judged = answered = 0
+        judged_ns = self._judged_ns
         try:
             for cluster in clusters(operations, before_ns):
                 answered = findings.answered
                 stays = comparison.judge(cluster)
                 judged += len(cluster)
-                self._judged_ns = max(self._judged_ns, cluster[-1].exit_ns)
+                judged_ns = cluster[-1].exit_ns
                 if not stays:
                     self._lose_sight(Doubt.DURING_STATE, operations[judged:])
                     return
@@ -228,6 +229,8 @@ class Judge:
             self._lose_sight(Doubt.TOO_MANY_AREAS, operations[judged:], findings.answered - answered)
         else:
             self._operations = operations[judged:]
+        finally:
+            self._judged_ns = max(self._judged_ns, judged_ns)
 
     def _lose_sight(self, why: Doubt, not_judged: list[Operation], answered: int = 0) -> None:
         """Wait for another state to begin from.
