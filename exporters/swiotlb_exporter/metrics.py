@@ -187,7 +187,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "swiotlb_pool_fragmentation_ratio",
         "gauge",
         _POOL,
-        f"{_help(POOLS, 'fragmentation_percent')} 1: nothing could be had in one piece.",
+        f"{_help(POOLS, 'fragmentation_percent')} At 1 no two slots are free in one piece.",
         _per_pool(_fragmentation),
     ),
     MetricSpec("swiotlb_pool_free_runs", "gauge", _POOL, _help(POOLS, "free_runs"), _per_pool(_free_runs)),

@@ -114,7 +114,7 @@ TOTALS: Final[tuple[Field[Snapshot], ...]] = (
         Unit.PER_SECOND,
         _C,
         0,
-        "Mappings refused. Drivers try again at once: a rate means something is stuck.",
+        "Mappings that failed. Drivers try again at once: a rate means that something is stuck.",
         lambda f, s: f.rate(lambda t: t.map_failures),
     ),
     Field(
@@ -123,7 +123,7 @@ TOTALS: Final[tuple[Field[Snapshot], ...]] = (
         Unit.BYTES_PER_SECOND,
         _C,
         1,
-        "Bytes of mappings made: what is bounced.",
+        "Bytes of mappings made: what is copied through bounce buffers.",
         lambda f, s: f.rate(mapped_bytes),
     ),
     Field(
@@ -141,7 +141,7 @@ TOTALS: Final[tuple[Field[Snapshot], ...]] = (
         Unit.PER_SECOND,
         _C,
         3,
-        "The same a second. In JSON only.",
+        "Runs of swiotlb_dyn_alloc() in a second. In JSON only.",
         lambda f, s: f.rate(lambda t: t.growths),
     ),
 )
@@ -166,7 +166,8 @@ POOLS: Final[tuple[Field[PoolView], ...]] = (
         Unit.COUNT,
         _S,
         5,
-        "Parts with a lock each; a mapping lies in one, and CPUs begin to search in different ones.",
+        "Parts of the pool, each with its own lock. A mapping lies in one of them. CPUs begin to search in different "
+        "ones.",
         lambda f, p: p.nareas,
     ),
     Field("used_slots", "USED", Unit.SLOTS, _S, 3, "Slots in use.", lambda f, p: p.used_slots),
@@ -213,7 +214,8 @@ POOLS: Final[tuple[Field[PoolView], ...]] = (
         Unit.AGE,
         _S,
         7,
-        "Since when it is there: boot for the default pool; not known if it grew before anyone looked.",
+        "How long the pool has been there. The default pool is there since boot. It is not known for a pool that was "
+        "added before anyone looked.",
         lambda f, p: _age_ns(f, p.since_ns),
     ),
 )
@@ -236,7 +238,7 @@ DEVICES: Final[tuple[Field[DeviceView], ...]] = (
         Unit.PER_SECOND,
         _C,
         0,
-        "Mappings the kernel refused it.",
+        "Mappings that failed.",
         lambda f, d: f.device_rate(d, lambda t: t.map_failures),
     ),
     Field(
@@ -263,7 +265,7 @@ DEVICES: Final[tuple[Field[DeviceView], ...]] = (
         Unit.SLOTS,
         _E,
         5,
-        "Their slots. In recordings only: slots name no owner.",
+        "Slots of those mappings. Only a recording tells: the kernel does not note whose a slot is.",
         lambda f, d: _known(d.held_slots),
     ),
     Field(
@@ -290,7 +292,7 @@ DEVICES: Final[tuple[Field[DeviceView], ...]] = (
         Unit.COUNT,
         _C,
         8,
-        "Mappings refused since the source began.",
+        "Mappings that failed since the source began.",
         lambda f, d: d.map_failures,
     ),
     Field(
@@ -299,7 +301,7 @@ DEVICES: Final[tuple[Field[DeviceView], ...]] = (
         Unit.WORDS,
         _E,
         3,
-        "The commonest cause of its failures, in the reference's word.",
+        "The commonest cause of its failures, as the reference explains them.",
         lambda f, d: d.causes[0][0].value if d.causes else None,
     ),
     Field(
@@ -344,7 +346,15 @@ FAILURES: Final[tuple[Field[FailureView], ...]] = (
     Field("ago_ns", "AGO", Unit.AGE, _E, 1, "How long ago it failed last.", lambda f, e: _age_ns(f, e.time_ns)),
     Field("times", "TIMES", Unit.COUNT, _E, 1, "How often in a row it failed like this.", lambda f, e: e.times),
     Field("device", "DEVICE", Unit.WORDS, _E, 0, "Whose mapping it was.", lambda f, e: e.device),
-    Field("size_bytes", "BYTES", Unit.BYTES, _E, 2, "Its size, alignment padding included.", lambda f, e: e.size_bytes),
+    Field(
+        "size_bytes",
+        "BYTES",
+        Unit.BYTES,
+        _E,
+        2,
+        "The size of the mapping, with the padding that aligns it.",
+        lambda f, e: e.size_bytes,
+    ),
     Field("needed_slots", "SLOTS", Unit.SLOTS, _E, 1, "Slots it needed, in one run.", lambda f, e: e.needed_slots),
     Field("cpu", "CPU", Unit.COUNT, _E, 4, "CPU it failed on last.", lambda f, e: e.cpu),
     Field(
@@ -353,7 +363,7 @@ FAILURES: Final[tuple[Field[FailureView], ...]] = (
         Unit.WORDS,
         _E,
         0,
-        "Why, in a word of the reference.",
+        "Why it failed, in one word, as the reference explains it.",
         lambda f, e: e.cause.value if e.cause else None,
     ),
     Field(
@@ -362,8 +372,8 @@ FAILURES: Final[tuple[Field[FailureView], ...]] = (
         Unit.WORDS,
         _E,
         3,
-        "agrees: the reference fails it too; not asked: it was not, or not yet, put to it.",
+        "agrees: the reference finds no slots either; not asked: it was not compared, or not yet.",
         lambda f, e: e.reference,
     ),
-    Field("sentence", "WHY", Unit.WORDS, _E, 2, "The same in a sentence.", lambda f, e: e.sentence or None),
+    Field("sentence", "WHY", Unit.WORDS, _E, 2, "Why it failed, in a sentence.", lambda f, e: e.sentence or None),
 )

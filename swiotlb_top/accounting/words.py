@@ -29,12 +29,13 @@ LINES: Final = {
     "unknown": "What is not known, and could be worse than what the first line says.",
     "dmesg": "What the kernel's own log tells of swiotlb's trouble since boot: whose maps, why as far as it tells, and "
     "how many lines. swiotlb-top why explains them.",
-    "slots": "A gauge of the slots in use: one a pool, side by side, where there is room.",
-    "peak": "A gauge of the most slots that were ever in use at once, since boot, of all slots there are now.",
+    "slots": "A gauge of the slots in use. Where there is room, each pool has its own, side by side.",
+    "peak": "A gauge of the most slots that were in use at once since boot, as a share of the slots there are now.",
     "pools": "How many pools of each kind there are, and how long the longest run of free slots is in any of them.",
-    "rates": "What happened a second, between this frame and the one before; in a recording, in the second before.",
-    "trend": "The latest readings, one a cell, the newest on the right, each as high as it is of the highest shown. "
-    "A cell is the time between two frames, in a recording a tenth of a second.",
+    "rates": "How often it happened in a second: between this frame and the one before, or, in a recording, in the "
+    "second before.",
+    "trend": "The latest readings, the newest on the right. The highest one fills its cell. A cell is the time between "
+    "two frames, or a tenth of a second of a recording.",
     "verdict": "Whether the kernel did what the reference would have done, in one of the words below.",
     "first": "The first operation on which they disagree.",
     "source": "Where all this comes from.",
@@ -43,16 +44,16 @@ LINES: Final = {
     "memory": "The size of all pools.",
     "fragmentation": "The largest FRAG% of all pools.",
     "p50": "Half of the latest maps of the slowest device took no longer than this in the kernel.",
-    "p99": "The same of 99 in 100.",
+    "p99": "The same for 99 of 100 maps.",
 }
 """The lines above the tables, and what else stands in them."""
 
 VERDICTS: Final = {
     "agree": "Every operation that was compared did what the reference would have done.",
-    "disagree": "At least one did something else, or did harm.",
-    "inconclusive": "Of at least one it cannot be told, or nothing was compared.",
+    "disagree": "At least one operation did something else, or did harm.",
+    "inconclusive": "Of at least one operation it is not known, or nothing was compared.",
     "unchecked": "This source compares nothing.",
-    "compared": "Operations held against the reference.",
+    "compared": "Operations that were compared with the reference.",
     "unsafe": "Operations that did harm: two maps in one slot, a place that the device cannot use, "
     "a release of what was not mapped.",
     "events lost": "Calls that were not recorded. What follows them is judged only from the next state on.",
@@ -64,7 +65,8 @@ VERDICTS: Final = {
 """What the reference says."""
 
 AREAS: Final = {
-    "cell": "One slot set (128 slots), or several where the pool is large; areas are apart. High is used.",
+    "cell": "One slot set (128 slots), or several where the pool is large. The higher the bar, the more of its slots "
+    "are used. Areas stand apart.",
     "in each area": "How many slots each area has, and how many are in use in each, in order.",
     "free runs": "Runs of free slots in the pool. A run never reaches from one slot set into the next.",
     "read": "How long ago the slots were read.",
@@ -73,11 +75,11 @@ AREAS: Final = {
 
 LOG: Final = {
     "growth": "swiotlb_dyn_alloc() ran, which tries to add a pool.",
-    "pool added": "A pool came: its first address, its slots and areas.",
-    "pool freed": "A pool went.",
+    "pool added": "A pool was added: its first address, its slots and areas.",
+    "pool freed": "A pool was freed.",
     "failing": "A device began to fail: its first failed map in the last minutes.",
     "gap": "Events were lost.",
-    "disagreement": "The kernel did something else than the reference.",
+    "disagreement": "The kernel did something else than the reference would have done.",
 }
 """The panel LOG."""
 

@@ -17,7 +17,7 @@ The next mapping finds no room. Growth is scheduled, and the mapping gets a tran
 >>> swiotlb.growth_pending, swiotlb.transient_nslabs, swiotlb.total_used
 (True, 4, 516)
 >>> explain(swiotlb, 0, Request(0x200000, 8192, 0, limits)).sentence
-'needs 4 slots, 0 of 512 are free, and no transient pool of 4 slots could be had'
+'needs 4 slots, 0 of 512 are free, and no transient pool of 4 slots could be allocated'
 
 The worker asks for memory, and the new pool is searched first from then on:
 

@@ -102,51 +102,51 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     ),
     Difference(
         "alignment", align_by_stride, "6.1.84", "51b30ecb73b4", _BOTH_MASKS,
-        "the same, but the device's mask does not bind bits that alloc_align_mask has too",
+        "as before, but the device's mask does not apply to bits that alloc_align_mask has",
         trees=(STABLE_6_1,), only_in_trees=True,
     ),
     Difference(
         "alignment", align_like_buffer, "6.3", "0eee5ae10256", "swiotlb: fix slot alignment checks",
-        "all masks are one, in whose bits slot and buffer are equal; slots looked at are counted",
+        "slot and buffer are equal in the bits of all masks; slots looked at are counted",
     ),
     Difference(
         "alignment", align_by_two_slots, "6.6.24", "04867a7a3332", _DOUBLE,
-        "alloc_align_mask binds the slot's address; a page or more steps by two slots",
+        "alloc_align_mask aligns the slot itself; a page or more steps by two slots",
         shown_by=("pad_slots, no pools", "pad_slots, total_used, no transient_nslabs, no alloc_size"),
         trees=(STABLE_6_6_24, STABLE_6_7, STABLE_6_8, SLES_15, OPENEULER_24), only_in_trees=True,
     ),
     Difference(
         "alignment", align_slot_address, "6.9", "14cebf689a78",
         "swiotlb: Reinstate page-alignment for mappings >= PAGE_SIZE",
-        "alloc_align_mask binds the slot's address; to a page only where nobody asks for more",
+        "alloc_align_mask aligns the slot itself; a page or more gets a page where nobody asks for more",
         shown_by=("pad_slots, transient_nslabs", "pad_slots, pools, alloc_size"),
         trees=(STABLE_6_6_35, UBUNTU_6_8, RHEL_9),
     ),
     Difference(
         "pads_slots", False, "6.0", "20347fca71a3", _SPLIT,
-        "less than a slot precedes the buffer: bits above, up to alloc_align_mask, are lost",
+        "the buffer begins in the first slot: higher bits, up to alloc_align_mask, are lost",
         shown_by=("no pad_slots",),
     ),
     Difference(
         "pads_slots", True, "6.9", "af133562d5af", _PADDING,
-        "whole slots may precede the buffer, so that its bits up to alloc_align_mask are kept",
+        "the buffer may begin slots later, so that its bits up to alloc_align_mask are kept",
         shown_by=("pad_slots",),
         trees=(STABLE_6_6_35, SLES_15, OPENEULER_24),
     ),
     Difference(
         "rounds_size", False, "6.0", "20347fca71a3", _SPLIT,
-        "who maps says how much to allocate, and rounds it up to alloc_align_mask",
+        "the caller says how much to allocate, and rounds it up to alloc_align_mask",
         shown_by=("alloc_size",),
     ),
     Difference(
         "rounds_size", True, "6.10", "327e2c97c46e", _ARGUMENT,
-        "the size is rounded up to alloc_align_mask inside, padding before the buffer included",
+        "swiotlb itself rounds the size, with padding before the buffer, up to alloc_align_mask",
         shown_by=("no alloc_size",),
         trees=(OPENEULER_24,),
     ),
     Difference(
         "refuses_oversize", False, "6.0", "20347fca71a3", _SPLIT,
-        "more than 256 KiB is searched for like any other size, in vain; pools may grow for it",
+        "more than 256 KiB is searched for like any other size and never found; pools may grow for it",
     ),
     Difference(
         "refuses_oversize", True, "6.8", "3dc2f209208d",
@@ -172,7 +172,7 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     ),
     Difference(
         "used", Used.ALL, "6.6", "8b0977ecc8b3", _HIWATER,
-        "io_tlb_used is a counter, which transient pools are in",
+        "io_tlb_used is a counter that includes transient pools",
         shown_by=("total_used",),
         trees=(RHEL_9, SLES_15),
     ),
@@ -187,7 +187,7 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     ),
     Difference(
         "hiwater", Hiwater.ALWAYS, "6.4", "8b0977ecc8b3", _HIWATER,
-        "io_tlb_used_hiwater is kept, transient pools in it",
+        "io_tlb_used_hiwater is kept, and includes transient pools",
         shown_by=("total_used",),
         trees=(RHEL_9,),
     ),
@@ -220,16 +220,16 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     ),
     Difference(
         "frees_misfit_at_once", True, SEED, "1aaa736815eb", _GROW,
-        "a transient pool that does not align is freed at once (one that was used, by call_rcu)",
+        "a transient pool without a fitting slot is freed at once (one that was used, by call_rcu)",
     ),
     Difference(
         "frees_misfit_at_once", False, "7.3", "", "",
-        "every transient pool is freed by RCU work, also one that does not align",
+        "every transient pool is freed by RCU work, also one without a fitting slot",
         shown_by=("dyn_free_work",),
     ),
     Difference(
         "bounds_list", False, "6.0", "20347fca71a3", _SPLIT,
-        "of a pool that is no whole slot sets, the free list runs on past its end (CVE-2023-52790)",
+        "if a pool ends inside a slot set, its free list runs on past its end (CVE-2023-52790)",
     ),
     Difference(
         "bounds_list", True, "6.7", "53c87e846e33",

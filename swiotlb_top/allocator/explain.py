@@ -77,10 +77,10 @@ def explain(allocator: Allocator, cpu: int, request: Request, transient: Pool | 
     if not allocator.can_grow:
         return Explanation(Cause.CANNOT_GROW, cause, f"{why}, and swiotlb may not grow", needed, room[2])
     if transient is None:
-        why += f", and no transient pool of {needed} slots could be had"
+        why += f", and no transient pool of {needed} slots could be allocated"
         return Explanation(Cause.GROW_FAILED, cause, why, needed, room.longest_free_slots)
     unsuited, why_not = _unsuited(allocator, [(transient, 0)], request)
-    why += f", and of the transient pool of {transient.nslabs} slots {why_not}"
+    why += f", and in the transient pool of {transient.nslabs} slots {why_not}"
     return Explanation(unsuited, cause, why, needed, room.longest_free_slots)
 
 
@@ -107,7 +107,10 @@ def _pools_cause(
         return Cause.FRAGMENTED, f"needs {needed} contiguous slots, longest free run {room.longest_free_slots}"
     # An area gives out no more than its own number, even where a run reaches into the next.
     if not allowed:
-        return Cause.EXHAUSTED, f"needs {needed} slots, no area with such a free run may give out as many"
+        return (
+            Cause.EXHAUSTED,
+            f"needs {needed} slots, no area with so long a free run has as many free slots of its own",
+        )
     unsuited, why_not = _unsuited(allocator, allowed, request)
     return unsuited, f"needs {needed} contiguous slots, longest free run {room.longest_free_slots}, {why_not}"
 
@@ -118,8 +121,11 @@ def _unsuited(allocator: Allocator, asked: list[tuple[Pool, int]], request: Requ
     # Up to 6.2 an area may have room that the search never comes to: that is no boundary's fault.
     if any(pool.search(area, request) < 0 <= pool.search(area, unbounded) for pool, area in asked):
         segment_slots = (request.limits.seg_boundary_mask + 1) >> IO_TLB_SHIFT
-        return Cause.BOUNDARY, f"each aligned run crosses a boundary of segments of {segment_slots}"
-    return Cause.MISALIGNED, f"none begins aligned where the search looks ({_alignment_words(allocator, request)})"
+        return Cause.BOUNDARY, f"each aligned run crosses a boundary between segments of {segment_slots} slots"
+    return (
+        Cause.MISALIGNED,
+        f"no place that the search tries is aligned as asked ({_alignment_words(allocator, request)})",
+    )
 
 
 def _alignment_words(allocator: Allocator, request: Request) -> str:

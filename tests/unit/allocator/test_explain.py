@@ -75,7 +75,7 @@ def test_a_run_without_an_aligned_start_is_misaligned() -> None:
     assert cause is Cause.MISALIGNED
     assert sentence == (
         "needs 1 contiguous slots, longest free run 31, "
-        "none begins aligned where the search looks (min_align_mask 0xffff)"
+        "no place that the search tries is aligned as asked (min_align_mask 0xffff)"
     )
 
 
@@ -91,7 +91,8 @@ def test_a_run_that_only_fits_across_a_segment_boundary_is_boundary() -> None:
     cause, sentence = why(static(128, used), slots(10, Limits(seg_boundary_mask=0xFFFF)))
     assert cause is Cause.BOUNDARY
     assert sentence == (
-        "needs 10 contiguous slots, longest free run 16, each aligned run crosses a boundary of segments of 32"
+        "needs 10 contiguous slots, longest free run 16, "
+        "each aligned run crosses a boundary between segments of 32 slots"
     )
 
 
@@ -102,7 +103,7 @@ def test_a_run_that_reaches_into_the_next_area_is_not_all_the_areas_to_give() ->
     request = Request(0x5000, 51 << 11, 0, ANY)
     assert why(allocator, request) == (
         Cause.EXHAUSTED,
-        "needs 51 slots, no area with such a free run may give out as many",
+        "needs 51 slots, no area with so long a free run has as many free slots of its own",
     )
 
 
@@ -114,7 +115,11 @@ def test_without_memory_swiotlb_is_not_initialised() -> None:
 @pytest.mark.parametrize(
     ("can_grow", "cause", "sentence"),
     [
-        (True, Cause.GROW_FAILED, "needs 9 slots, 8 of 128 are free, and no transient pool of 9 slots could be had"),
+        (
+            True,
+            Cause.GROW_FAILED,
+            "needs 9 slots, 8 of 128 are free, and no transient pool of 9 slots could be allocated",
+        ),
         (False, Cause.CANNOT_GROW, "needs 9 slots, 8 of 128 are free, and swiotlb may not grow"),
     ],
 )
@@ -132,13 +137,13 @@ def test_a_dynamic_kernel_would_have_grown(can_grow: bool, cause: Cause, sentenc
             Limits(min_align_mask=0xFFF),
             0x20000000,
             Cause.MISALIGNED,
-            "none begins aligned where the search looks (min_align_mask 0xfff)",
+            "no place that the search tries is aligned as asked (min_align_mask 0xfff)",
         ),
         (
             Limits(seg_boundary_mask=0xFFFF),
             0x2000F000,
             Cause.BOUNDARY,
-            "each aligned run crosses a boundary of segments of 32",
+            "each aligned run crosses a boundary between segments of 32 slots",
         ),
     ],
 )
@@ -152,7 +157,7 @@ def test_a_transient_pool_that_was_had_and_does_not_suit_says_why_not(
     assert allocator.map(0, 7, request.orig_addr, request.alloc_size_bytes, 0, limits, pages) == DMA_MAPPING_ERROR
     had = explain(allocator, 0, request, allocator.transient_pool(request, pages))
     not_had = explain(allocator, 0, request)
-    sentence = f"needs 9 slots, 8 of 128 are free, and of the transient pool of 9 slots {why_not}"
+    sentence = f"needs 9 slots, 8 of 128 are free, and in the transient pool of 9 slots {why_not}"
     assert had == (cause, Cause.EXHAUSTED, sentence, 9, 8)
     assert not_had is not None
     assert (not_had.cause, not_had.pools_cause) == (Cause.GROW_FAILED, Cause.EXHAUSTED)

@@ -23,29 +23,29 @@ order
   6.8      55c543865b76  the CPU's area is searched in every pool, then the next area in every pool
 alignment
   6.0      20347fca71a3  the search starts at a multiple of its stride, steps by it, and ends only where it began
-  6.1.84   51b30ecb73b4  the same, but the device's mask does not bind bits that alloc_align_mask has too
-  6.3      0eee5ae10256  all masks are one, in whose bits slot and buffer are equal; slots looked at are counted
-  6.6.24   04867a7a3332  alloc_align_mask binds the slot's address; a page or more steps by two slots
-  6.9      14cebf689a78  alloc_align_mask binds the slot's address; to a page only where nobody asks for more
+  6.1.84   51b30ecb73b4  as before, but the device's mask does not apply to bits that alloc_align_mask has
+  6.3      0eee5ae10256  slot and buffer are equal in the bits of all masks; slots looked at are counted
+  6.6.24   04867a7a3332  alloc_align_mask aligns the slot itself; a page or more steps by two slots
+  6.9      14cebf689a78  alloc_align_mask aligns the slot itself; a page or more gets a page where nobody asks for more
 pads slots
-  6.0      20347fca71a3  less than a slot precedes the buffer: bits above, up to alloc_align_mask, are lost
-  6.9      af133562d5af  whole slots may precede the buffer, so that its bits up to alloc_align_mask are kept
+  6.0      20347fca71a3  the buffer begins in the first slot: higher bits, up to alloc_align_mask, are lost
+  6.9      af133562d5af  the buffer may begin slots later, so that its bits up to alloc_align_mask are kept
 rounds size
-  6.0      20347fca71a3  who maps says how much to allocate, and rounds it up to alloc_align_mask
-  6.10     327e2c97c46e  the size is rounded up to alloc_align_mask inside, padding before the buffer included
+  6.0      20347fca71a3  the caller says how much to allocate, and rounds it up to alloc_align_mask
+  6.10     327e2c97c46e  swiotlb itself rounds the size, with padding before the buffer, up to alloc_align_mask
 refuses oversize
-  6.0      20347fca71a3  more than 256 KiB is searched for like any other size, in vain; pools may grow for it
+  6.0      20347fca71a3  more than 256 KiB is searched for like any other size and never found; pools may grow for it
   6.8      3dc2f209208d  a dynamic kernel refuses more than 256 KiB at once and does not grow for it
 largest nslabs
   seed-v4  1aaa736815eb  growth first asks for the default size, however large
   6.6      d5090484b021  growth asks for no more than the page allocator's largest block (4 MiB)
 used
   6.0      20347fca71a3  io_tlb_used sums over the areas of the pools on the list
-  6.6      8b0977ecc8b3  io_tlb_used is a counter, which transient pools are in
+  6.6      8b0977ecc8b3  io_tlb_used is a counter that includes transient pools
   7.3      -             io_tlb_used sums over listed pools again, unless booted with swiotlb=...,track_hiwater
 hiwater
   6.0      20347fca71a3  no high water mark
-  6.4      8b0977ecc8b3  io_tlb_used_hiwater is kept, transient pools in it
+  6.4      8b0977ecc8b3  io_tlb_used_hiwater is kept, and includes transient pools
   7.3      -             io_tlb_used_hiwater reads 0 unless booted with swiotlb=...,track_hiwater
 aligns alloc
   6.0      20347fca71a3  swiotlb_alloc() asks for no alignment; by 6.3's rule it can get half a page (CVE-2024-35814)
@@ -54,10 +54,10 @@ checks page
   6.0      20347fca71a3  swiotlb_alloc() does not look at the address it got
   6.9      823353b7cf0e  swiotlb_alloc() gives slots back that do not begin a page
 frees misfit at once
-  seed-v4  1aaa736815eb  a transient pool that does not align is freed at once (one that was used, by call_rcu)
-  7.3      -             every transient pool is freed by RCU work, also one that does not align
+  seed-v4  1aaa736815eb  a transient pool without a fitting slot is freed at once (one that was used, by call_rcu)
+  7.3      -             every transient pool is freed by RCU work, also one without a fitting slot
 bounds list
-  6.0      20347fca71a3  of a pool that is no whole slot sets, the free list runs on past its end (CVE-2023-52790)
+  6.0      20347fca71a3  if a pool ends inside a slot set, its free list runs on past its end (CVE-2023-52790)
   6.7      53c87e846e33  the free list ends with the pool
 
 known by name: 6.1, seed-v4, 6.6, 6.8, 6.9, 6.10, 7.3, 6.10 in 6.6's order
