@@ -24,7 +24,7 @@ from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from swiotlb_top.stream import Consumer, End
 from swiotlb_top.verify import NEVER_NS, Findings, SideBySide
 
-__all__ = ["Account", "Pipeline", "account_of"]
+__all__ = ["Account", "Pipeline", "Uncounted", "account_of"]
 
 
 class Pipeline(Consumer):
@@ -131,6 +131,14 @@ class Pipeline(Consumer):
     def _take_failures(self) -> None:
         for failure in self.judge.take_failures():
             self.account.failed(failure.dev, failure.explanation, failure.event)
+
+
+class Uncounted(Pipeline):
+    """A pipeline whose account counts nothing, because others count: it judges, and learns of the devices."""
+
+    def __init__(self, kernel: KernelInfo, revision: str | None = None, devices: Devices | None = None) -> None:
+        super().__init__(kernel, revision, devices)
+        self._books = self.account.devices
 
 
 def account_of(kernel: KernelInfo, revision: str | None, watcher: Watcher) -> Account:

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 from swiotlb_top.accounting.watcher import Watcher
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Event, Gap
-from swiotlb_top.pipeline import Pipeline, account_of
+from swiotlb_top.pipeline import Uncounted, account_of
 from swiotlb_top.recording.answers import Answers
 from swiotlb_top.recording.books import Books, Ended, Gone, Happening, Refused
 from swiotlb_top.recording.clock import Clock
@@ -168,7 +168,7 @@ class Recording:
 
     @cached_property
     def _answers(self) -> Answers:
-        answers = Answers(Pipeline(self.header.kernel, self._revision))
+        answers = Answers(Uncounted(self.header.kernel, self._revision))
         answers.take(self._trace)
         return answers
 

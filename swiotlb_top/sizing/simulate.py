@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from swiotlb_top.allocator import Allocator, Cause, Mapping, Pages, Pool, TooManyAreasError, explain
+from swiotlb_top.allocator import Allocator, Cause, Found, Mapping, Pages, Pool, Request, TooManyAreasError, explain
 from swiotlb_top.allocator.geometry import slot_addr
-from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT
+from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, MAX_ALLOC_BYTES, NOT_FOUND, SLOT_SET_SHIFT
 from swiotlb_top.sizing.bounds import Spell
 from swiotlb_top.sizing.configuration import LARGEST_NSLABS, Configuration
 from swiotlb_top.sizing.need import Need
@@ -26,13 +26,16 @@ _START: Final = 1 << 32
 _TRANSIENT_START: Final = 1 << 48
 _EXPLAINED: Final = 1000
 """Failures that are explained one by one; of more, only the number is told."""
-_AREAS_A_NEED: Final = 10
-_AREAS_AT_LEAST: Final = 1_500_000
+_AREAS_A_NEED: Final = 8
+_AREAS_AT_LEAST: Final = 1_000_000
 """Areas that all simulations of a demand may ask, on the average a need and for any demand; then they are given up.
 They take some seconds."""
-_AREAS_TO_COME_AND_GO: Final = 2
-_AREAS_A_TRANSIENT: Final = 10
+_AREAS_TO_COME_AND_GO: Final = 4
+_AREAS_A_TRANSIENT: Final = 20
 """As much work as to ask so many areas is whatever else a need takes, and a transient pool."""
+_SLOT_SETS_AN_AREA: Final = 8
+_SLOTS_AN_AREA: Final = 4
+"""As much work as to ask an area is to pass so many of its slot sets, or to look at so many slots one by one."""
 _AREAS_EXPLAINED: Final = 100_000
 """Areas that are looked at to explain failures; of more, only the number of failures is told."""
 _POOL: Final = 1
@@ -156,6 +159,7 @@ class _Run:
             outcome.peak_slots = self._held_slots + nslots
         swiotlb.spend(_AREAS_TO_COME_AND_GO)
         found = swiotlb.find_slots(need.cpu, request)
+        swiotlb.spend(self._passed(request, found))
         pool, slot = found if found else self._beyond_pools(need)
         if pool is None:
             return
@@ -163,6 +167,21 @@ class _Run:
         self._held_slots += nslots
         if self._held_slots > outcome.high_water_slots:
             outcome.high_water_slots = self._held_slots
+
+    def _passed(self, request: Request, found: Found | None) -> int:
+        """How much work a search was, in areas, besides asking each: in a large area it may pass many slots."""
+        pools = self._swiotlb.pools
+        if not pools or request.alloc_size_bytes > MAX_ALLOC_BYTES:
+            return 0
+        if found:
+            area = found.slot // found.pool.area_nslabs
+            first = area * found.pool.area_nslabs + found.pool.area_index[area]
+            slots = (found.slot - first) % found.pool.area_nslabs
+        else:
+            slots = sum(pool.nslabs for pool in pools)
+        if pools[0].looks_at_each_slot(request):
+            return slots // _SLOTS_AN_AREA
+        return (slots >> SLOT_SET_SHIFT) // _SLOT_SETS_AN_AREA
 
     def held_at_once(self, slots: int) -> None:
         """So many were, where nothing failed."""
@@ -189,14 +208,16 @@ class _Run:
             if self._due_ns < 0 and swiotlb.nslabs < LARGEST_NSLABS:
                 self._due_ns = need.asked_ns + self._wait_ns
                 swiotlb.growth_pending = True
-            swiotlb.spend(_AREAS_A_TRANSIENT)
-            transient = swiotlb.transient_pool(request, Pages(_POOL, _TRANSIENT_START))
-            slot = transient.search(0, request)
-            if slot >= 0:
+            slot = NOT_FOUND
+            if need.starts.nslots <= IO_TLB_SEGSIZE:  # no slot set holds more, and so no transient pool does
+                swiotlb.spend(_AREAS_A_TRANSIENT)
+                transient = swiotlb.transient_pool(request, Pages(_POOL, _TRANSIENT_START))
+                slot = transient.search(0, request)
+            if slot >= 0 and transient:
                 outcome.transient_pools += 1
                 self._add(transient.nslabs)
                 return transient, slot
-        areas = sum(pool.nareas for pool in swiotlb.pools)
+        areas = sum(pool.nareas for pool in swiotlb.pools) + 3 * self._passed(request, None)
         if outcome.failures < _EXPLAINED and areas <= self._to_explain:
             self._to_explain -= areas
             why = explain(swiotlb, need.cpu, request, transient)

@@ -21,13 +21,12 @@ from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Gap
-from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.pipeline import Pipeline, Uncounted
 from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count
 from swiotlb_top.sources.burst import Burst, cut
 from swiotlb_top.sources.counted import Counted
-from swiotlb_top.state import KernelInfo
 from swiotlb_top.stream import Item, Records, deliver
 from swiotlb_top.verify import NOT_SAMPLED, Doubt, Findings
 
@@ -50,14 +49,6 @@ _LEAST_NS: Final = 20_000_000
 """The time after the copy of the state that is judged at least, however many events are in it."""
 
 
-class _Sampling(Pipeline):
-    """A pipeline for bursts. It has no account, because the probes count every call."""
-
-    def __init__(self, kernel: KernelInfo, devices: Devices) -> None:
-        super().__init__(kernel, devices=devices)
-        self._books = devices
-
-
 class LiveSource:
     """Snapshots of the kernel this runs on.
 
@@ -73,7 +64,7 @@ class LiveSource:
         self._pipeline: Pipeline | None = None
         self._notes = session.program.plan.notes()
         try:
-            self._pipeline = _Sampling(session.kernel, self._devices)
+            self._pipeline = Uncounted(session.kernel, devices=self._devices)
         except CannotError as unknown:
             self._notes = (*self._notes, str(unknown))
         self._slots: dict[int, SlotsView] = {}

@@ -196,8 +196,8 @@ class Bootstrap:
         """
         by_area: dict[Area, list[SlotSearch]] = {}
         for search in searches:
-            if search.pool is not None:
-                by_area.setdefault((search.pool, search.area), []).append(search)
+            if area := search.sets_index_of:
+                by_area.setdefault(area, []).append(search)
         alternatives = alternatives_after(searches)
         for area, here in by_area.items():
             others = alternatives.get(area, {})

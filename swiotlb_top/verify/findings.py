@@ -39,6 +39,7 @@ class Doubt(Enum):
     TOO_MANY_AREAS = "too many areas to search"
     TOO_MANY_ORDERS = "too many orders to try"
     TOO_MANY_FAULTS = "overlaps too many faults"
+    PLAINLY_WRONG = "after so many disagreements that more would tell nothing new"
     UNKNOWN_KERNEL = "of a kernel that is like none that is known"
 
 

@@ -40,6 +40,9 @@ _BATCH_EVENTS: Final = 4096
 _MAX_SLOTS_WAITING: Final = 1 << 23
 """How many slots of states may wait to be compared. A state beyond that is left out: nothing is claimed of it."""
 
+MOST_DISAGREEMENTS: Final = 10_000
+"""Once so many are confirmed, nothing more is compared: each costs many times what an agreement does."""
+
 _Item: TypeAlias = Event | PoolState | InitialCopy | ObservedPoolList
 _Span: TypeAlias = tuple[int, int, _Item]
 """An item between its response and its invocation: ``(exit_ns, entry_ns, item)``."""
@@ -94,6 +97,8 @@ class Judge:
 
     def state(self, mem: MemState) -> None:
         """The allocator's state was read: begin from it, or compare it with the model's."""
+        if self._blind is Doubt.PLAINLY_WRONG:
+            return
         if self._blind:
             self._run()
             self._begin_from(mem)
@@ -137,7 +142,8 @@ class Judge:
         """
         self._run()
         self._unconfirmed.withdraw_all(Doubt.AFTER_GAP)
-        self._blind = Doubt.AFTER_GAP
+        if self._blind is not Doubt.PLAINLY_WRONG:
+            self._blind = Doubt.AFTER_GAP
 
     def known_before(self, time_ns: int) -> None:
         """Every call that was invoked before ``time_ns`` has responded, and was fed.
@@ -210,6 +216,8 @@ class Judge:
             self._comparison.earn_patience(ready)
             self._compare(self._comparison, min(until_ns, to_come_ns))
         self._confirm_known()
+        if self.findings.disagree >= MOST_DISAGREEMENTS and self._blind is not Doubt.PLAINLY_WRONG:
+            self._lose_sight(Doubt.PLAINLY_WRONG, self._operations)
 
     def _compare(self, comparison: Comparison, before_ns: int) -> None:
         """Judge the clusters that ended before any call that may still come."""

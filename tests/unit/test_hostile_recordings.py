@@ -44,9 +44,18 @@ def path_of(name: str) -> Path:
     return HOSTILE / f"{name}.swtrace"
 
 
+TAKEN: Final = (
+    "more-releases-than-mappings",
+    "searches-behind-the-last-area",
+    "thousands-of-areas",
+    "transient-pools-of-any-size",
+)
+
+
 @pytest.mark.parametrize("reader", READERS)
-def test_what_a_kernel_may_have_done_is_taken_by_all(reader: str) -> None:
-    READERS[reader](path_of("more-releases-than-mappings"))
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_a_kernel_may_have_done_is_taken_by_all(name: str, reader: str) -> None:
+    READERS[reader](path_of(name))
 
 
 @pytest.mark.parametrize(("name", "says"), REFUSED.items())

@@ -20,7 +20,10 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 
 def places_of(operations: Iterable[Operation], model: Allocator) -> set[Place]:
-    """The areas that operations may have read or changed; of a pool that was added, the list of pools."""
+    """The areas that operations may have read or changed; of a pool that was added, the list of pools.
+
+    :raises TooManyAreasError: the model's patience is over.
+    """
     places, domains = set[Place](), set[Domain]()
     for operation in operations:
         if isinstance(operation, AddPool):
@@ -28,6 +31,7 @@ def places_of(operations: Iterable[Operation], model: Allocator) -> set[Place]:
         else:
             domains |= touched(operation, model)
     # Operations of one group have most domains in common, and one domain may have thousands of areas.
+    model.spend(sum(len(areas_of(domain)) for domain in domains))
     places.update((domain[0], area) for domain in domains for area in areas_of(domain))
     return places
 
@@ -64,11 +68,9 @@ class LateCalls:
 
     def before(self, cluster: list[Operation]) -> None:
         """Note the state of the areas in which late calls of a cluster took slots. The cluster is judged next."""
-        self._indices = {
-            (one.pool, one.area): one.pool.area_index[one.area]
-            for one in cluster
-            if one in self._calls and isinstance(one, SlotSearch) and one.pool and 0 <= one.area < one.pool.nareas
-        }
+        late = (one for one in cluster if one in self._calls and isinstance(one, SlotSearch))
+        areas = [area for one in late if (area := one.sets_index_of)]
+        self._indices = {(pool, area): pool.area_index[area] for pool, area in areas}
 
     def after(self, cluster: list[Operation], model: Allocator) -> IndexAlternatives:
         """Withdraw the disagreements that late calls of a cluster may explain. The cluster has just been judged.

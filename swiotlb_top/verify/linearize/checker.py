@@ -299,8 +299,8 @@ def _searches_by_area_and_index(group: list[Operation]) -> dict[Area, dict[int, 
     """For each area, the searches that leave an ``index`` there, by that index."""
     leaving: dict[Area, dict[int, list[int]]] = {}
     for at, search in enumerate(group):
-        if isinstance(search, SlotSearch) and search.pool and 0 <= search.area < search.pool.nareas:
-            leaving.setdefault((search.pool, search.area), {}).setdefault(search.next_index, []).append(at)
+        if isinstance(search, SlotSearch) and (area := search.sets_index_of):
+            leaving.setdefault(area, {}).setdefault(search.next_index, []).append(at)
     return leaving
 
 

@@ -16,7 +16,7 @@ WASTED_STEPS_MAX: Final = 2 * WASTED_STEPS_LIMIT
 """and with so many, hardly any order is tried but that of the responses."""
 REDUCED_BUDGET: Final = 800
 """Steps for one group of usual size, in place of :data:`~swiotlb_top.verify.linearize.strategy.DEFAULT_BUDGET`."""
-STEPS_PER_OPERATION: Final = 10
+STEPS_PER_OPERATION: Final = 4
 """So many steps for each operation are never wasted."""
 
 

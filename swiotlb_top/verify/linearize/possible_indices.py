@@ -73,8 +73,8 @@ def alternatives_after(operations: Iterable[Operation]) -> IndexAlternatives:
     """
     by_area: dict[Area, list[SlotSearch]] = {}
     for operation in operations:
-        if isinstance(operation, SlotSearch) and operation.pool is not None and operation.slot >= 0:
-            by_area.setdefault((operation.pool, operation.area), []).append(operation)
+        if isinstance(operation, SlotSearch) and (area := operation.sets_index_of):
+            by_area.setdefault(area, []).append(operation)
     alternatives = {area: {search.next_index: True for search in _may_be_last(here)} for area, here in by_area.items()}
     return {area: indices for area, indices in alternatives.items() if len(indices) > 1}
 

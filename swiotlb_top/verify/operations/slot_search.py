@@ -56,6 +56,15 @@ class SlotSearch:
         return self.slot // self.pool.area_nslabs if self.pool else NOT_FOUND
 
     @property
+    def sets_index_of(self) -> tuple[Pool, int] | None:
+        """The pool and number of the area whose ``index`` it sets.
+
+        None if it failed, or if its slots lie behind the last area, where no search of a sound kernel takes any.
+        """
+        pool = self.pool
+        return (pool, self.area) if pool is not None and 0 <= self.area < pool.nareas else None
+
+    @property
     def cpus(self) -> tuple[int, ...]:
         """Numbers of the CPUs on which it may have begun."""
         return (self.cpu, *self.other_cpus)

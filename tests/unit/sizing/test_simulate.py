@@ -82,7 +82,7 @@ def test_what_takes_too_long_is_given_up_and_says_so(monkeypatch: pytest.MonkeyP
 
 
 def test_what_one_simulation_of_a_demand_took_the_next_ones_lack(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_AREAS_AT_LEAST", 100)
+    monkeypatch.setattr(module, "_AREAS_AT_LEAST", 150)
     needs, patience = [need(at, at + 1, 1) for at in range(0, 60, 2)], Patience(0)
     given_up = [simulate(needs, static(128), patience=patience).given_up for _ in range(3)]
     assert given_up == [False, True, True]
