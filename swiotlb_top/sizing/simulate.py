@@ -26,9 +26,9 @@ _START: Final = 1 << 32
 _TRANSIENT_START: Final = 1 << 48
 _EXPLAINED: Final = 1000
 """Failures that are explained one by one; of more, only the number is told."""
-_AREAS_A_NEED: Final = 8
+_AREAS_A_NEED: Final = 16
 _AREAS_AT_LEAST: Final = 1_000_000
-"""Areas that all simulations of a demand may ask, on the average a need and for any demand; then they are given up.
+"""Areas that all simulations of a demand may ask, for each recorded map and for any demand; then they are given up.
 They take some seconds."""
 _AREAS_TO_COME_AND_GO: Final = 4
 _AREAS_A_TRANSIENT: Final = 20
@@ -44,11 +44,11 @@ _POOL: Final = 1
 class Patience:
     """How much work the simulations of one demand may still be.
 
-    :param needs: how many there are.
+    :param maps: how many maps were recorded, failed ones too. What is held from before has no more for it.
     """
 
-    def __init__(self, needs: int) -> None:
-        self.areas = max(_AREAS_A_NEED * needs, _AREAS_AT_LEAST)
+    def __init__(self, maps: int) -> None:
+        self.areas = max(_AREAS_A_NEED * maps, _AREAS_AT_LEAST)
         """How many areas may be asked."""
 
 

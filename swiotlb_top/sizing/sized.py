@@ -199,7 +199,7 @@ def size(demand: Demand, question: Question) -> Sized:
         question.headroom_percent,
         floor_of(demand.least),
         ceiling_of(demand.most, most_areas, smallest // IO_TLB_SEGSIZE),
-        Patience(len(demand.most)),
+        Patience(demand.maps + demand.failures),
     )
     rows = tuple(asking.row(Configuration.of(nslabs, nareas, dynamic, demand.revision)) for nslabs in SIZES_NSLABS)
     there = next((row for row in rows if row.configuration == booted), None)
