@@ -139,7 +139,7 @@ class Pool:
         return self._free.first_fit(begin, base + index - overshoot, nslots, walk)
 
     def looks_at_each_slot(self, request: Request) -> bool:
-        """Whether a search for this request has to look at one slot after another, which takes longer by far."""
+        """Whether searches that were made for this request looked at one slot after another, which takes far longer."""
         limits, page_or_more = request.limits, request.alloc_size_bytes >= PAGE_SIZE
         walk = self._walks.get((request.alloc_align_mask, limits, page_or_more, not request.orig_addr))
         return walk is not None and not walk.period

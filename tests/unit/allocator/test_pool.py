@@ -148,6 +148,15 @@ def test_a_segment_boundary_is_not_crossed() -> None:
     assert pool.search(0, slots(33, limits=limits)) == -1
 
 
+def test_for_addresses_further_apart_than_a_slot_set_a_search_looks_at_each_slot() -> None:
+    pool = Pool(1, 1 << 28, 1024, 1)
+    anywhere, rare = Request(1 << 20, 2048, 0, Limits()), Request(1 << 20, 2048, (1 << 20) - 1, Limits())
+    assert not pool.looks_at_each_slot(rare)  # none was made yet
+    assert (pool.search(0, anywhere), pool.search(0, rare)) == (0, 0)
+    assert not pool.looks_at_each_slot(anywhere)
+    assert pool.looks_at_each_slot(rare)
+
+
 def test_a_stride_that_overshoots_the_areas_end_shortens_what_is_searched_after_it() -> None:
     # Free and aligned is only slot 32 of 100; the search starts at 40, strides 64 -> 96 -> 128.
     request = slots(1, align_mask=0xFFFF)
