@@ -70,7 +70,7 @@ class Headline:
 
 def headline(frame: Frame) -> Headline:
     """The worst of all that is known; ``well`` only where nothing is unknown that could be worse."""
-    unknown = tuple(_unknown(frame))
+    unknown = tuple(open_questions(frame))
     for kind in _KINDS:
         found = kind(frame)
         if found is not None:
@@ -91,15 +91,15 @@ def _unsafe(frame: Frame) -> _Told | None:
     found = frame.now.verdict
     if found is None or not found.safety_violations:
         return None
-    harm = _counted(found.safety_violations, "safety violation")
-    return Level.UNSAFE, f"{harm} in {_counted(found.compared, 'operation')} compared", None
+    harm = numbers.counted(found.safety_violations, "safety violation")
+    return Level.UNSAFE, f"{harm} in {numbers.counted(found.compared, 'operation')} compared", None
 
 
 def _disagree(frame: Frame) -> _Told | None:
     found = frame.now.verdict
     if found is None or not found.disagree:
         return None
-    compared = _counted(found.compared, "operation")
+    compared = numbers.counted(found.compared, "operation")
     return Level.DISAGREE, f"kernel and reference disagree on {numbers.count(found.disagree)} of {compared}", None
 
 
@@ -161,8 +161,8 @@ _KINDS: Final[tuple[Callable[[Frame], _Told | None], ...]] = (
 """What can be bad, the worst first."""
 
 
-def _unknown(frame: Frame) -> Iterator[str]:
-    """What would make another headline if it were known and bad."""
+def open_questions(frame: Frame) -> Iterator[str]:
+    """What is not known, and would make another headline if it were known and bad: a sentence each."""
     now = frame.now
     if frame.failure:
         yield f"the source cannot be read now: {frame.failure}"
@@ -175,7 +175,7 @@ def _unknown(frame: Frame) -> Iterator[str]:
     if now.nslabs <= 0 or now.used_slots < 0:
         yield "how full the pools are is not known"
     if now.uncounted:
-        yield f"{_counted(now.uncounted, 'call')} went uncounted: failed maps may be among them"
+        yield f"{numbers.counted(now.uncounted, 'call')} went uncounted: failed maps may be among them"
     if now.playback and now.playback.damage:
         yield f"the recording goes on, and cannot be read: {now.playback.damage}"
     if now.kernel_log and (trouble := logged.other_trouble(now.kernel_log)):
@@ -193,14 +193,14 @@ def _unjudged(now: Snapshot) -> Iterator[str]:
         if not now.unseen:
             yield "nothing is compared with the reference"
     elif found.inconclusive:
-        yield f"nobody can tell whether the kernel was right in {_counted(found.inconclusive, 'operation')}"
+        yield f"nobody can tell whether the kernel was right in {numbers.counted(found.inconclusive, 'operation')}"
     elif not found.agree and not now.sampled and now.maps + now.unmaps + now.map_failures > 0:
         yield "none of the operations was compared with the reference"
 
 
 def _well(now: Snapshot) -> str:
     found = now.verdict
-    agree = f"; {_counted(found.agree, 'operation')} compared, all agree" if found and found.agree else ""
+    agree = f"; {numbers.counted(found.agree, 'operation')} compared, all agree" if found and found.agree else ""
     return f"no map has failed {_in_the_time(now)}{agree}"
 
 
@@ -227,8 +227,4 @@ def _others(number: int) -> str:
 
 
 def _failures(number: int) -> str:
-    return f"{_counted(number, 'map')} failed"
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{numbers.count(number)} {thing}{'' if number == 1 else 's'}"
+    return f"{numbers.counted(number, 'map')} failed"

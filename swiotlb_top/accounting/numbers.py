@@ -46,8 +46,8 @@ def count(value: int) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """A number of things: 1 pool, 2 pools."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    """A number of things: 1 pool, 2 pools, 1,500 pools."""
+    return f"{count(number)} {thing}{'' if number == 1 else 's'}"
 
 
 def percent(part: int, whole: int) -> str:

@@ -10,6 +10,7 @@ import click
 from swiotlb_top import __version__
 from swiotlb_top.cli import top
 from swiotlb_top.cli.anonymise import anonymise
+from swiotlb_top.cli.check import check
 from swiotlb_top.cli.convert import convert
 from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
@@ -30,6 +31,7 @@ EPILOG = examples(
     "swiotlb-top --trace boot.swtrace     watch a recording",
     "swiotlb-top --trace boot.swtrace --json --every 10ms      a frame each 10 ms of it, to its end",
     "swiotlb-top --demo                   watch the recording that comes with swiotlb-top",
+    "swiotlb-top check                    is swiotlb the trouble?",
     "swiotlb-top record -o boot.swtrace --duration 10",
     "swiotlb-top replay boot.swtrace      did the kernel do what it should?",
     "swiotlb-top size boot.swtrace        how large must swiotlb be?",
@@ -132,5 +134,5 @@ def swiotlb_top(
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
-for command in (record, info, replay, size, convert, anonymise, export, doctor, revisions, why, man):
+for command in (check, record, info, replay, size, convert, anonymise, export, doctor, revisions, why, man):
     swiotlb_top.add_command(command)

@@ -1,0 +1,121 @@
+"""A finding: one thing that is wrong, the evidence for it, and what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+
+class Kind(Enum):
+    """What is wrong, in a word. The value is what JSON says."""
+
+    HARM = "harm"
+    DISAGREE = "disagree"
+    FULL = "full"
+    FRAGMENTED = "fragmented"
+    TOO_LARGE = "too_large"
+    UNSUITED = "unsuited"
+    CANNOT_GROW = "cannot_grow"
+    NO_POOL = "no_pool"
+    UNEXPLAINED = "unexplained"
+    FAILED_BEFORE = "failed_before"
+    LEAK = "leak"
+    RUNAWAY = "runaway"
+    NEARLY_FULL = "nearly_full"
+    GROWTH_FAILS = "growth_fails"
+    TRANSIENT = "transient"
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether somebody has to do something. Else it only costs time."""
+        return self is not Kind.TRANSIENT
+
+
+_RECORD: Final = "swiotlb-top record -o FILE"
+_SIZE: Final = f"{_RECORD} while it happens; then swiotlb-top size FILE says how large swiotlb= must be."
+_REPORT: Final = f"{_RECORD}; then swiotlb-top replay FILE has the evidence for the kernel's developers."
+
+MEANINGS: Final[Mapping[Kind, str]] = {
+    Kind.HARM: "The kernel gave a slot to two mappings, for one, or one that the device cannot use.",
+    Kind.DISAGREE: "The kernel did something else than the reference would have done.",
+    Kind.FULL: "Maps fail because fewer slots are free than they need.",
+    Kind.FRAGMENTED: "Maps fail although enough slots are free: no run of free slots is long enough.",
+    Kind.TOO_LARGE: "Maps fail because each asks for more than 128 slots (256 KiB), which no map can have.",
+    Kind.UNSUITED: "Maps fail although long runs are free: none begins where the device needs it.",
+    Kind.CANNOT_GROW: "Maps fail because the pools are full and the kernel could not add another one.",
+    Kind.NO_POOL: "Maps fail because swiotlb has no memory.",
+    Kind.UNEXPLAINED: "Maps fail, and no failed map has been recorded yet that would tell why.",
+    Kind.FAILED_BEFORE: "Maps failed before this began to watch, as the kernel's log has it.",
+    Kind.LEAK: "A device holds more and more mappings, and gives fewer back than it makes.",
+    Kind.RUNAWAY: "One device took most of the slots within a second.",
+    Kind.NEARLY_FULL: "Hardly any slot is free, or was at the peak: the next burst of maps may fail.",
+    Kind.GROWTH_FAILS: "The kernel tried to add pools, and added none.",
+    Kind.TRANSIENT: "Maps keep needing pools of their own: the pools are full, and are not grown in time.",
+}
+"""What each kind means."""
+
+ADVICE: Final[Mapping[Kind, tuple[str, ...]]] = {
+    Kind.HARM: (_REPORT,),
+    Kind.DISAGREE: (_REPORT,),
+    Kind.FULL: (
+        f"If it is load, a larger pool helps: {_SIZE}",
+        "If a device never gives its slots back, a larger pool only delays this: look at who holds most.",
+    ),
+    Kind.FRAGMENTED: (
+        "Smaller requests need shorter runs: for a disk, lower /sys/block/DISK/queue/max_sectors_kb.",
+        f"A larger pool often helps: {_SIZE}",
+    ),
+    Kind.TOO_LARGE: (
+        "No value of swiotlb= helps. Let the driver ask for less: for a disk, lower "
+        "/sys/block/DISK/queue/max_sectors_kb to 128.",
+        "Report it to the driver's authors: a driver has to keep to dma_max_mapping_size().",
+    ),
+    Kind.UNSUITED: (
+        f"A larger pool helps only if it has suitable places, and there may be none: {_SIZE}",
+        "Look at the device's limits (min_align_mask, segment boundary): its driver sets them.",
+    ),
+    Kind.CANNOT_GROW: (f"Boot with more, so that it need not grow: {_SIZE}",),
+    Kind.NO_POOL: ("Boot without swiotlb=noforce, or with swiotlb=N; swiotlb-top doctor says why there is none.",),
+    Kind.UNEXPLAINED: (f"{_RECORD} while maps fail; then swiotlb-top replay FILE --explain says why.",),
+    Kind.FAILED_BEFORE: (
+        "swiotlb-top why explains the lines of the log.",
+        f"{_RECORD} while maps fail; then swiotlb-top replay FILE --explain says why.",
+    ),
+    Kind.LEAK: (
+        "Watch on (swiotlb-top check --seconds 10m): a load that only grows looks the same for a while.",
+        "If it goes on, a larger pool only delays the end: report it to the driver's authors.",
+    ),
+    Kind.RUNAWAY: (
+        "Limit what the device may have in flight: its queue depth, its rings, or the size of its requests.",
+        f"Or let it have that much: {_SIZE}",
+    ),
+    Kind.NEARLY_FULL: (_SIZE,),
+    Kind.GROWTH_FAILS: (
+        "There may be no memory in one piece that the device reaches. Boot with more, so that it need not grow: "
+        f"{_SIZE}",
+    ),
+    Kind.TRANSIENT: (f"Each such map costs time. Boot with more: {_SIZE}",),
+}
+"""What helps against each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong."""
+
+    kind: Kind
+    evidence: tuple[str, ...]
+    """Sentences with the numbers that show it, the most important first. Names in them are as the kernel gave them."""
+    device: str = ""
+    """Whose it is, as ``/sys/bus`` names the device; empty where it is no device's."""
+    driver: str = ""
+
+    @property
+    def meaning(self) -> str:
+        return MEANINGS[self.kind]
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        return ADVICE[self.kind]
