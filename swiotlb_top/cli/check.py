@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from swiotlb_top.cli import top
 from swiotlb_top.cli.options import Seconds, examples, given, json_option, source_option, trace_option
 from swiotlb_top.cli.page import show_report
-from swiotlb_top.errors import Exit
+from swiotlb_top.errors import Exit, SwiotlbTopError
+
+if TYPE_CHECKING:
+    from swiotlb_top.reports.check import CheckReport
 
 EPILOG = examples(
     "swiotlb-top check                       ten seconds of this machine",
@@ -51,19 +56,32 @@ def check(context: click.Context, duration_s: float, source: str, trace: Path | 
     from swiotlb_top.reports.check import CheckReport
     from swiotlb_top.sources.sampler import frames
 
-    if trace is not None and "duration_s" in given(context):
+    named = given(context)
+    if trace is not None and "duration_s" in named:
         raise click.UsageError("--seconds goes with this machine: a recording is checked to its end")
     opener = top.recording(trace, 1.0, 0.0, loops=False) if trace is not None else top.source_named(source)
     count = None if trace is not None else round(duration_s / _EVERY_S)
-    watched = Watched()
+    watched, failure = Watched(), None
     try:
         with closing(opener()) as opened, suppress(KeyboardInterrupt):
             for frame in frames(opened, _EVERY_S, count):
                 watched.add(frame)
-        if watched.frame is None:  # ended before the first second was over
+        if watched.frame is None:  # Ctrl-C before the first second was over
             raise KeyboardInterrupt
-        report = CheckReport.of(watched)
     except NoPoolError as none:
-        report = CheckReport.without_pool(none, read_once())
+        return _answered(CheckReport.without_pool(none, read_once()), as_json=as_json)
+    except SwiotlbTopError as error:
+        if watched.frame is None:
+            raise
+        failure = error  # what was watched until then is reported all the same
+        if trace is None:
+            watched.add(replace(watched.frame, failure=str(error)))
+    answer = _answered(CheckReport.of(watched), as_json=as_json)
+    if failure is not None:
+        raise failure
+    return answer
+
+
+def _answered(report: CheckReport, *, as_json: bool) -> Exit:
     show_report(report.as_text, report.as_json, as_json=as_json)
     return report.exit_code

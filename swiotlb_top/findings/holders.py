@@ -22,8 +22,8 @@ def holders(fullest: Snapshot | None) -> Iterator[str]:
         slots, most = held[0]
         counted = "" if most.held_slots >= 0 else "about "
         yield (
-            f"when {numbers.count(now.used_slots)} of {numbers.count(now.all_slots)} slots were in use, {who(most)} held "
-            f"most: {counted}{numbers.count(slots)} slots in {numbers.counted(most.held_maps, 'mapping')}"
+            f"when {numbers.count(now.used_slots)} of {numbers.count(now.all_slots)} slots were in use, {who(most)} "
+            f"held most: {counted}{numbers.count(slots)} slots in {numbers.counted(most.held_maps, 'mapping')}"
         )
     before = now.used_slots - sum(slots for slots, _ in held)
     if before * 10 >= now.used_slots:

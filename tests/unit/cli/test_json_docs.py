@@ -22,6 +22,7 @@ UNALIGNED = STALL.parent / "unaligned.swtrace"
 COMMANDS = {
     "swiotlb-top --json": [["--trace", str(STALL), "--start", "3", "-n", "1", "-d", "0", "--json"]],
     "swiotlb-top replay FILE --json": [["replay", str(STALL), "--json"], ["replay", str(FAULTY), "--json"]],
+    "swiotlb-top check --json": [["check", "--trace", str(path), "--json"] for path in (STALL, UNALIGNED)],
     "swiotlb-top size FILE... --json": [["size", str(STALL), "--json"], ["size", str(UNALIGNED), "--json"]],
     "swiotlb-top info FILE --json": [["info", str(STALL), "--json"]],
     "swiotlb-top doctor --json": [["doctor", "--json"]],
@@ -74,6 +75,7 @@ def test_every_key_is_explained_and_none_that_is_not_there(command: str, capsys:
 EMPTY_HERE = {
     "swiotlb-top --json": {f"kernel_log.{name}" for name in KEYS_OF_A_LOG},
     "swiotlb-top replay FILE --json": {"inconclusive_because.*"},
+    "swiotlb-top check --json": set[str](),
     "swiotlb-top size FILE... --json": set[str](),
     "swiotlb-top info FILE --json": set[str](),
     "swiotlb-top doctor --json": {"hooks.*"},

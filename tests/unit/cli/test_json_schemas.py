@@ -25,6 +25,7 @@ RECORDINGS = (STALL, FOUR_CPUS, FOUR_AREAS, FAULTY, path_of("lost-and-told"))
 LOGS = (REPORTED, *sorted((REPORTED.parent / "consoles").iterdir()))
 COMMANDS: dict[str, list[list[str]]] = {
     "frames": [["--json", "--every", "700ms", "-n", "5", "--trace", str(path)] for path in RECORDINGS],
+    "check": [["check", "--json", "--trace", str(path)] for path in (STALL, FOUR_CPUS, FAULTY)],
     "replay": [["replay", "--json", str(path)] for path in RECORDINGS],
     "info": [["info", "--json", str(path)] for path in RECORDINGS],
     "doctor": [["doctor", "--json"]],

@@ -106,6 +106,17 @@ def test_a_situation_is_refused_alike_however_one_asks(
     the_doctor_says(capsys, because, next_step)
 
 
+@pytest.mark.parametrize("situation", [name for name in SITUATIONS if name != "swiotlb=noforce"])
+def test_check_is_refused_alike(
+    situation: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But where there is no pool: that is an answer."""
+    monkeypatch.setattr(refusals, "here", lambda: circumstances(situation))
+    _, because, next_step = SITUATIONS[situation]
+    for form in (["check"], ["check", "--json"], ["check", "--source", "live"]):
+        refused_in_one_line(capsys, form, because, next_step)
+
+
 @pytest.mark.parametrize("why", NO_POOL)
 def test_a_machine_that_needs_no_swiotlb_is_not_told_to_boot_with_one(
     why: NoPool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -28,6 +28,7 @@ RECORDING = str(Path(__file__).parents[2] / "traces/large.swtrace")
 SCREEN = ""
 NEEDED = {
     SCREEN: ["-n", "1", "-d", "0"],
+    "check": ["--trace", RECORDING],
     "record": ["-o", "out.swtrace"],
     "info": [RECORDING],
     "replay": [RECORDING],
@@ -169,6 +170,8 @@ RUNS = {
     "frame": ["--trace", RECORDING, "-n", "1", "-d", "0"],
     "frames for ever": ["--trace", RECORDING, "-d", "0.01"],
     "json for ever": ["--trace", RECORDING, "-d", "0.01", "--json"],
+    "check": ["check", "--trace", RECORDING],
+    "check json": ["check", "--trace", RECORDING, "--json"],
     "help": ["--help"],
     "version": ["--version"],
     "usage": ["nonsense"],

@@ -1,0 +1,239 @@
+"""Each rule: what it finds, and what is nearly the same and no finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, VerdictView
+from swiotlb_top.allocator import Cause
+from swiotlb_top.findings import rules
+from swiotlb_top.findings.finding import ADVICE, MEANINGS, Finding, Kind
+from swiotlb_top.findings.rules import KIND_OF_CAUSE, findings
+from swiotlb_top.findings.watched import MOST_READINGS, Watched
+from swiotlb_top.kernel_log.watch import KernelLog
+from tests.support.logs import EARLIER, FULL, POOL, found
+from tests.support.snapshots import DEBUGFS, DISK, NVME, QUIET, SECOND_NS
+
+SOUND = replace(QUIET, nslabs=1000, verdict=VerdictView("6.10", 10, 10, 0, 0, 0), maps=40, unmaps=40)
+
+
+def watched(*snapshots: Snapshot, every_ns: int = SECOND_NS) -> Watched:
+    """Frames of these snapshots, so far apart."""
+    seen = Watched()
+    for at, snapshot in enumerate(snapshots):
+        seen.add(Frame(replace(snapshot, time_ns=(at + 1) * every_ns)))
+    return seen
+
+
+def kinds(seen: Watched) -> list[Kind]:
+    return [finding.kind for finding in findings(seen)]
+
+
+def one(seen: Watched) -> Finding:
+    (finding,) = findings(seen)
+    return finding
+
+
+def holding(held: Sequence[int], mean_slots: int = 1, device: DeviceView = NVME) -> list[Snapshot]:
+    """A snapshot for each number of mappings that the device holds; each is of so many slots."""
+    return [
+        replace(
+            SOUND,
+            used_slots=maps * mean_slots,
+            devices=(
+                replace(device, maps=5000 + maps, unmaps=5000, map_failures=0, asked_slots=(5000 + maps) * mean_slots),
+            ),
+        )
+        for maps in held
+    ]
+
+
+def failing(cause: Cause | None, *others: DeviceView) -> Watched:
+    device = replace(DISK, causes=((cause, 3),) if cause else (), map_failures=3, held_slots=-1, maps=97, unmaps=97)
+    return watched(replace(SOUND, map_failures=3, devices=(device, *others), used_slots=250))
+
+
+# ---- nothing ------------------------------------------------------------------
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    assert kinds(watched(SOUND, SOUND)) == []
+
+
+def test_nothing_is_found_where_nothing_is_known() -> None:
+    unknown = replace(DEBUGFS, nslabs=-1, used_slots=-1, used_hiwater_slots=-1)
+    assert kinds(watched(*[unknown] * 50)) == []
+
+
+# ---- what the reference says ----------------------------------------------------
+
+
+def test_harm_is_found_before_all_else() -> None:
+    harmed = replace(SOUND, verdict=VerdictView("6.10", 10, 8, 2, 0, 1, "operation 3: it"), map_failures=1)
+    first, *_ = findings(watched(harmed))
+    assert first.kind is Kind.HARM
+    assert first.evidence == ("1 safety violation in 10 operations compared", "operation 3: it")
+
+
+def test_a_disagreement_without_harm_is_one() -> None:
+    differs = replace(SOUND, verdict=VerdictView("6.10", 10, 8, 2, 0, 0))
+    assert one(watched(differs)).evidence == ("2 of 10 operations differ",)
+
+
+# ---- failed maps ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_a_failing_device_is_found_by_its_commonest_cause(cause: Cause) -> None:
+    finding = one(failing(cause))
+    assert (finding.kind, finding.device, finding.driver) == (KIND_OF_CAUSE[cause], DISK.name, DISK.driver)
+    assert finding.evidence[:2] == (f"3 of 100 maps failed: {cause.value} 3", f"the latest {DISK.last_failure}")
+
+
+def test_failures_that_nobody_explained_are_told_as_such() -> None:
+    assert one(failing(None)).kind is Kind.UNEXPLAINED
+
+
+def test_failures_of_unknown_devices_are_told() -> None:
+    assert one(watched(replace(SOUND, map_failures=2))).evidence == ("2 maps failed, of which device is not known",)
+
+
+def test_beside_who_fails_stands_who_holds_most() -> None:
+    holder = replace(NVME, maps=210, unmaps=0, asked_slots=210)
+    evidence = one(failing(Cause.EXHAUSTED, holder)).evidence
+    assert evidence[2:] == (
+        "when 250 of 1,000 slots were in use, nvme 0000:00:05.0 held most: about 210 slots in 210 mappings",
+        "about 40 of them were held since before this began to watch: nobody can tell by whom",
+    )
+
+
+def test_who_holds_slots_does_not_matter_where_none_would_do() -> None:
+    holder = replace(NVME, maps=210, unmaps=0, asked_slots=210)
+    assert len(one(failing(Cause.TOO_LARGE, holder)).evidence) == 2
+
+
+def test_fragmented_says_how_many_are_free() -> None:
+    assert "750 slots are free now, in pieces" in one(failing(Cause.FRAGMENTED)).evidence
+
+
+# ---- before ---------------------------------------------------------------------
+
+
+def test_maps_that_failed_before_are_told() -> None:
+    finding = one(watched(replace(SOUND, kernel_log=EARLIER)))
+    assert finding.kind is Kind.FAILED_BEFORE
+    assert "before this began to look, as the kernel's log has it" in finding.evidence[0]
+
+
+def test_failures_that_are_counted_are_not_told_twice() -> None:
+    log = KernelLog(since=found(FULL))
+    assert kinds(watched(replace(SOUND, kernel_log=log, map_failures=1))) == [Kind.UNEXPLAINED]
+    assert kinds(watched(replace(DEBUGFS, kernel_log=log))) == [Kind.FAILED_BEFORE]
+
+
+def test_other_trouble_in_the_log_is_no_failed_map() -> None:
+    assert kinds(watched(replace(SOUND, kernel_log=KernelLog(before=found(POOL))))) == []
+
+
+# ---- how full ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("used", "nearly"), [(899, False), (900, True), (1000, True)])
+def test_from_nine_tenths_on_the_pools_are_nearly_full(used: int, nearly: bool) -> None:
+    assert (Kind.NEARLY_FULL in kinds(watched(replace(SOUND, used_slots=used), SOUND))) == nearly
+    assert (Kind.NEARLY_FULL in kinds(watched(replace(SOUND, used_hiwater_slots=used)))) == nearly
+
+
+# ---- leaks -----------------------------------------------------------------------
+
+
+def test_what_rises_all_the_time_may_leak() -> None:
+    finding = one(watched(*holding(range(100, 200, 2))))
+    assert (finding.kind, finding.device) == (Kind.LEAK, NVME.name)
+    assert finding.evidence == (
+        "it holds 198 mappings, 80 more than 49s before",
+        "about 120 slots more a minute; at this rate the pools are full in 6m41s",
+    )
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        [100] * 50,
+        [*range(100, 150), 100],
+        [100 + 40 * (at % 3) for at in range(50)],
+        [*range(100, 140), *[140] * 20],
+        range(100, 150),
+        range(150, 50, -2),
+    ],
+    ids=["steady", "falls back", "comes and goes", "stays in the end", "rises by less than a twentieth", "falls"],
+)
+def test_what_does_not_is_no_leak(held: Sequence[int]) -> None:
+    assert kinds(watched(*holding(held))) == []
+
+
+def test_in_a_short_time_a_load_that_begins_looks_like_a_leak() -> None:
+    assert kinds(watched(*holding(range(100, 200, 2)), every_ns=rules.LEAK_LEAST_NS // 60)) == []
+
+
+# ---- runaways ------------------------------------------------------------------------
+
+
+def test_who_takes_half_of_the_slots_within_a_second_runs_away() -> None:
+    finding = one(watched(*holding([10, 10, 270], mean_slots=2)))
+    assert (finding.kind, finding.device) == (Kind.RUNAWAY, NVME.name)
+    assert finding.evidence == ("it took about 520 of 1,000 slots within 1.0s", "it holds 540 slots now")
+
+
+@pytest.mark.parametrize(
+    ("held", "every_ns"), [([10, 250], SECOND_NS), ([10, 270], 2 * SECOND_NS)], ids=["less", "in a longer time"]
+)
+def test_others_do_not(held: list[int], every_ns: int) -> None:
+    assert kinds(watched(*holding(held, mean_slots=2), every_ns=every_ns)) == []
+
+
+def test_slots_that_others_gave_back_are_not_taken_twice() -> None:
+    """What is in use did not rise: somebody else had as many before."""
+    first, second = holding([10, 270], mean_slots=2)
+    assert kinds(watched(replace(first, used_slots=540), second)) == []
+
+
+# ---- growth --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("growths", "added", "expected"), [(3, 0, [Kind.GROWTH_FAILS]), (2, 0, []), (3, 1, [])])
+def test_growth_that_adds_nothing(growths: int, added: int, expected: list[Kind]) -> None:
+    assert kinds(watched(replace(SOUND, growths=growths, pools_added=added))) == expected
+
+
+@pytest.mark.parametrize(("seen", "expected"), [(5, [Kind.TRANSIENT]), (4, [])])
+def test_transient_pools_at_most_times(seen: int, expected: list[Kind]) -> None:
+    some = replace(SOUND, transient_slots=8)
+    assert kinds(watched(*[some] * seen, *[SOUND] * (10 - seen))) == expected
+
+
+# ---- all of them ------------------------------------------------------------------------
+
+
+def test_every_kind_has_a_meaning_and_advice() -> None:
+    assert set(MEANINGS) == set(ADVICE) == set(Kind)
+    assert set(KIND_OF_CAUSE) == set(Cause)
+
+
+def test_readings_of_a_long_time_are_thinned_out() -> None:
+    seen = watched(*[SOUND] * (3 * MOST_READINGS))
+    assert len(seen.readings) <= MOST_READINGS
+    assert seen.readings[0].time_ns == SECOND_NS
+    assert seen.duration_ns == pytest.approx(3 * MOST_READINGS * SECOND_NS, rel=0.01)
+
+
+def test_a_frame_of_a_source_that_failed_is_no_reading() -> None:
+    seen = watched(SOUND)
+    seen.add(Frame(SOUND, failure="no answer"))
+    assert len(seen.readings) == 1
+    with pytest.raises(ValueError, match="nothing"):
+        _ = Watched().now
