@@ -54,6 +54,7 @@ lie together and are mapped together."""
 
 PROBING = f"""
     $python $workloads/one_process.py /results doctor swiotlb_top doctor , doctor_json swiotlb_top doctor --json , \
+        check swiotlb_top check --seconds 3 --json , \
         record tests.lab.workloads.record_with /results/kprobe.swtrace --prefer kprobe -- sh -c '
             sh tests/lab/workloads/counted.sh {NVME_REQUESTS} nvme0n1
             sh tests/lab/workloads/counted.sh {VDA_REQUESTS} vda' , \
@@ -208,6 +209,16 @@ def test_the_doctors_json_says_the_same(ran: Ran) -> None:
     text = tried(ran.files, "doctor").out
     for name, place in report["hooks"].items():
         assert re.search(rf"^hook +{name} +{re.escape(place)}$", text, re.MULTILINE), text
+
+
+def test_check_finds_nothing_wrong_with_a_machine_that_idles(ran: Ran) -> None:
+    """But that its pools were nearly full while it booted, if they were."""
+    checked = tried(ran.files, "check")
+    told = json.loads(checked.out)
+    kinds = {finding["kind"] for finding in told["findings"]}
+    assert kinds <= {"nearly_full"}
+    assert (told["unknown"], told["watched"]["map_failures"]) == ([], 0)
+    assert (told["answer"], checked.status) == (("trouble", Exit.DISAGREE) if kinds else ("well", Exit.OK))
 
 
 def test_kprobes_may_miss_a_call_but_say_so_and_are_never_wrong(ran: Ran) -> None:

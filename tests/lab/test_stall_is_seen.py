@@ -5,6 +5,7 @@ Recording, screens, a page of metrics and a real Prometheus's alert, all of one 
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -32,7 +33,8 @@ SCRIPT = """
     watched=$!
 
     together="$python $workloads/one_process.py /results"
-    $together record swiotlb_top record -o /results/stall.swtrace --duration 3 , screen swiotlb_top -n 1 -d 2
+    $together record swiotlb_top record -o /results/stall.swtrace --duration 3 , screen swiotlb_top -n 1 -d 2 , \
+        check swiotlb_top check --seconds 5 --json
 
     $tool export --interval 1 2>/results/export.err &
     exporter=$!
@@ -133,6 +135,18 @@ def test_one_frame_of_the_screen_names_the_device_and_the_rate(files: Path) -> N
     assert failing[1] not in ("0", "0.0")
     assert re.search(r"^why +needs 128 slots", screen.out, re.MULTILINE), screen.out
     assert "\x1b" not in screen.out
+
+
+def test_check_names_the_device_what_is_wrong_and_what_helps(files: Path) -> None:
+    checked = tried(files, "check")
+    assert (checked.status, checked.err) == (Exit.DISAGREE, "")
+    told = json.loads(checked.out)
+    assert told["sentence"].startswith(f"virtio-pci {VIRTIO_BLK}: ")
+    full = next(finding for finding in told["findings"] if finding["kind"] == "full")
+    assert (full["device"], full["driver"]) == (VIRTIO_BLK, "virtio-pci")
+    assert full["evidence"][1].startswith("the latest needs 128 slots, ")
+    assert "failed_before" in {finding["kind"] for finding in told["findings"]}
+    assert told["watched"]["map_failures"] > 0
 
 
 def failures_in(page: str) -> dict[tuple[str, str], float]:
