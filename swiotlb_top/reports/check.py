@@ -70,7 +70,7 @@ class CheckReport:
             more = f" ({numbers.counted(len(others), 'more finding')})" if others else ""
             return f"{_who(first)}{first.evidence[0]}{more}"
         if self.unknown:
-            return f"nobody can tell: {self.unknown[0]}"
+            return self.unknown[0]
         return f"swiotlb is not involved: {self.innocent}"
 
     def as_text(self) -> str:
