@@ -18,7 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType as StackFrame
@@ -186,7 +186,8 @@ def tried(path: Path) -> Iterator[Tried]:
             outcome = "not done in time\n" + traceback.format_exc()
         except BaseException:
             outcome = traceback.format_exc()
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        with suppress(_TooLongError):  # it may ring until it is off
+            signal.setitimer(signal.ITIMER_PROF, 0)
         yield Tried(name, outcome, failed, time.process_time() - begin_s)
 
 

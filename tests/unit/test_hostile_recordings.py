@@ -58,6 +58,12 @@ def test_what_a_kernel_may_have_done_is_taken_by_all(name: str, reader: str) -> 
     READERS[reader](path_of(name))
 
 
+@pytest.mark.parametrize("reader", [name for name in READERS if name != "anonymise"])
+def test_a_static_kernel_that_adds_a_pool_is_judged(reader: str) -> None:
+    """A copy without addresses is refused: what it says of them would not be kept."""
+    READERS[reader](path_of("a-static-kernel-adds-a-pool"))
+
+
 @pytest.mark.parametrize(("name", "says"), REFUSED.items())
 def test_what_cannot_be_is_refused_in_one_line(name: str, says: str) -> None:
     with pytest.raises(UnreadableError) as refused:

@@ -34,7 +34,7 @@ class AddPool:
 
     def apply_forced(self, model: Allocator) -> Undo:
         before = model.pools
-        model.add_pool(self.pool)
+        self.adopt_as_is(model)
 
         def back() -> None:
             model.pools = before
