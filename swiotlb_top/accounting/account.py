@@ -241,7 +241,7 @@ class Account(Consumer):
             return
         pool = self._released_in(event)
         if pool is None:
-            self.sure = False  # a pool from before, of which only the number of its slots was known
+            self.sure = False  # the pool is older than the state, which tells only how many slots such pools had
             self._watcher.released(event, None, NOT_FOUND, NOTHING)
             return
         slot = pool.slot(event.tlb_addr)

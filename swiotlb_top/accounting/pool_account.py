@@ -28,7 +28,7 @@ NOTHING: Final = Held(0, UNKNOWN_DEVICE)
 
 @dataclass(slots=True, eq=False)
 class PoolAccount:
-    """Its geometry, and its live mappings by the slot their buffer begins in.
+    """Its geometry, and its live mappings by the slot in which each buffer begins.
 
     If the padding is not known, the key is the first slot of the mapping.
     """
@@ -43,7 +43,7 @@ class PoolAccount:
     used_slots: int = 0
     live: dict[int, Held] = field(default_factory=dict)
     next: dict[int, list[Held]] = field(default_factory=dict)
-    """Who has a slot already whose release ends later: another CPU can be faster."""
+    """Mappings that got a slot before the release of its last mapping returned, as another CPU can be faster."""
     read_ns: int = -1
     """When the copy was complete of the state that the account began from; -1 if it did not begin from a state."""
 
@@ -52,9 +52,8 @@ class PoolAccount:
         """The pool with the mappings that a copy of its slots shows."""
         account = cls(state.address, state.start, state.nslabs, state.nareas, False, default, since_ns)
         account.read_ns = state.end_ns
-        nobodys = [
-            Held(nslots, UNKNOWN_DEVICE) for nslots in range(IO_TLB_SEGSIZE + 1)
-        ]  # one each, for all that are alike
+        # One for each size: mappings of unknown devices that are alike share it.
+        nobodys = [Held(nslots, UNKNOWN_DEVICE) for nslots in range(IO_TLB_SEGSIZE + 1)]
         for mapping in adopt(state, check=False).pool.mappings():
             account.live[mapping.slot + mapping.pad_slots] = nobodys[mapping.nslots]
             account.used_slots += mapping.nslots
@@ -84,10 +83,10 @@ class PoolAccount:
         return (tlb_addr - self.start) >> IO_TLB_SHIFT
 
     def take(self, slot: int, nslots: int, call: Find | Map) -> int:
-        """A mapping got its slots; how many more are in use now."""
+        """A mapping got ``nslots`` slots from ``slot`` on. Returns by how many slots the number in use rose."""
         held = tuple.__new__(Held, (nslots, call.dev, call))  # as Held(), in a third of the time
         if call.entry_ns <= self.read_ns and self.live.get(slot) == Held(nslots, UNKNOWN_DEVICE):
-            # It was under way when the state was read, which has it already.
+            # The call was under way when the state was read, and the state already has its mapping.
             self.live[slot] = held
             return 0
         if slot in self.live:
@@ -98,7 +97,7 @@ class PoolAccount:
         return nslots
 
     def release(self, slot: int) -> Held:
-        """The oldest mapping whose buffer may begin there gives its slots back."""
+        """Release the oldest mapping whose buffer may begin in ``slot``. Returns what it held."""
         slot = self._begin_of(slot)
         held = self.live.pop(slot, NOTHING)
         if slot in self.next:

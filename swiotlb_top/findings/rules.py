@@ -104,15 +104,14 @@ def failed_before(watched: Watched) -> Iterator[Finding]:
 
 def nearly_full(watched: Watched) -> Iterator[Finding]:
     """Hardly any slot is free, or was at the peak."""
-    now = watched.now
-    used = max(now.used_slots, watched.most_used_slots)
+    now, fullest = watched.now, watched.fullest or watched.now
     for slots, of, when in (
-        (used, now.all_slots, "were in use while this watched"),
+        (fullest.used_slots, fullest.all_slots, "were in use while this watched"),
         (now.used_hiwater_slots, now.nslabs, "were in use at the peak"),
     ):
         if of > 0 and slots * 100 >= of * NEARLY_FULL_PERCENT:
             share = f"{numbers.count(slots)} of {numbers.count(of)} slots ({numbers.percent(slots, of)}%) {when}"
-            yield Finding(Kind.NEARLY_FULL, (share, *holders(watched.fullest)))
+            yield Finding(Kind.NEARLY_FULL, (share, *holders(fullest)))
             return
 
 

@@ -114,11 +114,13 @@ def _innocent(watched: Watched) -> str:
 
 
 def _most(watched: Watched) -> str:
-    """How full it was, by the kernel's own high water mark where there is one."""
-    now, most = watched.now, watched.most_used_slots
-    if now.used_hiwater_slots >= max(most, 1):
-        return f"never more than {_used(now.used_hiwater_slots, now.all_slots)} in use"
-    return f"at most {_used(most, now.all_slots)} in use in {numbers.counted(len(watched.readings), 'reading')}"
+    """How full it was, by the kernel's own high water mark where there is one: pools may have grown since then."""
+    now, fullest = watched.now, watched.fullest or watched.now
+    if now.used_hiwater_slots >= max(fullest.used_slots, 1):
+        there_are = numbers.count(now.all_slots)
+        return f"never more than {numbers.counted(now.used_hiwater_slots, 'slot')} in use, of {there_are} now"
+    readings = numbers.counted(len(watched.readings), "reading")
+    return f"at most {_used(fullest.used_slots, fullest.all_slots)} in use in {readings}"
 
 
 def _watched(now: Snapshot) -> str:

@@ -237,3 +237,9 @@ def test_a_frame_of_a_source_that_failed_is_no_reading() -> None:
     assert len(seen.readings) == 1
     with pytest.raises(ValueError, match="nothing"):
         _ = Watched().now
+
+
+def test_slots_that_were_in_use_are_a_share_of_those_that_there_were_then() -> None:
+    """Transient pools have gone since."""
+    then = replace(SOUND, used_slots=1300, transient_slots=400)
+    assert one(watched(then, SOUND)).evidence[0] == "1,300 of 1,400 slots (92.8%) were in use while this watched"
