@@ -42,6 +42,8 @@ _MAX_SLOTS_WAITING: Final = 1 << 23
 
 MOST_DISAGREEMENTS: Final = 10_000
 """Once so many are confirmed, nothing more is compared: each costs many times what an agreement does."""
+_FOR_GOOD: Final = frozenset({Doubt.PLAINLY_WRONG, Doubt.TOO_MANY_UNCERTAIN})
+"""Reasons for which nothing is compared any more, whatever state is read."""
 
 _Item: TypeAlias = Event | PoolState | InitialCopy | ObservedPoolList
 _Span: TypeAlias = tuple[int, int, _Item]
@@ -97,7 +99,7 @@ class Judge:
 
     def state(self, mem: MemState) -> None:
         """The allocator's state was read: begin from it, or compare it with the model's."""
-        if self._blind is Doubt.PLAINLY_WRONG:
+        if self._blind in _FOR_GOOD:
             return
         if self._blind:
             self._run()
@@ -142,7 +144,7 @@ class Judge:
         """
         self._run()
         self._unconfirmed.withdraw_all(Doubt.AFTER_GAP)
-        if self._blind is not Doubt.PLAINLY_WRONG:
+        if self._blind not in _FOR_GOOD:
             self._blind = Doubt.AFTER_GAP
 
     def known_before(self, time_ns: int) -> None:
@@ -216,12 +218,12 @@ class Judge:
             self._comparison.earn_patience(ready)
             self._compare(self._comparison, min(until_ns, to_come_ns))
         self._confirm_known()
-        if self.findings.disagree >= MOST_DISAGREEMENTS and self._blind is not Doubt.PLAINLY_WRONG:
+        if self.findings.disagree >= MOST_DISAGREEMENTS and self._blind not in _FOR_GOOD:
             self._lose_sight(Doubt.PLAINLY_WRONG, self._operations)
 
     def _compare(self, comparison: Comparison, before_ns: int) -> None:
         """Judge the clusters that ended before any call that may still come."""
-        operations, findings = self._operations, self.findings
+        operations, findings, unconfirmed = self._operations, self.findings, self._unconfirmed
         judged = answered = 0
         judged_ns = self._judged_ns
         try:
@@ -232,6 +234,9 @@ class Judge:
                 judged_ns = cluster[-1].exit_ns
                 if not stays:
                     self._lose_sight(Doubt.DURING_STATE, operations[judged:])
+                    return
+                if unconfirmed.is_hopeless:
+                    self._lose_sight(Doubt.TOO_MANY_UNCERTAIN, operations[judged:])
                     return
         except TooManyAreasError:
             self._lose_sight(Doubt.TOO_MANY_AREAS, operations[judged:], findings.answered - answered)

@@ -32,6 +32,8 @@ Place: TypeAlias = Area | None
 
 _MAX_OPEN: Final = 100_000
 """How many unconfirmed disagreements are kept. Those beyond are inconclusive for good."""
+MOST_UNTOLD: Final = 10_000
+"""How many are kept in a stream that does not tell which calls are known. With so many, the stream is given up."""
 _MAX_SETS: Final = 1024
 """How many sets of places are kept at a time, to find equal ones."""
 _MAX_IN_FULL: Final = 64
@@ -87,6 +89,11 @@ class UnconfirmedDisagreements:
     def wants_divergence(self) -> bool:
         """Whether the next disagreement may become the first one of the report, and needs a :class:`Divergence`."""
         return self._findings.first is None and len(self._open) < _MAX_IN_FULL
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether more are open than states will confirm: then comparing more would cost much, and tell nothing."""
+        return self.states_tell and len(self._open) >= MOST_UNTOLD
 
     def add(self, disagreement: UnconfirmedDisagreement) -> None:
         """Add a disagreement."""
