@@ -1,4 +1,7 @@
-"""What the judge says of each event of a recording, kept in a byte an event: a first walk, before the rows are made."""
+"""The judge's answer to each event of a recording, one byte an event.
+
+Rows carry these answers, so the recording is judged first, and read a second time for its rows.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +21,18 @@ _INCONCLUSIVE, _AGREES, _DISAGREES, _ELSEWHERE = range(4)
 _OF_UNKNOWN_KERNEL: Final = bytes.maketrans(bytes((_AGREES, _DISAGREES)), bytes((_INCONCLUSIVE, _INCONCLUSIVE)))
 _WORDS: Final = (Verdict.INCONCLUSIVE.value, Verdict.AGREE.value, Verdict.DISAGREE.value, None)
 _MOST_REASONS: Final = 1 << 16
-"""So many different sentences are kept; of a failure with another one, the cause alone."""
+"""How many different sentences are kept. A failure whose sentence is not among them keeps its cause only."""
 
 Why = tuple[str, str | None]
-"""A cause in a word, and in a sentence where that is kept."""
+"""A cause as one word, and as a sentence, or None where the sentence was not kept."""
 
 
 class Answers(Consumer):
-    """Answers by the place of an event in the stream, from 0; and reasons, by the place of a failed map among those.
+    """Answers by the number of an event in the stream, and reasons by the number of a failed map, both from 0.
 
-    An event is known again by where it lies in memory, for as long as a judge has it. What all judges are done with
-    lies there no more, and a later event that does takes the place. Where several revisions are judged side by side,
-    what each says is kept for as long as its judge is; in the end that of the likeliest that is left counts.
+    The judge answers with the event object, so the number is looked up by ``id()``. An ``id()`` is reused only after
+    every judge has dropped the object, and the later event then overwrites the number. If several revisions are judged
+    side by side, each has its own answers; those of the likeliest revision that is left at the end count.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -48,12 +51,12 @@ class Answers(Consumer):
     # ---- the walk --------------------------------------------------------
 
     def take(self, trace: TraceReader) -> None:
-        """Judge a recording as far as it can be read."""
+        """Judge a recording up to its end, or to where it is damaged."""
         try:
             for item in trace.stream():
                 tell(item, self if isinstance(item, Records) else self._pipeline)
         except UnreadableError:
-            pass  # the second walk meets it, too
+            pass  # reading it again for the rows raises it to the caller
         self._pipeline.finish(whole=False)
         self._conclude()
 
@@ -75,24 +78,27 @@ class Answers(Consumer):
         self._said.extend_to(self._events, self._failed)
         self._reason_of = list(self._reasons)
         self._overlap_of = self._overlaps.finish()
+        # What the walk needed takes as much memory as the kernel's mappings.
+        del self._pipeline, self._overlaps
+        self._places.clear()
 
-    # ---- what is asked -----------------------------------------------------
+    # ---- answers, by number ------------------------------------------------
 
     def verdict(self, place: int) -> str | None:
-        """On the event at a place: "agree", "disagree", "inconclusive"; None: on another allocator."""
+        """The answer to an event: "agree", "disagree" or "inconclusive"; None if it is of another allocator."""
         return _WORDS[self._said.answers[place]]
 
     def overlap(self, place: int) -> int:
-        """How many calls the event at a place overlaps; 255: or more."""
+        """How many calls an event overlaps; 255 means 255 or more."""
         return self._overlap_of[place]
 
     def why(self, failure: int) -> Why | None:
-        """The reason of the nth failed map, from 0; None: not known."""
+        """Why a failed map failed; None if that is not known."""
         return self._reason_of[self._said.why[failure]]
 
 
 class _Said(Listener):
-    """What one judge says."""
+    """The answers of one judge."""
 
     def __init__(self, places: dict[int, int], failures: dict[int, int], reasons: dict[Why | None, int]) -> None:
         self._places = places
@@ -119,12 +125,12 @@ class _Said(Listener):
         self.why[place] = self._reasons.setdefault(why, len(self._reasons))
 
     def extend_to(self, events: int, failures: int) -> None:
-        """Be at least so long: of what nothing was said, nothing is known."""
+        """Make room for more answers, which are inconclusive, and for more reasons, which are not known."""
         self.answers += bytes(max(0, events - len(self.answers)))
         self.why.frombytes(bytes(self.why.itemsize * max(0, failures - len(self.why))))
 
     def of_unknown_kernel(self) -> _Said:
-        """The same if it is not known what the kernel should have done: see :meth:`Findings.of_unknown_kernel`."""
+        """These answers if no known revision explains the kernel: see :meth:`Findings.of_unknown_kernel`."""
         unknown = _Said(self._places, self._failures, self._reasons)
         unknown.answers += self.answers.translate(_OF_UNKNOWN_KERNEL)
         return unknown

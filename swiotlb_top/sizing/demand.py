@@ -273,13 +273,14 @@ class DemandReader(Consumer):
 
     def _adopt(self, mem: MemState) -> None:
         """What is mapped before the first record; nobody knows since when, or for whom."""
+        begin_ns = mem.begin_ns
         for state in mem.pools:
             for mapping in adopt(state, rule=self._recorded.rule, check=False).pool.mappings():
                 self._check_count()
                 self._count["before"] += 1
                 request = Request(mapping.orig_addr, mapping.nslots * IO_TLB_SIZE, 0, Limits())
                 key = slot_addr(state.start, mapping.slot + mapping.pad_slots)
-                self._open[key].append(_Open(mem.begin_ns, mem.begin_ns, 0, 0, request))
+                self._open[key].append(_Open(begin_ns, begin_ns, 0, 0, request))
 
     def _close(self, opened: _Open, freeing_ns: int, freed_ns: int) -> None:
         asked_ns, had_ns, cpu, dev, request, until_ns = opened

@@ -3,6 +3,8 @@
 Kernels that show the same and have the same release may yet differ in what they do. So that tells: a kernel is not what
 it disagrees with. If it must be one of those that are known, the last one that is left stays, and the kernel disagrees
 with it. Any other kernel of which none is left is unknown, and nothing is claimed of it.
+
+Each judge has a model with all mappings. Where these are very many, the less likely revisions are not tried.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ from typing import Final
 from swiotlb_top.allocator import Allocator, Candidate, Choice, Revision
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.state import MemState
-from swiotlb_top.verify.findings import Failure, Findings, Listener, Verdict
+from swiotlb_top.verify.findings import Doubt, Failure, Findings, Listener, Verdict
 from swiotlb_top.verify.judge import Judge
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 
 UNKNOWN: Final = "unknown"
 """The name of what an unknown kernel has."""
 _LIKE_NONE: Final = "this kernel does what none does that is known here: it is unknown, and nothing is claimed of it"
+_LIKE_NONE_TRIED: Final = "this kernel does what none does that was tried, so that nothing is claimed of it"
+_NOT_TRIED: Final = "not tried, as so many slots are in use"
+_MOST_SLOTS: Final = 3 << 18
+"""How many slots that are in use the models have at most when they begin, all together, unless one alone has more."""
 
 
 class SideBySide:
@@ -34,6 +40,8 @@ class SideBySide:
         self.choice = choice
         self.left: tuple[Candidate, ...] = choice.candidates
         """Those that the kernel does not disagree with, the likeliest first; none if the kernel is unknown."""
+        self.not_tried: tuple[Candidate, ...] = ()
+        """Those of the choice that may explain the kernel, but of which there is no judge."""
         revisions = [candidate.revision for candidate in choice.candidates] or [choice.revision]
         self._judges = [Judge(revision, pools_announced=pools_announced, cpus=cpus) for revision in revisions]
         """One for each that is left; if none is, the one whose model shows where slots are free."""
@@ -50,7 +58,10 @@ class SideBySide:
 
     @property
     def note(self) -> str:
-        """What is to be said of an unknown kernel; empty of any other."""
+        """What is to be said where no revision explains the kernel, or not all were tried; else empty."""
+        if self.not_tried:
+            names = ", ".join(candidate.name for candidate in self.not_tried)
+            return "; ".join([*([] if self.left else [_LIKE_NONE_TRIED]), f"{_NOT_TRIED}: {names}"])
         if self.left:
             return ""
         return _LIKE_NONE if self.choice.candidates else self.choice.note
@@ -59,7 +70,9 @@ class SideBySide:
     def findings(self) -> Findings:
         """The likeliest's that is left."""
         findings = self._judges[0].findings
-        return findings if self.left else findings.of_unknown_kernel()
+        if self.left:
+            return findings
+        return findings.of_unknown_kernel(Doubt.NOT_TRIED if self.not_tried else Doubt.UNKNOWN_KERNEL)
 
     @property
     def model(self) -> Allocator | None:
@@ -90,6 +103,7 @@ class SideBySide:
 
     def state(self, mem: MemState) -> None:
         """The allocator's state was read."""
+        self._leave_out(sum(pool.list_.count(0) for pool in mem.pools))
         self._each(lambda judge: judge.state(mem))
 
     def feed(self, events: Sequence[Event]) -> None:
@@ -123,6 +137,14 @@ class SideBySide:
         if self.left:
             self._drop_refuted()
 
+    def _leave_out(self, used_slots: int) -> None:
+        """Leave out the least likely, if the models cannot have so many slots that are in use."""
+        most = max(1, _MOST_SLOTS // max(1, used_slots))
+        if len(self._judges) > most:
+            self.left, more = self.left[:most], self.left[most:]
+            self.not_tried += more
+            del self._judges[most:]
+
     def _drop_refuted(self) -> None:
         """Drop those that the kernel disagrees with, but for the one that explains most if it must be one."""
         pairs = list(zip(self.left, self._judges, strict=True))
@@ -130,7 +152,7 @@ class SideBySide:
         if len(left) == len(pairs):
             return
         best = max(pairs, key=lambda pair: pair[1].findings.agree)
-        if not left and self.choice.is_known:
+        if not left and self.choice.is_known and not self.not_tried:
             left = [best]
         self.left = tuple(candidate for candidate, _ in left)
         self._judges = [judge for _, judge in left or [best]]

@@ -40,6 +40,7 @@ class Doubt(Enum):
     TOO_MANY_ORDERS = "too many orders to try"
     TOO_MANY_FAULTS = "overlaps too many faults"
     PLAINLY_WRONG = "after so many disagreements that more would tell nothing new"
+    NOT_TRIED = "of a kernel that may have a revision that was not tried"
     UNKNOWN_KERNEL = "of a kernel that is like none that is known"
 
 
@@ -157,11 +158,14 @@ class Findings:
         if not self.doubts[why]:
             del self.doubts[why]
 
-    def of_unknown_kernel(self) -> Findings:
-        """The same if it is not known what the kernel should have done: nothing was compared, and nothing was wrong."""
+    def of_unknown_kernel(self, why: Doubt = Doubt.UNKNOWN_KERNEL) -> Findings:
+        """The same if it is not known what the kernel should have done: nothing was compared, and nothing was wrong.
+
+        :param why: the reason for which all that was compared is inconclusive.
+        """
         unknown = Findings(elsewhere=self.elsewhere, doubts=dict(self.doubts), inconclusive=self.inconclusive)
         if self.compared:
-            unknown.doubt(Doubt.UNKNOWN_KERNEL, self.compared)
+            unknown.doubt(why, self.compared)
         return unknown
 
     def agreed(self, event: Event | None) -> None:

@@ -38,6 +38,8 @@ _WIDE_SHIFT: Final = 5
 these are looked at in each step."""
 _BEGIN_SHIFT: Final = 3
 """To begin costs 1 for each 8 (2 to this) operations of the group: each is looked at several times."""
+_MOST_REMEMBERED: Final = 1 << 22
+"""How many operations the memoised states may have, all together; each takes 16 bytes. No kernel comes near that."""
 
 
 @dataclass(slots=True)
@@ -96,7 +98,8 @@ class Checker:
         self._model = model
         self._group = group
         self._budget = budget
-        self._forced = {at for at, operation in enumerate(group) if operation.unchecked or operation in unconstrained}
+        free = frozenset(unconstrained)
+        self._forced = {at for at, operation in enumerate(group) if operation.unchecked or operation in free}
         self._by_entry = sorted(range(len(group)), key=lambda at: group[at].entry_ns)
         self._earliest_exits = list(accumulate((group[at].exit_ns for at in reversed(self._by_entry)), min))[::-1]
         """For each place in the order of invocations, the first response of the operations from there on."""
@@ -130,7 +133,7 @@ class Checker:
             if move is None:
                 self._backtrack()
                 continue
-            if self.steps >= self._budget:
+            if self.steps >= self._budget or self._remembered >= _MOST_REMEMBERED:
                 self.exhausted = True
                 self.undo_all()
                 return False
@@ -156,6 +159,8 @@ class Checker:
 
     def _start(self) -> None:
         self._memo: set[Hashable] = set()
+        self._remembered = 0
+        """How many operations the states in it have."""
         self._path = [self._node_after()]
 
     def _restart_without_deferral(self) -> None:
@@ -248,6 +253,7 @@ class Checker:
         if state in self._memo:
             return False
         self._memo.add(state)
+        self._remembered += len(node.enabled) + len(node.progress) + len(self._ambiguous) + len(self._leaving)
         return True
 
     # ---- moves -----------------------------------------------------------

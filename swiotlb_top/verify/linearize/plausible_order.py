@@ -18,6 +18,10 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 _MAX_CONSIDERED: Final = 512
 """How many releases in a slot set (128 slots) are considered at most for one search: those that responded first."""
+_MIN_CONSIDERED: Final = 128
+"""How many are in a group of any size: a slot set has no more mappings at a time."""
+_MAX_CONSIDERED_IN_ALL: Final = 1 << 22
+"""How many releases are considered for all searches of a group, as far as these two numbers allow."""
 
 _PendingReleases: TypeAlias = dict[tuple[Pool, int], dict[Release, None]]
 """Releases that were not yielded yet, by pool and slot set, sorted by response."""
@@ -37,13 +41,14 @@ def plausible_order(
         the group made or released it so far.
     """
     yield from (operation for operation in group if isinstance(operation, AddPool))
+    most = min(max(_MAX_CONSIDERED_IN_ALL // (len(group) or 1), _MIN_CONSIDERED), _MAX_CONSIDERED)
     pending: _PendingReleases = {}
     for operation in group:
         if isinstance(operation, Release):
             pending.setdefault(operation.slot_set, {})[operation] = None
     for operation in group:
         if isinstance(operation, SlotSearch):
-            for release in _releases_in_the_way(operation, pending, surely_live):
+            for release in _releases_in_the_way(operation, pending, surely_live, most):
                 del pending[release.slot_set][release]
                 yield release
             yield operation
@@ -53,20 +58,22 @@ def plausible_order(
 
 
 def _releases_in_the_way(
-    search: SlotSearch, pending: _PendingReleases, surely_live: Callable[[Pool, Mapping], bool]
+    search: SlotSearch, pending: _PendingReleases, surely_live: Callable[[Pool, Mapping], bool], most: int
 ) -> Collection[Release]:
     """For each mapping that has slots of a search now, a pending release of it that may have come before.
 
     Other releases at the same place release mappings that are yet to come. A release whose invocation was not seen
     and that responded after the search may release what this search found. It is chosen only if no other release can
     be, and the mapping must have been released.
+
+    :param most: how many releases in a slot set to consider.
     """
     chosen: dict[Mapping, Release] = {}
     pool = search.pool
     if pool is None or search.slot < 0:
         return ()
     sets = {search.slot >> SLOT_SET_SHIFT, (search.slot + search.nslots - 1) >> SLOT_SET_SHIFT}
-    near = [release for at in sorted(sets) for release in islice(pending.get((pool, at), ()), _MAX_CONSIDERED)]
+    near = [release for at in sorted(sets) for release in islice(pending.get((pool, at), ()), most)]
     for release in sorted(near, key=lambda release: _may_come_after(release, search)):
         mapping = release.mapping_at_address() if release.entry_ns <= search.exit_ns else None
         if (

@@ -20,9 +20,9 @@ from swiotlb_top.records import Kind
 from swiotlb_top.reports.replay import ReplayReport, replay
 from swiotlb_top.state import KernelInfo
 from swiotlb_top.trace import Header
-from swiotlb_top.verify import Doubt, SideBySide, Verdict
+from swiotlb_top.verify import Doubt, SideBySide, Verdict, candidates
 from tests.support.doctoring import FOUR_AREAS, change, find, load, record_at, save, succeeded, with_no_call_under_way
-from tests.support.histories import DEV, KERNEL, LIMITS, POOL, START, device, found, machine, searched_in_vain
+from tests.support.histories import DEV, KERNEL, LIMITS, POOL, START, device, found, machine, searched_in_vain, state_of
 
 SHOWN: Final = ("areas", "pools", "dynamic", "total_used", "alloc_size", "search_area")
 UBUNTU: Final = replace(KERNEL, release="6.8.0-31-generic", features=SHOWN)
@@ -138,6 +138,45 @@ def test_what_was_dropped_does_not_come_back_when_calls_were_lost() -> None:
     pipeline.feed([Find(5000, 5050, 0, False, DEV, POOL, ODD_PAGE.orig_addr, PAGE, 0, 0)])
     assert pipeline.finish().disagree == 1
     assert left(pipeline) == ["6.8"]
+
+
+# ---- where not all can be tried ----------------------------------------------------
+
+
+def with_slots_in_use(nslots: int) -> Pool:
+    """A pool in which so many mappings of one slot are from before."""
+    pool = Pool(POOL, START, 512, 1)
+    for slot in range(nslots):
+        pool.take(slot, REVISIONS["6.8"].request(2048, 0x40_0000, 0, LIMITS), DEV)
+    return pool
+
+
+@pytest.mark.parametrize(("nslots", "those"), [(0, NAMES), (2, NAMES), (3, NAMES[:2]), (7, NAMES[:1]), (9, NAMES[:1])])
+def test_the_less_likely_are_not_tried_if_all_models_together_would_have_too_many_slots_in_use(
+    monkeypatch: pytest.MonkeyPatch, nslots: int, those: list[str]
+) -> None:
+    monkeypatch.setattr(candidates, "_MOST_SLOTS", 7)
+    judges = SideBySide(CHOICE)
+    judges.state(machine(state_of(with_slots_in_use(nslots))))
+    assert [one.name for one in judges.left] == those
+    assert [one.name for one in judges.not_tried] == NAMES[len(those) :]
+    told = f"not tried, as so many slots are in use: {', '.join(NAMES[len(those) :])}"
+    assert judges.note == (told if len(those) < 3 else "")
+
+
+@pytest.mark.parametrize(("slot", "verdict"), [(1, Verdict.AGREE), (300, Verdict.INCONCLUSIVE)])
+def test_a_kernel_agrees_with_those_that_were_tried_and_disagrees_with_none_while_others_were_not(
+    monkeypatch: pytest.MonkeyPatch, slot: int, verdict: Verdict
+) -> None:
+    monkeypatch.setattr(candidates, "_MOST_SLOTS", 1)
+    judges = SideBySide(CHOICE)
+    judges.state(machine(state_of(with_slots_in_use(1))))
+    judges.feed([device(), found(70_000, 70_050, slot)])
+    findings = judges.finish()
+    assert findings.verdict is verdict
+    if verdict is Verdict.INCONCLUSIVE:
+        assert findings.doubts == {Doubt.NOT_TRIED: 1}
+        assert judges.note.startswith("this kernel does what none does that was tried")
 
 
 # ---- and if none is left -------------------------------------------------------

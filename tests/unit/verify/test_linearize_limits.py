@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swiotlb_top.allocator import NO_BOUNDARY, Limits, Pool, Request
+from swiotlb_top.verify.linearize import checker
 from swiotlb_top.verify.linearize.strategy import linearize
 from swiotlb_top.verify.operations.base import Operation
 from tests.support.histories import DEV, POOL, SLOT_BYTES, START
@@ -31,6 +32,18 @@ def test_a_search_that_runs_out_of_budget_has_proved_nothing(budget: int) -> Non
     assert not outcome.order
     assert outcome.exhausted
     assert outcome.steps <= budget
+    assert everything(model) == before
+
+
+def test_a_search_that_would_remember_too_much_has_proved_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state has as many operations as are under way at once: thousands of such states fill the memory."""
+    monkeypatch.setattr(checker, "_MOST_REMEMBERED", 2000)
+    pool = Pool(POOL, START, 512, 1)
+    model = model_of(pool)
+    before = everything(model)
+    outcome = linearize(model, [*given_takes(16, pool), take(0, 200, pool, 300)])
+    assert (outcome.order, outcome.exhausted) == ([], True)
+    assert outcome.steps < 2000
     assert everything(model) == before
 
 
