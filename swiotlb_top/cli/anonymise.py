@@ -12,7 +12,7 @@ from swiotlb_top.errors import Exit
 
 EPILOG = examples(
     "swiotlb-top anonymise disk.swtrace -o for-a-bug-report.swtrace",
-    "swiotlb-top info for-a-bug-report.swtrace      what does it reveal still?",
+    "swiotlb-top info for-a-bug-report.swtrace      what does it still reveal?",
 )
 
 
@@ -24,13 +24,13 @@ EPILOG = examples(
     type=FileName(),
     required=True,
     metavar="OUT",
-    help="Recording to write, which must not be there. No default.",
+    help="Recording to write, which must not exist. No default.",
 )
 def anonymise(file: Path, output: Path) -> Exit:
-    """Write a recording without addresses, host name, boot id and names of devices.
+    """Copy a recording without addresses, host name, boot id and names of devices.
 
-    What slots depend on is kept, so that it is judged as the other: low bits of addresses, the order of pools, sizes,
-    times. So are the kernel's release, drivers, and when it was recorded.
+    The copy gets the same verdict, since it keeps what decides which slots are found: low bits of addresses, the order
+    of pools, sizes, times. It also keeps the kernel's release, the drivers, and when it was recorded.
     """
     from swiotlb_top.recording.anonymous import anonymise as write
 

@@ -11,7 +11,7 @@ from swiotlb_top.cli.page import show_written
 from swiotlb_top.errors import Exit
 
 EPILOG = examples(
-    "swiotlb-top convert disk.swtrace -o disk.csv                     a row a mapping",
+    "swiotlb-top convert disk.swtrace -o disk.csv                     one line for each mapping",
     "swiotlb-top convert disk.swtrace -o why.jsonl --table failures",
     "swiotlb-top convert disk.swtrace -o disk.pftrace                 open it in Perfetto's user interface",
     "swiotlb-top convert disk.swtrace -o - --format jsonl | jq -r .device | sort | uniq -c",
@@ -29,23 +29,23 @@ _FORMATS = ("csv", "jsonl", "parquet", "perfetto")
     type=FileName(),
     required=True,
     metavar="OUT",
-    help="File to write, which must not be there; -: standard output. No default.",
+    help="File to write, which must not exist, or - for standard output. No default.",
 )
-@click.option("--format", "form", type=click.Choice(_FORMATS), help="What to write. Default: by the ending of OUT.")
-@click.option("--table", type=click.Choice(_TABLES), help="What a row is; perfetto has all. Default: mappings.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="Format to write. Default: by the ending of OUT.")
+@click.option("--table", type=click.Choice(_TABLES), help="Table to write. Perfetto has no tables. Default: mappings.")
 @click.option(
     "--revision",
     metavar="NAME",
     help="The swiotlb revision to judge by. Default: the one the recording's kernel has.",
 )
-@click.option("--unjudged", is_flag=True, help="Leave out causes, verdicts and overlaps, in half the time.")
+@click.option("--unjudged", is_flag=True, help="Leave out causes, verdicts and overlaps. It takes half the time.")
 def convert(
     file: Path, output: Path, form: str | None, table: str | None, revision: str | None, unjudged: bool
 ) -> Exit:
     """Write a recording as CSV, JSON lines, Parquet (with DuckDB), or a Perfetto timeline.
 
-    What cannot be read of it is said, with status 4; what comes before that is written. The same recording gives the
-    same bytes.
+    Of a damaged recording, everything before the damage is written, and the status is 4. The same recording always
+    gives the same bytes.
     """
     from swiotlb_top.convert import formats
     from swiotlb_top.recording.opened import Recording

@@ -12,7 +12,7 @@ from swiotlb_top.errors import Exit
 
 EPILOG = examples(
     "swiotlb-top info disk.swtrace",
-    "swiotlb-top info disk.swtrace --json | jq .reveals      what do I give away with it?",
+    "swiotlb-top info disk.swtrace --json | jq .reveals      what would others learn from it?",
 )
 
 
@@ -20,9 +20,9 @@ EPILOG = examples(
 @click.argument("file", type=FileName())
 @json_option
 def info(file: Path, as_json: bool) -> Exit:
-    """Say what a recording is: of which kernel, machine and time, what it holds, and what it reveals to others.
+    """Describe a recording: its kernel, machine and time, what it holds, and what it reveals to others.
 
-    Nothing is judged: replay does that.
+    It does not judge the recording; replay does.
     """
     from swiotlb_top.recording.info import inspect
 

@@ -1,4 +1,4 @@
-"""The forms that a recording can be given, and how it is given them."""
+"""The formats into which a recording is converted, and the conversion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ STANDARD_OUTPUT: Final = Path("-")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One form: the endings of its files, and what makes a table of it. A timeline has no tables."""
+    """One format: the endings of its file names, and the function that writes a table in it.
+
+    The function is None for a timeline, which has no tables.
+    """
 
     endings: tuple[str, ...]
     pieces: _Pieces | None
@@ -38,7 +41,7 @@ FORMATS: Final[dict[str, Format]] = {
 
 
 class _Readable(Generic[T]):
-    """What of a table can be read, and why that is not all."""
+    """The rows before any damage, without the error, which is kept in ``damage``."""
 
     def __init__(self, rows: Iterable[T]) -> None:
         self._rows = rows
@@ -52,25 +55,29 @@ class _Readable(Generic[T]):
 
 
 def format_of(output: Path) -> str:
-    """The name of the form that a file's ending stands for. :raises UsageError: none does."""
+    """The name of the format that belongs to the ending of a file name.
+
+    :raises UsageError: the ending belongs to no format.
+    """
     for name, form in FORMATS.items():
         if output.name.endswith(form.endings):
             return name
     if output == STANDARD_OUTPUT:
         raise UsageError(f"standard output has no ending: give --format, one of {', '.join(FORMATS)}")
     endings = ", ".join(ending for form in FORMATS.values() for ending in form.endings)
-    raise UsageError(f"{output} has an ending that stands for no form ({endings}): change it, or give --format")
+    raise UsageError(f"{output} does not end in one of {endings}: change its name, or give --format")
 
 
 def convert(recording: Recording, output: Path, form: str, table: str | None, *, judged: bool) -> str:
-    """Write a recording in another form, as far as it can be read; why that is not all, or nothing.
+    """Write a recording in another format, up to its end, or to where it is damaged.
 
     :param output: a new file; :data:`STANDARD_OUTPUT` is standard output.
-    :param form: one of :data:`FORMATS`.
+    :param form: the name of the format, one of :data:`FORMATS`.
     :param table: one of :data:`~swiotlb_top.recording.rows.TABLES`, or None for mappings.
-    :param judged: with what the judge says.
-    :raises UsageError: a table of a form that has none.
-    :raises CannotError: the output cannot be written, or the form is not installed.
+    :param judged: fill in what the judge answers.
+    :returns: why the recording cannot be read to its end; empty if it can.
+    :raises UsageError: a table is asked for, and the format has none.
+    :raises CannotError: the output cannot be written, or the format needs a package that is not installed.
     """
     pieces_of = FORMATS[form].pieces
     readable: _Readable[Any]

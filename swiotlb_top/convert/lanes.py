@@ -1,4 +1,4 @@
-"""Lanes of a device's timeline: two mappings that are held at the same time are drawn in two."""
+"""Lanes of a device's timeline. Mappings that are held at the same time are drawn in different lanes."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from collections.abc import Callable
 
 
 class Lanes:
-    """Tracks, of which each has one mapping at a time. The first that is free is taken.
+    """The lanes of one device. Each is a track, and shows one mapping at a time.
 
-    :param new: makes another track.
+    :param new: makes another track, and returns its number.
     """
 
     def __init__(self, new: Callable[[], int]) -> None:
         self._new = new
         self._free: list[tuple[int, int]] = []
-        """A heap of tracks, each with when its last mapping ended."""
+        """A heap of pairs: the time at which the last mapping of a lane ended, and the lane."""
 
     def take(self, begin_ns: int) -> int:
-        """A track for a mapping that begins then. One whose last mapping ended later, as told before, is not free."""
+        """A lane that is free at a time, or a new one.
+
+        Events may be out of order: a lane whose last mapping ended after ``begin_ns`` is not free.
+        """
         if self._free and self._free[0][1] <= begin_ns:
             return heapq.heappop(self._free)[0]
         return self._new()
 
     def give_back(self, lane: int, end_ns: int) -> None:
-        """Its mapping ended then."""
+        """The mapping in a lane ended: the lane is free from then on."""
         heapq.heappush(self._free, (lane, end_ns))

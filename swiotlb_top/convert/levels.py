@@ -1,4 +1,4 @@
-"""How full pools and their areas are, as counters on a timeline."""
+"""Counters on a timeline: how many slots of pools and areas are in use."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from swiotlb_top.convert.packets import Tracks, counter
 from swiotlb_top.recording.books import Level, Read
 
 _MOST_AREAS: Final = 256
-"""Areas of a pool that have a counter: CPUs of a large machine."""
+"""Areas have counters if a pool has no more of them than this."""
 
 
 @dataclass(slots=True)
 class _Counter:
-    """One counter's track, and the most it ever was, on another."""
+    """The track of a value, and the track of the largest value so far."""
 
     track: int
     peak_track: int
@@ -28,32 +28,32 @@ class _Pool:
     used: int
     areas: list[int]
     counters: dict[int, _Counter] = field(default_factory=dict)
-    """By area; -1: of the whole pool."""
+    """The counters by the number of the area; that of the whole pool at -1."""
 
 
 class Levels:
-    """Writes counters as slots come and go. Transient pools have one together."""
+    """Writes counters as mappings begin and end. All transient pools together have one counter."""
 
     def __init__(self, tracks: Tracks) -> None:
         self._tracks = tracks
         self._pools: dict[PoolAccount, _Pool] = {}
         self._by_start: dict[int, dict[int, _Counter]] = {}
-        """The counters of pools, which stay what they are when a state is read again."""
+        """The counters of pools by address, so that a pool has the same ones after a state was read again."""
         self._totals: dict[str, _Counter] = {}
 
     def read(self, read: Read) -> None:
-        """A state was read: this is in use."""
+        """A state was read, which shows how many slots are in use."""
         self._pools = {}
         for pool, areas in read.pools:
             self._pools[pool] = known = _Pool(sum(areas), list(areas), self._by_start.setdefault(pool.start, {}))
             self._pool(read.time_ns, pool, known)
 
     def forget(self) -> None:
-        """Nothing is known until a state is read."""
+        """Events were lost: nothing is known of the pools until the next state."""
         self._pools = {}
 
     def changed(self, time_ns: int, pool: PoolAccount | None, slot: int | None, level: Level | None) -> None:
-        """A mapping began or ended."""
+        """A mapping began or ended in a pool, of which it is known how many slots are in use now."""
         if pool is None or level is None:
             return
         self._total(time_ns, "all pools", level.all)

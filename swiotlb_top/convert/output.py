@@ -1,4 +1,4 @@
-"""Where a converted recording goes: a file that has its name only when it is whole, or standard output."""
+"""Writes a converted recording to standard output, or to a file that gets its name once it is complete."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _PIECE_BYTES: Final = 1 << 16
 
 
 def into_file(pieces: Iterable[bytes], path: Path) -> int:
-    """Write a new file; nothing is left where that fails. How many bytes it has.
+    """Write a new file. If that fails, no part of it is left.
 
-    :raises CannotError: it cannot be written, or is there.
+    :returns: the size of the file in bytes.
+    :raises CannotError: the file cannot be written, or exists.
     """
     file = PartialFile(path)
     written = 0
@@ -28,7 +29,7 @@ def into_file(pieces: Iterable[bytes], path: Path) -> int:
     except OSError as error:
         file.discard()
         raise CannotError(
-            f"cannot write {path}: {error.strerror}", "choose another directory; nothing is left of it"
+            f"cannot write {path}: {error.strerror}", "choose another directory; no part of the file is left"
         ) from None
     except BaseException:
         file.discard()
@@ -37,7 +38,7 @@ def into_file(pieces: Iterable[bytes], path: Path) -> int:
 
 
 def to_standard_output(pieces: Iterable[bytes]) -> None:
-    """Write them as they are."""
+    """Write the pieces to standard output."""
     sys.stdout.flush()
     for piece in _gathered(pieces):
         sys.stdout.buffer.write(piece)
@@ -45,7 +46,7 @@ def to_standard_output(pieces: Iterable[bytes]) -> None:
 
 
 def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same in larger pieces."""
+    """The same bytes in fewer, larger pieces."""
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:

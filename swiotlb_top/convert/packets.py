@@ -1,4 +1,4 @@
-"""Packets of a Perfetto trace: the clock, tracks, and events on them."""
+"""The packets of a Perfetto trace: its clocks, its tracks, and the events on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROOT: Final = 1
 
 
 def _packet(*fields: bytes) -> bytes:
-    """One packet of a trace."""
+    """One ``TracePacket`` as a field of ``Trace``."""
     return packed(1, b"".join(fields))
 
 
@@ -31,11 +31,11 @@ def event(
     flows: tuple[int, ...] = (),
     ends: tuple[int, ...] = (),
 ) -> bytes:
-    """A slice's begin or end, or an instant.
+    """The begin or the end of a slice, or an instant.
 
-    :param about: what is shown with it, by name.
-    :param flows: arrows that begin here.
-    :param ends: arrows that end here.
+    :param about: names and values that Perfetto shows with it.
+    :param flows: numbers of the arrows that begin here.
+    :param ends: numbers of the arrows that end here.
     """
     fields = [_TYPES[kind], number(11, track)]
     if name:
@@ -47,7 +47,7 @@ def event(
 
 
 def counter(time_ns: int, track: int, value: int) -> bytes:
-    """A counter's value from now on."""
+    """The value of a counter from a time on."""
     return _on_track(time_ns, [_COUNTER, number(11, track), number(30, value)])
 
 
@@ -61,11 +61,11 @@ def _value(value: str | int) -> bytes:
 
 
 class Tracks:
-    """The tracks of a trace, and what is written on them.
+    """The tracks of a trace, and the packets written so far.
 
-    :param title: name of the group that all belong to.
-    :param monotonic_ns: a moment on the monotonic clock,
-    :param realtime_ns: and in Unix time.
+    :param title: name of the group of all tracks.
+    :param monotonic_ns: a moment on the kernel's monotonic clock.
+    :param realtime_ns: the same moment as Unix time.
     """
 
     def __init__(self, title: str, monotonic_ns: int, realtime_ns: int) -> None:
@@ -80,7 +80,7 @@ class Tracks:
         self._describe(_ROOT, packed(2, title))
 
     def take(self) -> bytes:
-        """What was written since it was asked last."""
+        """The packets written since the last call."""
         written, self._written = b"".join(self._written), []
         return written
 
@@ -89,15 +89,15 @@ class Tracks:
         self._written.append(packet)
 
     def of(self, name: str) -> int:
-        """The one track of this name, directly below the title."""
+        """The track with a name, directly below the title. It is made when it is first asked for."""
         if name not in self._named:
             self._named[name] = self.new(name, _ROOT)
         return self._named[name]
 
     def new(self, name: str, parent: int, *, counts: str = "") -> int:
-        """Another track of a name.
+        """Make another track; several may have the same name.
 
-        :param counts: the unit, if it is a counter.
+        :param counts: the unit of a counter; empty if the track is none.
         """
         self._last += 1
         about = packed(2, name) + number(5, parent)

@@ -1,4 +1,7 @@
-"""Rows as Parquet, by DuckDB where it is installed. It is given CSV and the columns' types, and guesses nothing."""
+"""Rows as Parquet, written by DuckDB if that is installed.
+
+DuckDB reads the rows as CSV, with the type of each column given, so that it guesses none.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ _PIECE_BYTES: Final = 1 << 20
 
 
 def parquet_pieces(rows: Iterable[Row], row: type[Row]) -> Iterator[bytes]:
-    """The file, which is made in the system's directory for temporary files.
+    """The bytes of the Parquet file, which is made in the system's directory for temporary files.
 
-    :raises CannotError: DuckDB is not installed, or the directory is full.
+    :raises CannotError: DuckDB is not installed, or that directory has no room.
     :raises UnreadableError: the recording holds a number beyond 63 bits.
     """
     duckdb = _duckdb()

@@ -1,7 +1,7 @@
-"""A recording as a Perfetto trace: what a device holds from map to unmap, what was refused, how full the pools are.
+"""A recording as a Perfetto trace: each mapping from map to unmap, maps that failed, and how full the pools are.
 
-Field numbers are those of Perfetto's trace_packet.proto and track_event.proto. Times are on the monotonic clock, and a
-clock snapshot lays them on the wall clock.
+Field numbers are those of Perfetto's trace_packet.proto and track_event.proto. Times are on the kernel's monotonic
+clock; a clock snapshot in the trace lets Perfetto show them as wall clock.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from swiotlb_top.recording.clock import Clock
 from swiotlb_top.recording.rows import Mapping
 
 _MOST_FLOWS: Final = 64
-"""So many of the latest maps that found no room are led to the growth that follows."""
+"""How many of the latest maps that found no room get an arrow to the growth that follows them."""
 
 
 def perfetto_pieces(happenings: Iterable[Happening], clock: Clock, title: str) -> Iterator[bytes]:
-    """The trace, packet by packet.
+    """The packets of the trace.
 
-    :param title: what the group of all tracks is called.
+    :param title: name of the group of all tracks.
     """
     timeline = Timeline(clock, title)
     for happening in happenings:
@@ -34,25 +34,25 @@ def perfetto_pieces(happenings: Iterable[Happening], clock: Clock, title: str) -
 
 
 class Timeline:
-    """Writes down what happened."""
+    """Draws what happened."""
 
     def __init__(self, clock: Clock, title: str) -> None:
         self._tracks = Tracks(title, clock.monotonic_ns, clock.realtime_ns)
         self._levels = Levels(self._tracks)
         self._lanes: dict[str, Lanes] = {}
-        """Of each device."""
+        """The lanes of each device."""
         self._held: dict[int, tuple[Find | Map, int, Lanes]] = {}
-        """Mappings that are held, by where their call lies in memory, with the lane that each is drawn in."""
+        """By the ``id()`` of its call, each mapping that is held: the call, its lane, and the device's lanes."""
         self._flows: list[int] = []
-        """Of maps that found no room since the latest growth."""
+        """The arrows of maps that found no room since the latest growth."""
         self._last_flow = 0
 
     def take(self) -> bytes:
-        """What was written since it was asked last."""
+        """The packets written since the last call."""
         return self._tracks.take()
 
     def add(self, happening: Happening) -> None:
-        """The next thing that happened."""
+        """Draw what happened next."""
         if isinstance(happening, Began):
             self._began(happening)
         elif isinstance(happening, Ended):
@@ -86,7 +86,7 @@ class Timeline:
         mapping = ended.mapping
         held = self._held.pop(id(ended.call), None)
         if mapping.unmap_ns is None:
-            return  # it stays open, and nothing else is drawn in its lane
+            return  # its slice stays open, so its lane is never given back
         about = _about(mapping, "direction", "unmap_cpu", "unmap_latency_ns", "unmap_verdict")
         if held is None:
             about = _about(mapping, "size_bytes", "pool", "slot") | about
@@ -146,5 +146,5 @@ class Timeline:
 
 
 def _about(mapping: Mapping, *names: str) -> dict[str, str | int]:
-    """What is known of these columns."""
+    """These columns of a mapping, without those that are not known."""
     return {name: value for name in names if (value := getattr(mapping, name)) is not None}

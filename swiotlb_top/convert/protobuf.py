@@ -1,4 +1,4 @@
-"""As much of protobuf's wire format as is needed to write messages."""
+"""The part of protobuf's wire format that is needed to write messages."""
 
 from __future__ import annotations
 

@@ -13,14 +13,17 @@ _NEEDS_QUOTES: Final = re.compile(r'[",\n\r]|^$')
 
 
 def csv_pieces(rows: Iterable[Row], row: type[Row]) -> Iterator[bytes]:
-    """A line of names, then a line a row (RFC 4180, but for the newline). An empty cell is None, and ``""`` a text."""
+    """A line with the names of the columns, then one line for each row.
+
+    As in RFC 4180, but lines end in a newline alone. None is an empty cell; an empty text is ``""``.
+    """
     yield ",".join(columns(row)).encode() + b"\n"
     for values in rows:
         yield ",".join(map(_cell, values)).encode(errors="backslashreplace") + b"\n"
 
 
 def json_pieces(rows: Iterable[Row], row: type[Row]) -> Iterator[bytes]:
-    """An object a line, with every column; null is None."""
+    """One JSON object for each row, each on a line of its own, with every column. None is null."""
     names = tuple(columns(row))
     for values in rows:
         yield json.dumps(dict(zip(names, values, strict=True)), separators=(",", ":")).encode() + b"\n"

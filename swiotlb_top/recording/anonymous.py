@@ -1,8 +1,9 @@
-"""A recording without the addresses and names of the machine it is of, which is judged as the one with them.
+"""Writes a recording again without the addresses and names of its machine. The copy gets the same verdict.
 
-What placement depends on is kept: the low bits of addresses that a device or a caller asks to keep, the order of pools
-in memory and whether one follows on another, slots, sizes, masks and times. Addresses of kernel objects are numbered;
-pools lie in another place, and buffers in none. Devices are numbered, and keep their drivers.
+Everything that decides which slots a search finds is kept: the low bits of addresses that a device or a caller asks to
+keep, the order of pools in memory, which pools touch, slots, sizes, masks and times. Addresses of kernel objects are
+replaced by numbers, pools are moved, and buffers get addresses outside all pools. Devices get numbers for names, and
+keep their drivers.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ _OF_POOLS: Final = _NEW_POOL | {Kind.POOL_FREE}
 _FIRST_OBJECT: Final = 0xFFFF_8880_0000_0000
 _OBJECT_BYTES: Final = 1 << 12
 _BUFFERS: Final = 1 << 40
-"""Where buffers are said to be: no pool is there."""
+"""Buffers get addresses from here on. No pool is moved there."""
 
 
 def anonymise(path: Path, output: Path) -> None:
-    """Write a recording anew, without what tells of its machine.
+    """Copy a recording without what identifies its machine.
 
     :param output: a new file.
-    :raises UnreadableError: it cannot be read to its end; nothing is written then.
-    :raises CannotError: the file cannot be written, or what has to be kept would reveal addresses.
+    :raises UnreadableError: the recording cannot be read to its end. Then nothing is written.
+    :raises CannotError: the file cannot be written, or the address bits that must be kept would reveal addresses.
     """
     trace = TraceReader(path)
     places = _Places()
@@ -62,11 +63,11 @@ def _anonymous(header: Header) -> Header:
 
 
 class _Places:
-    """What a recording has of pools and masks."""
+    """The pools and masks of a recording."""
 
     def __init__(self) -> None:
         self.pools: set[tuple[int, int]] = set()
-        """From where to where each lies."""
+        """First address of each pool, and the address behind its end."""
         self.align_masks: set[int] = {0}
         self.boundary_masks: set[int] = set()
 
@@ -86,7 +87,7 @@ class _Places:
 
 
 class _Rewriter(Consumer):
-    """Writes what it is told, in other words."""
+    """Writes each item of a stream with other addresses and names."""
 
     def __init__(self, written: TraceWriter, settled: Resettled) -> None:
         self._written = written
@@ -114,7 +115,7 @@ class _Rewriter(Consumer):
         self._written.end(end.counters, end.duration_ns, end.lost)
 
     def records(self, block: Records) -> bytes:
-        """The records, one by one."""
+        """A block of records with other addresses."""
         return b"".join(
             RECORD.pack(*self._record(RawRecord._make(fields))) for fields in RECORD.iter_unpack(block.data)
         )
@@ -140,7 +141,7 @@ class _Rewriter(Consumer):
         return replace(pool, address=address, start=start, orig_addr=orig_addr)
 
     def _buffers(self, addresses: Iterable[int]) -> Iterable[int]:
-        """Those of a pool's slots: where they run on in memory, they do so still."""
+        """Other addresses for the buffers of a pool's slots. Buffers that follow each other in memory still do."""
         before = told = -IO_TLB_SIZE
         for address in addresses:
             runs_on = address == before + IO_TLB_SIZE and address != 0
@@ -154,7 +155,7 @@ class _Rewriter(Consumer):
         return _BUFFERS + self._settled.kept(address)
 
     def _object(self, address: int) -> int:
-        """A number for the address of a kernel object."""
+        """Another address for a kernel object: the next that is free, the same one each time."""
         known = self._objects.get(address)
         if known is None:
             known = self._objects[address] = _FIRST_OBJECT + len(self._objects) * _OBJECT_BYTES

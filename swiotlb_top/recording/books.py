@@ -1,6 +1,6 @@
-"""What happened in a recording, one thing after the other: mappings made, refused and ended, pools that come and go.
+"""Turns the events of a recording into what happened: a mapping began, ended or was refused, a pool grew or went.
 
-It stands on the same account as the screen and ``replay``. Rows are made of it (:mod:`.opened`), and timelines.
+It uses the same account as the screen and ``replay``. The tables (:mod:`.opened`) and the timeline are made from it.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _Call: TypeAlias = Find | Map | Unmap | Free
 
 
 class Level(NamedTuple):
-    """Slots in use after something happened."""
+    """How many slots were in use right after an event."""
 
     pool: int
-    """In the pool that it happened in."""
+    """In the pool of the mapping."""
     all: int
     """In all pools, transient ones too."""
     transient: int
-    """Slots of transient pools."""
+    """In all transient pools."""
 
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """A mapping was made; of its end nothing is known yet."""
+    """A mapping was made. The fields about its end are None."""
 
     mapping: Mapping
     call: Find | Map
@@ -48,19 +48,19 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A mapping ended, or its end is not in the recording (``unmap_ns`` is None)."""
+    """A mapping ended, or the recording does not have its end (``unmap_ns`` is None)."""
 
     mapping: Mapping
     call: Find | Map | None
-    """The one that it began with; None where that was before the recording, or is not known."""
+    """The call that made it; None where that was before the recording, or is not known."""
     pool: PoolAccount | None = None
     level: Level | None = None
-    """None where it is not known, or its end is not."""
+    """None where it is not known, or the end of the mapping is not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A map got nothing."""
+    """A map failed."""
 
     mapping: Mapping
     failure: Failure
@@ -75,21 +75,21 @@ class Grew:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A pool's memory was given back, or it was never seen again."""
+    """A pool's memory was given back, or the recording no longer has the pool."""
 
     row: Pool
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Events were lost. What was held then ends for the rows, as nobody knows when it really does."""
+    """Events were lost. Every mapping that was held gets its row now, without an end: its unmap may be among them."""
 
     gap: Gap
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A state to start from was read: these pools are there, oldest first, with so many slots in use in each area."""
+    """A state was read from which the account begins: its pools, oldest first, with the used slots of each area."""
 
     time_ns: int
     pools: tuple[tuple[PoolAccount, tuple[int, ...]], ...]
@@ -99,9 +99,9 @@ Happening: TypeAlias = Began | Ended | Refused | Grew | Gone | Lost | Read
 
 
 class Books(Consumer, Watcher):
-    """Told a stream, it says what happened.
+    """Takes a stream of items, and gives what happened.
 
-    :param answers: what the judge says; None: nobody judged.
+    :param answers: the answers of the judge; None if the recording is not judged.
     :raises UsageError: there is no such revision.
     :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
     """
@@ -112,14 +112,14 @@ class Books(Consumer, Watcher):
         self._answers = answers
         self._happened: list[Happening] = []
         self._open: dict[int, tuple[Find | Map, Mapping]] = {}
-        """Mappings whose end may come, by where their call lies in memory; the account has them, too."""
+        """Mappings that are held, by the ``id()`` of the call that made them. The account keeps these calls alive."""
         self._pools = PoolsSeen(clock)
         self._place = -1
-        """Of the event that is told now."""
+        """The number of the present event in the stream."""
         self._failures = 0
 
     def take(self) -> Iterator[Happening]:
-        """What happened since it was asked last."""
+        """What happened since the last call."""
         happened, self._happened = self._happened, []
         return iter(happened)
 
@@ -157,7 +157,7 @@ class Books(Consumer, Watcher):
                     self._happened.append(Grew(event))
 
     def finish(self) -> None:
-        """The stream is over: what is still held is told of, and the pools."""
+        """The stream is over: give the mappings that are still held, and the pools that are still there."""
         self._forget_open()
         self._happened += map(Gone, self._pools.rest())
 
@@ -221,7 +221,7 @@ class Books(Consumer, Watcher):
         return Level(pool.used_slots, account.used_slots, account.transient_slots)
 
     def _row(self, call: _Call, size_bytes: int, nslots: int | None) -> Mapping:
-        """What a map tells of a mapping."""
+        """The part of a row that a map shows."""
         device = self.account.devices[call.dev]
         latency_ns = _latency_ns(call)
         judged = self._answers
@@ -240,7 +240,7 @@ class Books(Consumer, Watcher):
         )
 
     def _row_from_before(self, call: Unmap | Free, pool: PoolAccount | None, slot: int, held: Held) -> Mapping:
-        """What an unmap tells of a mapping whose map is not known."""
+        """The part of a row that an unmap shows, if the map of this mapping is not known."""
         device = self.account.devices[call.dev]
         size_bytes = call.size_bytes if isinstance(call, Free) else call.mapping_size_bytes
         row = _NOTHING._replace(device=device.shown_name, driver=device.driver, size_bytes=size_bytes)

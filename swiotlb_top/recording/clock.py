@@ -11,9 +11,9 @@ from swiotlb_top.trace import Header
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """One moment on both clocks, from which others are told.
+    """One moment on both clocks, from which the wall clock of every other moment is computed.
 
-    Where the wall clock was set while it was recorded, or the machine was suspended, later times are as if it had not.
+    If somebody set the wall clock during the recording, or the machine was suspended, later times are off by as much.
     """
 
     realtime_ns: int
@@ -21,8 +21,11 @@ class Clock:
     monotonic_ns: int
     """The kernel's monotonic clock, which begins at boot and stands still in suspend."""
     exact: bool
-    """Whether the recorder read both. In older recordings the second is that of the first state, which was read
-    later by up to some tenths of a second: wall clock times are early by as much."""
+    """Whether the recorder read both clocks at this moment.
+
+    Older recordings have only the wall clock of their beginning. The first state, which was read up to some tenths of
+    a second later, then stands for that moment, and wall clock times are early by as much.
+    """
 
     @classmethod
     def of(cls, header: Header, first_ns: int) -> Self:
@@ -41,7 +44,7 @@ class Clock:
 def in_words(wall_ns: int) -> str:
     """A Unix time as people and databases write it, in UTC: ``2026-11-29T03:02:01.123456789Z``.
 
-    What no calendar has (a hostile header may tell of it) is given as ``@`` and seconds.
+    A time beyond the calendar, which a hostile header may have, is written as ``@`` and seconds.
     """
     seconds, rest_ns = divmod(wall_ns, 1_000_000_000)
     try:

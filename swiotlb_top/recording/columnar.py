@@ -12,11 +12,11 @@ from swiotlb_top.recording.rows import Row, columns
 
 _BATCH_ROWS: Final = 1 << 16
 _PANDAS: Final = {int: "Int64", str: "string", bool: "boolean"}
-"""Types that have a missing value: nanoseconds do not fit a float."""
+"""Column types that can hold missing values without turning integers into floats, which round nanoseconds."""
 
 
 def to_arrow(rows: Iterable[Row], row: type[Row]) -> Any:
-    """A ``pyarrow.Table`` with a column for each of the rows'.
+    """All rows as a ``pyarrow.Table`` with the same columns.
 
     :raises CannotError: pyarrow is not installed.
     :raises UnreadableError: the recording cannot be read to its end, or holds a number beyond 63 bits.
@@ -37,7 +37,7 @@ def to_arrow(rows: Iterable[Row], row: type[Row]) -> Any:
 
 
 def to_pandas(rows: Iterable[Row], row: type[Row]) -> Any:
-    """A ``pandas.DataFrame``, with types that have a missing value.
+    """All rows as a ``pandas.DataFrame``. Its column types can hold missing values.
 
     :raises CannotError: pandas is not installed.
     :raises UnreadableError: the recording cannot be read to its end, or holds a number beyond 63 bits.
@@ -60,7 +60,7 @@ def to_pandas(rows: Iterable[Row], row: type[Row]) -> Any:
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[tuple[Any, ...]]]:
-    """The columns of some rows after the other."""
+    """The rows in batches, each as a list of columns."""
     rest = iter(rows)
     while batch := list(islice(rest, _BATCH_ROWS)):
         yield list(zip(*batch, strict=True))

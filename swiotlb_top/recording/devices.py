@@ -9,7 +9,7 @@ from swiotlb_top.recording.rows import Device
 
 
 def device_rows(devices: Mapping[int, DeviceAccount]) -> Iterator[Device]:
-    """A row each, in the order in which they appeared."""
+    """One row for each device, in the order in which they appeared."""
     for device in devices.values():
         view, limits = device.view(), device.limits
         introduced = device.mem != 0

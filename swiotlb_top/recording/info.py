@@ -1,4 +1,4 @@
-"""``swiotlb-top info``: what a recording is, what it holds, and what it reveals to whom it is given."""
+"""``swiotlb-top info``: what a recording is, what it holds, and what it reveals to those who get it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.trace.format import FORMAT
 
 _SHOWN: Final = 20
-"""So many devices and pools are named on the page; JSON has all."""
+"""How many devices and pools the page names. JSON has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Info:
         return self.found.damage
 
     def as_json(self) -> dict[str, object]:
-        """For machines; null is: not known."""
+        """For machines. null means that it is not known."""
         header, kernel, found = self.header, self.header.kernel, self.found
         clock = self._clock()
         candidates, why = self._revision()
@@ -121,7 +121,7 @@ class Info:
         return Clock.of(self.header, self.found.begin_ns)
 
     def _revision(self) -> tuple[tuple[Candidate, ...], str]:
-        """What its kernel may be, the likeliest first; and if it may be nothing that is known, why."""
+        """The revisions that its kernel may have, the likeliest first; and if there are none, why."""
         kernel = self.header.kernel
         try:
             choice = choose(kernel.features, kernel.release, kernel.version)
@@ -130,14 +130,14 @@ class Info:
         return choice.candidates, "" if choice.candidates else choice.note
 
     def _by_kind(self) -> dict[str, int]:
-        """Events by the names that other JSON has for them, in the order of their numbers."""
+        """How many events there are of each kind, by the names that the other JSON reports use."""
         return {kind.name.lower().replace("_", ""): count for kind, count in sorted(self.found.kinds.items())}
 
     def _lost(self) -> int:
         return max(self.found.lost, self.found.ended.lost if self.found.ended else 0)
 
     def _reveals(self) -> Iterator[str]:
-        """What others learn from the file, a sentence each."""
+        """What somebody can learn from the file, one phrase for each kind of information."""
         header, found = self.header, self.found
         named = any(name.name for name in found.names.values())
         if header.anonymised:
@@ -158,9 +158,9 @@ class Info:
 
 
 def inspect(path: Path) -> Info:
-    """Describe a recording, as far as it can be read.
+    """Describe a recording up to its end, or to where it is damaged.
 
-    :raises UnreadableError: it is none.
+    :raises UnreadableError: the file is no recording.
     """
     trace = TraceReader(path)
     return Info(path, path.stat().st_size, trace.header, survey(trace))
@@ -184,6 +184,9 @@ def _in_words(mem: MemState) -> str:
 
 
 def _some(shown: list[str], of_all: int, none: str) -> str:
-    """At most so many, and how many more there are."""
+    """The first :data:`_SHOWN`, and how many more there are.
+
+    :param none: what is said if there are none.
+    """
     more = of_all - min(len(shown), _SHOWN)
     return ", ".join([*shown[:_SHOWN], *([f"{more:,} more"] if more else [])]) or none

@@ -1,8 +1,8 @@
 """A recording opened: its events, and tables of rows, read as they are asked for.
 
-Every iteration reads the file anew, and keeps what is not over yet: mappings that are held, a few seconds of calls that
-may overlap, and, where rows are judged, a byte an event. A recording that is cut short or damaged gives all that comes
-before the fault, and then raises UnreadableError.
+Every iteration reads the file again. In memory it keeps the mappings that are held, a few seconds of calls that may
+overlap, and, if rows are judged, two bytes an event. Of a recording that is cut short or damaged, everything before the
+damage is given, and then UnreadableError is raised.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ R = TypeVar("R", bound=Row, covariant=True)
 
 
 class Rows(Generic[R]):
-    """A table of a recording, made anew whenever it is iterated over.
+    """A table of a recording. Each iteration reads the recording again.
 
-    :raises UnreadableError: while iterating, after what can be read.
+    :raises UnreadableError: while iterating, after all rows before the damage.
     """
 
     def __init__(self, row: type[R], read: Callable[[], Iterator[R]]) -> None:
         self.row: Final = row
-        """The type of its rows, a named tuple; its fields are the columns."""
+        """The type of its rows, a named tuple whose fields are the columns."""
         self._read = read
 
     def __iter__(self) -> Iterator[R]:
         return self._read()
 
     def to_arrow(self) -> Any:
-        """All of it as a ``pyarrow.Table``.
+        """All rows as a ``pyarrow.Table``.
 
         :raises CannotError: pyarrow is not installed.
         :raises UnreadableError: it cannot be read to its end.
@@ -55,7 +55,7 @@ class Rows(Generic[R]):
         return to_arrow(self, self.row)
 
     def to_pandas(self) -> Any:
-        """All of it as a ``pandas.DataFrame``.
+        """All rows as a ``pandas.DataFrame``.
 
         :raises CannotError: pandas is not installed.
         :raises UnreadableError: it cannot be read to its end.
@@ -64,10 +64,10 @@ class Rows(Generic[R]):
 
 
 class Recording:
-    """One file.
+    """One recording on disk.
 
-    :param revision: name of the revision to judge by, or None for its kernel's own.
-    :raises UnreadableError: it is no recording.
+    :param revision: name of the revision to judge by, or None for the one that its kernel has.
+    :raises UnreadableError: the file is no recording.
     """
 
     def __init__(self, path: str | os.PathLike[str], revision: str | None = None) -> None:
@@ -77,23 +77,24 @@ class Recording:
 
     @property
     def header(self) -> Header:
-        """Of which kernel it is, and when it began."""
+        """The kernel that was recorded, and when the recording began."""
         return self._trace.header
 
     @cached_property
     def clock(self) -> Clock:
-        """Gives the wall clock of its times."""
+        """Converts the times of the recording to wall clock."""
         return Clock.of(self.header, _first_ns(self._trace))
 
     def info(self) -> Info:
-        """What it is and holds; it is read once for that, and not judged."""
+        """A description of the recording. The file is read once, and not judged."""
         return inspect(self.path)
 
     def events(self) -> Iterator[Event]:
-        """What the kernel did, one event a call, and a Gap where events were lost, as they were recorded: roughly in
-        the order in which calls ended.
+        """One event for each call in the kernel, and a Gap where events were lost.
 
-        :raises UnreadableError: after what can be read.
+        They come as they were recorded: roughly in the order in which the calls returned.
+
+        :raises UnreadableError: after all events before the damage.
         """
         for item in self._trace.stream():
             if isinstance(item, Records):
@@ -102,38 +103,42 @@ class Recording:
                 yield item
 
     def mappings(self, *, judged: bool = True) -> Rows[Mapping]:
-        """A row a mapping, and a row a map that was refused, in the order in which they were over.
+        """One row for each mapping and each map that failed, in the order in which mappings ended and maps failed.
 
-        Those whose end is not in the recording come where it ends, or where events were lost.
+        A mapping whose unmap is not in the recording gets its row where events were lost, or at the end.
 
-        :param judged: with cause, verdict and overlap, for which the recording is judged first, once for all tables.
+        :param judged: fill in cause, verdict and overlap. The recording is judged for that, once for all tables.
         """
         return Rows(Mapping, lambda: self._mappings(judged))
 
     def failures(self, *, judged: bool = True) -> Rows[Failure]:
-        """A row a map that was refused, in the order of the events.
+        """One row for each map that failed, in the order of the events.
 
-        :param judged: with cause, sentence and verdict.
+        :param judged: fill in cause, sentence and verdict.
         """
         return Rows(Failure, lambda: (one.failure for one in self.happenings(judged) if isinstance(one, Refused)))
 
     def pools(self) -> Rows[Pool]:
-        """A row a memory pool, in the order in which they went."""
+        """One row for each memory pool, in the order in which they were freed. Those never freed come at the end."""
         return Rows(Pool, lambda: (one.row for one in self.happenings(judged=False) if isinstance(one, Gone)))
 
     def devices(self) -> Rows[Device]:
-        """A row a device, in the order in which they appear."""
+        """One row for each device, in the order in which they appear."""
         return Rows(Device, self._devices)
 
     def slots(self, step_ns: int = STEP_NS) -> Rows[Slots]:
-        """How many slots are in use over time, a row a step in which anything happened.
+        """How many slots are in use over time: one row for each step of time that has an event.
 
         :param step_ns: length of a step, at least 1.
         """
         return Rows(Slots, lambda: self._steps(step_ns))
 
     def happenings(self, judged: bool) -> Iterator[Happening]:
-        """What happened, one thing after the other: what the rows are made of."""
+        """What happened, in the order of the events. The rows are made from it.
+
+        :param judged: fill in what the judge answers.
+        :raises UnreadableError: after everything before the damage.
+        """
         books = Books(self.header.kernel, self._revision, self.clock, self._answers if judged else None)
         for item in self._items_and_then(books.finish):
             if item is not None:
@@ -173,7 +178,10 @@ class Recording:
         return answers
 
     def _items_and_then(self, finish: Callable[[], None]) -> Iterator[Item | None]:
-        """The items, and None after the last that can be read, once ``finish`` was called. Then it raises."""
+        """The items of the recording, then None.
+
+        ``finish`` is called before None is given. If the recording is damaged, the error is raised after None.
+        """
         damage: UnreadableError | None = None
         try:
             yield from self._trace.stream()
@@ -186,7 +194,7 @@ class Recording:
 
 
 def _first_ns(trace: TraceReader) -> int:
-    """When the first state was read, or the first call was over; 0 where there is neither."""
+    """When the first state was read or the first call returned, whichever is recorded first; 0 if there is neither."""
     try:
         for item in trace.stream():
             if isinstance(item, MemState) and item.begin_ns:

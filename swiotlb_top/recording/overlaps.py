@@ -10,25 +10,25 @@ from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Map, Unmap
 from swiotlb_top.stream import Consumer
 
 MOST: Final = 255
-"""More are counted as so many: a byte a call."""
+"""The largest count, since a count is one byte. A call that overlaps more has this count."""
 _LONGEST_NS: Final = 5_000_000_000
-"""A record cannot tell of a call that took longer than 4.3 s."""
+"""More than any call takes: a record can hold at most 4.3 s."""
 _BATCH: Final = 1 << 16
 
 
 class Overlaps(Consumer):
-    """Counts, for each event of a stream by its place, the maps and unmaps that it overlaps.
+    """Counts for each call of a stream how many other maps and unmaps it overlaps.
 
-    A call whose beginning was not seen counts as one that took no time.
+    A call whose beginning was not seen is taken for one that took no time.
     """
 
     def __init__(self) -> None:
         self.counts = bytearray()
-        """A byte an event, of any kind."""
+        """One byte for each event of the stream, of any kind; 0 for what is no call."""
         self._waiting: list[tuple[int, int, int]] = []
-        """Exit, entry and place of calls."""
+        """Exit time, entry time and number of each call that is not counted yet, or that calls to come may overlap."""
         self._counted_ns = -1
-        """Those that were over by then are counted already."""
+        """The calls that returned before this time are counted."""
         self._latest_ns = 0
         self._count_at = _BATCH
 
@@ -46,12 +46,12 @@ class Overlaps(Consumer):
             self._count_at = len(self._waiting) + _BATCH
 
     def finish(self) -> bytearray:
-        """Count those that wait for what may come; the counts."""
+        """The stream is over: count the calls that are left, and return all counts."""
         self._count(self._latest_ns + 1)
         return self.counts
 
     def _count(self, before_ns: int) -> None:
-        """Count for the calls that were over before a time, and forget those that nothing to come can overlap."""
+        """Count for the calls that returned before a time, and forget those that no call to come can overlap."""
         exits_ns = sorted(span[0] for span in self._waiting)
         entries_ns = sorted(span[1] for span in self._waiting)
         for exit_ns, entry_ns, place in self._waiting:

@@ -1,4 +1,4 @@
-"""The pools of a recording, from when to when each was there."""
+"""The pools of a recording: when each was added and freed, and how full it got."""
 
 from __future__ import annotations
 
@@ -15,40 +15,46 @@ from swiotlb_top.recording.rows import Pool
 class _Seen:
     pool: PoolAccount
     since_ns: int
-    """0: from before the recording; -1: not known."""
+    """When it was added. 0: before the recording; -1: not known."""
     maps: int = 0
     peak_used_slots: int = 0
 
 
 class PoolsSeen:
-    """The pools that had a mapping or were on the list, by the address of their struct."""
+    """The pools that had a mapping or were on the list, by the address of their ``struct io_tlb_pool``."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._there: dict[int, _Seen] = {}
 
     def seen(self, pool: PoolAccount) -> _Seen:
-        """A pool was met."""
+        """Note a pool that an event or a state shows."""
         known = self._there.get(pool.address)
         if known is None:
             known = self._there[pool.address] = _Seen(pool, pool.since_ns, peak_used_slots=pool.used_slots)
         return known
 
     def took(self, pool: PoolAccount) -> None:
-        """A mapping was made in it."""
+        """A mapping was made in this pool."""
         known = self.seen(pool)
         known.maps += 1
         known.peak_used_slots = max(known.peak_used_slots, pool.used_slots)
 
     def gone(self, address: int, time_ns: int, was_seen: bool) -> Iterator[Pool]:
-        """The pool at an address is gone; if that was not seen, another is there now. One on the list stays."""
+        """The memory of the pool at an address was freed, or is used for another pool now. A pool on the list stays.
+
+        :param was_seen: whether the event that freed it is in the recording.
+        """
         known = self._there.get(address)
         if known is not None and known.pool.transient:
             del self._there[address]
             yield self._row(known, time_ns if was_seen else None)
 
     def read(self, pools: Iterable[PoolAccount]) -> Iterator[Pool]:
-        """A state to start from has these pools; the others are gone."""
+        """A state from which the account begins shows these pools. All other pools are gone.
+
+        :returns: rows of the pools that are gone.
+        """
         before, self._there = self._there, {}
         for pool in pools:
             known = before.get(pool.address)
@@ -62,7 +68,7 @@ class PoolsSeen:
             yield self._row(known, None)
 
     def rest(self) -> Iterator[Pool]:
-        """Those that are there at the end."""
+        """The recording is over: rows of the pools that are still there."""
         for known in self._there.values():
             yield self._row(known, None)
         self._there = {}

@@ -10,17 +10,17 @@ from swiotlb_top.constants import PAGE_SIZE
 from swiotlb_top.errors import CannotError
 
 _FIRST: Final = 1 << 24
-"""Where the first pool goes."""
+"""The new address of the first pool is above this."""
 _MOST_BITS: Final = 20
-"""So many low bits of an address say little of it: where in a MiB."""
+"""How many low bits of an address may be kept. They show no more than where in a MiB it lies."""
 
 
 class Resettled:
-    """Where addresses in pools go. Pools that touch or overlap move as one, and all keep their order.
+    """Moves pools to other addresses. They keep their order, and those that touch or overlap move together.
 
-    :param pools: from where to where each lies.
-    :param align_masks: the bits of addresses that somebody asks to keep.
-    :param boundary_masks: of segments that no mapping may cross, 2^k - 1.
+    :param pools: first address of each pool, and the address behind its end.
+    :param align_masks: address bits that a device or a caller asks to keep.
+    :param boundary_masks: masks of the segments that no mapping may cross, each 2^k - 1.
     :raises CannotError: more bits would have to be kept than hide the address.
     """
 
@@ -37,7 +37,7 @@ class Resettled:
         whole = [mask for mask in {*boundary_masks} if mask not in crossed]
         self._begins: list[int] = []
         self._moved: list[tuple[int, int]] = []
-        """Of each cluster, where it ends, and by how much it moves."""
+        """For each cluster of pools: the address behind its end, and by how many bytes it moves."""
         free = _FIRST
         for begin, end in _clusters(pools):
             to = self._at(free, begin, end - begin, whole)
@@ -46,18 +46,22 @@ class Resettled:
             free = to + end - begin + PAGE_SIZE
 
     def place(self, address: int) -> int:
-        """Where an address goes; one in no pool goes where there is none, and 0 stays."""
+        """The new address of one in a pool. Of any other address only the low bits are kept, which lie in no pool."""
         at = bisect_right(self._begins, address) - 1
         if at >= 0 and address < self._moved[at][0]:
             return address + self._moved[at][1]
         return self.kept(address)
 
     def kept(self, address: int) -> int:
-        """The bits of an address that are kept."""
+        """The low bits of an address that are kept."""
         return address & self._kept
 
     def _at(self, free: int, begin: int, size: int, boundary_masks: Iterable[int]) -> int:
-        """The first place from ``free`` on that is as good as where a cluster began."""
+        """The first address from ``free`` on at which searches in a cluster find the same slots as at ``begin``.
+
+        :param size: bytes of the cluster.
+        :param boundary_masks: segments that the cluster did not cross, and must not cross there.
+        """
         low, step = begin & self._kept, self._kept + 1
         to = -(-(free - low) // step) * step + low
         for mask in sorted(boundary_masks):
@@ -71,7 +75,7 @@ def _crosses(begin: int, end: int, mask: int) -> bool:
 
 
 def _clusters(pools: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """What lies in one piece, in order."""
+    """Pools that touch or overlap, joined: first address and the address behind the end, in order."""
     piece: tuple[int, int] | None = None
     for begin, end in sorted(pools):
         if piece is not None and begin <= piece[1]:

@@ -1,8 +1,8 @@
-"""The rows of a recording's tables. What a column means stands here, and in docs/recordings.md, which a test compares.
+"""The rows of a recording's tables, with the meaning of each column. A test compares docs/recordings.md with them.
 
-Names have units: ``_ns`` nanoseconds, ``_bytes``, ``_slots``. A name with ``_wall_ns`` is Unix time, another time is
-on the recording's clock, the kernel's monotonic one. None is: not known, or not so. Addresses and masks are hexadecimal
-texts, so that no reader takes them for numbers and rounds them.
+Names end in units: ``_ns`` (nanoseconds), ``_bytes``, ``_slots``. Times in ``_wall_ns`` are Unix time, all others are
+on the kernel's monotonic clock. None means that it is not known, or that there is none. Addresses and masks are
+hexadecimal texts, so that no reader takes them for numbers and rounds them.
 """
 
 from __future__ import annotations

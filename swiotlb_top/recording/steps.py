@@ -16,9 +16,9 @@ STEP_NS: Final = 10_000_000
 
 
 class Steps(Consumer):
-    """Told a stream, it says how each step stood at its end, and at its worst.
+    """Takes a stream of items, and gives how many slots were in use at the end of each step, and at most during it.
 
-    An event that is told after a later one counts in the step of the later one.
+    An event that comes after a later one in the stream counts in the step of the later one.
     """
 
     def __init__(self, account: Account, clock: Clock, step_ns: int) -> None:
@@ -26,16 +26,16 @@ class Steps(Consumer):
         self._clock = clock
         self._step_ns = step_ns
         self._step: int | None = None
-        """The one under way; None before the first event."""
+        """The number of the present step; None before the first event."""
         self._most = 0
         self._sure = False
-        """Whether slots in use were known all through the step."""
+        """Whether it was known during the whole step how many slots are in use."""
         self._before = (0, 0, 0)
-        """Maps, failures and unmaps before it."""
+        """How many maps, failures and unmaps came before the step."""
         self._over: list[Slots] = []
 
     def take(self) -> Iterator[Slots]:
-        """The steps that are over since it was asked last."""
+        """The steps that ended since the last call."""
         over, self._over = self._over, []
         return iter(over)
 
@@ -61,7 +61,7 @@ class Steps(Consumer):
                 self._most = account.used_slots
 
     def finish(self) -> None:
-        """The step under way is over."""
+        """The present step is over."""
         if self._step is None:
             return
         account, at_ns = self._account, self._step * self._step_ns

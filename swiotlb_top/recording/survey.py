@@ -1,4 +1,4 @@
-"""What a recording is and holds, without judging it: one walk that decodes no event."""
+"""Counts what a recording holds, in one walk that decodes and judges no event."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from swiotlb_top.trace import TraceReader
 
 @dataclass(slots=True)
 class Survey(Consumer):
-    """Counts and names of one stream. Times are on the recording's clock."""
+    """What one stream holds. Times are on the kernel's monotonic clock."""
 
     begin_ns: int = 0
-    """When the first state was read, or the first call was over if that came before; 0 where there is neither."""
+    """When the first state was read or the first call returned, whichever is recorded first; 0 if there is neither."""
     last_ns: int = 0
-    """When the last call was over."""
+    """When the last call returned."""
     kinds: Counter[Kind] = field(default_factory=Counter)
     first_state: MemState | None = None
     states: int = 0
     gaps: int = 0
     lost: int = 0
     names: dict[int, DeviceName] = field(default_factory=dict)
-    """By ``struct device *``, the latest of each."""
+    """The latest name of each device, by the address of its ``struct device``."""
     devices: set[int] = field(default_factory=set)
-    """Those that have a record of their own, or a name."""
+    """The addresses of all devices that introduced themselves, or that have a name."""
     ended: End | None = None
     damage: str = ""
-    """Why it cannot be read to its end."""
+    """Why it cannot be read to its end; empty if it can."""
 
     @property
     def length_ns(self) -> int:
-        """From the beginning to the last call, and on to when recording stopped, if that is told."""
+        """From the beginning to the last call, or to when recording stopped if the recording says that."""
         return max(0, self.last_ns - self.begin_ns, self.ended.duration_ns if self.ended else 0)
 
     @property
@@ -45,7 +45,10 @@ class Survey(Consumer):
         return self.kinds.total()
 
     def take(self, item: Item) -> None:
-        """The next item. :raises UnreadableError: it holds records of a kind that is not known."""
+        """Count the next item.
+
+        :raises UnreadableError: it holds records of a kind that is not known.
+        """
         if isinstance(item, Records):
             self._records(item.data)
         else:
@@ -84,7 +87,7 @@ class Survey(Consumer):
 
 
 def survey(trace: TraceReader) -> Survey:
-    """Walk a recording as far as it can be read."""
+    """Walk a recording up to its end, or to where it is damaged."""
     found = Survey()
     try:
         for item in trace.stream():

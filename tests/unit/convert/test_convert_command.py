@@ -55,7 +55,7 @@ def test_standard_output_gets_the_table_that_is_asked_for(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["-o", "x.xls"], "x.xls has an ending that stands for no form"),
+        (["-o", "x.xls"], "x.xls does not end in one of .csv"),
         (["-o", "-"], "standard output has no ending: give --format"),
         (["-o", "x.pftrace", "--table", "pools"], "--table goes with csv, jsonl, parquet"),
         (["-o", "x.csv", "--revision", "6.66"], "there is no revision '6.66'"),
