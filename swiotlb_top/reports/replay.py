@@ -11,12 +11,13 @@ from typing import Final
 from swiotlb_top.accounting.snapshot import DeviceView
 from swiotlb_top.allocator import Cause
 from swiotlb_top.errors import Exit, UnreadableError
-from swiotlb_top.events import Find, Map, as_json, in_a_line
+from swiotlb_top.events import Find, Map
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.reports.context import Call, around
+from swiotlb_top.reports.disagreement import disagreement_json, disagreement_lines
 from swiotlb_top.stream import End, tell
 from swiotlb_top.trace import TraceReader
-from swiotlb_top.verify import Divergence, Failure, Findings, Verdict
+from swiotlb_top.verify import Failure, Findings, Verdict
 
 CONTEXT: Final = 3
 """How many operations the report shows before the first disagreement, and how many after it."""
@@ -96,7 +97,7 @@ class ReplayReport:
             "safety_violations": findings.safety_violations,
             "states_audited": findings.equal_areas,
             "miscounts": list(self.miscounts),
-            "first_disagreement": _divergence_json(findings.first, self.context),
+            "first_disagreement": disagreement_json(findings.first, self.context) if findings.first else None,
             "kernel_release": self.pipeline.kernel.release,
             "revision": self.pipeline.judge.name,
             "may_be": [candidate.name for candidate in self.pipeline.judge.left],
@@ -157,8 +158,10 @@ class ReplayReport:
         for miscount in self.miscounts:
             yield f"  miscount: {miscount}"
         if findings.first:
+            first = findings.first
             yield ""
-            yield from _divergence_lines(findings.first, self.context)
+            yield f"first disagreement: operation {first.operation}, after {first.agreeing} that agree"
+            yield from disagreement_lines(first, self.context)
 
     def _which_kernel(self) -> Iterator[str]:
         """Which kernel it is, where that was or is in doubt."""
@@ -271,59 +274,3 @@ def _device_json(view: DeviceView) -> dict[str, object]:
         "map_p50_ns": view.map_p50_ns if view.map_p50_ns >= 0 else None,
         "map_p99_ns": view.map_p99_ns if view.map_p99_ns >= 0 else None,
     }
-
-
-def _divergence_json(divergence: Divergence | None, context: tuple[Call, ...]) -> dict[str, object] | None:
-    if divergence is None:
-        return None
-    return {
-        "operation": divergence.operation,
-        "agreeing_before": divergence.agreeing,
-        "time_ns": divergence.time_ns,
-        "event": as_json(divergence.event) if divergence.event else None,
-        "observed": divergence.observed,
-        "expected": divergence.expected,
-        "violations": [f"{violation.hazard.value}: {violation.sentence}" for violation in divergence.violations],
-        "picture": divergence.picture.splitlines(),
-        "ordered_with": [as_json(event) for event in divergence.ordered_with],
-        "orders_tried": divergence.orders_tried,
-        "furthest_order": [as_json(event) for event in divergence.longest_prefix],
-        "context": [
-            {
-                "relation": call.relation,
-                "entry_ns": call.entry_ns if call.entry_ns >= 0 else None,
-                "exit_ns": call.exit_ns,
-                "cpu": call.cpu if call.cpu >= 0 else None,
-                "what": call.what,
-            }
-            for call in context
-        ],
-    }
-
-
-def _divergence_lines(divergence: Divergence, context: tuple[Call, ...]) -> Iterator[str]:
-    yield f"first disagreement: operation {divergence.operation}, after {divergence.agreeing} that agree"
-    yield f"  kernel:    {divergence.observed}"
-    yield f"  reference: {divergence.expected}"
-    for violation in divergence.violations:
-        yield f"  harm:      {violation.hazard.value}: {violation.sentence}"
-    yield f"  orders:    {_orders(divergence)}"
-    if divergence.event:
-        yield f"  event:     {in_a_line(divergence.event)}"
-    if divergence.picture:
-        yield "  the reference's slots there ('.' free, '[' begins a mapping, '>' next search):"
-        yield from (f"    {line}" for line in divergence.picture.splitlines())
-    if context:
-        yield "  around it ('*' overlaps it; entry and exit in microseconds from its exit):"
-        yield from (f"    {call.line(divergence.time_ns)}" for call in context)
-
-
-def _orders(divergence: Divergence) -> str:
-    """How many orders of the overlapping operations were tried."""
-    with_ = len(divergence.ordered_with)
-    if not with_:
-        return "nothing in its area overlaps it: there is but one"
-    return (
-        f"{divergence.orders_tried} tried, with {with_} others around that time, and none does; "
-        f"the furthest explains {len(divergence.longest_prefix)} of {with_ + 1}"
-    )

@@ -44,24 +44,29 @@ bootstrap     from a torn snapshot to a known state · ``partition``: independen
 diagnose/     no order: the culprits, leaked slots, and what may still be the effect of another call
 linearize/    is there an order? A depth-first search with memoised states, and which moves it need not try
 operations/   the steps of the model, and how a record becomes one
-findings      verdict, counts, first disagreement, reasons of doubt
+findings      verdict, counts, the first disagreement of each kind, reasons of doubt
+faults        the kinds of disagreement
 ============  ========================================================================================================
 """
 
 from swiotlb_top.verify.candidates import SideBySide
-from swiotlb_top.verify.findings import NOT_SAMPLED, Divergence, Doubt, Failure, Findings, Listener, Verdict
+from swiotlb_top.verify.faults import MEANINGS, Fault
+from swiotlb_top.verify.findings import NOT_SAMPLED, Divergence, Doubt, Failure, Findings, Listener, Orders, Verdict
 from swiotlb_top.verify.judge import Judge
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 
 __all__ = [
+    "MEANINGS",
     "NEVER_NS",
     "NOT_SAMPLED",
     "Divergence",
     "Doubt",
     "Failure",
+    "Fault",
     "Findings",
     "Judge",
     "Listener",
+    "Orders",
     "SideBySide",
     "Verdict",
 ]

@@ -14,11 +14,11 @@ from swiotlb_top.allocator import Allocator, Ledger, Pool, Revision, Violation, 
 from swiotlb_top.state import MemState
 from swiotlb_top.verify.bootstrap import Bootstrap
 from swiotlb_top.verify.diagnose.culprits import Diagnosis, find_culprits
-from swiotlb_top.verify.diagnose.disagreement import divergence_of, places_concerned, unconfirmed
+from swiotlb_top.verify.diagnose.disagreement import divergence_of, fault_of, places_concerned, unconfirmed
 from swiotlb_top.verify.diagnose.late_calls import LateCalls, places_of, why_late
 from swiotlb_top.verify.diagnose.leaked_slots import LeakedSlots
 from swiotlb_top.verify.diagnose.reused_slots import ReusedSlots
-from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, UnconfirmedDisagreements
+from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Detail, UnconfirmedDisagreements
 from swiotlb_top.verify.findings import Doubt, Failure, Findings
 from swiotlb_top.verify.linearize.effort import Effort
 from swiotlb_top.verify.linearize.plausible_order import plausible_order
@@ -38,6 +38,8 @@ _PATIENCE_PER_ITEM: Final = 10_000
 """how many more for each call, and each area that was read,"""
 _MAX_PATIENCE: Final = 1_000_000
 """and how many at once. So many take a second."""
+_FEW_AREAS: Final = 1024
+"""With so many areas, it is said of many disagreements what the model would have done; with more, of a few."""
 _MAX_FAULTS: Final = 8
 """How many operations of one group are reported as faults. After these, the rest of the group is inconclusive."""
 
@@ -305,13 +307,19 @@ class Comparison:
         outcome: Linearization,
     ) -> None:
         places = places_concerned(operation, group, self.model)
+        fault = fault_of(operation, violations, self.model)
+        detail = self._unconfirmed.wanted(fault)
         divergence = None
-        if self._unconfirmed.wants_divergence:
+        if detail is Detail.FULL or (detail is Detail.BRIEF and self._has_few_areas()):
             number, agreeing = self._operations, self._findings.agree
             divergence = divergence_of(
-                operation, group, outcome, expected(self.model), violations, number=number, agreeing=agreeing
+                operation, group, outcome, expected(self.model), violations, detail, number=number, agreeing=agreeing
             )
-        self._unconfirmed.add(unconfirmed(operation, group, places, violations, divergence))
+        self._unconfirmed.add(unconfirmed(operation, group, places, violations, fault, divergence))
+
+    def _has_few_areas(self) -> bool:
+        """Whether saying what the model would do, once more for each disagreement, costs little patience."""
+        return sum(pool.nareas for pool in self.model.pools) <= _FEW_AREAS
 
     def _explain(self, search: SlotSearch) -> None:
         """Say why a search failed, on whose failure the model agrees."""

@@ -1,4 +1,4 @@
-"""What the judge found: counts, the reasons of doubt, and the first disagreement in full."""
+"""What the judge found: counts, the reasons of doubt, and the first disagreement of each kind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from swiotlb_top.allocator import Cause, Explanation, Violation
 from swiotlb_top.events import Event
+from swiotlb_top.verify.faults import Fault
 
 
 class Verdict(Enum):
@@ -70,11 +71,20 @@ class Divergence:
     violations: tuple[Violation, ...]
     """The safety rules that it breaks."""
     picture: str
-    """The model's slots around the place, before the operation; empty if it has no place."""
+    """The model's slots around the place, before the operation; empty if it has no place, or was not drawn."""
+    orders: Orders | None
+    """What was tried to explain it; None if that is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """The orders of overlapping operations of which the model accepts none to the end."""
+
     ordered_with: tuple[Event, ...]
-    """The operations that overlap it and share areas with it: it may have come before or after each of them."""
-    orders_tried: int
-    """How many orders of these were tried. The model accepts none of them to the end."""
+    """The operations that overlap the one that disagrees and share areas with it: it may have come before or after
+    each of them."""
+    tried: int
+    """How many orders of these were tried."""
     longest_prefix: tuple[Event, ...]
     """The longest of these orders, as far as the model accepts it."""
 
@@ -116,8 +126,10 @@ class Findings:
     """Operations on another allocator (a restricted pool's), which are not judged."""
     equal_areas: int = 0
     """Areas that were read in the middle of the stream, and were equal to the model's."""
-    first: Divergence | None = None
-    """The first disagreement that is confirmed."""
+    faults: dict[Fault, int] = field(default_factory=dict)
+    """How many operations disagree in each way; together they are :attr:`disagree`."""
+    firsts: dict[Fault, Divergence] = field(default_factory=dict)
+    """The first confirmed disagreement of each kind; a kind has none if what a report says of it was not kept."""
     failures: list[Failure] = field(default_factory=list)
     """Explained failures that :meth:`take_failures` has not returned yet."""
     causes: dict[Cause, Failure] = field(default_factory=dict)
@@ -126,6 +138,11 @@ class Findings:
     """How many operations are inconclusive for each reason."""
 
     listener: Listener = field(default_factory=Listener)
+
+    @property
+    def first(self) -> Divergence | None:
+        """The first disagreement that is confirmed."""
+        return min(self.firsts.values(), key=lambda divergence: divergence.operation, default=None)
 
     @property
     def compared(self) -> int:
@@ -174,10 +191,21 @@ class Findings:
         if event is not None:
             self.listener.agreed(event)
 
-    def disagreed(self, event: Event | None, safety_violations: int) -> None:
-        """Count a confirmed disagreement; ``event`` is None where a state shows it."""
+    def disagreed(
+        self, event: Event | None, safety_violations: int, fault: Fault, divergence: Divergence | None
+    ) -> None:
+        """Count a confirmed disagreement.
+
+        :param event: None where a state shows it.
+        :param safety_violations: how many safety rules it breaks.
+        :param divergence: what a report says of it, if that was kept.
+        """
         self.disagree += 1
         self.safety_violations += safety_violations
+        self.faults[fault] = self.faults.get(fault, 0) + 1
+        first = self.firsts.get(fault)
+        if divergence and (first is None or divergence.operation < first.operation):
+            self.firsts[fault] = divergence
         if event is not None:
             self.listener.disagreed(event)
 

@@ -17,11 +17,14 @@ neither can be known any more.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Set
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final, TypeAlias
 
 from swiotlb_top.events import Event
+from swiotlb_top.verify.faults import Fault
 from swiotlb_top.verify.findings import Divergence, Doubt, Findings
 from swiotlb_top.verify.operations.domains import Area
 
@@ -36,8 +39,18 @@ MOST_UNTOLD: Final = 10_000
 """How many are kept in a stream that does not tell which calls are known. With so many, the stream is given up."""
 _MAX_SETS: Final = 1024
 """How many sets of places are kept at a time, to find equal ones."""
-_MAX_IN_FULL: Final = 64
-"""For how many of them everything is kept that a report says of the first disagreement."""
+MOST_IN_FULL: Final = 16
+"""For how many of each kind everything is kept that a report says of the first disagreement of its kind."""
+MOST_IN_BRIEF: Final = 10_000
+"""For how many of all kinds, beyond those, it is kept without pictures and orders."""
+
+
+class Detail(Enum):
+    """How much is kept of a disagreement for a report."""
+
+    NOTHING = 0
+    BRIEF = 1
+    FULL = 2
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +75,15 @@ class UnconfirmedDisagreement:
     """How many safety rules it breaks."""
     event: Event | None
     """Its record; None if it is part of a snapshot of the kernel's state."""
+    fault: Fault
+    """Its kind."""
     divergence: Divergence | None
-    """What a report says of it, if it may become the first disagreement."""
+    """What a report says of it, if it may become the first disagreement of its kind."""
+
+    @property
+    def is_in_full(self) -> bool:
+        """Whether everything is kept that a report says of it."""
+        return self.divergence is not None and self.divergence.orders is not None
 
 
 class UnconfirmedDisagreements:
@@ -77,6 +97,8 @@ class UnconfirmedDisagreements:
         self._open: list[UnconfirmedDisagreement] = []
         self._places: dict[frozenset[Place], frozenset[Place]] = {}
         """Sets of places that disagreements have in common, so that each is kept once."""
+        self._in_full = Counter[Fault]()
+        """How many of each kind are open of which everything is kept."""
         self._adopted = set[Place]()
         """Where the model was made equal to the kernel for operations that are inconclusive."""
         self.states_tell = True
@@ -85,10 +107,20 @@ class UnconfirmedDisagreements:
     def __len__(self) -> int:
         return len(self._open)
 
+    def wanted(self, fault: Fault) -> Detail:
+        """How much of a :class:`Divergence` the next disagreement of a kind needs: it may become the first of it."""
+        if fault in self._findings.firsts:
+            return Detail.NOTHING
+        if self._in_full[fault] < MOST_IN_FULL:
+            return Detail.FULL
+        return Detail.BRIEF if len(self._open) < MOST_IN_BRIEF else Detail.NOTHING
+
     @property
-    def wants_divergence(self) -> bool:
-        """Whether the next disagreement may become the first one of the report, and needs a :class:`Divergence`."""
-        return self._findings.first is None and len(self._open) < _MAX_IN_FULL
+    def first_is_known(self) -> bool:
+        """Whether a disagreement is confirmed, and none that is still open came before it."""
+        first = self._findings.first
+        earlier = self._open[0].divergence if self._open else None
+        return first is not None and not (earlier and earlier.operation < first.operation)
 
     @property
     def is_hopeless(self) -> bool:
@@ -105,6 +137,8 @@ class UnconfirmedDisagreements:
             return
         disagreement.places = self._kept_once(disagreement.places)
         self._open.append(disagreement)
+        if disagreement.is_in_full:
+            self._in_full[disagreement.fault] += 1
         self._findings.doubt(Doubt.NOT_CERTAIN)
 
     def adopted(self, places: Set[Place]) -> None:
@@ -150,7 +184,7 @@ class UnconfirmedDisagreements:
         """
         met = {one for one in self._open if one.begin_ns <= until_ns and not one.places.isdisjoint(places)}
         if met:
-            self._open = [disagreement for disagreement in self._open if disagreement not in met]
+            self._stay([disagreement for disagreement in self._open if disagreement not in met])
             self._findings.doubt_no_more(Doubt.NOT_CERTAIN, len(met))
             self._findings.doubt(why, len(met))
 
@@ -162,7 +196,7 @@ class UnconfirmedDisagreements:
         if self._open:
             self._findings.doubt_no_more(Doubt.NOT_CERTAIN, len(self._open))
             self._findings.doubt(why, len(self._open))
-            self._open.clear()
+            self._stay([])
 
     def _kept_once(self, places: frozenset[Place]) -> frozenset[Place]:
         if len(self._places) >= _MAX_SETS:
@@ -177,10 +211,13 @@ class UnconfirmedDisagreements:
                 self._confirm(disagreement)
             else:
                 still_open.append(disagreement)
+        self._stay(still_open)
+
+    def _stay(self, still_open: list[UnconfirmedDisagreement]) -> None:
         self._open = still_open
+        self._in_full = Counter(one.fault for one in still_open if one.is_in_full)
 
     def _confirm(self, disagreement: UnconfirmedDisagreement) -> None:
-        findings, divergence = self._findings, disagreement.divergence
-        findings.disagreed(disagreement.event, disagreement.safety_violations)
-        if divergence and (findings.first is None or divergence.operation < findings.first.operation):
-            findings.first = divergence
+        self._findings.disagreed(
+            disagreement.event, disagreement.safety_violations, disagreement.fault, disagreement.divergence
+        )

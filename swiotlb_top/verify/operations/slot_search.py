@@ -104,12 +104,13 @@ class SlotSearch:
         if found is None:
             return self.apply_beyond_pools(model)
         pool, slot = found
-        if pool is not self.pool or slot != self.slot or not self._address_is_right(pool, model.revision):
+        if pool is not self.pool or slot != self.slot or not self.address_is_right(pool, model.revision):
             return None
         undo = pool.take(slot, self.request, self.dev)
         return lambda: pool.undo(undo)
 
-    def _address_is_right(self, pool: Pool, revision: Revision) -> bool:
+    def address_is_right(self, pool: Pool, revision: Revision) -> bool:
+        """Whether the map returned the address that its slots have in ``pool``; true if the address was not seen."""
         known = self.tlb_addr != ADDRESS_UNSEEN
         return not known or self.tlb_addr == revision.tlb_addr(pool.start, self.slot, self.request)
 
@@ -122,7 +123,7 @@ class SlotSearch:
         if (
             pool is None
             or pool.search(self.area, self.request) != self.slot
-            or not self._address_is_right(pool, model.revision)
+            or not self.address_is_right(pool, model.revision)
         ):
             return None
         undo = pool.take(self.slot, self.request, self.dev)

@@ -90,8 +90,9 @@ def test_of_overlapping_operations_the_one_is_named_without_which_an_order_would
     assert (findings.agree, findings.disagree) == (2, 1)
     assert findings.first is not None
     assert findings.first.event == wrong
-    assert len(findings.first.ordered_with) == 2
-    assert findings.first.orders_tried > 0
+    assert findings.first.orders
+    assert len(findings.first.orders.ordered_with) == 2
+    assert findings.first.orders.tried > 0
 
 
 def test_more_bytes_released_than_were_mapped_are_harm() -> None:
