@@ -154,6 +154,15 @@ def differing(one: Revision, other: Revision) -> tuple[str, ...]:
     return tuple(aspect for aspect in ASPECTS if getattr(one, aspect) != getattr(other, aspect))
 
 
+NOT_JUDGED: Final = frozenset({"used", "hiwater", "aligns_alloc", "checks_page", "frees_misfit_at_once"})
+"""Aspects that the judge never asks for: what is counted, ``swiotlb_alloc()``, and when memory is given back."""
+
+
+def judged_apart(one: Revision, other: Revision) -> tuple[str, ...]:
+    """The aspects in which the judge may tell two revisions apart. If there are none, it says the same by both."""
+    return tuple(aspect for aspect in differing(one, other) if aspect not in NOT_JUDGED)
+
+
 MAINLINE: Final = ("6.1", SEED, "6.6", "6.8", "6.9", "6.10", "7.3")
 """The releases that changed where slots are found, what is counted or how pools grow; and the seed.
 

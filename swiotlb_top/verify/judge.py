@@ -95,6 +95,11 @@ class Judge:
         """Whether the next state is one to begin from."""
         return self._blind is not None
 
+    @property
+    def is_refuted(self) -> bool:
+        """Whether the kernel disagrees, and the first disagreement stays the first whatever is still to come."""
+        return self._unconfirmed.first_is_known
+
     # ---- the stream ------------------------------------------------------
 
     def state(self, mem: MemState) -> None:

@@ -12,16 +12,21 @@ import pytest
 
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
-from tests.support.doctoring import STALL
+from tests.support.doctoring import FOUR_AREAS, STALL
 from tests.support.logs import KEYS_OF_A_LOG, REPORTED
 
 PAGE = (Path(__file__).parents[3] / "docs" / "json.md").read_text()
 FAULTY = min((STALL.parent / "faulty").glob("*.swtrace"))
 UNALIGNED = STALL.parent / "unaligned.swtrace"
+PADDED = STALL.parent / "faulty" / "no-min-alignment.swtrace"
+"""No revision explains it."""
 
 COMMANDS = {
     "swiotlb-top --json": [["--trace", str(STALL), "--start", "3", "-n", "1", "-d", "0", "--json"]],
     "swiotlb-top replay FILE --json": [["replay", str(STALL), "--json"], ["replay", str(FAULTY), "--json"]],
+    "swiotlb-top replay FILE --revision all --json": [
+        ["replay", str(path), "--revision", "all", "--json"] for path in (FOUR_AREAS, PADDED)
+    ],
     "swiotlb-top check --json": [["check", "--trace", str(path), "--json"] for path in (STALL, UNALIGNED)],
     "swiotlb-top size FILE... --json": [["size", str(STALL), "--json"], ["size", str(UNALIGNED), "--json"]],
     "swiotlb-top info FILE --json": [["info", str(STALL), "--json"]],
@@ -75,6 +80,7 @@ def test_every_key_is_explained_and_none_that_is_not_there(command: str, capsys:
 EMPTY_HERE = {
     "swiotlb-top --json": {f"kernel_log.{name}" for name in KEYS_OF_A_LOG},
     "swiotlb-top replay FILE --json": {"inconclusive_because.*"},
+    "swiotlb-top replay FILE --revision all --json": {"revisions.inconclusive_because.*"},
     "swiotlb-top check --json": set[str](),
     "swiotlb-top size FILE... --json": set[str](),
     "swiotlb-top info FILE --json": set[str](),

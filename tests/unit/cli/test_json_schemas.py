@@ -21,12 +21,14 @@ from tests.support.logs import EARLIER, REPORTED, with_log
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 FAULTY = STALL.parent / "faulty" / "no-min-alignment.swtrace"
+EMPTY = STALL.parent / "format-1.swtrace"
 RECORDINGS = (STALL, FOUR_CPUS, FOUR_AREAS, FAULTY, path_of("lost-and-told"))
 LOGS = (REPORTED, *sorted((REPORTED.parent / "consoles").iterdir()))
 COMMANDS: dict[str, list[list[str]]] = {
     "frames": [["--json", "--every", "700ms", "-n", "5", "--trace", str(path)] for path in RECORDINGS],
     "check": [["check", "--json", "--trace", str(path)] for path in (STALL, FOUR_CPUS, FAULTY)],
     "replay": [["replay", "--json", str(path)] for path in RECORDINGS],
+    "explained": [["replay", "--revision", "all", "--json", str(path)] for path in (FOUR_AREAS, FAULTY, EMPTY)],
     "info": [["info", "--json", str(path)] for path in RECORDINGS],
     "doctor": [["doctor", "--json"]],
     "revisions": [["revisions", "--json"]],

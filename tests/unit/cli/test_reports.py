@@ -32,7 +32,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         calls.append(arguments)
         return Report()
 
-    for module, function in (("recorder", "record"), ("reports.replay", "replay"), ("reports.doctor", "examine")):
+    for module, function in (
+        ("recorder", "record"),
+        ("reports.replay", "replay"),
+        ("reports.explained", "explained"),
+        ("reports.doctor", "examine"),
+    ):
         room = ModuleType(f"swiotlb_top.{module}")
         setattr(room, function, answer)
         monkeypatch.setitem(sys.modules, room.__name__, room)
@@ -53,6 +58,21 @@ def test_replay_hands_over_the_revision_and_how_much_to_tell(asked: list[tuple[o
     main(["replay", "x.swtrace", "--revision", "6.6"])
     main(["replay", "x.swtrace", "--context", "12"])
     assert asked == [(Path("x.swtrace"), "6.6", 3), (Path("x.swtrace"), None, 12)]
+
+
+@pytest.mark.parametrize("more", [["--explain"], ["--context", "3"]])
+def test_what_goes_with_one_revision_does_not_go_with_all(
+    asked: list[tuple[object, ...]], capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    assert main(["replay", "x.swtrace", "--revision", "all", *more]) == Exit.USAGE
+    assert "--context and --explain go with one revision, and not with --revision all" in capsys.readouterr().err
+    assert asked == []
+
+
+def test_all_revisions_are_another_report(asked: list[tuple[object, ...]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", "x.swtrace", "--revision", "all"]) == 1
+    assert capsys.readouterr().out == "1 disagrees\n"
+    assert asked == [(Path("x.swtrace"),)]
 
 
 @pytest.mark.parametrize("context", ["-1", "many"])

@@ -180,6 +180,7 @@ RUNS = {
     "replay": ["replay", RECORDING],
     "convert": ["convert", RECORDING, "-o", "-", "--format", "csv"],
     "replay json": ["replay", RECORDING, "--json"],
+    "replay all": ["replay", RECORDING, "--revision", "all"],
     "size": ["size", RECORDING, "--chart"],
     "size json": ["size", RECORDING, "--json"],
     "unreadable": ["replay", "/nonexistent/x.swtrace"],
