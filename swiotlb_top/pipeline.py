@@ -15,9 +15,9 @@ from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.accounting.watcher import Watcher
-from swiotlb_top.allocator import REVISIONS, Choice, choose
+from swiotlb_top.allocator import REVISIONS, Choice, choose, named
 from swiotlb_top.allocator.machines import check_machine
-from swiotlb_top.errors import CannotError, UsageError
+from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Event, Gap
 from swiotlb_top.kernel.hooks import ALLOC_POOL
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
@@ -152,16 +152,14 @@ def account_of(kernel: KernelInfo, revision: str | None, watcher: Watcher) -> Ac
 
 
 def choice_for(kernel: KernelInfo, name: str | None = None) -> Choice:
-    """The revision of this name, or None: the one that a kernel has, and all that it may have.
+    """The revision of this name (see :func:`~swiotlb_top.allocator.named`), or all that a kernel may have.
 
-    :raises UsageError: there is no such revision.
+    :raises UsageError: there is no such revision, or there are several.
     :raises CannotError: no revision is known for this kernel, or none would be true of this machine.
     """
     check_machine(kernel.machine, kernel.page_size_bytes, kernel.byte_order)
     if name is not None:
-        if name not in REVISIONS:
-            raise UsageError(f"there is no revision {name!r}; known are: {', '.join(REVISIONS)}")
-        return Choice.of(REVISIONS[name])
+        return Choice.of(named(name))
     try:
         return choose(kernel.features, kernel.release, kernel.version)
     except CannotError as error:

@@ -36,7 +36,7 @@ of it all. Two judges of a real kernel stand on it: :meth:`Pool.search
 
 from swiotlb_top.allocator.adopt import Adopted, Flaw, Problem, adopt
 from swiotlb_top.allocator.allocator import Allocator, Found, Pages, PageSource, TooManyAreasError
-from swiotlb_top.allocator.choice import Candidate, Choice, Reason, choose
+from swiotlb_top.allocator.choice import KNOWN_BY, Candidate, Choice, Reason, choose, named
 from swiotlb_top.allocator.differences import DIFFERENCES, Difference
 from swiotlb_top.allocator.explain import Cause, Explanation, explain
 from swiotlb_top.allocator.growth import grow_sizes, limit_nareas
@@ -52,6 +52,7 @@ from swiotlb_top.constants import DMA_MAPPING_ERROR
 __all__ = [
     "DIFFERENCES",
     "DMA_MAPPING_ERROR",
+    "KNOWN_BY",
     "NEVER_ENDS",
     "NO_BOUNDARY",
     "REVISIONS",
@@ -85,5 +86,6 @@ __all__ = [
     "explain",
     "grow_sizes",
     "limit_nareas",
+    "named",
     "picture",
 ]

@@ -1,7 +1,11 @@
-"""Which revision a kernel has: by what is in it, then by the tree it is from; its release is the last resort."""
+"""Which revision a kernel has: by what is in it, then by the tree it is from; its release is the last resort.
+
+And which revision somebody means who names one, or a release: :func:`named`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -20,12 +24,16 @@ from swiotlb_top.allocator.revision import (
     rows_of,
 )
 from swiotlb_top.allocator.trees import TREES, Tree, read_release, trees_of
-from swiotlb_top.errors import CannotError
+from swiotlb_top.errors import CannotError, UsageError
 
 _NEWEST_KNOWN: Final = "7.3"
 _NEWEST_KEY: Final = (7, 3)
 _OLDEST_KNOWN: Final = "6.0"
 _OLDEST_KEY: Final = (6, 0)
+_LAST_MINORS: Final = {6: 19, 7: 3}
+"""The last release of each major version that is known, by its second number: 7.0 came after 6.19."""
+_A_RELEASE: Final = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?([-+~_][-+.~_0-9A-Za-z]{0,60})?")
+"""A release as people write it, or as ``uname -r`` has it: "6.12", "6.6.30", "6.1.0-42-amd64"."""
 _ALL_WORDS: Final = "areas"
 """Is in every list of features but those of old recordings, whose writers knew the next four only."""
 _OLD_WORDS: Final = frozenset({"dynamic", "total_used", "transient_nslabs", "pad_slots"})
@@ -119,6 +127,44 @@ def choose(features: Collection[str], release: str, version: str = "") -> Choice
         tuple(Candidate(kernel.revision(shown), kernel.name) for kernel in left),
         is_known=at_home and key is not None and key <= _NEWEST_KEY,
     )
+
+
+KNOWN_BY: Final = (
+    f"{', '.join(REVISIONS)}; the trees {', '.join(tree.name for tree in TREES)}; "
+    f"releases from {_OLDEST_KNOWN} to {_NEWEST_KNOWN}, as 6.12, v6.6.30 or 6.1.0-42-amd64"
+)
+"""What :func:`named` knows, in words."""
+
+
+def named(name: str) -> Revision:
+    """The revision of a name: that of a revision, a tree, or a release, with or without a v before it.
+
+    The name of a revision comes first: 6.6 is what 6.6.3 to 6.6.23 have, as :data:`REVISIONS` has it.
+
+    :raises UsageError: nothing is known by it, or several trees may have called a build so.
+    """
+    plain = name.removeprefix("v")
+    if plain in REVISIONS:
+        return REVISIONS[plain]
+    kernels = [_in_tree(tree) for tree in TREES if tree.name == name] or _released_as(plain)
+    if not kernels:
+        raise UsageError(f"there is no revision {name[:80]!r}; known are: {KNOWN_BY}")
+    if len(kernels) > 1:
+        names = " or ".join(kernel.name for kernel in kernels)
+        raise UsageError(f"revision {name!r} may be {names}: give one of these names")
+    kernel = kernels[0]
+    return _known(composed(kernel.name, kernel.rows))
+
+
+def _released_as(release: str) -> list[_Kernel]:
+    """The known kernels that may call themselves so, those that differ in nothing once; none if it is no release."""
+    key = release_key(release) if _A_RELEASE.fullmatch(release) else None
+    if key is None or key[1] > _LAST_MINORS.get(key[0], key[1]):
+        return []
+    kernels = {
+        kernel.rows: kernel for kernel in _of_release(release, "") if kernel.tree or _OLDEST_KEY <= key <= _NEWEST_KEY
+    }
+    return list(kernels.values())
 
 
 def _left(

@@ -36,7 +36,7 @@ _FORMATS = ("csv", "jsonl", "parquet", "perfetto")
 @click.option(
     "--revision",
     metavar="NAME",
-    help="The swiotlb revision to judge by. Default: the one the recording's kernel has.",
+    help="The swiotlb revision to judge by, or a release that has it, as 6.12. Default: that of the recorded kernel.",
 )
 @click.option("--unjudged", is_flag=True, help="Leave out causes, verdicts and overlaps. It takes half the time.")
 def convert(

@@ -29,8 +29,8 @@ ALL = "all"
 @click.option(
     "--revision",
     metavar="NAME",
-    help="The swiotlb revision to replay through; all: which ones explain the recording, and what rules out the "
-    "others. Default: the one the recording's kernel has.",
+    help="The swiotlb revision to replay through, or a release that has it, as 6.12; all: which ones explain the "
+    "recording, and what rules out the others. Default: the one the recording's kernel has.",
 )
 @click.option(
     "--context",

@@ -64,7 +64,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--revision",
     metavar="NAME",
-    help="The swiotlb revision to size. Default: the one the recording's kernel has.",
+    help="The swiotlb revision to size, or a release that has it, as 6.12. Default: that of the recorded kernel.",
 )
 @click.option("--chart", is_flag=True, help="Draw failures and peak against the size.")
 def size(

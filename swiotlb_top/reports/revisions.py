@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from swiotlb_top.allocator import DIFFERENCES, REVISIONS, Choice, choose
+from swiotlb_top.allocator import DIFFERENCES, KNOWN_BY, REVISIONS, Choice, choose
 from swiotlb_top.allocator.revision import ASPECTS, rows_of
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import layout
@@ -47,7 +47,7 @@ def _known_as_text() -> Iterator[str]:
         for row in rows_of(aspect):
             yield f"  {row.since:8} {row.commit or '-':13} {row.sentence}"
     yield ""
-    yield f"known by name: {', '.join(REVISIONS)}"
+    yield f"known by name: {KNOWN_BY}"
 
 
 def _kernel_as_text(release: str, choice: Choice | None, unknown: str) -> Iterator[str]:

@@ -60,7 +60,10 @@ bounds list
   6.0      20347fca71a3  if a pool ends inside a slot set, its free list runs on past its end (CVE-2023-52790)
   6.7      53c87e846e33  the free list ends with the pool
 
-known by name: 6.1, seed-v4, 6.6, 6.8, 6.9, 6.10, 7.3, 6.10 in 6.6's order
+known by name: 6.1, seed-v4, 6.6, 6.8, 6.9, 6.10, 7.3, 6.10 in 6.6's order; \
+the trees 6.8 as Ubuntu ships it, stable 6.8 since 6.8.3, stable 6.7.12, 6.6 as openEuler 24.03 ships it, \
+stable 6.6 since 6.6.35, stable 6.6.24 to 6.6.34, stable 6.6.3 to 6.6.23, 6.4 as SLES 15 SP6 ships it, \
+stable 6.1 since 6.1.84, 5.14 as RHEL 9 ships it; releases from 6.0 to 7.3, as 6.12, v6.6.30 or 6.1.0-42-amd64
 """
 
 OF_DEBIAN_6_1 = """\
