@@ -38,7 +38,7 @@ ALL = "all"
     type=click.IntRange(0, CONTEXT_MAX),
     default=3,
     show_default=True,
-    help="Operations to tell of before the first disagreement, and as many after it.",
+    help="Operations to tell of before the first disagreement of each kind, and as many after it.",
 )
 @click.option("--explain", is_flag=True, help="Say why maps failed: how often for each cause, and the first of each.")
 @click.pass_context

@@ -1,4 +1,4 @@
-"""The calls around one event of a recording: before it, at the same time, and after it."""
+"""The calls around some events of a recording: before each, at the same time, and after it."""
 
 from __future__ import annotations
 
@@ -43,19 +43,41 @@ class Call:
         return f"{mark} {entry:>9} {exit_:>9}  {cpu:6} {self.what}".rstrip()
 
 
-def around(path: Path, event: Event | None, time_ns: int, count: int) -> tuple[Call, ...]:
-    """The calls around an event, in the order in which they returned, as far as the recording can be read.
+def around(path: Path, moments: Sequence[tuple[Event | None, int]], count: int) -> list[tuple[Call, ...]]:
+    """The calls around each of some events, in the order in which they returned, as far as the recording can be read.
 
-    :param event: the event; None for the calls around ``time_ns``.
-    :param count: how many calls before the event, and how many after it; in addition come up to 20 that overlap it.
+    The recording is read once, up to the last of them.
+
+    :param moments: the events, each with the time at which it returned; None for the calls around that time.
+    :param count: how many calls before an event, and how many after it; in addition come up to 20 that overlap it.
     """
-    found = _Around(event, time_ns, count)
+    found = _AroundEach([_Around(event, time_ns, count) for event, time_ns in moments])
     with suppress(UnreadableError):  # the report says so
         for item in TraceReader(path).stream():
-            tell(item, found)
             if found.is_over:
                 break
-    return tuple(sorted((*found.before, *found.there, *found.after), key=lambda call: call.exit_ns))
+            tell(item, found)
+    return [one.calls() for one in found.each]
+
+
+class _AroundEach(Consumer):
+    """Passes a stream on to those whose event is not over yet."""
+
+    def __init__(self, each: list[_Around]) -> None:
+        self.each = each
+
+    @property
+    def is_over(self) -> bool:
+        return all(one.is_over for one in self.each)
+
+    def state(self, mem: MemState) -> None:
+        for one in self.each:
+            one.state(mem)
+
+    def feed(self, events: Sequence[Event]) -> None:
+        for one in self.each:
+            if not one.is_over:
+                one.feed(events)
 
 
 class _Around(Consumer):
@@ -73,6 +95,10 @@ class _Around(Consumer):
         self.after: list[Call] = []
         self.is_over = False
         """Whether no call is still to come that began before the event was over."""
+
+    def calls(self) -> tuple[Call, ...]:
+        """All of them, in the order in which they returned."""
+        return tuple(sorted((*self.before, *self.there, *self.after), key=lambda call: call.exit_ns))
 
     def state(self, mem: MemState) -> None:
         self._starts.update((pool.address, pool.start) for pool in mem.pools)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +17,10 @@ from swiotlb_top.reports.context import Call, around
 from swiotlb_top.reports.disagreement import disagreement_json, disagreement_lines
 from swiotlb_top.stream import End, tell
 from swiotlb_top.trace import TraceReader
-from swiotlb_top.verify import Failure, Findings, Verdict
+from swiotlb_top.verify import MEANINGS, Failure, Fault, Findings, Verdict
 
 CONTEXT: Final = 3
-"""How many operations the report shows before the first disagreement, and how many after it."""
+"""How many operations the report shows before a disagreement, and how many after it."""
 _EXITS: Final = {
     Verdict.AGREE: Exit.OK,
     Verdict.DISAGREE: Exit.DISAGREE,
@@ -40,8 +40,14 @@ class ReplayReport:
     """Each counter that differs at the end between the account of the events and the kernel."""
     damage: str = ""
     """Why the recording could not be read to its end; the report is then on the part before."""
-    context: tuple[Call, ...] = ()
-    """The calls around the first disagreement."""
+    contexts: Mapping[Fault, tuple[Call, ...]] = field(default_factory=dict)
+    """The calls around the first disagreement of each kind."""
+
+    @property
+    def context(self) -> tuple[Call, ...]:
+        """The calls around the first disagreement."""
+        first = self._first_fault
+        return self.contexts.get(first, ()) if first else ()
 
     @property
     def exit_code(self) -> Exit:
@@ -97,7 +103,12 @@ class ReplayReport:
             "safety_violations": findings.safety_violations,
             "states_audited": findings.equal_areas,
             "miscounts": list(self.miscounts),
+            "disagreements_by_kind": {fault.value: count for fault, count in findings.faults.items()},
             "first_disagreement": disagreement_json(findings.first, self.context) if findings.first else None,
+            "first_disagreement_by_kind": {
+                fault.value: disagreement_json(first, self.contexts.get(fault, ()))
+                for fault, first in findings.firsts.items()
+            },
             "kernel_release": self.pipeline.kernel.release,
             "revision": self.pipeline.judge.name,
             "may_be": [candidate.name for candidate in self.pipeline.judge.left],
@@ -151,17 +162,33 @@ class ReplayReport:
         )
         if self.damage:
             yield "  the recording cannot be read to its end, and this is what comes before"
+        for fault, count in findings.faults.items():
+            yield f"  {count} disagree, {fault.value}: {MEANINGS[fault]}"
         for why, count in findings.doubts.items():
             yield f"  inconclusive {why.value}: {count}"
         if findings.elsewhere:
             yield f"  not judged, in other allocators: {findings.elsewhere}"
         for miscount in self.miscounts:
             yield f"  miscount: {miscount}"
-        if findings.first:
-            first = findings.first
+        yield from self._disagreements()
+
+    @property
+    def _first_fault(self) -> Fault | None:
+        """Of which kind the first disagreement is."""
+        firsts = self.findings.firsts
+        return min(firsts, key=lambda fault: firsts[fault].operation, default=None)
+
+    def _disagreements(self) -> Iterator[str]:
+        """The first disagreement, and the first of each other kind, in their order."""
+        firsts = self.findings.firsts
+        for fault in sorted(firsts, key=lambda fault: firsts[fault].operation):
+            first = firsts[fault]
             yield ""
-            yield f"first disagreement: operation {first.operation}, after {first.agreeing} that agree"
-            yield from disagreement_lines(first, self.context)
+            if fault is self._first_fault:
+                yield f"first disagreement: operation {first.operation}, after {first.agreeing} that agree"
+            else:
+                yield f"operation {first.operation}, after {first.agreeing} that agree, the first {fault.value}"
+            yield from disagreement_lines(first, self.contexts.get(fault, ()))
 
     def _which_kernel(self) -> Iterator[str]:
         """Which kernel it is, where that was or is in doubt."""
@@ -214,7 +241,7 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
     A damaged or truncated recording is replayed as far as it can be read, and the report says so.
 
     :param revision: name of the revision to judge by; None: that of the recording's kernel.
-    :param context: how many operations to report before the first disagreement, and how many after it.
+    :param context: how many operations to report before the first disagreement of each kind, and how many after it.
     :raises UnreadableError: the file is no recording, or nothing precedes its damage.
     :raises UsageError: there is no such revision.
     :raises CannotError: no revision is known for its kernel.
@@ -229,7 +256,8 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
     except UnreadableError as error:
         damage = str(error)
     findings = pipeline.finish(whole=False)
-    end, first = pipeline.ended, findings.first
+    end, firsts = pipeline.ended, findings.firsts
+    moments = [(first.event, first.time_ns) for first in firsts.values()]
     return ReplayReport(
         pipeline,
         findings,
@@ -237,7 +265,7 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
         max(end.lost if end else 0, pipeline.account.lost),
         _miscounts(pipeline, end) if end else (),
         damage,
-        around(path, first.event, first.time_ns, context) if first else (),
+        dict(zip(firsts, around(path, moments, context), strict=True)),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
+from swiotlb_top.verify import MEANINGS
 from tests.support.doctoring import FOUR_AREAS, STALL
 from tests.support.logs import KEYS_OF_A_LOG, REPORTED
 
@@ -75,6 +76,13 @@ def test_every_key_is_explained_and_none_that_is_not_there(command: str, capsys:
     unexplained = {name for name in names if not any(fnmatchcase(name, p) for p in patterns) and name not in groups}
     assert not unexplained
     assert {p for p in patterns if not any(fnmatchcase(name, p) for name in names)} <= EMPTY_HERE[command]
+
+
+def test_every_kind_of_disagreement_is_explained_as_the_page_explains_it() -> None:
+    rows = re.findall(r"^\| ([a-z_]+) \| (.*)\. \|$", section("swiotlb-top replay FILE --json"), re.MULTILINE)
+    assert [(kind, what.lower()) for kind, what in rows] == [
+        (fault.value, what.lower()) for fault, what in MEANINGS.items()
+    ]
 
 
 EMPTY_HERE = {

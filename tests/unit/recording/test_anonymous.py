@@ -43,7 +43,7 @@ def test_it_is_judged_as_the_other_call_by_call(path: Path, tmp_path: Path) -> N
     assert tuple(row._replace(device="", pool=None) for row in swiotlb_top.open(copy).mappings()) == without_names(path)
     own, other = replay(copy).as_json(), replay(path).as_json()
     assert {name for name in own if own[name] != other[name]} <= {
-        *("devices", "first_failure_by_cause", "first_disagreement")
+        *("devices", "first_failure_by_cause", "first_disagreement", "first_disagreement_by_kind")
     }
 
 

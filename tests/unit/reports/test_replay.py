@@ -20,6 +20,7 @@ from swiotlb_top.reports.replay import replay
 from swiotlb_top.stream import Consumer, End, deliver
 from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.verify import Doubt
+from swiotlb_top.verify.diagnose import unconfirmed
 from tests.support.corpus import DIRECTORY, HISTORIES
 from tests.support.doctoring import (
     FOUR_AREAS,
@@ -154,6 +155,40 @@ def test_json_tells_of_a_disagreement_all_that_the_page_does(disagreement: Path)
     assert told["picture"]
     assert [call["relation"] for call in told["context"]] == [call.relation for call in report.context]
     json.dumps(told)
+
+
+def test_disagreements_are_counted_by_kind_and_the_first_of_each_is_told(disagreement: Path) -> None:
+    report = replay(disagreement, context=1)
+    told, text = report.as_json(), report.as_text()
+    kinds, firsts = told["disagreements_by_kind"], told["first_disagreement_by_kind"]
+    assert isinstance(kinds, dict)
+    assert isinstance(firsts, dict)
+    assert kinds == {"misaligned_address": 1, "not_mapped": 1, "overlap": 2}
+    assert [(kind, first["operation"]) for kind, first in firsts.items()] == [
+        ("misaligned_address", 276),
+        ("not_mapped", 297),
+        ("overlap", 300),
+    ]
+    assert firsts["misaligned_address"] == told["first_disagreement"]
+    assert "\n  2 disagree, overlap: slots were given out that are in use\n" in text
+    assert "\noperation 300, after 297 that agree, the first overlap\n" in text
+    for first in firsts.values():
+        assert sorted(call["relation"] for call in first["context"] if call["relation"] != "overlaps") == [
+            *("after", "before", "it")
+        ]
+        assert {call["exit_ns"] for call in first["context"] if call["relation"] == "it"} == {first["time_ns"]}
+
+
+def test_a_disagreement_of_which_nothing_is_kept_is_counted(
+    monkeypatch: pytest.MonkeyPatch, disagreement: Path
+) -> None:
+    monkeypatch.setattr(unconfirmed, "MOST_IN_FULL", 0)
+    monkeypatch.setattr(unconfirmed, "MOST_IN_BRIEF", 0)
+    report = replay(disagreement)
+    told = report.as_json()
+    assert told["disagreements_by_kind"] == {"misaligned_address": 1, "not_mapped": 1, "overlap": 2}
+    assert (told["first_disagreement"], told["first_disagreement_by_kind"]) == (None, {})
+    assert "first" not in report.as_text()
 
 
 def test_the_share_of_operations_that_were_verified_counts_the_lost_ones_too() -> None:
