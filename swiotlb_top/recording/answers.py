@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Event, Find, Map
@@ -23,8 +23,15 @@ _WORDS: Final = (Verdict.INCONCLUSIVE.value, Verdict.AGREE.value, Verdict.DISAGR
 _MOST_REASONS: Final = 1 << 16
 """How many different sentences are kept. A failure whose sentence is not among them keeps its cause only."""
 
-Why = tuple[str, str | None]
-"""A cause as one word, and as a sentence, or None where the sentence was not kept."""
+
+class Why(NamedTuple):
+    """Why a map failed."""
+
+    cause: str
+    sentence: str | None = None
+    """None where it is not kept."""
+    longest_free_slots: int | None = None
+    """The longest free run in any area that the search asked; None where it is not kept."""
 
 
 class Answers(Consumer):
@@ -117,9 +124,10 @@ class _Said(Listener):
         self._answer(event, _ELSEWHERE)
 
     def explained(self, failure: Failure) -> None:
-        cause, sentence = failure.explanation.cause.value, failure.explanation.sentence
-        known = len(self._reasons) < _MOST_REASONS or (cause, sentence) in self._reasons
-        why = (cause, sentence if known else None)
+        explanation = failure.explanation
+        why = Why(explanation.cause.value, explanation.sentence, explanation.longest_free_slots)
+        if len(self._reasons) >= _MOST_REASONS and why not in self._reasons:
+            why = Why(why.cause)
         place = self._failures[id(failure.event)]
         self.extend_to(0, place + 1)
         self.why[place] = self._reasons.setdefault(why, len(self._reasons))

@@ -177,7 +177,7 @@ class Books(Consumer, Watcher):
     def refused(self, call: Find | Map, size_bytes: int, nslots: int) -> None:
         why = self._answers.why(self._failures) if self._answers else None
         self._failures += 1
-        mapping = self._row(call, size_bytes, nslots)._replace(failed=True, cause=why[0] if why else None)
+        mapping = self._row(call, size_bytes, nslots)._replace(failed=True, cause=why.cause if why else None)
         account = self.account
         failure = Failure(
             wall_ns=self._clock.wall_ns(call.exit_ns),
@@ -189,7 +189,8 @@ class Books(Consumer, Watcher):
             needed_slots=nslots,
             latency_ns=mapping.latency_ns,
             cause=mapping.cause,
-            sentence=why[1] if why else None,
+            sentence=why.sentence if why else None,
+            longest_free_slots=why.longest_free_slots if why else None,
             verdict=mapping.verdict,
             used_slots=None if account.blind or account.used_slots < 0 else account.used_slots,
             nslabs=account.nslabs,

@@ -76,6 +76,8 @@ class Failure(NamedTuple):
     """Slots in use in all pools when it failed; None after a loss, until the state was read again."""
     nslabs: int
     """Slots in all pools on the list."""
+    longest_free_slots: int | None
+    """The longest free run in any area that the search asked; None where the cause is not known."""
 
 
 class Pool(NamedTuple):

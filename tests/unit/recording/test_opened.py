@@ -95,6 +95,12 @@ def test_a_refused_map_says_why() -> None:
     row = next(row for row in swiotlb_top.open(STALL).failures())
     assert (row.cause, row.sentence) == ("exhausted", "needs 128 slots, 127 of 256 are free")
     assert (row.needed_slots, row.used_slots, row.nslabs, row.size_bytes) == (128, 129, 256, 262144)
+    assert row.longest_free_slots == 127
+
+
+def test_where_nobody_judges_it_does_not_say_why() -> None:
+    row = next(row for row in swiotlb_top.open(STALL).failures(judged=False))
+    assert (row.cause, row.sentence, row.longest_free_slots) == (None, None, None)
 
 
 @pytest.mark.parametrize("path", [*SMALL, GROWING], ids=of)
