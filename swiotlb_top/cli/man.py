@@ -15,7 +15,7 @@ _ENDINGS = (
     (
         Exit.DISAGREE,
         "Kernel and reference disagree. With -n also: maps fail or failed, or the pools are nearly full. Of why: the "
-        "log tells of trouble.",
+        "log tells of trouble. Of diff: the recordings differ.",
     ),
     (Exit.USAGE, "The command line asks for what is not there."),
     (Exit.CANNOT, "This machine, its kernel or this user's privileges do not allow it."),

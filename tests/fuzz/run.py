@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType as StackFrame
 from typing import Final, NoReturn
 
+from swiotlb_top.compare.report import diff
 from swiotlb_top.convert.perfetto import perfetto_pieces
 from swiotlb_top.convert.text import csv_pieces
 from swiotlb_top.errors import SwiotlbTopError
@@ -134,6 +135,13 @@ def _sized(path: Path) -> None:
     json.dumps(report.as_json()).encode()
 
 
+def _compared(path: Path) -> None:
+    """``diff``, for people and for machines, with a recording that is sound."""
+    report = diff(path, FOUR_CPUS)
+    report.as_text().encode()
+    json.dumps(report.as_json(), allow_nan=False).encode()
+
+
 READERS: Final[dict[str, Callable[[Path], None]]] = {
     "info": _described,
     "replay": _replayed,
@@ -143,8 +151,9 @@ READERS: Final[dict[str, Callable[[Path], None]]] = {
     "screen": _shown,
     "export": _exported,
     "size": _sized,
+    "diff": _compared,
 }
-"""Every command that takes a recording."""
+"""Every command that takes a recording. ``replay --revision all`` is as many judges as there are revisions."""
 
 
 # ---- one input ---------------------------------------------------------------

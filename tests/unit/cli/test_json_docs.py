@@ -28,6 +28,7 @@ COMMANDS = {
     "swiotlb-top replay FILE --revision all --json": [
         ["replay", str(path), "--revision", "all", "--json"] for path in (FOUR_AREAS, PADDED)
     ],
+    "swiotlb-top diff A B --json": [["diff", str(STALL), str(UNALIGNED), "--json"]],
     "swiotlb-top check --json": [["check", "--trace", str(path), "--json"] for path in (STALL, UNALIGNED)],
     "swiotlb-top size FILE... --json": [["size", str(STALL), "--json"], ["size", str(UNALIGNED), "--json"]],
     "swiotlb-top info FILE --json": [["info", str(STALL), "--json"]],
@@ -89,6 +90,7 @@ EMPTY_HERE = {
     "swiotlb-top --json": {f"kernel_log.{name}" for name in KEYS_OF_A_LOG},
     "swiotlb-top replay FILE --json": {"inconclusive_because.*"},
     "swiotlb-top replay FILE --revision all --json": {"revisions.inconclusive_because.*"},
+    "swiotlb-top diff A B --json": set[str](),
     "swiotlb-top check --json": set[str](),
     "swiotlb-top size FILE... --json": set[str](),
     "swiotlb-top info FILE --json": set[str](),

@@ -29,6 +29,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "check": [["check", "--json", "--trace", str(path)] for path in (STALL, FOUR_CPUS, FAULTY)],
     "replay": [["replay", "--json", str(path)] for path in RECORDINGS],
     "explained": [["replay", "--revision", "all", "--json", str(path)] for path in (FOUR_AREAS, FAULTY, EMPTY)],
+    "diff": [["diff", "--json", str(STALL), str(path)] for path in (STALL, FOUR_CPUS, EMPTY)],
     "info": [["info", "--json", str(path)] for path in RECORDINGS],
     "doctor": [["doctor", "--json"]],
     "revisions": [["revisions", "--json"]],
