@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import BinaryIO, Final
 
 from swiotlb_top import __version__
 from swiotlb_top.accounting.in_use import of_state
@@ -31,6 +31,7 @@ _COUNTED: Final = ("maps", "map_failures", "unmaps")
 _FIRST_STATE_TRIES: Final = 25
 _KNOWN_INTERVAL_NS: Final = 1_000_000_000
 """How often the time up to which no call is missing is determined and written to the file."""
+_STANDARD_ERROR: Final = 2
 _LAST_RECORDS_S: Final = 0.1
 """How long records are still awaited after the probes stop, so that the records match the counters."""
 
@@ -39,7 +40,9 @@ _LAST_RECORDS_S: Final = 0.1
 class RecordReport:
     """What a recording holds."""
 
-    output: Path
+    output: Path | None
+    """The file it was written to; None: standard output."""
+    size_bytes: int
     records: int
     lost: int
     duration_ns: int
@@ -53,19 +56,20 @@ class RecordReport:
     def as_text(self) -> str:
         """A few lines for people."""
         counted = self.counters
-        size_bytes = self.output.stat().st_size
         lines = [
-            f"{self.output}: {self.records} events in {self.duration_ns / 1e9:.1f} s, {size_bytes} bytes",
+            f"{self.output or 'standard output'}: {self.records} events in {self.duration_ns / 1e9:.1f} s, "
+            f"{self.size_bytes} bytes",
             f"maps {counted['maps']}, failed {counted['map_failures']}, unmaps {counted['unmaps']}, lost {self.lost}",
         ]
         if self.command_status:
             lines.append(f"the command ended with status {self.command_status}")
-        lines.append(f"next: swiotlb-top replay {self.output}")
+        if self.output:
+            lines.append(f"next: swiotlb-top replay {self.output}")
         return "\n".join(lines)
 
 
 def record(
-    output: Path,
+    output: Path | BinaryIO,
     duration_s: float | None,
     command: tuple[str, ...],
     *,
@@ -76,17 +80,21 @@ def record(
 
     A command still running when the time is over is terminated.
 
+    :param output: a new file, or standard output. What the command writes on its own standard output goes to standard
+        error in the latter case.
     :param prefer: which kind of probe to try first.
     :param ring_bytes: size of the ring buffer, a power of two times the page size.
     :raises CannotError: this kernel or these privileges do not allow it, or the file cannot be written.
     :raises UsageError: the command cannot be started.
     """
-    _refuse_to_overwrite(output)
+    path = output if isinstance(output, Path) else None
+    if path:
+        _refuse_to_overwrite(path)
     _refuse_what_cannot_run(command)
     with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
         header = _header(session)
         with TraceWriter(output, header) as trace:
-            return Recording(session, trace, output).run(duration_s, command, stopped)
+            return Recording(session, trace, path).run(duration_s, command, stopped)
 
 
 def _header(session: Session) -> Header:
@@ -103,7 +111,7 @@ def _header(session: Session) -> Header:
 class Recording:
     """One recording under way."""
 
-    def __init__(self, session: Session, trace: TraceWriter, output: Path) -> None:
+    def __init__(self, session: Session, trace: TraceWriter, output: Path | None) -> None:
         self._session = session
         self._trace = trace
         self._output = output
@@ -119,7 +127,7 @@ class Recording:
     def run(self, duration_s: float | None, command: tuple[str, ...], stopped: list[int]) -> RecordReport:
         self._begin()
         begin_ns = now_ns()
-        child = _start(command)
+        child = _start(command, shares_output=self._output is not None)
         try:
             until_ns = begin_ns + int(duration_s * 1e9) if duration_s is not None else None
             while not stopped and (child is None or child.poll() is None):
@@ -133,7 +141,13 @@ class Recording:
         duration_ns = now_ns() - begin_ns
         counters = self._finish(duration_ns)
         return RecordReport(
-            self._output, self._records, self._lost, duration_ns, counters, child.returncode if child else None
+            self._output,
+            self._trace.size_bytes,
+            self._records,
+            self._lost,
+            duration_ns,
+            counters,
+            child.returncode if child else None,
         )
 
     def _begin(self) -> None:
@@ -275,11 +289,15 @@ def _refuse_what_cannot_run(command: tuple[str, ...]) -> None:
         raise UsageError(f"cannot run {command[0]}: no such program")
 
 
-def _start(command: tuple[str, ...]) -> subprocess.Popen[bytes] | None:
+def _start(command: tuple[str, ...], *, shares_output: bool) -> subprocess.Popen[bytes] | None:
+    """Start the command, if there is one.
+
+    :param shares_output: whether its standard output is that of this process; otherwise it is standard error.
+    """
     if not command:
         return None
     try:
-        return subprocess.Popen(command)
+        return subprocess.Popen(command, stdout=None if shares_output else _STANDARD_ERROR)
     except OSError as error:
         raise UsageError(f"cannot run {command[0]}: {error.strerror}") from None
 

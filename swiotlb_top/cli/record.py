@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -13,12 +14,20 @@ from swiotlb_top.errors import Exit
 EPILOG = examples(
     "swiotlb-top record -o disk.swtrace --duration 10",
     "swiotlb-top record -o disk.swtrace -- dd if=/dev/vda of=/dev/null bs=1M iflag=direct count=100",
+    "swiotlb-top record -o - --duration 10 | ssh there 'cat >disk.swtrace'",
     "swiotlb-top replay disk.swtrace",
 )
 
 
 @click.command(epilog=EPILOG)
-@click.option("-o", "--output", type=FileName(), required=True, metavar="FILE", help="File to write. No default.")
+@click.option(
+    "-o",
+    "--output",
+    type=FileName(),
+    required=True,
+    metavar="FILE",
+    help="File to write, which must not be there; -: standard output. No default.",
+)
 @click.option(
     "--duration",
     "duration_s",
@@ -28,9 +37,19 @@ EPILOG = examples(
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> Exit:
-    """Record what swiotlb does: its state now, then every event."""
+    """Record what swiotlb does: its state now, then every event.
+
+    With -o - messages, and what COMMAND writes on its standard output, go to standard error.
+    """
+    from swiotlb_top.convert.output import STANDARD_OUTPUT
     from swiotlb_top.recorder import record as run
 
-    report = run(output, duration_s, command)
-    show(report.as_text())
+    to_standard_output = output == STANDARD_OUTPUT
+    if to_standard_output and sys.stdout.isatty():
+        raise click.UsageError("a recording is not for a terminal: write -o - >FILE or -o - | COMMAND, or name a file")
+    report = run(sys.stdout.buffer if to_standard_output else output, duration_s, command)
+    if to_standard_output:
+        click.echo(report.as_text(), err=True)
+    else:
+        show(report.as_text())
     return report.exit_code

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from swiotlb_top.convert.output import into_file, to_standard_output
+from swiotlb_top.convert.output import STANDARD_OUTPUT, into_file, to_standard_output
 from swiotlb_top.convert.parquet import parquet_pieces
 from swiotlb_top.convert.perfetto import perfetto_pieces
 from swiotlb_top.convert.text import csv_pieces, json_pieces
@@ -17,8 +17,6 @@ from swiotlb_top.recording.rows import Row
 
 T = TypeVar("T")
 _Pieces: TypeAlias = Callable[[Iterable[Row], type[Row]], Iterator[bytes]]
-
-STANDARD_OUTPUT: Final = Path("-")
 
 
 @dataclass(frozen=True, slots=True)

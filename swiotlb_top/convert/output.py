@@ -10,6 +10,8 @@ from typing import Final
 from swiotlb_top.errors import CannotError
 from swiotlb_top.trace.partial_file import PartialFile
 
+STANDARD_OUTPUT: Final = Path("-")
+"""The name that stands for it on the command line."""
 _PIECE_BYTES: Final = 1 << 16
 
 

@@ -45,6 +45,8 @@ class TraceWriter:
         header: Header,
     ) -> None:
         first_payload = header_payload(header)
+        self.size_bytes = 0
+        """How much was written so far."""
         self._ended = False
         self._closed = False
         self._failed: CannotError | None = None
@@ -151,6 +153,7 @@ class TraceWriter:
         except OSError as error:
             self._failed = self._cannot(error)
             raise self._failed from None
+        self.size_bytes += len(data)
 
     def _cannot(self, error: OSError) -> CannotError:
         return CannotError(f"cannot write {self._name}: {error.strerror}; what it holds so far can be read")

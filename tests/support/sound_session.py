@@ -1,0 +1,154 @@
+"""A session with a kernel without a fault that runs in this process, on a clock of its own: for tests of the recorder.
+
+The clock goes on when the kernel does something and when the recorder sleeps. Calls that are under way when the ring is
+drained come with a later drain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, Final, Self
+
+import pytest
+
+from swiotlb_top import recorder
+from swiotlb_top.accounting.totals import DeviceTotals
+from swiotlb_top.events import Device, Event
+from swiotlb_top.probes.read.program import Faults, Mode
+from swiotlb_top.records import decode, split_at
+from swiotlb_top.state import DeviceName, KernelInfo, MemState
+from tests.support.packed import packed
+from tests.support.sound_kernel import SoundKernel, Span
+from tests.support.sound_kernel_settings import Setting
+
+SETTING: Final = Setting(
+    "6.10", map_hook=False, dynamic=True, odd_areas=False, own_pool=False, overlapping=True, late=True
+)
+STEPS: Final = 25
+"""What the kernel does from one look to the next."""
+SLOW: Final = 0.1
+"""Of so many calls ..."""
+SLOW_NS: Final = 30_000_000
+"""... each takes up to so long."""
+REALTIME_NS: Final = 1_700_000_000_000_000_000
+
+
+class _Kernel(SoundKernel):
+    """One whose calls may take long, and on whose clock nothing happens for a while."""
+
+    def span(self, not_before_ns: int = 0, *, lasts_ns: int = 30) -> Span:
+        return super().span(not_before_ns, lasts_ns=SLOW_NS if self.random.random() < SLOW else lasts_ns)
+
+    @property
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def pass_time(self, time_ns: int) -> None:
+        self._now_ns += time_ns
+
+
+class SoundSession:
+    """The kernel, and what its probes would tell.
+
+    :param losing: the looks, counted from 0, in which the ring had no room for what came.
+    :param looked: is called after each look, with its number.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        setting: Setting = SETTING,
+        *,
+        losing: frozenset[int] = frozenset(),
+        looked: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self._of = _Kernel(setting, seed)
+        self._of.pass_time(10_000_000_000)
+        self._losing = losing
+        self._looked = looked
+        self._stopped = False
+        self._looks = 0
+        self._lost = 0
+        self.program = SimpleNamespace(
+            faults=lambda: Faults(lost_records=self._lost), totals=self._totals, set_mode=self._set_mode
+        )
+
+    @property
+    def kernel(self) -> KernelInfo:
+        return self._of.info
+
+    def now_ns(self) -> int:
+        return self._of.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        self._of.pass_time(int(seconds * 1e9))
+
+    # ---- as of a session ---------------------------------------------------
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait_for_older_calls(self, meanwhile: Callable[[], object]) -> None:
+        meanwhile()
+
+    def has_every_entry(self) -> bool:
+        return True
+
+    def drain(self) -> bytes:
+        self._go_on()
+        return self._take()
+
+    def drain_to_what_is_known(self) -> tuple[bytes, int]:
+        records = self.drain()
+        return records, min((_entry_ns(event) for event in self._of.events), default=self._of.now_ns)
+
+    def settle(self) -> tuple[MemState, bytes, bytes]:
+        self._go_on()
+        state = self._of.state()
+        return (state, *split_at(self._take(), state.begin_ns))
+
+    def device_names(self, records: bytes) -> Iterator[DeviceName]:
+        devices = (event for event in decode(records) if isinstance(event, Device))
+        return (DeviceName(device.dev, f"0000:00:{device.dev & 0x1F:02x}.0", "nvme") for device in devices)
+
+    # ---- how it does that ----------------------------------------------------
+
+    def _go_on(self) -> None:
+        for _ in range(0 if self._stopped else STEPS):
+            self._of.step()
+        self._looked(self._looks)
+        self._looks += 1
+
+    def _take(self) -> bytes:
+        """The records of what is over, or of all once the probes have stopped."""
+        over = [event for event in self._of.events if self._stopped or event.exit_ns <= self._of.now_ns]
+        self._of.events = [event for event in self._of.events if event not in over]
+        if self._looks - 1 in self._losing:
+            self._lost += len(over)
+            return b""
+        return packed(sorted(over, key=lambda event: event.exit_ns))
+
+    def _totals(self) -> dict[int, DeviceTotals]:
+        return {1: DeviceTotals(maps=self._of.maps, map_failures=self._of.failures, unmaps=self._of.unmaps)}
+
+    def _set_mode(self, mode: Mode) -> None:
+        self._stopped = mode is Mode.STOP
+
+
+def _entry_ns(event: Event) -> int:
+    return max(0, getattr(event, "entry_ns", event.exit_ns))
+
+
+@contextmanager
+def recorded_from(session: SoundSession) -> Iterator[None]:
+    """The recorder gets this session, and its clock, instead of the machine's."""
+    with pytest.MonkeyPatch.context() as patch:
+        clock: Any = SimpleNamespace(sleep=session.sleep, time_ns=lambda: REALTIME_NS + session.now_ns())
+        patch.setattr(recorder, "Session", lambda **_: session)
+        patch.setattr(recorder, "now_ns", session.now_ns)
+        patch.setattr(recorder, "time", clock)
+        yield
