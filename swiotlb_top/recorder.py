@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,16 @@ _KNOWN_INTERVAL_NS: Final = 1_000_000_000
 _STANDARD_ERROR: Final = 2
 _LAST_RECORDS_S: Final = 0.1
 """How long records are still awaited after the probes stop, so that the records match the counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a recording is."""
+
+    elapsed_ns: int
+    records: int
+    size_bytes: int
+    lost: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,7 @@ def record(
     duration_s: float | None,
     command: tuple[str, ...],
     *,
+    watch: Callable[[Standing], object] = lambda _: None,
     prefer: How = How.FENTRY,
     ring_bytes: int = RING_BYTES,
 ) -> RecordReport:
@@ -82,6 +93,7 @@ def record(
 
     :param output: a new file, or standard output. What the command writes on its own standard output goes to standard
         error in the latter case.
+    :param watch: is told how far it is, some times a second.
     :param prefer: which kind of probe to try first.
     :param ring_bytes: size of the ring buffer, a power of two times the page size.
     :raises CannotError: this kernel or these privileges do not allow it, or the file cannot be written.
@@ -94,7 +106,7 @@ def record(
     with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
         header = _header(session)
         with TraceWriter(output, header) as trace:
-            return Recording(session, trace, path).run(duration_s, command, stopped)
+            return Recording(session, trace, path, watch).run(duration_s, command, stopped)
 
 
 def _header(session: Session) -> Header:
@@ -111,10 +123,17 @@ def _header(session: Session) -> Header:
 class Recording:
     """One recording under way."""
 
-    def __init__(self, session: Session, trace: TraceWriter, output: Path | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        trace: TraceWriter,
+        output: Path | None,
+        watch: Callable[[Standing], object] = lambda _: None,
+    ) -> None:
         self._session = session
         self._trace = trace
         self._output = output
+        self._watch = watch
         self._records = 0
         self._lost = 0
         self._lost_before = session.program.faults().lost_events
@@ -135,6 +154,7 @@ class Recording:
                     break
                 time.sleep(_DRAIN_INTERVAL_S)
                 self._drain()
+                self._watch(Standing(now_ns() - begin_ns, self._records, self._trace.size_bytes, self._lost))
         finally:
             _end(child)
         self._drain()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from swiotlb_top.cli import progress
 from swiotlb_top.cli.options import FileName, Seconds, examples
 from swiotlb_top.cli.page import show
 from swiotlb_top.errors import Exit
@@ -39,6 +40,8 @@ EPILOG = examples(
 def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> Exit:
     """Record what swiotlb does: its state now, then every event.
 
+    On a terminal, a line says how far it is, unless a COMMAND may write there too.
+
     With -o - messages, and what COMMAND writes on its standard output, go to standard error.
     """
     from swiotlb_top.convert.output import STANDARD_OUTPUT
@@ -47,7 +50,9 @@ def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> 
     to_standard_output = output == STANDARD_OUTPUT
     if to_standard_output and sys.stdout.isatty():
         raise click.UsageError("a recording is not for a terminal: write -o - >FILE or -o - | COMMAND, or name a file")
-    report = run(sys.stdout.buffer if to_standard_output else output, duration_s, command)
+    target = sys.stdout.buffer if to_standard_output else output
+    with progress.shown(terminal_is_shared=bool(command)) as watch:
+        report = run(target, duration_s, command, watch=watch)
     if to_standard_output:
         click.echo(report.as_text(), err=True)
     else:

@@ -9,6 +9,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,13 @@ with recorded_from(SoundSession()):
 """
 
 
-def record(*arguments: str, stdout: Any = subprocess.PIPE, stdin: Any = None) -> subprocess.CompletedProcess[bytes]:
+def record(
+    *arguments: str, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.PIPE
+) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-X", "dev", "-c", PROGRAM, "record", *arguments],
         stdout=stdout,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         timeout=DEADLINE_S,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
@@ -65,13 +69,44 @@ def test_what_the_command_prints_goes_where_it_went_if_the_recording_is_a_file(t
     assert ran.stderr == b""
 
 
-def test_a_terminal_gets_no_recording() -> None:
-    ours, terminal = os.openpty()
+@contextmanager
+def terminal() -> Iterator[tuple[int, Callable[[], str]]]:
+    """A terminal, and what was written there; all of it is short enough to wait there until it is read."""
+    ours, theirs = os.openpty()
+    os.set_blocking(ours, False)
+
+    def written() -> str:
+        try:
+            return os.read(ours, 100_000).decode()
+        except BlockingIOError:
+            return ""
+
     try:
-        ran = record("-o", "-", "--duration", "1", stdout=terminal)
+        yield theirs, written
     finally:
-        os.close(terminal)
+        os.close(theirs)
         os.close(ours)
+
+
+def test_a_terminal_is_told_how_far_it_is(tmp_path: Path) -> None:
+    with terminal() as (stderr, written):
+        ran = record("-o", str(tmp_path / "a.swtrace"), "--duration", "3", stderr=stderr)
+        lines = written().split("\r")
+    assert [line.partition(" ")[0] for line in lines if line.strip()] == ["0", "1", "2"]
+    assert all("Ctrl-C stops" in line for line in lines if line.strip())
+    assert lines[-2].strip() == lines[-1] == ""
+    assert ran.returncode == Exit.OK
+
+
+def test_a_command_has_the_terminal_for_itself(tmp_path: Path) -> None:
+    with terminal() as (stderr, written):
+        record("-o", str(tmp_path / "a.swtrace"), "--", "sh", "-c", "echo of the command >&2", stderr=stderr)
+        assert written() == "of the command\r\n"
+
+
+def test_a_terminal_gets_no_recording() -> None:
+    with terminal() as (stdout, _):
+        ran = record("-o", "-", "--duration", "1", stdout=stdout)
     assert ran.returncode == Exit.USAGE
     assert ran.stderr.startswith(b"swiotlb-top: a recording is not for a terminal: ")
     assert ran.stderr.count(b"\n") == 1
