@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -17,7 +15,8 @@ from typing import BinaryIO, Final
 
 from swiotlb_top import __version__
 from swiotlb_top.accounting.in_use import of_state
-from swiotlb_top.errors import CannotError, Exit, UsageError
+from swiotlb_top.command import Command, exit_status, in_words, refuse_what_cannot_run
+from swiotlb_top.errors import CannotError, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.probes.attach.loader import RING_BYTES
 from swiotlb_top.probes.read.program import Mode
@@ -31,7 +30,6 @@ _COUNTED: Final = ("maps", "map_failures", "unmaps")
 _FIRST_STATE_TRIES: Final = 25
 _KNOWN_INTERVAL_NS: Final = 1_000_000_000
 """How often the time up to which no call is missing is determined and written to the file."""
-_STANDARD_ERROR: Final = 2
 _LAST_RECORDS_S: Final = 0.1
 """How long records are still awaited after the probes stop, so that the records match the counters."""
 
@@ -57,11 +55,13 @@ class RecordReport:
     lost: int
     duration_ns: int
     counters: dict[str, int]
-    command_status: int | None
+    command_status: int = 0
+    """-N where signal N ended the command."""
 
     @property
-    def exit_code(self) -> Exit:
-        return Exit.OK
+    def exit_code(self) -> int:
+        """That of the command."""
+        return exit_status(self.command_status)
 
     def as_text(self) -> str:
         """A few lines for people."""
@@ -72,7 +72,7 @@ class RecordReport:
             f"maps {counted['maps']}, failed {counted['map_failures']}, unmaps {counted['unmaps']}, lost {self.lost}",
         ]
         if self.command_status:
-            lines.append(f"the command ended with status {self.command_status}")
+            lines.append(in_words(self.command_status))
         if self.output:
             lines.append(f"next: swiotlb-top replay {self.output}")
         return "\n".join(lines)
@@ -89,7 +89,7 @@ def record(
 ) -> RecordReport:
     """Record into ``output`` until the command ends, ``duration_s`` is over, or SIGINT or SIGTERM comes.
 
-    A command still running when the time is over is terminated.
+    A command still running then is ended.
 
     :param output: a new file, or standard output. What the command writes on its own standard output goes to standard
         error in the latter case.
@@ -102,11 +102,15 @@ def record(
     path = output if isinstance(output, Path) else None
     if path:
         _refuse_to_overwrite(path)
-    _refuse_what_cannot_run(command)
+    refuse_what_cannot_run(command)
     with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
         header = _header(session)
         with TraceWriter(output, header) as trace:
-            return Recording(session, trace, path, watch).run(duration_s, command, stopped)
+            try:
+                return Recording(session, trace, path, watch).run(duration_s, command, stopped)
+            except UsageError:
+                trace.discard()  # the command did not start, so that nothing of it was recorded
+                raise
 
 
 def _header(session: Session) -> Header:
@@ -134,6 +138,7 @@ class Recording:
         self._trace = trace
         self._output = output
         self._watch = watch
+        self._begin_ns = 0
         self._records = 0
         self._lost = 0
         self._lost_before = session.program.faults().lost_events
@@ -145,20 +150,19 @@ class Recording:
 
     def run(self, duration_s: float | None, command: tuple[str, ...], stopped: list[int]) -> RecordReport:
         self._begin()
-        begin_ns = now_ns()
-        child = _start(command, shares_output=self._output is not None)
+        self._begin_ns = now_ns()
+        child = Command(command, shares_output=self._output is not None) if command else None
         try:
-            until_ns = begin_ns + int(duration_s * 1e9) if duration_s is not None else None
-            while not stopped and (child is None or child.poll() is None):
-                if until_ns is not None and now_ns() >= until_ns:
-                    break
-                time.sleep(_DRAIN_INTERVAL_S)
-                self._drain()
-                self._watch(Standing(now_ns() - begin_ns, self._records, self._trace.size_bytes, self._lost))
+            until_ns = self._begin_ns + int(duration_s * 1e9) if duration_s is not None else None
+            while not stopped and (until_ns is None or now_ns() < until_ns) and (child is None or child.runs):
+                self._look()
+            if child:
+                child.end(self._look, interrupted=signal.SIGINT in stopped)
         finally:
-            _end(child)
+            if child:
+                child.end()
         self._drain()
-        duration_ns = now_ns() - begin_ns
+        duration_ns = now_ns() - self._begin_ns
         counters = self._finish(duration_ns)
         return RecordReport(
             self._output,
@@ -167,8 +171,14 @@ class Recording:
             self._lost,
             duration_ns,
             counters,
-            child.returncode if child else None,
+            child.status if child else 0,
         )
+
+    def _look(self) -> None:
+        """Take what came in a while."""
+        time.sleep(_DRAIN_INTERVAL_S)
+        self._drain()
+        self._watch(Standing(now_ns() - self._begin_ns, self._records, self._trace.size_bytes, self._lost))
 
     def _begin(self) -> None:
         """The first state. What came before it is in it, and only counted off."""
@@ -302,35 +312,6 @@ def _refuse_to_overwrite(output: Path) -> None:
         if not output.is_file():
             raise CannotError(f"{output} is not a regular file: name a new one")
         raise CannotError(f"{output} exists: choose another name, or remove it first")
-
-
-def _refuse_what_cannot_run(command: tuple[str, ...]) -> None:
-    if command and shutil.which(command[0]) is None:
-        raise UsageError(f"cannot run {command[0]}: no such program")
-
-
-def _start(command: tuple[str, ...], *, shares_output: bool) -> subprocess.Popen[bytes] | None:
-    """Start the command, if there is one.
-
-    :param shares_output: whether its standard output is that of this process; otherwise it is standard error.
-    """
-    if not command:
-        return None
-    try:
-        return subprocess.Popen(command, stdout=None if shares_output else _STANDARD_ERROR)
-    except OSError as error:
-        raise UsageError(f"cannot run {command[0]}: {error.strerror}") from None
-
-
-def _end(child: subprocess.Popen[bytes] | None) -> None:
-    if child is None or child.poll() is not None:
-        return
-    child.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=2)
-        return
-    child.kill()
-    child.wait()
 
 
 @contextmanager

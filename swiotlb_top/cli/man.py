@@ -23,6 +23,11 @@ _ENDINGS = (
     (Exit.INCONCLUSIVE, "Nothing bad is known, but something that could be bad is not known. What that is, is said."),
     (Exit.FAULT, "swiotlb-top itself failed. Please report it."),
     (Exit.OUTPUT, "Standard output cannot be written."),
+    (
+        "record -- COMMAND",
+        "The exit status of the command, or 128+N where signal N ended it, be it one that swiotlb-top sent. Where "
+        "recording fails, it is one of those above, and a line on standard error begins with swiotlb-top:.",
+    ),
 )
 _ENVIRONMENT = (
     (
@@ -67,7 +72,7 @@ def page(group: click.Group, context: click.Context) -> Iterator[str]:
     yield from _fields()
     yield from _section("EXIT STATUS")
     for status, meaning in _ENDINGS:
-        yield from _item(str(int(status)), meaning)
+        yield from _item(status if isinstance(status, str) else str(int(status)), meaning)
     yield from _section("ENVIRONMENT")
     for variable, meaning in _ENVIRONMENT:
         yield from _item(variable, meaning)

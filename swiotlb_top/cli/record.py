@@ -10,7 +10,6 @@ import click
 from swiotlb_top.cli import progress
 from swiotlb_top.cli.options import FileName, Seconds, examples
 from swiotlb_top.cli.page import show
-from swiotlb_top.errors import Exit
 
 EPILOG = examples(
     "swiotlb-top record -o disk.swtrace --duration 10",
@@ -37,8 +36,13 @@ EPILOG = examples(
     help="Time to record, in seconds. Default: until the command ends, or until Ctrl-C.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
-def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> Exit:
+def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> int:
     """Record what swiotlb does: its state now, then every event.
+
+    Exit status: that of COMMAND, or 128+N where signal N ended it; without COMMAND 0. Where recording fails, it is
+    the status of that (2, 3, 70, 74), and a line on standard error begins with "swiotlb-top:". A COMMAND that still
+    runs when the time is over gets SIGTERM, and SIGKILL two seconds later; after Ctrl-C it has two seconds before that
+    to end by itself.
 
     On a terminal, a line says how far it is, unless a COMMAND may write there too.
 

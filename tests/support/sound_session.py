@@ -24,7 +24,7 @@ from tests.support.sound_kernel import SoundKernel, Span
 from tests.support.sound_kernel_settings import Setting
 
 SETTING: Final = Setting(
-    "6.10", map_hook=False, dynamic=True, odd_areas=False, own_pool=False, overlapping=True, late=True
+    "6.10", map_hook=False, dynamic=True, odd_areas=False, own_pool=False, overlapping=True, late=False
 )
 STEPS: Final = 25
 """What the kernel does from one look to the next."""

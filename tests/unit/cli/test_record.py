@@ -6,6 +6,7 @@ The program is the real one; the kernel it records is one without a fault that r
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from swiotlb_top.errors import Exit
 from swiotlb_top.reports.replay import replay
@@ -30,8 +33,17 @@ with recorded_from(SoundSession()):
 
 
 def record(
-    *arguments: str, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.PIPE
+    *arguments: str,
+    stdout: Any = subprocess.PIPE,
+    stderr: Any = subprocess.PIPE,
+    cwd: Path | None = None,
+    file_bytes: int = resource.RLIM_INFINITY,
 ) -> subprocess.CompletedProcess[bytes]:
+    """Record as the leader of a session of its own, in which no file may grow beyond ``file_bytes``."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, resource.RLIM_INFINITY))
+
     return subprocess.run(
         [sys.executable, "-X", "dev", "-c", PROGRAM, "record", *arguments],
         stdout=stdout,
@@ -39,6 +51,9 @@ def record(
         timeout=DEADLINE_S,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
+        cwd=cwd,
+        preexec_fn=limit,
+        start_new_session=True,
     )
 
 
@@ -125,3 +140,71 @@ def test_standard_output_that_is_full_is_said() -> None:
         ran = record("-o", "-", "--duration", "1", stdout=full)
     assert ran.returncode == Exit.OUTPUT
     assert ran.stderr == b"swiotlb-top: standard output cannot be written: No space left on device\n"
+
+
+# ---- exit status ---------------------------------------------------------
+
+ENDINGS = {
+    "well": ("true", 0, None),
+    "badly": ("exit 7", 7, "the command ended with status 7"),
+    "with a status of the recorder's": ("exit 3", Exit.CANNOT, "the command ended with status 3"),
+    "with a status that looks like a signal": ("exit 137", 137, "the command ended with status 137"),
+    "by a signal": ("kill -KILL $$", 128 + signal.SIGKILL, "the command ended by SIGKILL"),
+    "by a signal without a name": ("kill -40 $$", 128 + 40, "the command ended by signal 40"),
+    "after Ctrl-C, as it likes": ("trap 'exit 5' INT; kill -INT 0", 5, "the command ended with status 5"),
+    "after Ctrl-C, by it": ("kill -INT 0", 128 + signal.SIGINT, "the command ended by SIGINT"),
+    "after an interrupt that it did not get": (
+        "kill -INT $PPID; exec sleep 1000",
+        128 + signal.SIGTERM,
+        "the command ended by SIGTERM",
+    ),
+    "after an order to stop": (
+        "kill -TERM $PPID; exec sleep 1000",
+        128 + signal.SIGTERM,
+        "the command ended by SIGTERM",
+    ),
+    "only when it is made to": (
+        "trap '' TERM; kill -TERM $PPID; while :; do sleep 0.01; done",
+        128 + signal.SIGKILL,
+        "the command ended by SIGKILL",
+    ),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_status_is_that_of_the_command_and_the_recording_is_whole(ending: str, tmp_path: Path) -> None:
+    script, status, says = ENDINGS[ending]
+    path = tmp_path / "a.swtrace"
+    ran = record("-o", str(path), "--", "sh", "-c", script)
+    said = [line for line in ran.stdout.decode().splitlines() if line.startswith("the command")]
+    assert (ran.returncode, said, ran.stderr) == (status, [says] if says else [], b"")
+    assert replay(path, SETTING.revision).exit_code == Exit.OK
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_command_that_has_no_time_left_is_ended(tmp_path: Path) -> None:
+    ran = record("-o", str(tmp_path / "a.swtrace"), "--duration", "1", "--", "sleep", "1000")
+    assert ran.returncode == 128 + signal.SIGTERM
+
+
+def test_without_a_command_it_is_0(tmp_path: Path) -> None:
+    assert record("-o", str(tmp_path / "a.swtrace"), "--duration", "1").returncode == Exit.OK
+
+
+def test_a_recorder_that_fails_has_its_own_status_and_ends_the_command(tmp_path: Path) -> None:
+    command = "while [ -e running ]; do sleep 0.01; done; exit 7"
+    (tmp_path / "running").touch()
+    ran = record("-o", "a.swtrace", "--", "sh", "-c", command, cwd=tmp_path, file_bytes=8192)
+    assert ran.returncode == Exit.CANNOT
+    assert ran.stderr.startswith(b"swiotlb-top: cannot write a.swtrace.partial: File too large; ")
+    assert ran.stderr.count(b"\n") == 1
+
+
+def test_a_command_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"\x7fELF, or not")
+    program.chmod(0o755)
+    ran = record("-o", str(tmp_path / "a.swtrace"), "--", str(program))
+    assert (ran.returncode, ran.stdout) == (Exit.USAGE, b"")
+    assert ran.stderr == f"swiotlb-top: cannot run {program}: Exec format error\n".encode()
+    assert list(tmp_path.iterdir()) == [program]
