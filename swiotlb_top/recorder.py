@@ -16,20 +16,24 @@ from typing import BinaryIO, Final
 from swiotlb_top import __version__
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.command import Command, exit_status, in_words, refuse_what_cannot_run
-from swiotlb_top.errors import CannotError, UsageError
+from swiotlb_top.errors import UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.probes.attach.loader import RING_BYTES
 from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
-from swiotlb_top.records import count, exits_ns, split_at, tally
+from swiotlb_top.records import count, exits_ns, quiet_before, split_at, split_before, tally
 from swiotlb_top.state import How, MemState
 from swiotlb_top.trace import Header, TraceWriter
+from swiotlb_top.trace.files import Files, Limit, refuse_to_overwrite
+from swiotlb_top.trace.introductions import Introductions
 
 _DRAIN_INTERVAL_S: Final = 0.05
 _COUNTED: Final = ("maps", "map_failures", "unmaps")
 _FIRST_STATE_TRIES: Final = 25
 _KNOWN_INTERVAL_NS: Final = 1_000_000_000
 """How often the time up to which no call is missing is determined and written to the file."""
+_MOST_POSTPONED: Final = 20
+"""In so many looks, a second of them, a file that is full goes on because the moment is not a good one."""
 _LAST_RECORDS_S: Final = 0.1
 """How long records are still awaited after the probes stop, so that the records match the counters."""
 
@@ -48,8 +52,10 @@ class Standing:
 class RecordReport:
     """What a recording holds."""
 
-    output: Path | None
-    """The file it was written to; None: standard output."""
+    names: str
+    """Where it was written to."""
+    replayable: Path | None
+    """The file to replay: the last one; None: it went to standard output."""
     size_bytes: int
     records: int
     lost: int
@@ -67,14 +73,13 @@ class RecordReport:
         """A few lines for people."""
         counted = self.counters
         lines = [
-            f"{self.output or 'standard output'}: {self.records} events in {self.duration_ns / 1e9:.1f} s, "
-            f"{self.size_bytes} bytes",
+            f"{self.names}: {self.records} events in {self.duration_ns / 1e9:.1f} s, {self.size_bytes} bytes",
             f"maps {counted['maps']}, failed {counted['map_failures']}, unmaps {counted['unmaps']}, lost {self.lost}",
         ]
         if self.command_status:
             lines.append(in_words(self.command_status))
-        if self.output:
-            lines.append(f"next: swiotlb-top replay {self.output}")
+        if self.replayable:
+            lines.append(f"next: swiotlb-top replay {self.replayable}")
         return "\n".join(lines)
 
 
@@ -83,6 +88,7 @@ def record(
     duration_s: float | None,
     command: tuple[str, ...],
     *,
+    limit: Limit | None = None,
     watch: Callable[[Standing], object] = lambda _: None,
     prefer: How = How.FENTRY,
     ring_bytes: int = RING_BYTES,
@@ -93,24 +99,26 @@ def record(
 
     :param output: a new file, or standard output. What the command writes on its own standard output goes to standard
         error in the latter case.
+    :param limit: of each file, if there may be several. Each of them can be replayed by itself.
     :param watch: is told how far it is, some times a second.
     :param prefer: which kind of probe to try first.
     :param ring_bytes: size of the ring buffer, a power of two times the page size.
     :raises CannotError: this kernel or these privileges do not allow it, or the file cannot be written.
     :raises UsageError: the command cannot be started.
     """
-    path = output if isinstance(output, Path) else None
-    if path:
-        _refuse_to_overwrite(path)
+    if isinstance(output, Path):
+        refuse_to_overwrite(output, limit)
     refuse_what_cannot_run(command)
-    with _stop_signals() as stopped, Session(prefer=prefer, ring_bytes=ring_bytes) as session:
-        header = _header(session)
-        with TraceWriter(output, header) as trace:
-            try:
-                return Recording(session, trace, path, watch).run(duration_s, command, stopped)
-            except UsageError:
-                trace.discard()  # the command did not start, so that nothing of it was recorded
-                raise
+    with (
+        _stop_signals() as stopped,
+        Session(prefer=prefer, ring_bytes=ring_bytes) as session,
+        Files(output, _header(session), limit) as files,
+    ):
+        try:
+            return Recording(session, files, watch).run(duration_s, command, stopped)
+        except UsageError:
+            files.discard()  # the command did not start, so that nothing of it was recorded
+            raise
 
 
 def _header(session: Session) -> Header:
@@ -127,17 +135,11 @@ def _header(session: Session) -> Header:
 class Recording:
     """One recording under way."""
 
-    def __init__(
-        self,
-        session: Session,
-        trace: TraceWriter,
-        output: Path | None,
-        watch: Callable[[Standing], object] = lambda _: None,
-    ) -> None:
+    def __init__(self, session: Session, files: Files, watch: Callable[[Standing], object] = lambda _: None) -> None:
         self._session = session
-        self._trace = trace
-        self._output = output
+        self._files = files
         self._watch = watch
+        self._introductions = Introductions()
         self._begin_ns = 0
         self._records = 0
         self._lost = 0
@@ -147,11 +149,18 @@ class Recording:
         self._left_out: Counter[str] = Counter()
         self._checked_ns = now_ns()
         self._known_ns = 0
+        self._file_begin_ns = 0
+        self._lost_before_file = 0
+        self._postponed = 0
+
+    @property
+    def _trace(self) -> TraceWriter:
+        return self._files.trace
 
     def run(self, duration_s: float | None, command: tuple[str, ...], stopped: list[int]) -> RecordReport:
         self._begin()
-        self._begin_ns = now_ns()
-        child = Command(command, shares_output=self._output is not None) if command else None
+        self._begin_ns = self._file_begin_ns = now_ns()
+        child = Command(command, shares_output=self._files.output is not None) if command else None
         try:
             until_ns = self._begin_ns + int(duration_s * 1e9) if duration_s is not None else None
             while not stopped and (until_ns is None or now_ns() < until_ns) and (child is None or child.runs):
@@ -165,8 +174,9 @@ class Recording:
         duration_ns = now_ns() - self._begin_ns
         counters = self._finish(duration_ns)
         return RecordReport(
-            self._output,
-            self._trace.size_bytes,
+            self._files.names(),
+            self._files.path,
+            self._files.size_bytes,
             self._records,
             self._lost,
             duration_ns,
@@ -178,7 +188,9 @@ class Recording:
         """Take what came in a while."""
         time.sleep(_DRAIN_INTERVAL_S)
         self._drain()
-        self._watch(Standing(now_ns() - self._begin_ns, self._records, self._trace.size_bytes, self._lost))
+        if self._files.is_full:
+            self._begin_another_file()
+        self._watch(Standing(now_ns() - self._begin_ns, self._records, self._files.size_bytes, self._lost))
 
     def _begin(self) -> None:
         """The first state. What came before it is in it, and only counted off."""
@@ -221,21 +233,28 @@ class Recording:
             self._read_state()
 
     def _drain_to_what_is_known(self) -> bytes:
-        """Take what is in the ring, and say up to when no call is missing; what was in it.
-
-        While calls may be under way that were not seen to begin, no moment is known: the file says so by 0, since
-        otherwise its reader takes states to show what there is to know.
-        """
+        """Take what is in the ring, and say up to when no call is missing; what was in it."""
         records, known_ns = self._session.drain_to_what_is_known()
         lost = self._note_losses()
         self._write(records)
         if not lost:
-            self._trace.known(known_ns if self._session.has_every_entry() else 0)
+            self._tell_known(known_ns)
         self._known_ns = now_ns()
         return records
 
-    def _read_state(self) -> tuple[MemState, bool]:
-        """Read a state and write it at its place in the stream; also whether no call ran while it was read."""
+    def _tell_known(self, known_ns: int) -> None:
+        """Say up to when no call is missing.
+
+        While calls may be under way that were not seen to begin, no moment is known: the file says so by 0, since
+        otherwise its reader takes states to show what there is to know.
+        """
+        self._trace.known(known_ns if self._session.has_every_entry() else 0)
+
+    def _read_state(self) -> tuple[MemState, bool, bytes]:
+        """Read a state and write it at its place in the stream.
+
+        Also whether no call ran while it was read, and the records that follow it.
+        """
         asked_ns = now_ns()
         state, earlier, later = self._session.settle()
         lost = self._note_losses()
@@ -243,7 +262,7 @@ class Recording:
         if not lost:
             self._begin_from(state)
         self._write(later)
-        return state, state.settled and not _ended_since(asked_ns, earlier + later)
+        return state, state.settled and not _ended_since(asked_ns, earlier + later), later
 
     def _begin_from(self, state: MemState) -> None:
         """Write a state: if events were lost before, the stream can be judged again from here on."""
@@ -261,12 +280,52 @@ class Recording:
             self._blind = True
         return bool(lost)
 
+    def _begin_another_file(self) -> None:
+        """End the file with a state, and begin another with the same one.
+
+        The file ends at a moment at which no call was under way, so that none is missing that others depend on; what
+        came after the state is in the next one. On a machine that is too busy there may be no such moment, and a
+        recording knows nothing of transient pools from before it: a better moment is awaited, but for so long only.
+        """
+        may_wait = self._postponed < _MOST_POSTPONED
+        self._postponed += 1
+        if may_wait and self._session.sizes().transient_nslabs > 0:
+            return
+        introductions = self._introductions.copy()
+        state, _, later = self._read_state()
+        if self._blind:
+            return  # events were lost meanwhile: this file goes on until it is known again how things stand
+        since, known_ns = self._session.drain_to_what_is_known()
+        quiet_ns = quiet_before(since, known_ns)
+        is_quiet = state.settled and quiet_ns > max([*exits_ns(later), *(pool.end_ns for pool in state.pools)])
+        if self._note_losses() or (may_wait and not is_quiet):
+            self._write(since)
+            return
+        before, after = split_before(since, quiet_ns) if is_quiet else (since, b"")
+        self._write(before)
+        self._tell_known(quiet_ns if is_quiet else known_ns)
+        self._end_file(state, {}, now_ns() - self._file_begin_ns, quiet=False)
+        self._begin_file_from(state, introductions, later + before)
+        self._write(after)
+        self._tell_known(known_ns)
+
+    def _begin_file_from(self, state: MemState, introductions: Introductions, records: bytes) -> None:
+        """Begin another file with a state, the devices there were then, and what follows it in the file before."""
+        self._files.begin_another(_header(self._session))
+        self._file_begin_ns, self._lost_before_file, self._postponed = now_ns(), self._lost, 0
+        self._settled = state.settled
+        self._trace.state(state)
+        introductions.tell(self._trace, state.begin_ns)
+        self._trace.records(records)
+
     def _finish(self, duration_ns: int) -> dict[str, int]:
         """The last state, against which a replay holds the reference's, and the kernel side's own counts.
 
-        Counters and records are stopped together: where nothing was lost, they must be equal.
+        Counters and records are stopped together: where nothing was lost, they must be equal. The counters are of all
+        files, so that a file that is one of several does not have them.
         """
-        state, quiet = self._read_state()
+        file_duration_ns = duration_ns - (self._file_begin_ns - self._begin_ns)
+        state, quiet, _ = self._read_state()
         since = self._drain_to_what_is_known()
         self._session.program.set_mode(Mode.STOP)
         time.sleep(_LAST_RECORDS_S)
@@ -274,44 +333,40 @@ class Recording:
         self._note_losses()
         self._write(last)
         totals = self._session.program.totals().values()
-        counters = {name: sum(getattr(device, name) for device in totals) - self._left_out[name] for name in _COUNTED}
+        counted = {name: sum(getattr(device, name) for device in totals) - self._left_out[name] for name in _COUNTED}
+        counted_here = counted if self._files.is_only else {}
+        self._end_file(state, counted_here, file_duration_ns, quiet=quiet and not since and not last)
+        return counted
+
+    def _end_file(self, state: MemState, counted: dict[str, int], duration_ns: int, *, quiet: bool) -> None:
+        """Write the end.
+
+        :param state: the last one.
+        :param quiet: whether nothing happened since it was asked for.
+        """
         in_use = of_state(state)
-        counters |= {
+        counters = counted | {
             "nslabs": state.nslabs,
             "total_used": in_use.used_slots,
             "used_hiwater": in_use.used_hiwater_slots,
             "transient_nslabs": state.transient_nslabs,
-            "quiet": int(self._settled and quiet and not since and not last),
+            "quiet": int(self._settled and quiet),
         }
-        self._trace.end(counters, duration_ns, self._lost)
-        return counters
+        self._trace.end(counters, duration_ns, self._lost - self._lost_before_file)
 
     def _write(self, records: bytes) -> None:
         if not records:
             return
         for name in self._session.device_names(records):
             self._trace.device_name(name)
+            self._introductions.name(name)
+        self._introductions.records(records)
         self._trace.records(records)
         self._records += count(records)
 
 
 def _ended_since(time_ns: int, records: bytes) -> bool:
     return any(exit_ns >= time_ns for exit_ns in exits_ns(records))
-
-
-def _refuse_to_overwrite(output: Path) -> None:
-    """Say so before the probes are attached, not after the recording."""
-    try:
-        output.lstat()
-    except FileNotFoundError:
-        if not output.absolute().parent.is_dir():
-            raise CannotError(f"{output.absolute().parent} is no directory: make it first") from None
-    except (OSError, ValueError) as error:
-        raise CannotError(f"{output} cannot be written: {error}") from None
-    else:
-        if not output.is_file():
-            raise CannotError(f"{output} is not a regular file: name a new one")
-        raise CannotError(f"{output} exists: choose another name, or remove it first")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from enum import IntEnum
+from itertools import compress
 from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.constants import DMA_MAPPING_ERROR, NOT_FOUND
@@ -179,6 +180,19 @@ def overlapping(records: bytes, begin_ns: int, end_ns: int) -> Iterator[int]:
             yield place
 
 
+def quiet_before(records: bytes, time_ns: int) -> int:
+    """The latest moment up to ``time_ns`` at which none of these calls was under way.
+
+    A call whose entry was not seen counts as one that took :data:`DURATION_UNKNOWN`.
+    """
+    quiet_ns = time_ns
+    for exit_ns, took_ns in sorted(zip(exits_ns(records), durations_ns(records), strict=True), reverse=True):
+        if exit_ns < quiet_ns:
+            break
+        quiet_ns = min(quiet_ns, exit_ns - took_ns)
+    return quiet_ns
+
+
 def select(records: bytes, places: Iterable[int]) -> bytes:
     """The records at these places, in the order of the places."""
     size = RECORD_BYTES
@@ -196,6 +210,13 @@ def split_at(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
     for place, exit_ns in enumerate(exits_ns(records)):
         (later if exit_ns >= begin_ns or place in devices else earlier).append(place)
     return select(records, earlier), select(records, later)
+
+
+def split_before(records: bytes, time_ns: int) -> tuple[bytes, bytes]:
+    """The records of what was over before ``time_ns``, and the others, whatever they are of; both keep their order."""
+    over = [exit_ns < time_ns for exit_ns in exits_ns(records)]
+    places = range(len(over))
+    return select(records, compress(places, over)), select(records, [place for place in places if not over[place]])
 
 
 def split_after(records: bytes, time_ns: int) -> tuple[bytes, bytes]:

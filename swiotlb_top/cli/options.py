@@ -16,6 +16,11 @@ SECONDS_MAX: Final = 86_400.0
 _UNITS_S: Final = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
 _NUMBER_AND_UNIT: Final = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(|s|ms|m|min|h)\s*")
 
+SIZE_MIN_BYTES: Final = 64 << 10
+SIZE_MAX_BYTES: Final = 16 << 40
+_UNITS_BYTES: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_SIZE: Final = re.compile(r"\s*([0-9]{1,20})\s*([kmgt]?)(?:i?b)?\s*", re.ASCII | re.IGNORECASE)
+
 Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 """A decorator that adds an option to a command."""
 
@@ -82,6 +87,21 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
         if not self.minimum_s <= seconds <= SECONDS_MAX:
             self.fail(f"{value} is not between {self.minimum_s:g} and {SECONDS_MAX:g} seconds", param, ctx)
         return seconds
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]
+    """The size of a file in bytes, given as a number or with a unit of 1024, 1024 times 1024 and so on."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        found = _SIZE.fullmatch(str(value))
+        if found is None:
+            self.fail(f"{value!r} is no size: give bytes, or a unit, as in 500K, 100M or 2G", param, ctx)
+        size_bytes = int(found[1]) * _UNITS_BYTES[found[2].lower()]
+        if not SIZE_MIN_BYTES <= size_bytes <= SIZE_MAX_BYTES:
+            self.fail(f"{value} is not between 64K and 16T", param, ctx)
+        return size_bytes
 
 
 @dataclass(frozen=True)

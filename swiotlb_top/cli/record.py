@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from swiotlb_top.cli import progress
-from swiotlb_top.cli.options import FileName, Seconds, examples
+from swiotlb_top.cli.options import FileName, Seconds, Size, examples
 from swiotlb_top.cli.page import show
 
 EPILOG = examples(
     "swiotlb-top record -o disk.swtrace --duration 10",
     "swiotlb-top record -o disk.swtrace -- dd if=/dev/vda of=/dev/null bs=1M iflag=direct count=100",
     "swiotlb-top record -o - --duration 10 | ssh there 'cat >disk.swtrace'",
+    "swiotlb-top record -o disk.swtrace --max-size 100M --keep 10      the last gigabyte, however long it takes",
     "swiotlb-top replay disk.swtrace",
 )
 
@@ -35,8 +36,24 @@ EPILOG = examples(
     metavar="SECONDS",
     help="Time to record, in seconds. Default: until the command ends, or until Ctrl-C.",
 )
+@click.option(
+    "--max-size",
+    "file_bytes",
+    type=Size(),
+    metavar="SIZE",
+    help="Begin another file where one has this size, as in 100M or 2G: with -o disk.swtrace the files are "
+    "disk.000001.swtrace and so on, each a recording by itself. Default: one file.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(min=2),
+    metavar="COUNT",
+    help="With --max-size: keep so many files, the one that is written included, and remove the oldest. Default: all.",
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
-def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> int:
+def record(
+    output: Path, duration_s: float | None, file_bytes: int | None, keep: int | None, command: tuple[str, ...]
+) -> int:
     """Record what swiotlb does: its state now, then every event.
 
     Exit status: that of COMMAND, or 128+N where signal N ended it; without COMMAND 0. Where recording fails, it is
@@ -50,13 +67,19 @@ def record(output: Path, duration_s: float | None, command: tuple[str, ...]) -> 
     """
     from swiotlb_top.convert.output import STANDARD_OUTPUT
     from swiotlb_top.recorder import record as run
+    from swiotlb_top.trace.files import Limit
 
     to_standard_output = output == STANDARD_OUTPUT
     if to_standard_output and sys.stdout.isatty():
         raise click.UsageError("a recording is not for a terminal: write -o - >FILE or -o - | COMMAND, or name a file")
+    if keep is not None and file_bytes is None:
+        raise click.UsageError("--keep goes with --max-size")
+    if to_standard_output and file_bytes is not None:
+        raise click.UsageError("--max-size needs a name for the files: give -o one")
     target = sys.stdout.buffer if to_standard_output else output
     with progress.shown(terminal_is_shared=bool(command)) as watch:
-        report = run(target, duration_s, command, watch=watch)
+        limit = None if file_bytes is None else Limit(file_bytes, keep)
+        report = run(target, duration_s, command, limit=limit, watch=watch)
     if to_standard_output:
         click.echo(report.as_text(), err=True)
     else:

@@ -47,6 +47,8 @@ class TraceWriter:
         first_payload = header_payload(header)
         self.size_bytes = 0
         """How much was written so far."""
+        self.states_bytes = 0
+        """How much of that is states."""
         self._ended = False
         self._closed = False
         self._failed: CannotError | None = None
@@ -78,6 +80,7 @@ class TraceWriter:
         except ValueError as wrong:
             raise CannotError(f"cannot record the state of swiotlb: {wrong}") from None
         self._frame(FrameType.STATE, payload)
+        self.states_bytes += len(payload)
 
     def records(self, packed: bytes) -> None:
         """Consecutive ``struct record``s.

@@ -19,6 +19,7 @@ from swiotlb_top.events import Device, Event
 from swiotlb_top.probes.read.program import Faults, Mode
 from swiotlb_top.records import decode, split_at
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
+from tests.support.histories import machine
 from tests.support.packed import packed
 from tests.support.sound_kernel import SoundKernel, Span
 from tests.support.sound_kernel_settings import Setting
@@ -71,6 +72,8 @@ class SoundSession:
         self._stopped = False
         self._looks = 0
         self._lost = 0
+        self.told: list[Event] = []
+        """What came out of the ring."""
         self.program = SimpleNamespace(
             faults=lambda: Faults(lost_records=self._lost), totals=self._totals, set_mode=self._set_mode
         )
@@ -97,6 +100,9 @@ class SoundSession:
 
     def has_every_entry(self) -> bool:
         return True
+
+    def sizes(self) -> MemState:
+        return machine(transient_nslabs=self._of.swiotlb.transient_nslabs)
 
     def drain(self) -> bytes:
         self._go_on()
@@ -130,6 +136,7 @@ class SoundSession:
         if self._looks - 1 in self._losing:
             self._lost += len(over)
             return b""
+        self.told += over
         return packed(sorted(over, key=lambda event: event.exit_ns))
 
     def _totals(self) -> dict[int, DeviceTotals]:

@@ -17,7 +17,8 @@ from swiotlb_top.recorder import Recording
 from swiotlb_top.records import RECORD, decode, tally
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import End, Known, Records
-from swiotlb_top.trace import Header, TraceReader, TraceWriter
+from swiotlb_top.trace import Header, TraceReader
+from swiotlb_top.trace.files import Files
 from tests.support.doctoring import STALL
 
 EARLIER = 7
@@ -67,10 +68,10 @@ def recorded(session: FakeSession, directory: Path) -> list[Any]:
     """The items of what is recorded until an order to stop comes in the second look."""
     path = directory / "a.swtrace"
     header = Header(session.kernel, "0", "CLOCK_MONOTONIC", 0)
-    with TraceWriter(path, header) as trace:
+    with Files(path, header) as files:
         stopped: list[int] = []
         looks = iter(range(2))
-        recording = Recording(cast(Any, session), trace, path)
+        recording = Recording(cast(Any, session), files)
         recording._drain = lambda: _look(recording, looks, stopped)  # type: ignore[method-assign]
         recording.run(None, (), stopped)
     return [*TraceReader(path)]

@@ -22,7 +22,8 @@ def uint(bits: int) -> st.SearchStrategy[int]:
     return st.integers(0, (1 << bits) - 1)
 
 
-times = st.integers(1 << 32, (1 << 32) + 1000)
+EARLIEST_NS = 1 << 32
+times = st.integers(EARLIEST_NS, EARLIEST_NS + 1000)
 durations = st.one_of(st.integers(0, 400), st.just(DURATION_UNKNOWN))
 results = st.one_of(st.integers(0, 1 << 20), st.just((1 << 64) - 1), uint(64))
 raw_records = st.builds(
@@ -137,3 +138,23 @@ def test_maps_failures_and_unmaps_of_a_recording_are_counted(recorded: bytes) ->
 def test_a_torn_record_is_not_counted(length: int) -> None:
     with pytest.raises(ValueError, match=f"^{length} bytes are no whole number of 64-byte records$"):
         records.count(bytes(length))
+
+
+@given(rows, times)
+def test_at_a_quiet_moment_no_call_is_under_way_and_later_there_is_none(row: list[RawRecord], time_ns: int) -> None:
+    def under_way(moment_ns: int) -> bool:
+        return any(call.exit_ns - call.duration_ns < moment_ns <= call.exit_ns for call in row)
+
+    quiet_ns = records.quiet_before(packed(row), time_ns)
+    assert quiet_ns <= time_ns
+    assert not under_way(quiet_ns)
+    if quiet_ns > EARLIEST_NS:
+        assert all(under_way(moment_ns) for moment_ns in range(quiet_ns + 1, time_ns + 1))
+
+
+@given(rows, times)
+def test_what_is_split_at_a_time_is_all_there_was_in_its_order(row: list[RawRecord], time_ns: int) -> None:
+    assert records.split_before(packed(row), time_ns) == (
+        packed([record for record in row if record.exit_ns < time_ns]),
+        packed([record for record in row if record.exit_ns >= time_ns]),
+    )

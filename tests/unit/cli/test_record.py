@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from swiotlb_top.cli import main
+from swiotlb_top.cli.options import Size
 from swiotlb_top.errors import Exit
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.verify import Verdict
@@ -208,3 +210,44 @@ def test_a_command_that_cannot_be_started_leaves_nothing_behind(tmp_path: Path) 
     assert (ran.returncode, ran.stdout) == (Exit.USAGE, b"")
     assert ran.stderr == f"swiotlb-top: cannot run {program}: Exec format error\n".encode()
     assert list(tmp_path.iterdir()) == [program]
+
+
+# ---- several files -------------------------------------------------------
+
+
+def test_files_of_a_size_are_numbered_and_so_many_are_kept(tmp_path: Path) -> None:
+    ran = record("-o", "disk.swtrace", "--max-size", "64K", "--keep", "2", "--duration", "60", cwd=tmp_path)
+    first, last = sorted(tmp_path.iterdir())
+    assert ran.stdout.decode().startswith(f"{first.name} to {last.name} (")
+    assert (ran.returncode, ran.stderr) == (Exit.OK, b"")
+    for path in (first, last):
+        assert replay(path, SETTING.revision).exit_code == Exit.OK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("-o", "a", "--keep", "3"), "--keep goes with --max-size"),
+        (("-o", "a", "--keep", "1", "--max-size", "1G"), "1 is not in the range x>=2"),
+        (("-o", "-", "--max-size", "1G"), "--max-size needs a name for the files: give -o one"),
+        (("-o", "a", "--max-size", "65535"), "65535 is not between 64K and 16T"),
+        (("-o", "a", "--max-size", "17T"), "17T is not between 64K and 16T"),
+        (("-o", "a", "--max-size", "much"), "'much' is no size: give bytes, or a unit, as in 500K, 100M or 2G"),
+        (("-o", "a", "--max-size", "1.5G"), "'1.5G' is no size"),
+    ],
+)
+def test_what_does_not_go_together_is_a_usage_error(
+    arguments: tuple[str, ...], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["record", *arguments]) == Exit.USAGE
+    said = capsys.readouterr().err
+    assert says in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [("65536", 65_536), ("64k", 65_536), ("1M", 1 << 20), ("2 GiB", 2 << 30), ("3gb", 3 << 30), ("16T", 16 << 40)],
+)
+def test_a_size_is_bytes_or_has_a_unit(text: str, size_bytes: int) -> None:
+    assert Size().convert(text, None, None) == size_bytes
