@@ -53,6 +53,7 @@ class _Kernel(SoundKernel):
 class SoundSession:
     """The kernel, and what its probes would tell.
 
+    :param grace_s: how long a grace period takes.
     :param losing: the looks, counted from 0, in which the ring had no room for what came.
     :param looked: is called after each look, with its number.
     """
@@ -62,11 +63,13 @@ class SoundSession:
         seed: int = 0,
         setting: Setting = SETTING,
         *,
+        grace_s: float = 0.0,
         losing: frozenset[int] = frozenset(),
         looked: Callable[[int], object] = lambda _: None,
     ) -> None:
         self._of = _Kernel(setting, seed)
         self._of.pass_time(10_000_000_000)
+        self._grace_s = grace_s
         self._losing = losing
         self._looked = looked
         self._stopped = False
@@ -87,6 +90,10 @@ class SoundSession:
 
     def sleep(self, seconds: float) -> None:
         self._of.pass_time(int(seconds * 1e9))
+
+    def happened(self) -> list[Event]:
+        """What is over, whether it came out of the ring or is in it still."""
+        return self.told + [event for event in self._of.events if event.exit_ns <= self._of.now_ns]
 
     # ---- as of a session ---------------------------------------------------
 
@@ -109,10 +116,12 @@ class SoundSession:
         return self._take()
 
     def drain_to_what_is_known(self) -> tuple[bytes, int]:
+        self.sleep(2 * self._grace_s)
         records = self.drain()
         return records, min((_entry_ns(event) for event in self._of.events), default=self._of.now_ns)
 
     def settle(self) -> tuple[MemState, bytes, bytes]:
+        self.sleep(2 * self._grace_s)
         self._go_on()
         state = self._of.state()
         return (state, *split_at(self._take(), state.begin_ns))
