@@ -26,6 +26,7 @@ from swiotlb_top.state import How, MemState
 from swiotlb_top.trace import Header, TraceWriter
 from swiotlb_top.trace.files import Files, Limit, refuse_to_overwrite
 from swiotlb_top.trace.introductions import Introductions
+from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
 
 _DRAIN_INTERVAL_S: Final = 0.05
 _COUNTED: Final = ("maps", "map_failures", "unmaps")
@@ -296,8 +297,8 @@ class Recording:
         if self._blind:
             return  # events were lost meanwhile: this file goes on until it is known again how things stand
         since, known_ns = self._session.drain_to_what_is_known()
-        quiet_ns = quiet_before(since, known_ns)
-        is_quiet = state.settled and quiet_ns > max([*exits_ns(later), *(pool.end_ns for pool in state.pools)])
+        quiet_ns = quiet_before(since, known_ns, ASSUMED_DURATION_NS)
+        is_quiet = state.settled and quiet_ns > max([state.end_ns, *exits_ns(later)])
         if self._note_losses() or (may_wait and not is_quiet):
             self._write(since)
             return
@@ -315,7 +316,7 @@ class Recording:
         self._file_begin_ns, self._lost_before_file, self._postponed = now_ns(), self._lost, 0
         self._settled = state.settled
         self._trace.state(state)
-        introductions.tell(self._trace, state.begin_ns)
+        introductions.tell(self._trace, state)
         self._trace.records(records)
 
     def _finish(self, duration_ns: int) -> dict[str, int]:

@@ -180,16 +180,16 @@ def overlapping(records: bytes, begin_ns: int, end_ns: int) -> Iterator[int]:
             yield place
 
 
-def quiet_before(records: bytes, time_ns: int) -> int:
+def quiet_before(records: bytes, time_ns: int, assumed_ns: int) -> int:
     """The latest moment up to ``time_ns`` at which none of these calls was under way.
 
-    A call whose entry was not seen counts as one that took :data:`DURATION_UNKNOWN`.
+    :param assumed_ns: how long a call is taken to have lasted whose entry was not seen.
     """
     quiet_ns = time_ns
     for exit_ns, took_ns in sorted(zip(exits_ns(records), durations_ns(records), strict=True), reverse=True):
         if exit_ns < quiet_ns:
             break
-        quiet_ns = min(quiet_ns, exit_ns - took_ns)
+        quiet_ns = min(quiet_ns, exit_ns - (assumed_ns if took_ns == DURATION_UNKNOWN else took_ns))
     return quiet_ns
 
 
@@ -214,7 +214,12 @@ def split_at(records: bytes, begin_ns: int) -> tuple[bytes, bytes]:
 
 def split_before(records: bytes, time_ns: int) -> tuple[bytes, bytes]:
     """The records of what was over before ``time_ns``, and the others, whatever they are of; both keep their order."""
-    over = [exit_ns < time_ns for exit_ns in exits_ns(records)]
+    ended_ns = exits_ns(records)
+    if not ended_ns or max(ended_ns) < time_ns:
+        return records, b""
+    if min(ended_ns) >= time_ns:
+        return b"", records
+    over = [exit_ns < time_ns for exit_ns in ended_ns]
     places = range(len(over))
     return select(records, compress(places, over)), select(records, [place for place in places if not over[place]])
 

@@ -71,6 +71,11 @@ class MemState:
         """When the first pool's copy began."""
         return min((pool.begin_ns for pool in self.pools), default=0)
 
+    @property
+    def end_ns(self) -> int:
+        """When the last pool's copy ended."""
+        return max((pool.end_ns for pool in self.pools), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceName:

@@ -12,6 +12,7 @@ from swiotlb_top.cli import top
 from swiotlb_top.cli.anonymise import anonymise
 from swiotlb_top.cli.check import check
 from swiotlb_top.cli.convert import convert
+from swiotlb_top.cli.cut import cut
 from swiotlb_top.cli.diff import diff
 from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
@@ -135,5 +136,6 @@ def swiotlb_top(
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
-for command in (check, record, info, replay, diff, size, convert, anonymise, export, doctor, revisions, why, man):
+_COMMANDS = (check, record, info, replay, diff, size, convert, cut, anonymise, export, doctor, revisions, why, man)
+for command in _COMMANDS:
     swiotlb_top.add_command(command)

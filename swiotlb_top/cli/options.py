@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +21,10 @@ SIZE_MIN_BYTES: Final = 64 << 10
 SIZE_MAX_BYTES: Final = 16 << 40
 _UNITS_BYTES: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _SIZE: Final = re.compile(r"\s*([0-9]{1,20})\s*([kmgt]?)(?:i?b)?\s*", re.ASCII | re.IGNORECASE)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_S: Final = 1e10
+"""Three centuries, which no recording has."""
 
 Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 """A decorator that adds an option to a command."""
@@ -87,6 +92,31 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
         if not self.minimum_s <= seconds <= SECONDS_MAX:
             self.fail(f"{value} is not between {self.minimum_s:g} and {SECONDS_MAX:g} seconds", param, ctx)
         return seconds
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]
+    """A moment in a recording: a time since its beginning, or a time of the wall clock with its zone."""
+
+    name = "moment"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from swiotlb_top.recording import clock
+
+        if found := _NUMBER_AND_UNIT.fullmatch(value):
+            return clock.Moment(int(min(float(found[1]) * _UNITS_S[found[2]], _LONGEST_S) * 1e9), on_wall=False)
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is no moment: give seconds from the beginning, as in 10, 200ms or 5m, or the time as in "
+                "2026-11-29T03:02:01.5Z",
+                param,
+                ctx,
+            )
+        if time.tzinfo is None:
+            self.fail(f"{value} has no zone: add Z for UTC, or one as in +02:00", param, ctx)
+        seconds, rest = divmod(time - _EPOCH, timedelta(seconds=1))
+        return clock.Moment(seconds * 1_000_000_000 + rest // timedelta(microseconds=1) * 1000, on_wall=True)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]

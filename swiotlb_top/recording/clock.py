@@ -40,6 +40,23 @@ class Clock:
         """Unix time in nanoseconds of a time of the recording."""
         return self.realtime_ns + time_ns - self.monotonic_ns
 
+    def time_ns(self, wall_ns: int) -> int:
+        """The time of the recording at which the wall clock showed that."""
+        return self.monotonic_ns + wall_ns - self.realtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment in a recording, as people give it."""
+
+    value_ns: int
+    """Since the recording's beginning, or Unix time."""
+    on_wall: bool
+
+    def time_ns(self, clock: Clock, begin_ns: int) -> int:
+        """On the recording's clock."""
+        return clock.time_ns(self.value_ns) if self.on_wall else begin_ns + self.value_ns
+
 
 def in_words(wall_ns: int) -> str:
     """A Unix time as people and databases write it, in UTC: ``2026-11-29T03:02:01.123456789Z``.

@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Final, Self
 
 from swiotlb_top.records import RECORD, Kind, RawRecord, of_kind, raw
-from swiotlb_top.state import DeviceName
+from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace.format import MAX_LATE_NS
 from swiotlb_top.trace.writer import TraceWriter
 
@@ -34,13 +34,15 @@ class Introductions:
             record = raw(packed, place)
             self._limits[record.object] = record
 
-    def tell(self, trace: TraceWriter, begin_ns: int) -> None:
-        """Introduce all of them again, in a recording that begins with a state of ``begin_ns``.
+    def tell(self, trace: TraceWriter, state: MemState) -> None:
+        """Introduce all of them again, in a recording that begins with this state.
 
         The times at which they were introduced are kept as far as a recording may reach back: a device may have been
         introduced anew shortly before the state, by a record that follows it.
         """
         for name in self._names.values():
             trace.device_name(name)
-        told = [limits._replace(exit_ns=max(limits.exit_ns, begin_ns - _BACK_NS)) for limits in self._limits.values()]
+        told = [
+            limits._replace(exit_ns=max(limits.exit_ns, state.end_ns - _BACK_NS)) for limits in self._limits.values()
+        ]
         trace.records(b"".join(RECORD.pack(*limits) for limits in told))

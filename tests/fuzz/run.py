@@ -27,10 +27,13 @@ from typing import Final, NoReturn
 from swiotlb_top.compare.report import diff
 from swiotlb_top.convert.perfetto import perfetto_pieces
 from swiotlb_top.convert.text import csv_pieces
-from swiotlb_top.errors import SwiotlbTopError
+from swiotlb_top.errors import SwiotlbTopError, UnreadableError, UsageError
 from swiotlb_top.recording.anonymous import anonymise
+from swiotlb_top.recording.clock import Moment
+from swiotlb_top.recording.cut import cut
 from swiotlb_top.recording.info import inspect
 from swiotlb_top.recording.opened import Recording
+from swiotlb_top.recording.survey import survey
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.sizing.chart import Ink
 from swiotlb_top.sizing.report import answer
@@ -94,6 +97,24 @@ def _anonymised(path: Path) -> None:
         copy.unlink(missing_ok=True)
 
 
+def _cut(path: Path) -> None:
+    """``cut``, a second from its midst; what it writes is a recording."""
+    copy = path.with_suffix(".part")
+    copy.unlink(missing_ok=True)
+    middle_ns = survey(TraceReader(path)).length_ns // 2
+    try:
+        cut(path, copy, Moment(middle_ns, on_wall=False), Moment(middle_ns + 1_000_000_000, on_wall=False))
+    except UsageError:
+        return  # there is nothing in its midst
+    try:
+        for _ in TraceReader(copy):
+            pass
+    except UnreadableError as error:
+        raise AssertionError(f"cut wrote what cannot be read: {error}") from None
+    finally:
+        copy.unlink(missing_ok=True)
+
+
 def _shown(path: Path) -> None:
     """The screen's frames, plain and as JSON, at its beginning, on its way, at its end."""
     from rich.console import Console
@@ -148,6 +169,7 @@ READERS: Final[dict[str, Callable[[Path], None]]] = {
     "convert": _converted,
     "timeline": _drawn,
     "anonymise": _anonymised,
+    "cut": _cut,
     "screen": _shown,
     "export": _exported,
     "size": _sized,

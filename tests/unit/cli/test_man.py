@@ -25,7 +25,7 @@ def page(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_every_command_option_key_and_field_is_in_the_manual(page: str) -> None:
     plain = page.replace("\\-", "-")
-    commands = "check record info replay diff size convert anonymise export doctor why"
+    commands = "check record info replay diff size convert cut anonymise export doctor why"
     for command in commands.split():
         assert f".SS {command}" in plain
     for option in ("--trace FILE", "--source", "--duration SECONDS", "--revision NAME", "--ascii"):

@@ -35,6 +35,7 @@ NEEDED = {
     "diff": [RECORDING, RECORDING],
     "size": [RECORDING],
     "convert": [RECORDING, "-o", "out.csv"],
+    "cut": [RECORDING, "-o", "out.swtrace"],
     "anonymise": [RECORDING, "-o", "out.swtrace"],
     "export": ["--web.listen-address", "127.0.0.1:0"],
     "doctor": [],
@@ -187,6 +188,7 @@ RUNS = {
     "size": ["size", RECORDING, "--chart"],
     "size json": ["size", RECORDING, "--json"],
     "unreadable": ["replay", "/nonexistent/x.swtrace"],
+    "cut": ["cut", RECORDING, "-o", "/nonexistent/x.swtrace"],
     "anonymise": ["anonymise", RECORDING, "-o", "/nonexistent/x.swtrace"],
     "export": ["export", "--web.listen-address", "nowhere"],
     "doctor": ["doctor"],
@@ -199,6 +201,7 @@ QUIET_ONES = {
     "usage": Exit.USAGE,
     "record": Exit.CANNOT,
     "unreadable": Exit.UNREADABLE,
+    "cut": Exit.CANNOT,
     "anonymise": Exit.CANNOT,
     "export": Exit.USAGE,
 }
