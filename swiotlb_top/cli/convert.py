@@ -48,11 +48,12 @@ def convert(
     gives the same bytes.
     """
     from swiotlb_top.convert import formats
+    from swiotlb_top.convert.output import STANDARD_OUTPUT
     from swiotlb_top.recording.opened import Recording
 
     named = form or formats.format_of(output)
     damage = formats.convert(Recording(file, revision), output, named, table, judged=not unjudged)
-    if output != formats.STANDARD_OUTPUT:
+    if output != STANDARD_OUTPUT:
         show_written(output)
     if damage:
         click.echo(f"swiotlb-top: {damage}", err=True)
