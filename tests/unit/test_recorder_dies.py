@@ -84,9 +84,9 @@ def killed_at(size_bytes: int, directory: Path) -> None:
     write = PartialFile.write
     written = 0
 
-    def write_and_die(file: PartialFile, data: bytes) -> None:
+    def write_and_die(self: PartialFile, data: bytes) -> None:
         nonlocal written
-        write(file, data[: size_bytes - written])
+        write(self, data[: size_bytes - written])
         written += len(data)
         if written > size_bytes:
             os.kill(os.getpid(), signal.SIGKILL)
