@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final, Generic, Protocol, TypeVar
 
 from swiotlb_top.verify.operations.intervals import NEVER_NS
@@ -104,12 +105,21 @@ class PoolsByAddress(Generic[P]):
             of another after it in that time.
         """
         life = self._there.get(address) if address else self._life_around(tlb_addr)
-        if life is not None and life.since_ns <= from_ns:
+        if life is not None and life.since_ns <= from_ns and (address or not self._freed_since(from_ns)):
             return (life.pool,)
         known = (life for life in (*self._gone, *self._there.values()) if life.since_ns <= until_ns)
         lives = [life for life in known if (not address or life.pool.address == address) and life.covers(tlb_addr)]
+        # Where another pool has the same memory later, the one before was freed, whether that was seen or not.
+        lives.sort(key=lambda life: life.since_ns)
+        ends_ns = [min(one.freed_ns, next_.since_ns) for one, next_ in pairwise(lives)]
+        ends_ns += [life.freed_ns for life in lives[-1:]]
         # A release invoked after all of them were freed is a fault, and is blamed on the last one.
-        return tuple(life.pool for life in lives if from_ns <= life.freed_ns) or tuple(life.pool for life in lives[-1:])
+        there = tuple(life.pool for life, end_ns in zip(lives, ends_ns, strict=True) if from_ns <= end_ns)
+        return there or tuple(life.pool for life in lives[-1:])
+
+    def _freed_since(self, from_ns: int) -> bool:
+        """Whether a pool was freed since then: a release may then be of one that is not there any more."""
+        return bool(self._gone) and self._gone[-1].freed_ns >= from_ns
 
     def _life_around(self, tlb_addr: int) -> _Life[P] | None:
         self.now_around(tlb_addr)

@@ -131,6 +131,24 @@ def test_a_pool_that_did_not_fit_is_the_searches_even_if_its_memory_is_another_p
     assert (findings.verdict, findings.agree, findings.first) == (Verdict.AGREE, 3, None)
 
 
+def test_a_release_is_not_of_a_pool_whose_memory_became_anothers_though_its_end_was_not_seen() -> None:
+    """The first pool did not fit, and was freed unseen; the second is freed before the unmap of it returns."""
+    findings = judged(
+        "6.6",
+        [
+            found(1000, 1100, 0, 128),
+            device(exit_ns=1150, min_align_mask=0xFFF),
+            allocated(1250, A, P1, 4),
+            found(1200, 1400, -1, 4)._replace(orig_addr=0x20_0800),
+            allocated(2050, B, P1, 8),
+            found(2000, 2100, 0, 8, pool=B),
+            PoolFree(2300, B),
+            released(2200, 2400, 0, 8, pool=0, start=P1),
+        ],
+    )
+    assert (findings.verdict, findings.agree, findings.first) == (Verdict.AGREE, 4, None)
+
+
 def test_a_pool_that_another_search_used_is_not_the_one_that_did_not_fit() -> None:
     """The search that failed was moved, and returns on the CPU on which another had a pool allocated meanwhile."""
     findings = judged(
