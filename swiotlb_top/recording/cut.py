@@ -57,7 +57,8 @@ class Part:
         end = "the end" if self.to_its_end else f"{self._seconds(self.end_ns)} s"
         if begin_s == asked_s:
             return f"{begin_s} s to {end}"
-        return f"{begin_s} s, where the last state before {asked_s} s was recorded, to {end}"
+        which = "the first state" if self.state.begin_ns > self.asked_ns else f"the last state before {asked_s} s"
+        return f"{begin_s} s, where {which} was recorded, to {end}"
 
     def _seconds(self, time_ns: int) -> str:
         return f"{(time_ns - self.first_ns) / 1e9:.3f}"
@@ -118,7 +119,7 @@ class _Search:
         for at, item in enumerate(self._trace.stream()):
             self._take(at, item)
             if self._known_ns >= self._end_ns or self._latest_ns > self._end_ns + DURATION_UNKNOWN:
-                to_its_end = False  # every call that was entered before the end was read
+                to_its_end = False  # all calls were read that were entered before the end
                 break
         state = self._state
         if state is None:

@@ -142,6 +142,18 @@ def test_it_begins_with_the_last_state_before_and_says_so(lossy: Path, tmp_path:
         assert part.in_words() == f"{at_s:.3f} s, where the last state before {begin_s:.3f} s was recorded, to the end"
 
 
+def test_before_the_first_state_it_cannot_begin(tmp_path: Path) -> None:
+    path = tmp_path / "whole.swtrace"
+    with recorded_from(SoundSession(1, losing=frozenset({1, 2, 3}))):
+        record(path, 1.0, ())
+    first, *_ = TraceReader(path).stream()
+    assert isinstance(first, Gap)
+    part = cut(path, tmp_path / "part.swtrace", None, None)
+    assert part.state == states_of(path)[0]
+    assert part.in_words().endswith(" s, where the first state was recorded, to the end")
+    assert replay(tmp_path / "part.swtrace", SETTING.revision).exit_code == Exit.OK
+
+
 def test_from_a_later_state_on_devices_are_introduced_and_all_is_judged(lossy: Path, tmp_path: Path) -> None:
     copy = tmp_path / "part.swtrace"
     cut(lossy, copy, after(4), None)
