@@ -84,6 +84,8 @@ class DeviceName:
     dev: int
     name: str
     driver: str
+    known_as: str = ""
+    """What people know it by ("vda", "eth0"), as it was then; empty if unknown."""
 
 
 class How(Enum):

@@ -86,6 +86,7 @@ class DeviceAccount:
     dev: int
     name: str = ""
     driver: str = ""
+    known_as: str = ""
     limits: Limits = field(default_factory=Limits)
     mem: int = 0
     """Address of the allocator from which it maps; 0 until an event tells it."""
@@ -158,6 +159,7 @@ class DeviceAccount:
             dev=self.dev,
             name=self.shown_name,
             driver=self.driver,
+            known_as=self.known_as,
             maps=counted.maps,
             map_failures=counted.map_failures,
             unmaps=counted.unmaps,

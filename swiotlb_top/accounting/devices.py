@@ -41,7 +41,7 @@ class Devices(dict[int, DeviceAccount], Consumer):
 
     def __missing__(self, dev: int) -> DeviceAccount:
         who = self._ask(dev)
-        device = self[dev] = DeviceAccount(dev, who.name, who.driver)
+        device = self[dev] = DeviceAccount(dev, who.name, who.driver, who.known_as)
         return device
 
     # ---- who lives at an address ---------------------------------------
@@ -53,7 +53,7 @@ class Devices(dict[int, DeviceAccount], Consumer):
             self._forget(device)
             # The slots that the old device held are still to be released.
             device = self[name.dev] = DeviceAccount(name.dev, held_slots=device.held_slots)
-        device.name, device.driver = name.name, name.driver
+        device.name, device.driver, device.known_as = name.name, name.driver, name.known_as
 
     def keep(self, since_ns: Mapping[int, int]) -> None:
         """Learn which devices the probes count, and since when: ``struct device *`` -> nanoseconds.

@@ -222,6 +222,16 @@ POOLS: Final[tuple[Field[PoolView], ...]] = (
 
 DEVICES: Final[tuple[Field[DeviceView], ...]] = (
     Field("name", "DEVICE", Unit.WORDS, _S, 0, "The device, as /sys/bus names it.", lambda f, d: d.name),
+    Field(
+        "known_as",
+        "KNOWN AS",
+        Unit.WORDS,
+        _S,
+        2,
+        "What people know it by: the disks or network interfaces below it in /sys, else its controller or SCSI host. "
+        "Empty where there is none.",
+        lambda f, d: d.known_as or None,
+    ),
     Field("driver", "DRIVER", Unit.WORDS, _S, 2, "Its driver.", lambda f, d: d.driver or None),
     Field(
         "maps_per_second",

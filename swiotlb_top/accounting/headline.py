@@ -218,8 +218,8 @@ def _share(slots: int, nslabs: int) -> str:
 
 
 def _who(device: DeviceView) -> str:
-    driver = f" ({device.driver})" if device.driver else ""
-    return f"{device.name or '(unknown device)'}{driver}"
+    more = ", ".join(word for word in (device.driver, device.known_as) if word)
+    return f"{device.name or '(unknown device)'}{f' ({more})' if more else ''}"
 
 
 def _others(number: int) -> str:

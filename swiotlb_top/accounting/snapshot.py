@@ -109,6 +109,8 @@ class DeviceView:
     fine_latencies: tuple[tuple[int, int], ...] = ()
     """The same maps in finer buckets (:data:`FINE_SCHEMA`): number of a bucket, and its maps, where there are any."""
     latency_sum_ns: int = 0
+    known_as: str = ""
+    """What people know it by ("vda"); empty where that is not known."""
 
     @property
     def held_maps(self) -> int:

@@ -111,6 +111,8 @@ class Finding:
     device: str = ""
     """Whose it is, as ``/sys/bus`` names the device; empty where it is no device's."""
     driver: str = ""
+    known_as: str = ""
+    """What people know the device by."""
 
     @property
     def meaning(self) -> str:

@@ -33,6 +33,6 @@ def holders(fullest: Snapshot | None) -> Iterator[str]:
 
 
 def who(device: DeviceView) -> str:
-    """A device by its driver and its name."""
-    name = device.name or "(unknown device)"
-    return f"{device.driver} {name}" if device.driver else name
+    """A device by its driver, its name, and what it is known by."""
+    name = f"{device.driver} {device.name or '(unknown device)'}".strip()
+    return f"{name} ({device.known_as})" if device.known_as else name

@@ -80,7 +80,7 @@ def failing(watched: Watched) -> Iterator[Finding]:
             evidence.append(f"{numbers.count(now.all_slots - now.used_slots)} slots are free now, in pieces")
         if kind in _SHORT_OF_SLOTS:
             evidence += holders(watched.fullest)
-        yield Finding(kind, tuple(evidence), device.name, device.driver)
+        yield Finding(kind, tuple(evidence), device.name, device.driver, device.known_as)
     if now.map_failures > 0 and not failed:
         yield Finding(
             Kind.UNEXPLAINED, (f"{numbers.counted(now.map_failures, 'map')} failed, of which device is not known",)
@@ -141,7 +141,7 @@ def leak(watched: Watched) -> Iterator[Finding]:
             f"{numbers.age(watched.duration_ns)} before",
             f"about {numbers.short(a_minute)} slots more a minute{left}",
         )
-        yield Finding(Kind.LEAK, evidence, device.name, device.driver)
+        yield Finding(Kind.LEAK, evidence, device.name, device.driver, device.known_as)
 
 
 def runaway(watched: Watched) -> Iterator[Finding]:
@@ -164,6 +164,7 @@ def runaway(watched: Watched) -> Iterator[Finding]:
                     ),
                     device.name,
                     device.driver,
+                    device.known_as,
                 )
                 break
 

@@ -14,6 +14,7 @@ from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Device
 from swiotlb_top.kernel import layout as kernel_layout
 from swiotlb_top.kernel import preemption, refusals, settings
+from swiotlb_top.kernel.known_as import known_as
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.preemption import Preemption
 from swiotlb_top.probes.attach.loader import RING_BYTES, possible_cpus
@@ -139,14 +140,15 @@ class Session:
         return (replace(state, settled=False), *split_at(seen, state.begin_ns))
 
     def device_name(self, dev: int) -> DeviceName:
-        """Name and driver of the ``struct device`` at an address; both are empty if it is gone."""
-        return self._reader.device_name(dev)
+        """Name and driver of the ``struct device`` at an address, and what people know it by; empty if it is gone."""
+        found = self._reader.device_name(dev)
+        return replace(found, known_as=known_as(found.name, found.driver))
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         """The names of the devices that these records introduce (:attr:`Kind.DEVICE`)."""
         for event in decode(select(records, of_kind(records, Kind.DEVICE))):
             if isinstance(event, Device):
-                yield self._reader.device_name(event.dev)
+                yield self.device_name(event.dev)
 
     def _again(self, state: MemState, dirty: set[int]) -> MemState:
         pools = tuple(self._reader.pool(p.address) if p.address in dirty else p for p in state.pools)

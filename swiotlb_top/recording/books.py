@@ -232,6 +232,7 @@ class Books(Consumer, Watcher):
             cpu=call.cpu,
             device=device.shown_name,
             driver=device.driver,
+            known_as=device.known_as or None,
             nslots=nslots,
             size_bytes=size_bytes,
             direction=_direction(call.direction) if isinstance(call, Map) else None,
@@ -244,7 +245,9 @@ class Books(Consumer, Watcher):
         """The part of a row that an unmap shows, if the map of this mapping is not known."""
         device = self.account.devices[call.dev]
         size_bytes = call.size_bytes if isinstance(call, Free) else call.mapping_size_bytes
-        row = _NOTHING._replace(device=device.shown_name, driver=device.driver, size_bytes=size_bytes)
+        row = _NOTHING._replace(
+            device=device.shown_name, driver=device.driver, known_as=device.known_as or None, size_bytes=size_bytes
+        )
         if pool is None:
             return row
         return row._replace(pool=_address(pool), pool_kind=pool_kind(pool), slot=slot, nslots=held.nslots or None)
@@ -267,6 +270,7 @@ _NOTHING = Mapping(
     verdict=None,
     unmap_verdict=None,
     overlap=None,
+    known_as=None,
 )
 
 

@@ -27,4 +27,5 @@ def device_rows(devices: Mapping[int, DeviceAccount]) -> Iterator[Device]:
             dma_mask=f"{limits.dma_mask:#x}" if introduced else None,
             min_align_mask=f"{limits.min_align_mask:#x}" if introduced else None,
             seg_boundary_mask=f"{limits.seg_boundary_mask:#x}" if introduced else None,
+            known_as=view.known_as or None,
         )

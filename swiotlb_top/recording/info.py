@@ -11,7 +11,7 @@ from swiotlb_top.allocator import Candidate, choose
 from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.recording.clock import Clock, in_words
 from swiotlb_top.recording.survey import Survey, survey
-from swiotlb_top.state import MemState
+from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.trace.format import FORMAT
 
@@ -73,6 +73,7 @@ class Info:
                 {
                     "name": name.name or None if name else None,
                     "driver": name.driver or None if name else None,
+                    "known_as": name.known_as or None if name else None,
                 }
                 for name in (found.names.get(dev) for dev in sorted(found.devices))
             ],
@@ -100,7 +101,7 @@ class Info:
         yield "geometry", _in_words(found.first_state) if found.first_state else "not known: no state was recorded"
         kinds = ", ".join(f"{count:,} {name}" for name, count in self._by_kind().items())
         yield "events", f"{found.events:,}{f': {kinds}' if kinds else ''}"
-        names = [f"{name.name} ({name.driver or '?'})" for name in found.names.values() if name.name]
+        names = [_who(name) for name in found.names.values() if name.name]
         yield "devices", _some(names, len(found.devices), "none")
         yield "lost", f"{self._lost():,} events in {found.gaps} gaps" if self._lost() or found.gaps else "nothing"
         yield "damaged", "no: it has its end" if found.ended else found.damage or "it has no end"
@@ -140,12 +141,15 @@ class Info:
         """What somebody can learn from the file, one phrase for each kind of information."""
         header, found = self.header, self.found
         named = any(name.name for name in found.names.values())
+        known = any(name.known_as for name in found.names.values())
         if header.anonymised:
             yield "low bits of addresses, and how pools follow each other; it was anonymised"
         elif found.events or found.first_state:
             yield "addresses of kernel objects, and physical addresses of buffers and pools"
         if named:
             yield "drivers of devices" if header.anonymised else "names and drivers of devices"
+        if known:
+            yield "names of disks and network interfaces"
         if header.host:
             yield f"the host's name, {header.host}"
         if header.kernel.boot_id:
@@ -181,6 +185,11 @@ def _in_words(mem: MemState) -> str:
     kind = "dynamic" if mem.dynamic else "static"
     pools = [f"{pool.nslabs} in {pool.nareas} area{'s' * (pool.nareas != 1)} at {pool.start:#x}" for pool in mem.pools]
     return f"{kind}, {mem.nslabs:,} slots at first: {_some(pools, len(pools), 'no pool')}"
+
+
+def _who(name: DeviceName) -> str:
+    driver = name.driver or "?"
+    return f"{name.name} ({driver}, {name.known_as})" if name.known_as else f"{name.name} ({driver})"
 
 
 def _some(shown: list[str], of_all: int, none: str) -> str:

@@ -53,6 +53,8 @@ class Mapping(NamedTuple):
     overlap: int | None
     """So many other calls were under way at some time of the map, 255 or more as 255. None: not judged, or its
     beginning was not seen."""
+    known_as: str | None
+    """What people know the device by, as "vda"; None where that is not known."""
 
 
 class Failure(NamedTuple):
@@ -120,6 +122,8 @@ class Device(NamedTuple):
     min_align_mask: str | None
     seg_boundary_mask: str | None
     """Its limits; None where it never introduced itself."""
+    known_as: str | None
+    """What people know it by, as "vda"; None where that is not known."""
 
 
 class Slots(NamedTuple):

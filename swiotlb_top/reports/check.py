@@ -153,6 +153,7 @@ def _as_json(finding: Finding) -> dict[str, object]:
         "is_trouble": finding.kind.is_trouble,
         "device": finding.device or None,
         "driver": finding.driver or None,
+        "known_as": finding.known_as or None,
         "meaning": finding.meaning,
         "evidence": list(finding.evidence),
         "advice": list(finding.advice),
@@ -165,7 +166,8 @@ def _used(slots: int, of: int) -> str:
 
 def _who(finding: Finding) -> str:
     device = f"{finding.driver} {finding.device}".strip()
-    return f"{device}: " if device else ""
+    known_as = f" ({finding.known_as})" if finding.known_as else ""
+    return f"{device}{known_as}: " if device else ""
 
 
 def _known(number: int) -> int | None:

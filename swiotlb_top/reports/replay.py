@@ -150,7 +150,8 @@ class ReplayReport:
             view = device.view()
             causes = ", ".join(f"{cause.value} {count}" for cause, count in view.causes)
             failed = f", {view.map_failures} failed ({causes or 'not explained'})" if view.map_failures else ""
-            yield f"  {view.driver or '?'} {view.name}: {view.maps} maps, {view.unmaps} unmaps{failed}"
+            known_as = f" ({view.known_as})" if view.known_as else ""
+            yield f"  {view.driver or '?'} {view.name}{known_as}: {view.maps} maps, {view.unmaps} unmaps{failed}"
             if view.last_failure:
                 yield f"    last failure: {view.last_failure}"
         share = self.verified_percent
@@ -292,6 +293,7 @@ def _device_json(view: DeviceView) -> dict[str, object]:
     return {
         "name": view.name,
         "driver": view.driver,
+        "known_as": view.known_as or None,
         "maps": view.maps,
         "unmaps": view.unmaps,
         "map_failures": view.map_failures,

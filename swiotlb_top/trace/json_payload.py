@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Final, TypeAlias
 
 from swiotlb_top.cpus import Cpus
@@ -55,7 +55,9 @@ _KERNEL_OF_OLD: Final[Mapping[str, object]] = {
 }
 """The values of fields that the first recordings do not have. Their "cpus" is how many CPUs were online; later it is
 the highest number + 1. They describe hooks in "hooks" alone; later that is the text of "hook_places"."""
-_DEVICE_NAME: Final[FieldTypes] = {"dev": U64, "name": str, "driver": str}
+_DEVICE_NAME: Final[FieldTypes] = {"dev": U64, "name": str, "driver": str, "known_as": str}
+_DEVICE_NAME_OF_OLD: Final[dict[str, object]] = {"known_as": ""}
+"""What recordings before this field do not tell."""
 _GAP: Final[FieldTypes] = {"begin_ns": TIME_NS, "exit_ns": TIME_NS, "lost": U64, "cause": str}
 _KNOWN: Final[FieldTypes] = {"before_ns": TIME_NS}
 _END: Final[FieldTypes] = {"counters": dict, "duration_ns": TIME_NS, "lost": U64, "complete": bool}
@@ -172,12 +174,14 @@ def _pair(hook: object) -> tuple[str, str]:
 
 def device_name_payload(device_name: DeviceName) -> bytes:
     """DEVICE_NAME payload."""
-    return dump_json(asdict(replace(device_name, name=text(device_name.name), driver=text(device_name.driver))))
+    fields = asdict(device_name)
+    return dump_json({name: text(value) if isinstance(value, str) else value for name, value in fields.items()})
 
 
 def read_device_name(payload: bytes) -> DeviceName:
     """Undo :func:`device_name_payload`. :raises ValueError: what is wrong with it."""
-    return DeviceName(**checked(load_json(payload), _DEVICE_NAME))
+    loaded = load_json(payload)
+    return DeviceName(**checked(_DEVICE_NAME_OF_OLD | loaded if isinstance(loaded, dict) else loaded, _DEVICE_NAME))
 
 
 def gap_payload(gap: Gap) -> bytes:

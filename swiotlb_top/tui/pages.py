@@ -37,9 +37,9 @@ def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Te
     device = next((d for d in frame.now.devices if d.dev == view.selected.get("devices")), None)
     if device is None:
         return [Text("this device is gone; Esc goes back", style=styles.DIM)]
-    driver = f" ({glyphs.text(device.driver)})" if device.driver else ""
+    more = ", ".join(glyphs.text(word) for word in (device.driver, device.known_as) if word)
     return [
-        _rule(f"{glyphs.pointer} DEVICE {glyphs.text(device.name)}{driver}", glyphs, width),
+        _rule(f"{glyphs.pointer} DEVICE {glyphs.text(device.name)}{f' ({more})' if more else ''}", glyphs, width),
         *_fields(frame, device, glyphs, width),
         *_bars("causes of its failed maps", [(cause.value, count) for cause, count in device.causes], glyphs, width),
         *_bars("maps by the slots they ask for", _sizes(device), glyphs, width),

@@ -104,6 +104,11 @@ def save(entries: Iterable[Entry], path: Path) -> Path:
     return path
 
 
+def known_as(word: str, entries: Iterable[Entry]) -> list[Entry]:
+    """The recording as it is if every device was known by ``word`` when it was made."""
+    return [replace(entry, known_as=word) if isinstance(entry, DeviceName) else entry for entry in entries]
+
+
 class _Written(Consumer):
     """Writes down what it is told."""
 

@@ -40,8 +40,9 @@ DISK = DeviceView(
     asked_slots=198_440,
     to_device_bytes=7_000_000,
     from_device_bytes=50_327_616,
+    known_as="vda",
 )
-NVME = DeviceView(0xFFFF_8880_0456_7000, "0000:00:05.0", "nvme", 40, 0, 40, 2_621_440, 2_621_440)
+NVME = DeviceView(0xFFFF_8880_0456_7000, "0000:00:05.0", "nvme", 40, 0, 40, 2_621_440, 2_621_440, known_as="nvme0n1")
 
 DEFAULT_POOL = PoolView(
     0xFFFF_FFFF_8300_0000,

@@ -47,6 +47,15 @@ def test_a_device_at_a_reused_address_has_its_own_name_and_neither_causes_nor_la
     assert (dict(new.causes), new.last_failure, new.latencies.percentile(50)) == ({}, "", UNKNOWN)
 
 
+def test_what_a_device_is_known_by_is_its_own_and_may_change() -> None:
+    devices = Devices(Machine().name)
+    devices.name(DeviceName(DEV, "0000:00:04.0", "virtio-pci", "eth0"))
+    devices.name(DeviceName(DEV, "0000:00:04.0", "virtio-pci", "ens3"))
+    assert devices[DEV].view().known_as == "ens3"
+    devices.name(DeviceName(DEV, "0000:00:05.0", "nvme"))
+    assert devices[DEV].view().known_as == ""
+
+
 def test_of_a_device_that_was_told_to_be_another_one_the_totals_that_come_next_are_its_own() -> None:
     """The name of a new device may be told before anybody looks since when it is counted."""
     devices = Devices(Machine().name)

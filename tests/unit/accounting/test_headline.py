@@ -98,13 +98,13 @@ def test_what_failed_earlier_is_not_failing_and_not_forgotten() -> None:
     failed = replace(BEFORE, **FAILED_BEFORE)  # type: ignore[arg-type]
     found = headline(Frame(replace(CALM, **FAILED_BEFORE), failed))  # type: ignore[arg-type]
     assert (found.level, found.device, found.exit_status) == (Level.FAILED, DISK, Exit.DISAGREE)
-    assert found.sentence == "0000:00:04.0 (virtio-pci): 230 maps failed in the 3.0s watched"
+    assert found.sentence == "0000:00:04.0 (virtio-pci, vda): 230 maps failed in the 3.0s watched"
 
 
 def test_of_several_failing_devices_the_worst_is_named_with_its_own_rate() -> None:
     worse = replace(DISK, dev=1, name="0000:00:06.0", map_failures=1000)
     found = headline(frame_of(CALM, map_failures=1230, devices=(DISK, worse, NVME)))
-    assert found.sentence == "0000:00:06.0 (virtio-pci): 1000 failed maps/s; 1 more device"
+    assert found.sentence == "0000:00:06.0 (virtio-pci, vda): 1000 failed maps/s; 1 more device"
     assert found.device == worse
 
 

@@ -106,7 +106,7 @@ def test_beside_who_fails_stands_who_holds_most() -> None:
     holder = replace(NVME, maps=210, unmaps=0, asked_slots=210)
     evidence = one(failing(Cause.EXHAUSTED, holder)).evidence
     assert evidence[2:] == (
-        "when 250 of 1,000 slots were in use, nvme 0000:00:05.0 held most: about 210 slots in 210 mappings",
+        "when 250 of 1,000 slots were in use, nvme 0000:00:05.0 (nvme0n1) held most: about 210 slots in 210 mappings",
         "about 40 of them were held since before this began to watch: nobody can tell by whom",
     )
 

@@ -16,7 +16,7 @@ from swiotlb_top.recording.info import inspect
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.trace import Header, TraceReader, TraceWriter
 from tests.fuzz.mutate import put_together, taken_apart
-from tests.support.doctoring import FOUR_CPUS, GROWING, STALL, load, save
+from tests.support.doctoring import FOUR_CPUS, GROWING, STALL, known_as, load, save
 
 RECORDINGS = (GROWING, *sorted(STALL.parent.glob("*.swtrace")))
 HOSTILE = sorted((STALL.parent / "hostile").glob("*.swtrace"))
@@ -47,7 +47,7 @@ def test_it_says_what_the_recording_is(capsys: pytest.CaptureFixture[str]) -> No
     assert found["schema"] == 1
     assert (found["kernel_release"], found["machine"]) == ("6.12.117+deb12-amd64", "x86_64")
     assert found["geometry"]["pools"] == [{"start": "0x3e700000", "nslabs": 256, "nareas": 1}]
-    assert found["devices"] == [{"name": "0000:00:04.0", "driver": "virtio-pci"}]
+    assert found["devices"] == [{"name": "0000:00:04.0", "driver": "virtio-pci", "known_as": None}]
     assert found["events_by_kind"] == {"map": 1563, "unmap": 1042, "device": 1}
     assert (found["complete"], found["damage"], found["host"]) == (True, "", None)
 
@@ -70,6 +70,14 @@ def test_a_host_that_is_told_is_revealed(tmp_path: Path) -> None:
     assert found["host"] == "node-7"
     assert any("node-7" in sentence for sentence in found["reveals"])  # type: ignore[attr-defined]
     assert found["wall_clock_exact"] is True
+
+
+def test_what_devices_are_known_by_is_told_and_revealed(tmp_path: Path) -> None:
+    info = inspect(save(known_as("vda", load(STALL)), tmp_path / "a.swtrace"))
+    assert info.as_json()["devices"] == [{"name": "0000:00:04.0", "driver": "virtio-pci", "known_as": "vda"}]
+    assert "devices   0000:00:04.0 (virtio-pci, vda)\n" in info.as_text()
+    assert "reveals   names of disks and network interfaces\n" in info.as_text()
+    assert "interfaces" not in inspect(STALL).as_text()
 
 
 def test_the_wall_clock_is_that_of_the_moment_at_which_both_were_read() -> None:

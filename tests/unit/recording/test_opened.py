@@ -15,7 +15,7 @@ from swiotlb_top.recording.overlaps import MOST, Overlaps
 from swiotlb_top.recording.rows import TABLES, Mapping, columns
 from swiotlb_top.reports.replay import ReplayReport, replay
 from tests.support.corpus import path_of
-from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
+from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL, known_as, load, save
 
 TRACES = STALL.parent
 SMALL = (FOUR_AREAS, FOUR_CPUS, STALL, TRACES / "unaligned.swtrace", TRACES / "debian-6.1-stall.swtrace")
@@ -121,6 +121,13 @@ def test_pools_devices_and_slots_add_up_to_the_account(path: Path) -> None:
     assert max(row.used_max_slots or 0 for row in steps) <= account.used_hiwater_slots
     assert steps[-1].used_slots == account.used_slots
     assert [row.time_ns for row in steps] == sorted({row.time_ns for row in steps})
+
+
+def test_rows_say_what_a_device_is_known_by_and_none_where_the_recording_does_not(tmp_path: Path) -> None:
+    recording = swiotlb_top.open(save(known_as("vda", load(STALL)), tmp_path / "known.swtrace"))
+    assert {row.known_as for row in recording.devices()} == {"vda"}
+    assert {row.known_as for row in recording.mappings(judged=False)} == {"vda"}
+    assert {row.known_as for row in swiotlb_top.open(STALL).devices()} == {None}
 
 
 @pytest.mark.parametrize("path", SMALL, ids=of)

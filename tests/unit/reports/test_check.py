@@ -60,7 +60,11 @@ def test_where_nothing_is_mapped_that_is_said() -> None:
 def test_trouble_is_told_with_the_worst_first_and_what_helps() -> None:
     told = report(STALLED)
     assert (told.exit_code, told.word) == (Exit.DISAGREE, "TROUBLE")
-    assert told.upshot.startswith("virtio-pci 0000:00:04.0: 230 of 14,230 maps failed: fragmented 228, too_large 2 (")
+    assert told.upshot.startswith(
+        "virtio-pci 0000:00:04.0 (vda): 230 of 14,230 maps failed: fragmented 228, too_large 2 ("
+    )
+    first = json.loads(json.dumps(told.as_json()))["findings"][0]
+    assert (first["device"], first["known_as"]) == ("0000:00:04.0", "vda")
     text = told.as_text()
     assert "\nfragmented: Maps fail although enough slots are free" in text
     assert "\n  -> Smaller requests need shorter runs" in text

@@ -41,7 +41,7 @@ def text(screen: LiveScreen) -> str:
 
 def test_the_first_frame_is_drawn_at_once() -> None:
     async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
-        assert "0000:00:04.0 (virtio-pci): 230 maps failed in the 3.0s watched" in text(screen)
+        assert "0000:00:04.0 (virtio-pci, vda): 230 maps failed in the 3.0s watched" in text(screen)
 
     drive(ScriptedSource([STALLED]), steps)
 

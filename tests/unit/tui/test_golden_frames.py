@@ -88,5 +88,5 @@ def test_help_and_device_take_the_panels_place() -> None:
     assert "POOLS" not in helped
     device = plain_text(render(STALLING, replace(CHOSEN, page=Page.DEVICE), UNICODE, 80, 24))
     assert "FAILING" in device
-    assert "DEVICE 0000:00:04.0 (virtio-pci)" in device
+    assert "DEVICE 0000:00:04.0 (virtio-pci, vda)" in device
     assert "POOLS" not in device

@@ -103,14 +103,14 @@ def test_no_panel_gets_more_than_it_wants_and_all_together_no_more_than_there_is
 
 def test_a_failing_device_is_named_with_rate_and_cause_in_words() -> None:
     text = drawn(STALLING)
-    assert "FAILING  0000:00:04.0 (virtio-pci): 230 failed maps/s" in text
+    assert "FAILING  0000:00:04.0 (virtio-pci, vda): 230 failed maps/s" in text
     assert "needs 128 contiguous slots, longest free run 126" in text
 
 
 def test_of_several_failing_devices_the_worst_is_named_with_its_own_rate_and_the_rest_counted() -> None:
     other = replace(DISK, dev=1, name="0000:00:06.0", map_failures=1000, last_failure="longer than 128 slots")
     text = drawn(Frame(replace(STALLED, map_failures=1230, devices=(DISK, other, NVME)), QUIET))
-    assert "FAILING  0000:00:06.0 (virtio-pci): 1000 failed maps/s; 1 more device" in text
+    assert "FAILING  0000:00:06.0 (virtio-pci, vda): 1000 failed maps/s; 1 more device" in text
     assert "why      longer than 128 slots" in text
 
 
@@ -118,7 +118,7 @@ def test_failures_that_ended_are_not_called_failing() -> None:
     later = replace(STALLED, time_ns=STALLED.time_ns + SECOND_NS)
     text = drawn(Frame(later, STALLED))
     assert "FAILING" not in text
-    assert "failed   0000:00:04.0 (virtio-pci): 230 maps failed in the 3.0s watched" in text
+    assert "failed   0000:00:04.0 (virtio-pci, vda): 230 maps failed in the 3.0s watched" in text
 
 
 def test_failures_of_no_known_device_are_still_headlined() -> None:
@@ -153,7 +153,7 @@ def test_the_verdict_is_a_word_before_it_is_a_colour(verdict: VerdictView, words
 def test_what_is_wrong_is_loud_and_says_so_without_its_colour() -> None:
     lines = render(STALLING, PLAIN, UNICODE, 80, 24)
     loud = [line.plain[span.start : span.end] for line in lines for span in line.spans if span.style == styles.BAD]
-    assert loud == ["0000:00:04.0 (virtio-pci): 230 failed maps/s", "failed 230/s", "230"]
+    assert loud == ["0000:00:04.0 (virtio-pci, vda): 230 failed maps/s", "failed 230/s", "230"]
 
 
 def test_names_cannot_reach_the_terminal_with_escape_codes_or_markup() -> None:
