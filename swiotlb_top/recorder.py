@@ -22,7 +22,7 @@ from swiotlb_top.probes.attach.loader import RING_BYTES
 from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count, exits_ns, quiet_before, split_at, split_before, tally
-from swiotlb_top.state import How, MemState
+from swiotlb_top.state import DeviceName, How, MemState
 from swiotlb_top.trace import Header, TraceWriter
 from swiotlb_top.trace.files import Files, Limit, refuse_to_overwrite
 from swiotlb_top.trace.introductions import Introductions
@@ -35,6 +35,8 @@ _KNOWN_INTERVAL_NS: Final = 1_000_000_000
 """How often the time up to which no call is missing is determined and written to the file."""
 _MOST_POSTPONED: Final = 20
 """In so many looks, a second of them, a file that is full goes on because the moment is not a good one."""
+_MOST_LATE_NAMES: Final = 256
+"""So many devices are asked again at the end what they are known by."""
 _LAST_RECORDS_S: Final = 0.1
 """How long records are still awaited after the probes stop, so that the records match the counters."""
 
@@ -148,6 +150,7 @@ class Recording:
         self._blind = True
         self._settled = False
         self._left_out: Counter[str] = Counter()
+        self._not_known_as: dict[int, DeviceName] = {}
         self._checked_ns = now_ns()
         self._known_ns = 0
         self._file_begin_ns = 0
@@ -333,6 +336,7 @@ class Recording:
         last = self._session.drain()
         self._note_losses()
         self._write(last)
+        self._write_late_names()
         totals = self._session.program.totals().values()
         counted = {name: sum(getattr(device, name) for device in totals) - self._left_out[name] for name in _COUNTED}
         counted_here = counted if self._files.is_only else {}
@@ -355,12 +359,21 @@ class Recording:
         }
         self._trace.end(counters, duration_ns, self._lost - self._lost_before_file)
 
+    def _write_late_names(self) -> None:
+        """A device maps before its disk has a name: ask those again that people knew by none then."""
+        for dev, before in self._not_known_as.items():
+            name = self._session.device_name(dev)
+            if name.known_as and name.name == before.name:
+                self._trace.device_name(name)
+
     def _write(self, records: bytes) -> None:
         if not records:
             return
         for name in self._session.device_names(records):
             self._trace.device_name(name)
             self._introductions.name(name)
+            if not name.known_as and len(self._not_known_as) < _MOST_LATE_NAMES:
+                self._not_known_as[name.dev] = name
         self._introductions.records(records)
         self._trace.records(records)
         self._records += count(records)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -38,6 +39,8 @@ class FakeSession:
         self.state = next(item for item in items if isinstance(item, MemState))
         self.records = next(item for item in items if isinstance(item, Records)).data
         self.program = SimpleNamespace(faults=Faults, totals=lambda: {1: COUNTED}, set_mode=lambda _: None)
+        self.names: tuple[DeviceName, ...] = ()
+        self.late_names: dict[int, DeviceName] = {}
         self._entries = iter(entries)
         self._known_ns = 0
 
@@ -61,7 +64,11 @@ class FakeSession:
         return self.drain(), self._known_ns
 
     def device_names(self, _: bytes) -> Iterator[DeviceName]:
-        return iter(())
+        names, self.names = self.names, ()
+        return iter(names)
+
+    def device_name(self, dev: int) -> DeviceName:
+        return self.late_names[dev]
 
 
 def recorded(session: FakeSession, directory: Path) -> list[Any]:
@@ -113,3 +120,13 @@ def test_what_came_while_older_calls_were_waited_for_is_not_recorded_but_for_who
     for name in ("maps", "map_failures", "unmaps"):
         assert end.counters[name] == getattr(COUNTED, name) - left_out[name]
     assert left_out["maps"] > 0
+
+
+def test_a_disk_that_had_no_name_when_its_controller_began_to_map_is_named_at_the_end(tmp_path: Path) -> None:
+    session = FakeSession(*[True] * 9)
+    early = DeviceName(1, "0000:00:1f.2", "ahci"), DeviceName(2, "0000:00:04.0", "virtio-pci", "vda")
+    gone = DeviceName(3, "0000:00:05.0", "nvme")
+    session.names = (*early, gone)
+    session.late_names = {1: replace(early[0], known_as="sda"), 3: DeviceName(3, "0000:00:06.0", "nvme", "nvme1n1")}
+    items = recorded(session, tmp_path)
+    assert [item for item in items if isinstance(item, DeviceName)] == [*early, gone, replace(early[0], known_as="sda")]
