@@ -19,6 +19,7 @@ from swiotlb_top.allocator import REVISIONS, Choice, choose, named
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Event, Gap
+from swiotlb_top.kernel.around import of_recording
 from swiotlb_top.kernel.hooks import ALLOC_POOL
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from swiotlb_top.stream import Consumer, End
@@ -47,7 +48,8 @@ class Pipeline(Consumer):
         """What the stream's end says; None where it was cut short, or goes on."""
         choice = choice_for(kernel, revision)
         # What an account needs of the revision shows in every kernel: the candidates differ in none of it.
-        self.account = Account(choice.revision, devices)
+        around = of_recording(kernel.machine, kernel.features)
+        self.account = Account(choice.revision, Devices(look=lambda _: around) if devices is None else devices)
         self.judge = SideBySide(choice, pools_announced=kernel.sees(ALLOC_POOL), cpus=kernel.cpus.numbers())
         self._books: Consumer = self.account
         """Who is told besides the judge. The account of a recording that plays is told later; of bursts nothing is

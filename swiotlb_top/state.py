@@ -65,6 +65,8 @@ class MemState:
     transient_nslabs: int
     settled: bool = True
     """No operation touched a pool while it was copied; else the state proves nothing."""
+    force_bounce: int = -1
+    """1 if every mapping of dma-direct bounces, 0 if not; -1 in recordings of before this was recorded."""
 
     @property
     def begin_ns(self) -> int:

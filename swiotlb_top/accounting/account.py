@@ -16,7 +16,7 @@ from swiotlb_top.accounting.pool_account import NOTHING, Held, PoolAccount
 from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView
 from swiotlb_top.accounting.totals import Totals
 from swiotlb_top.accounting.watcher import Watcher
-from swiotlb_top.allocator import Explanation, Limits, Revision
+from swiotlb_top.allocator import Explanation, Revision
 from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, NOT_FOUND
@@ -79,7 +79,6 @@ class Account(Consumer):
         """Whether ``used_slots`` is exact: no event left open how many slots were taken or released."""
         self.kernel_counts_alike = True
         """Whether the kernel's own count of used slots and the sum over its areas were equal at the last state."""
-        self._mem = 0
         self._blind = True
         self._known: PoolsByAddress[PoolAccount] = PoolsByAddress()
         """Every pool that was seen, those that were only allocated among them."""
@@ -95,9 +94,7 @@ class Account(Consumer):
 
     def state(self, mem: MemState) -> None:
         """A state read out of the kernel: start from it, or correct what a gap left out."""
-        self._mem = mem.address
-        for device in self.devices.values():
-            device.restricted = self._is_restricted(device)
+        self.devices.state(mem)
         if self._blind:
             self._begin(mem)
             self._blind = not mem.settled
@@ -174,10 +171,7 @@ class Account(Consumer):
 
     def _rare(self, event: Event) -> None:
         if isinstance(event, Device):
-            device = self.devices[event.dev]
-            device.mem = event.mem
-            device.restricted = self._is_restricted(device)
-            device.limits = Limits(event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit)
+            self.devices.introduced(event)
         elif isinstance(event, Free):
             self.devices[event.dev].unmapped(event.size_bytes, Direction.NONE)
             self.unmaps += 1
@@ -261,9 +255,6 @@ class Account(Consumer):
         if len(pools) == 1:
             return pools[0]
         return next((pool for pool in pools if pool.slot(event.tlb_addr) in pool.live), pools[0] if pools else None)
-
-    def _is_restricted(self, device: DeviceAccount) -> bool:
-        return 0 not in (device.mem, self._mem) and device.mem != self._mem
 
     def _give_back(self, held: Held) -> None:
         if held.dev != UNKNOWN_DEVICE:

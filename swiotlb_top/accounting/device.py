@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from swiotlb_top.accounting.evidence import Evidence, Tried
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, DeviceView
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Cause, Explanation, Limits
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.events import Direction
+from swiotlb_top.kernel.around import Around
 
 LATEST_MAPS: Final = 512
 """Percentiles are taken over this many maps: enough for a p99, and few enough to show a change soon."""
@@ -92,6 +94,10 @@ class DeviceAccount:
     """Address of the allocator from which it maps; 0 until an event tells it."""
     restricted: bool = False
     """Whether that is a restricted pool: its slots are not in the pools of this account."""
+    forced: bool | None = None
+    """``force_bounce`` of the machine's allocator; None: not known."""
+    tried: Tried = field(default_factory=Tried)
+    around: Around = field(default_factory=Around)
     maps: int = 0
     map_failures: int = 0
     unmaps: int = 0
@@ -132,6 +138,17 @@ class DeviceAccount:
         """Why one of its mappings failed, as the reference explains it."""
         self.causes[explanation.cause] += 1
         self.last_failure = explanation.sentence
+
+    def evidence(self) -> Evidence:
+        """What is known of why its mappings bounce."""
+        introduced = self.mem != 0
+        return Evidence(
+            limits=self.limits if introduced else None,
+            restricted=self.restricted if introduced else None,
+            forced=self.forced,
+            tried=self.tried.copy(),
+            around=self.around,
+        )
 
     def totals(self) -> DeviceTotals:
         """What its events add up to."""
@@ -177,4 +194,5 @@ class DeviceAccount:
             latencies=self.latencies.counts,
             fine_latencies=self.latencies.fine,
             latency_sum_ns=self.latencies.sum_ns,
+            evidence=self.evidence(),
         )

@@ -7,14 +7,14 @@ at that address. The new device then starts with nothing, and earlier failures k
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from swiotlb_top.accounting.device import DeviceAccount
 from swiotlb_top.accounting.failures import FailureLog
 from swiotlb_top.accounting.snapshot import FailureView
-from swiotlb_top.allocator import Explanation
-from swiotlb_top.events import Event, Find, Map
-from swiotlb_top.state import DeviceName
+from swiotlb_top.allocator import Explanation, Limits
+from swiotlb_top.events import Device, Event, Find, Map
+from swiotlb_top.kernel.around import Around
+from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import Consumer
 
 
@@ -23,7 +23,9 @@ def nobody(dev: int) -> DeviceName:
     return DeviceName(dev, "", "")
 
 
-_MAPS: Final = (Find, Map)
+def nowhere(who: DeviceName) -> Around:
+    """Nothing is known of what is around a device, as for streams from elsewhere."""
+    return Around()
 
 
 class Devices(dict[int, DeviceAccount], Consumer):
@@ -32,16 +34,25 @@ class Devices(dict[int, DeviceAccount], Consumer):
     From a stream it learns the names of devices, how long their maps took, and which failed. It counts no calls.
 
     :param ask: gives name and driver of the device at an address that is new.
+    :param look: gives what is around a device of this name and driver.
     """
 
-    def __init__(self, ask: Callable[[int], DeviceName] = nobody) -> None:
+    def __init__(
+        self, ask: Callable[[int], DeviceName] = nobody, look: Callable[[DeviceName], Around] = nowhere
+    ) -> None:
         super().__init__()
         self._ask = ask
+        self._look = look
         self._failures = FailureLog()
+        self._mem = 0
+        self._forced: bool | None = None
 
     def __missing__(self, dev: int) -> DeviceAccount:
-        who = self._ask(dev)
-        device = self[dev] = DeviceAccount(dev, who.name, who.driver, who.known_as)
+        return self._add(self._ask(dev))
+
+    def _add(self, who: DeviceName, held_slots: int = 0) -> DeviceAccount:
+        device = self[who.dev] = DeviceAccount(who.dev, who.name, who.driver, who.known_as)
+        device.held_slots, device.forced, device.around = held_slots, self._forced, self._look(who)
         return device
 
     # ---- who lives at an address ---------------------------------------
@@ -52,8 +63,10 @@ class Devices(dict[int, DeviceAccount], Consumer):
         if device.name and name.name and name.name != device.name:
             self._forget(device)
             # The slots that the old device held are still to be released.
-            device = self[name.dev] = DeviceAccount(name.dev, held_slots=device.held_slots)
+            self._add(name, device.held_slots)
+            return
         device.name, device.driver, device.known_as = name.name, name.driver, name.known_as
+        device.around = self._look(name)
 
     def keep(self, since_ns: Mapping[int, int]) -> None:
         """Learn which devices the probes count, and since when: ``struct device *`` -> nanoseconds.
@@ -70,16 +83,40 @@ class Devices(dict[int, DeviceAccount], Consumer):
         self._failures.retire(device.dev, self._who(device.dev))
         del self[device.dev]
 
+    def state(self, mem: MemState) -> None:
+        """Learn which allocator is the machine's, and whether it forces every mapping to bounce."""
+        self._mem = mem.address
+        self._forced = None if mem.force_bounce < 0 else mem.force_bounce == 1
+        for device in self.values():
+            device.forced = self._forced
+            device.restricted = self._is_restricted(device)
+
+    def introduced(self, event: Device) -> DeviceAccount:
+        """Learn the limits of a device, and the allocator that it maps from."""
+        device = self[event.dev]
+        device.mem = event.mem
+        device.restricted = self._is_restricted(device)
+        device.limits = Limits(event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit)
+        return device
+
+    def _is_restricted(self, device: DeviceAccount) -> bool:
+        return 0 not in (device.mem, self._mem) and device.mem != self._mem
+
     # ---- calls ---------------------------------------------------------
 
     def feed(self, events: Sequence[Event]) -> None:
-        """How long maps took, and which failed."""
+        """How long maps took, where their buffers lie, and which failed."""
         for event in events:
             if isinstance(event, Find | Map):
+                device = self[event.dev]
                 if event.entry_ns >= 0:
-                    self[event.dev].latencies.add(event.exit_ns - event.entry_ns)
+                    device.latencies.add(event.exit_ns - event.entry_ns)
+                if device.mem:
+                    device.tried.add(event, device.limits)
                 if event.failed:
                     self._failures.happened(event)
+            elif isinstance(event, Device):
+                self.introduced(event)
 
     def explained(self, dev: int, explanation: Explanation, event: Event | None) -> None:
         """Why a map of this device failed, by the reference; ``event`` may be fed before or after this."""

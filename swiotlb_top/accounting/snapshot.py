@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from swiotlb_top.accounting.evidence import Evidence
 from swiotlb_top.allocator import Cause
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE
 from swiotlb_top.kernel_log.watch import KernelLog
@@ -111,6 +112,8 @@ class DeviceView:
     latency_sum_ns: int = 0
     known_as: str = ""
     """What people know it by ("vda"); empty where that is not known."""
+    evidence: Evidence = field(default_factory=Evidence)
+    """What is known of why its mappings bounce."""
 
     @property
     def held_maps(self) -> int:

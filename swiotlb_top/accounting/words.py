@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from swiotlb_top.accounting.bounces import Reason
 from swiotlb_top.accounting.headline import MEANINGS
 from swiotlb_top.allocator import Cause
 
@@ -83,6 +84,29 @@ LOG: Final = {
 }
 """The panel LOG."""
 
+BOUNCES: Final = {
+    Reason.NEVER: "Nothing bounces: its driver gives the device physical addresses.",
+    Reason.OWN_POOL: "Everything bounces, in a pool that the device tree set aside for this device alone.",
+    Reason.ASKED_FOR: "Everything bounces, as the kernel was booted with swiotlb=force.",
+    Reason.ENCRYPTED: "Everything bounces, as a guest's memory is encrypted and the device cannot read it.",
+    Reason.FORCED: "Everything bounces, and it is not known for which of the two reasons before.",
+    Reason.OUT_OF_REACH: "A buffer bounces that ends above the highest address which the device reaches.",
+    Reason.UNTRUSTED: "A buffer bounces that does not fill whole pages: the device is behind an external port, as "
+    "Thunderbolt is, and its IOMMU could not hide the rest of the page from it.",
+    Reason.UNALIGNED: "A small buffer bounces that the device writes, as it may share a cache line with other data.",
+    Reason.XEN: "A buffer bounces that is in several pieces of the machine's memory, as Xen gave it to this domain.",
+}
+"""Why mappings of a device bounce, on its page."""
+
+LIMITS: Final = {
+    "reaches": "The highest address that it can use, by its DMA mask or the limit of its bus.",
+    "keeps": "Low bits of a buffer's address that its bounce buffer must have, too.",
+    "largest": "The largest mapping that its limits allow. Where bits of addresses are kept, the kernel tells the "
+    "driver to stay below that, so that every buffer fits.",
+    "not known": "What would have to be known to tell why it bounces, and the command that tells it.",
+}
+"""A device's limits, on its page."""
+
 SECTIONS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     ("How it stands", {level.value: meaning for level, meaning in MEANINGS.items()}),
     ("Lines", LINES),
@@ -90,5 +114,7 @@ SECTIONS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     ("The reference", VERDICTS),
     ("Areas", AREAS),
     ("Log", LOG),
+    ("Why a device bounces", {reason.value: meaning for reason, meaning in BOUNCES.items()}),
+    ("Its limits", LIMITS),
 )
 """Every word, by where it stands."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from swiotlb_top.kernel import settings
+from swiotlb_top.kernel.sysfs import place_of, target
 
 RANKS: Final[Mapping[str, int]] = {"block": 0, "net": 0, "nvme": 1, "scsi_host": 1}
 """Classes whose members people know by name. Of those below a device the ones of the lowest rank are told."""
@@ -37,12 +38,10 @@ def known_as(name: str, driver: str = "", root: Path = settings.ROOT) -> str:
         which is meant; if it does not, nothing is known.
     :param root: has sys/.
     """
-    if not name or "/" in name or name in (".", ".."):
+    place = place_of(name, driver, root)
+    if place is None:
         return ""
-    places = _places(name, driver, root)
-    if len(places) != 1:
-        return ""
-    walk = _Walk(places.pop())
+    walk = _Walk(place)
     found = sorted(walk.members(), key=lambda one: (one.rank, len(one.name), one.name))
     names = [_printable(one.name) for one in found if one.rank == found[0].rank]
     shown = ", ".join(names[:MOST_NAMES])
@@ -50,19 +49,6 @@ def known_as(name: str, driver: str = "", root: Path = settings.ROOT) -> str:
         return f"{shown} and more" if shown else ""
     more = len(names) - MOST_NAMES
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def _places(name: str, driver: str, root: Path) -> set[Path]:
-    """Where the devices of this name are that may be meant."""
-    found = set()
-    try:
-        for bus in (root / "sys/bus").iterdir():
-            link = bus / "devices" / name
-            if link.exists() and driver in ("", _target(link / "driver")):
-                found.add(link.resolve())
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle
-        return set()
-    return found
 
 
 class _Walk:
@@ -82,7 +68,7 @@ class _Walk:
                 return
             seen += 1
             directory, depth = self._left.popleft()
-            subsystem = _target(directory / "subsystem") if depth else ""
+            subsystem = target(directory / "subsystem") if depth else ""
             if subsystem in MAPPING_BUSES:
                 continue
             rank = RANKS.get(subsystem)
@@ -98,14 +84,6 @@ def _directories(place: Path) -> list[Path]:
             return sorted(place / entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return []
-
-
-def _target(link: Path) -> str:
-    """The last part of where a link points to; empty if there is none."""
-    try:
-        return os.path.basename(os.readlink(link))
-    except OSError:
-        return ""
 
 
 def _is_hidden(disk: Path) -> bool:

@@ -7,13 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 from typing import Final, Self
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Device
+from swiotlb_top.kernel import around, preemption, refusals, settings
 from swiotlb_top.kernel import layout as kernel_layout
-from swiotlb_top.kernel import preemption, refusals, settings
+from swiotlb_top.kernel.around import Around
 from swiotlb_top.kernel.known_as import known_as
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.preemption import Preemption
@@ -143,6 +145,14 @@ class Session:
         """Name and driver of the ``struct device`` at an address, and what people know it by; empty if it is gone."""
         found = self._reader.device_name(dev)
         return replace(found, known_as=known_as(found.name, found.driver))
+
+    def around(self, who: DeviceName) -> Around:
+        """What sysfs tells of the machine around a device."""
+        return around.of_device(self._machine, who.name, who.driver)
+
+    @cached_property
+    def _machine(self) -> Around:
+        return around.of_machine(self.kernel.release, self.kernel.machine, self.kernel.features)
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         """The names of the devices that these records introduce (:attr:`Kind.DEVICE`)."""

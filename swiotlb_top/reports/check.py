@@ -8,13 +8,14 @@ from typing import Final, Self
 
 from swiotlb_top.accounting import logged, numbers
 from swiotlb_top.accounting.headline import open_questions
-from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.accounting.snapshot import DeviceView, Snapshot
 from swiotlb_top.errors import Exit
 from swiotlb_top.findings.finding import Finding, Kind
 from swiotlb_top.findings.rules import findings
 from swiotlb_top.findings.watched import Watched
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel_log.watch import KernelLog
+from swiotlb_top.reports.devices import DeviceReport
 
 _WORDS: Final = {Exit.OK: "WELL", Exit.DISAGREE: "TROUBLE", Exit.CANNOT: "UNKNOWN"}
 
@@ -84,8 +85,13 @@ class CheckReport:
             "sentence": self.upshot,
             "findings": [_as_json(finding) for finding in self.findings],
             "unknown": list(self.unknown),
+            "devices": [DeviceReport.of_view(device).as_json() for device in self._devices],
             "watched": _watched_as_json(self.watched) if self.watched else None,
         }
+
+    @property
+    def _devices(self) -> tuple[DeviceView, ...]:
+        return self.watched.now.devices if self.watched else ()
 
     def _lines(self) -> Iterator[str]:
         yield f"{self.word} - {self.upshot}"

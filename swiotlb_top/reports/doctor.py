@@ -6,9 +6,8 @@ What is read of the machine is a :class:`Facts`; each check is a function of it,
 from __future__ import annotations
 
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -17,8 +16,9 @@ from swiotlb_top.accounting import logged, numbers
 from swiotlb_top.allocator import choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.constants import IO_TLB_SIZE
-from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
-from swiotlb_top.kernel import debugfs, layout, settings
+from swiotlb_top.errors import CannotError, SwiotlbTopError
+from swiotlb_top.kernel import around, debugfs, layout, settings
+from swiotlb_top.kernel.around import Present
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.no_pool import NoPoolError
@@ -28,87 +28,12 @@ from swiotlb_top.kernel_log.watch import KernelLog, read_once
 from swiotlb_top.probes.attach.loader import RING_BYTES, plan_for
 from swiotlb_top.probes.compile.plan import Plan
 from swiotlb_top.records import RECORD_BYTES
+from swiotlb_top.reports.devices import DeviceReport
+from swiotlb_top.reports.doctor_report import Check, DoctorReport
 from swiotlb_top.state import HookPlace, MemState
 
 _MEBIBYTE: Final = 1 << 20
 _Read = TypeVar("_Read")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check. ``needed``: without it, this machine cannot be watched live."""
-
-    name: str
-    ok: bool
-    found: str
-    needed: bool = True
-
-    @property
-    def key(self) -> str:
-        """Its name in JSON."""
-        return re.sub(r"\W+", "_", self.name).strip("_").lower()
-
-
-@dataclass(frozen=True, slots=True)
-class DoctorReport:
-    """The results of all checks, and the place of each hook."""
-
-    checks: tuple[Check, ...]
-    hooks: tuple[tuple[str, str], ...]
-    refusal: SwiotlbTopError | None = None
-    """Why the probes could not be attached; None if they were."""
-
-    @property
-    def exit_code(self) -> Exit:
-        return Exit.OK if all(check.ok for check in self.checks if check.needed) else Exit.CANNOT
-
-    def as_json(self) -> dict[str, object]:
-        """A flat object: one key for each check, and the plan."""
-        return {
-            "ok": self.exit_code is Exit.OK,
-            "because": self._because,
-            "next_step": self._next_step or None,
-            "checks": {
-                check.key: {"ok": check.ok, "needed": check.needed, "found": check.found} for check in self.checks
-            },
-            "hooks": dict(self.hooks),
-        }
-
-    def as_text(self) -> str:
-        """One line for each check, and one for each hook."""
-        width = max(len(name) for name in [*(check.name for check in self.checks), *(name for name, _ in self.hooks)])
-        lines = [*self._upshot(), ""]
-        lines += [f"{_mark(check):9} {check.name:{width}}  {check.found}" for check in self.checks]
-        lines += [f"{'hook':9} {name:{width}}  {how}" for name, how in self.hooks]
-        return "\n".join(lines)
-
-    def _upshot(self) -> Iterator[str]:
-        """The answer, why, and the one step to take."""
-        if self.exit_code is Exit.OK:
-            yield "swiotlb can be watched live here"
-            return
-        yield f"swiotlb cannot be watched live here, because {self._because}"
-        if self._next_step:
-            yield f"next: {self._next_step}"
-
-    @property
-    def _because(self) -> str | None:
-        if self.exit_code is Exit.OK:
-            return None
-        if isinstance(self.refusal, CannotError):
-            return self.refusal.because
-        return str(self.refusal) if self.refusal else next(c.found for c in self.checks if c.needed and not c.ok)
-
-    @property
-    def _next_step(self) -> str:
-        failed = self.exit_code is not Exit.OK
-        return self.refusal.next_step if failed and isinstance(self.refusal, CannotError) else ""
-
-
-def _mark(check: Check) -> str:
-    if check.ok:
-        return "ok"
-    return "MISSING" if check.needed else "degraded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +67,8 @@ class Facts:
     attached: Attached | SwiotlbTopError
     planned: Plan | SwiotlbTopError
     log: KernelLog
+    devices: tuple[Present, ...] = ()
+    """Those that people know by a name."""
 
     @property
     def state(self) -> MemState | None:
@@ -160,7 +87,13 @@ def examine() -> DoctorReport:
 def judge(facts: Facts) -> DoctorReport:
     """The report that follows from the facts."""
     refusal = facts.attached if isinstance(facts.attached, SwiotlbTopError) else None
-    return DoctorReport(tuple(check(facts) for check in _CHECKS), _hooks(facts), refusal)
+    there = () if _nslabs(facts) == 0 else facts.devices
+    devices = tuple(DeviceReport.of_present(device, _forced(facts)) for device in there)
+    return DoctorReport(tuple(check(facts) for check in _CHECKS), _hooks(facts), refusal, devices)
+
+
+def _forced(facts: Facts) -> bool | None:
+    return facts.state.force_bounce == 1 if facts.state and facts.state.force_bounce >= 0 else None
 
 
 def gather(root: Path = settings.ROOT) -> Facts:
@@ -185,7 +118,13 @@ def gather(root: Path = settings.ROOT) -> Facts:
         attached=_or_why(_attach),
         planned=_or_why(lambda: plan_for(layout.load())),
         log=read_once(),
+        devices=tuple(around.present(around.of_machine(uname.release, uname.machine, _features(), root), root)),
     )
+
+
+def _features() -> tuple[str, ...]:
+    found = _or_why(layout.load)
+    return found.features if isinstance(found, Layout) else ()
 
 
 def _or_why(read: Callable[[], _Read]) -> _Read | SwiotlbTopError:

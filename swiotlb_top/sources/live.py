@@ -59,7 +59,7 @@ class LiveSource:
         self._session = session
         self._since_ns = now_ns()
         self._counted = Counted(session)
-        self._devices = Devices(session.device_name)
+        self._devices = Devices(session.device_name, session.around)
         self._reason = f"probed by {next(str(a) for a in session.program.plan.probed())}"
         self._pipeline: Pipeline | None = None
         self._notes = session.program.plan.notes()

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from swiotlb_top.accounting import fields, numbers
+from swiotlb_top.accounting import fields, numbers, reach
+from swiotlb_top.accounting.bounces import because, questions
 from swiotlb_top.accounting.fields import Field, Unit
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.past import DevicePast
@@ -43,6 +44,8 @@ def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Te
         *_fields(frame, device, glyphs, width),
         *_bars("causes of its failed maps", [(cause.value, count) for cause, count in device.causes], glyphs, width),
         *_bars("maps by the slots they ask for", _sizes(device), glyphs, width),
+        *_bounces(device, width),
+        *_limits(device, width),
         *_latest(frame, device, glyphs, width),
     ]
 
@@ -63,6 +66,21 @@ def _fields(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> lis
         meaning = Text() if field.name in past else Text(field.help, style=styles.DIM)
         lines.append(Text.assemble((field.title.ljust(_LABEL_WIDTH), styles.LABEL), f"{shown:>8}   ", trend, meaning))
     return lines
+
+
+def _bounces(device: DeviceView, width: int) -> list[Text]:
+    known = [labelled(reason.reason.value, reason.sentence) for reason in because(device.evidence)]
+    unknown = [labelled("not known", f"{one.what}: {one.command}") for one in questions(device.evidence)]
+    lines = [*known, *unknown] or [labelled("not known", "nothing that is recorded tells")]
+    return [Text(), Text("why its mappings bounce", style=styles.LABEL), *hanging(lines, width, _LABEL_WIDTH)]
+
+
+def _limits(device: DeviceView, width: int) -> list[Text]:
+    limits = device.evidence.limits
+    if limits is None:
+        return []
+    lines = [labelled(name, words) for name, words in reach.in_words(limits)]
+    return [Text(), Text("its limits", style=styles.LABEL), *hanging(lines, width, _LABEL_WIDTH)]
 
 
 def _past(frame: Frame, dev: int, total: Callable[[DevicePast], int]) -> tuple[float, ...]:

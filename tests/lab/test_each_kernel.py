@@ -24,7 +24,7 @@ from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Direction, Find, Map, Unmap
 from swiotlb_top.records import decode
-from swiotlb_top.state import DeviceName
+from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import TraceReader
 from tests.lab.harness.kernels import SOUND
 from tests.lab.harness.lab import Lab
@@ -303,6 +303,30 @@ def with_unmap(before: DeviceTotals, call: Unmap) -> DeviceTotals:
     by_direction = list(before.unmapped_bytes_by_direction)
     by_direction[call.direction] += call.mapping_size_bytes
     return replace(before, unmaps=before.unmaps + 1, unmapped_bytes_by_direction=tuple(by_direction))
+
+
+def test_the_doctor_names_the_disks_as_people_do_and_why_they_bounce(ran: Ran) -> None:
+    devices = {device["known_as"]: device for device in json.loads(tried(ran.files, "doctor_json").out)["devices"]}
+    for known_as, name in (("vda", VIRTIO_BLK), ("nvme0n1", NVME)):
+        assert devices[known_as]["name"] == name
+        assert [why["reason"] for why in devices[known_as]["bounces"]] == ["asked_for"]
+    assert re.search(
+        rf"^device +{VIRTIO_BLK} +vda \(virtio-pci\): every mapping bounces", tried(ran.files, "doctor").out, re.M
+    )
+
+
+def test_a_recording_tells_what_its_devices_are_known_by_and_that_bouncing_is_forced(ran: Ran) -> None:
+    items = [*TraceReader(ran.files / "kprobe.swtrace")]
+    names = {item.name: item.known_as for item in items if isinstance(item, DeviceName)}
+    assert names == {NVME: "nvme0n1", VIRTIO_BLK: "vda"}
+    assert {item.force_bounce for item in items if isinstance(item, MemState)} == {1}
+
+
+def test_check_tells_why_each_device_bounces_and_what_the_driver_is_told_is_what_it_keeps_to(ran: Ran) -> None:
+    for device in json.loads(tried(ran.files, "check").out)["devices"]:
+        assert [why["reason"] for why in device["bounces"]] == ["asked_for"]
+        if device["limits"] and device["known_as"] in LARGEST_BYTES:
+            assert device["limits"]["told_bytes"] == LARGEST_BYTES[device["known_as"]]
 
 
 def test_the_devices_limits_are_recorded(ran: Ran) -> None:

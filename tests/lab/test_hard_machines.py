@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from swiotlb_top.accounting.bounces import Reason, because
+from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event, Find, Map, PoolAlloc, Unmap
+from swiotlb_top.kernel.around import of_recording
 from tests.lab.harness.holding import KEEP_SYMBOLS, Holding
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
@@ -82,6 +85,10 @@ def whole_pages_are_wanted_of_buffers_that_begin_anywhere_in_one(ran: Ran) -> No
     """For nvme, which wants the offset kept, and for vda, which does not."""
     assert ran.masks == {(PAGE_MASK, PAGE_MASK), (PAGE_MASK, 0)}
     assert any(event.orig_addr & 2048 for event in ran.events if isinstance(event, Find | Map))
+    devices = Devices(look=lambda _: of_recording("x86_64", ()))
+    devices.feed(ran.events)
+    reasons = [[told.reason for told in because(device.evidence())] for device in devices.values()]
+    assert reasons == [[Reason.UNTRUSTED]] * len(devices)
 
 
 def a_call_takes_as_long_as_its_cpu_is_held(ran: Ran) -> None:

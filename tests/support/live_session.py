@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from swiotlb_top.accounting.totals import DeviceTotals
+from swiotlb_top.kernel.around import Around, of_recording
 from swiotlb_top.probes.read.program import Faults, Mode
 from swiotlb_top.probes.session import Session
 from swiotlb_top.sources import live
@@ -110,6 +111,9 @@ class FakeSession:
 
     def device_name(self, dev: int) -> DeviceName:
         return DeviceName(dev, "0000:00:04.0", "virtio-pci")
+
+    def around(self, who: DeviceName) -> Around:
+        return of_recording(self.kernel.machine, self.kernel.features)
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         return iter(())

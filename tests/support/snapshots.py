@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from swiotlb_top.accounting.evidence import Evidence, Tried
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.journal import Entry
 from swiotlb_top.accounting.past import Past
@@ -17,7 +18,8 @@ from swiotlb_top.accounting.snapshot import (
     Snapshot,
     VerdictView,
 )
-from swiotlb_top.allocator import Cause
+from swiotlb_top.allocator import Cause, Limits
+from swiotlb_top.kernel.around import Around
 from swiotlb_top.sources import PlayOrder
 
 SECOND_NS = 1_000_000_000
@@ -41,6 +43,9 @@ DISK = DeviceView(
     to_device_bytes=7_000_000,
     from_device_bytes=50_327_616,
     known_as="vda",
+    evidence=Evidence(
+        Limits(0xFFFF_FFFF, min_align_mask=0xFFF), False, True, Tried(within=812), Around(asked_for=True)
+    ),
 )
 NVME = DeviceView(0xFFFF_8880_0456_7000, "0000:00:05.0", "nvme", 40, 0, 40, 2_621_440, 2_621_440, known_as="nvme0n1")
 

@@ -47,6 +47,7 @@ class Reader:
             total_used=self._u64(raw, "mem", "total_used", -1) if kept else -1,
             used_hiwater=self._u64(raw, "mem", "used_hiwater", -1) if kept else -1,
             transient_nslabs=self._u64(raw, "mem", "transient_nslabs", -1),
+            force_bounce=self._flag(raw, "force_bounce"),
         )
 
     def pool(self, address: int, *, slots: bool = True) -> PoolState:
@@ -179,6 +180,11 @@ class Reader:
     def _u64(self, raw: bytes, owner: str, member: str, missing: int) -> int:
         at = self._layout.offset(owner, member)
         return missing if at is None else int(struct.unpack_from("<Q", raw, at)[0])
+
+    def _flag(self, raw: bytes, member: str) -> int:
+        """A bool of the allocator: 0 or 1; -1 if this kernel has none."""
+        at = self._layout.offset("mem", member)
+        return -1 if at is None else int(raw[at] != 0)
 
     def _u32(self, raw: bytes, member: str) -> int:
         return int(struct.unpack_from("<I", raw, self._layout.at("pool", member))[0])

@@ -86,15 +86,25 @@ def test_every_kind_of_disagreement_is_explained_as_the_page_explains_it() -> No
     ]
 
 
+KEYS_OF_A_DEVICE = (
+    "name",
+    "driver",
+    "known_as",
+    "bounces",
+    "bounces.reason",
+    "bounces.sentence",
+    "not_known",
+    "limits",
+)
 EMPTY_HERE = {
     "swiotlb-top --json": {f"kernel_log.{name}" for name in KEYS_OF_A_LOG},
     "swiotlb-top replay FILE --json": {"inconclusive_because.*"},
     "swiotlb-top replay FILE --revision all --json": {"revisions.inconclusive_because.*"},
     "swiotlb-top diff A B --json": set[str](),
-    "swiotlb-top check --json": set[str](),
+    "swiotlb-top check --json": {"devices.bounces.reason", "devices.bounces.sentence"},
     "swiotlb-top size FILE... --json": set[str](),
     "swiotlb-top info FILE --json": set[str](),
-    "swiotlb-top doctor --json": {"hooks.*"},
+    "swiotlb-top doctor --json": {"hooks.*", *(f"devices.{name}" for name in KEYS_OF_A_DEVICE)},
     "swiotlb-top revisions --json": {"kernel.reasons.*.since", "kernel.reasons.*.why"},
     "swiotlb-top why --json": {"suppressed.*"},
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,40 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.kernel.known_as import MOST_DIRECTORIES, known_as
+from tests.support.sysfs import Sysfs
 
 DISK: Final = "0000:00:04.0"
 STORVSC: Final = "f8b3781a-1e82-4818-a1c3-63d806ec15bb"
-
-
-class Sysfs:
-    """A made-up sysfs below ``root``."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def device(self, place: str, bus: str, driver: str = "") -> None:
-        """A device on a bus, below /sys/devices, with the links by which it is found."""
-        self.member(place, f"bus/{bus}")
-        link = self.root / "sys/bus" / bus / "devices" / Path(place).name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(self._at(place))
-        if driver:
-            (self._at(place) / "driver").symlink_to(Path("/sys/bus") / bus / "drivers" / driver)
-
-    def member(self, place: str, subsystem: str) -> None:
-        """A directory with the link to its class or bus."""
-        self._at(place).mkdir(parents=True, exist_ok=True)
-        (self._at(place) / "subsystem").symlink_to(Path("/sys") / subsystem)
-
-    def members(self, places: Sequence[str], subsystem: str) -> None:
-        for place in places:
-            self.member(place, subsystem)
-
-    def file(self, place: str, text: str) -> None:
-        self._at(place).write_text(text)
-
-    def _at(self, place: str) -> Path:
-        return self.root / "sys/devices" / place
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from swiotlb_top.accounting.evidence import Evidence, Tried
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.allocator import Limits
 from swiotlb_top.cli import main
 from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.findings.watched import Watched
+from swiotlb_top.kernel.around import Around
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.kernel_log import watch
 from swiotlb_top.kernel_log.watch import KernelLog
@@ -21,7 +24,7 @@ from swiotlb_top.reports.check import CheckReport
 from swiotlb_top.sources import Source, sampler, select
 from tests.support.doctoring import FOUR_CPUS, GROWING, STALL
 from tests.support.logs import CALM, EARLIER, POOL, found
-from tests.support.snapshots import DEBUGFS, SECOND_NS, STALLED
+from tests.support.snapshots import DEBUGFS, DISK, NVME, SECOND_NS, STALLED
 
 QUIET_LOAD = replace(CALM, maps=1_204_331, used_slots=30, used_hiwater_slots=61)
 
@@ -69,6 +72,17 @@ def test_trouble_is_told_with_the_worst_first_and_what_helps() -> None:
     assert "\nfragmented: Maps fail although enough slots are free" in text
     assert "\n  -> Smaller requests need shorter runs" in text
     assert "\nnearly_full: " in text
+
+
+def test_json_tells_of_each_device_why_it_bounces_and_its_limits() -> None:
+    forced = Evidence(Limits(min_align_mask=0xFFF), False, True, Tried(within=4), Around(asked_for=True))
+    told = report(replace(STALLED, devices=(replace(DISK, evidence=forced), NVME))).as_json()
+    disk, nvme = json.loads(json.dumps(told))["devices"]
+    assert (disk["name"], disk["known_as"], disk["not_known"]) == ("0000:00:04.0", "vda", [])
+    assert [told["reason"] for told in disk["bounces"]] == ["asked_for"]
+    assert (disk["limits"]["largest_bytes"], disk["limits"]["told_bytes"]) == (262_144, 258_048)
+    assert (nvme["bounces"], nvme["limits"]) == ([], None)
+    assert len(nvme["not_known"]) > 3
 
 
 @pytest.mark.parametrize(

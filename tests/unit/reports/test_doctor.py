@@ -21,7 +21,8 @@ from swiotlb_top.kernel.settings import Build
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.kernel_log.watch import KernelLog
 from swiotlb_top.probes.compile import plan
-from swiotlb_top.reports.doctor import Attached, Check, DoctorReport, Facts, examine, gather, judge
+from swiotlb_top.reports.doctor import Attached, Facts, examine, gather, judge
+from swiotlb_top.reports.doctor_report import Check, DoctorReport
 from swiotlb_top.state import How, MemState
 from tests.kernels import layout_of
 
@@ -159,6 +160,7 @@ def test_the_same_as_json() -> None:
             "debugfs": {"ok": False, "needed": False, "found": "debugfs is not mounted"},
         },
         "hooks": dict(HOOKS),
+        "devices": [],
     }
 
 

@@ -76,6 +76,7 @@ states = st.builds(
     used_hiwater=U64_OR_NONE,
     transient_nslabs=U64_OR_NONE,
     settled=st.booleans(),
+    force_bounce=st.integers(-1, 1),
 )
 # Slots and addresses from a small range, so that releases do meet their maps.
 likely_records = st.builds(

@@ -10,7 +10,8 @@ from typing import Any, Final, get_args
 
 import click
 
-from swiotlb_top.accounting import fields
+from swiotlb_top.accounting import fields, reach
+from swiotlb_top.accounting.bounces import Reason
 from swiotlb_top.accounting.fields import Field
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level
@@ -18,7 +19,7 @@ from swiotlb_top.accounting.journal import entries
 from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import Answer, VerdictView, VerdictWord
 from swiotlb_top.accounting.words import SECTIONS
-from swiotlb_top.allocator import Cause
+from swiotlb_top.allocator import Cause, Limits
 from swiotlb_top.cli.group import swiotlb_top
 from swiotlb_top.cli.man import page as page_of_the_manual
 from swiotlb_top.tui.glyphs import UNICODE
@@ -85,6 +86,9 @@ def words_that_can_be_shown() -> set[str]:
         *(entry.word for entry in entries(Past.of(QUIET), replace(CALM, lost=0), replace(disputed, lost=9))),
         *(level.value for level in Level),
         *(cause.value for cause in Cause),
+        *(reason.value for reason in Reason),
+        *(label for label, _ in reach.in_words(Limits())),
+        "not known",
         *get_args(VerdictWord),
         *get_args(Answer),
         *("unchecked", "compared", "unsafe", "events lost", "in bursts", "peak", "trend", "growths", "free runs"),

@@ -130,6 +130,15 @@ def test_a_kernel_from_before_that_option_always_counts() -> None:
     assert (state.total_used, state.used_hiwater) == (7, 9)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_whether_every_mapping_is_forced_to_bounce_is_read_of_each_kernel(kernel: str) -> None:
+    layout = layout_of(kernel)
+    memory = static_swiotlb(layout, nslabs=0)
+    assert read(layout, memory).force_bounce == 0
+    memory.regions[MEM][layout.at("mem", "force_bounce")] = 1
+    assert read(layout, memory).force_bounce == 1
+
+
 def test_a_glance_leaves_the_slots_out() -> None:
     layout = layout_of("debian-6.1")
     (pool,) = read(layout, static_swiotlb(layout), slots=False).pools
