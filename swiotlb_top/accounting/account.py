@@ -109,7 +109,7 @@ class Account(Consumer):
         before, self.pools = self.pools, {}
         self.transient = {}
         for device in self.devices.values():
-            device.held_slots = 0
+            device.forget_held()
         for state in reversed(mem.pools):
             known = before.get(state.address)
             since_ns = known.since_ns if known else UNKNOWN
@@ -201,6 +201,7 @@ class Account(Consumer):
         if not device.restricted:
             pool = self._known.now(event.pool) or self._unannounced(event)
             self._take(pool, event.slot + (padding_bytes >> IO_TLB_SHIFT), nslots, event)
+            device.lifetimes.began(event)
         self.maps += 1
         device.mapped(size_bytes - padding_bytes, nslots)
         self._watcher.mapped(event, size_bytes - padding_bytes, nslots, pool, event.slot)
@@ -221,6 +222,7 @@ class Account(Consumer):
             else:
                 slot = pool.slot(event.tlb_addr)
                 self._take(pool, slot, nslots, event)
+                device.lifetimes.began(event)
                 slot -= self._revision.pad_slots(request)
         self.maps += 1
         device.mapped(event.mapping_size_bytes, nslots)
@@ -246,7 +248,7 @@ class Account(Consumer):
             released = [pool.release(slot)]
             self.used_slots -= released[0].nslots
         for held in released:
-            self._give_back(held)
+            self._give_back(held, event.exit_ns)
             self._watcher.released(event, pool, slot, held)
 
     def _released_in(self, event: Unmap) -> PoolAccount | None:
@@ -256,9 +258,9 @@ class Account(Consumer):
             return pools[0]
         return next((pool for pool in pools if pool.slot(event.tlb_addr) in pool.live), pools[0] if pools else None)
 
-    def _give_back(self, held: Held) -> None:
+    def _give_back(self, held: Held, exit_ns: int) -> None:
         if held.dev != UNKNOWN_DEVICE:
-            self.devices[held.dev].held_slots -= held.nslots
+            self.devices[held.dev].released(held.nslots, held.call, exit_ns)
 
     def _take(self, pool: PoolAccount, slot: int, nslots: int, call: Find | Map) -> None:
         if pool.transient and pool not in self.transient:

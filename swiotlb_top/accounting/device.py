@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
-from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
+from swiotlb_top.accounting.durations import Latencies, Lifetimes
 from swiotlb_top.accounting.evidence import Evidence, Tried
-from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, DeviceView
+from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Cause, Explanation, Limits
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
-from swiotlb_top.events import Direction
+from swiotlb_top.events import Direction, Find, Map
 from swiotlb_top.kernel.around import Around
 
-LATEST_MAPS: Final = 512
-"""Percentiles are taken over this many maps: enough for a p99, and few enough to show a change soon."""
 _LAST_BUCKET: Final = len(SIZE_BUCKETS_SLOTS)
-_FINEST: Final = math.ceil(math.log2(1e-9) * 2**FINE_SCHEMA)
-"""The bucket of one nanosecond, and of less."""
-_FINE_BOUNDS_NS: Final = tuple(int(2 ** (i / 2**FINE_SCHEMA) * 1e9) for i in range(_FINEST, 35 << FINE_SCHEMA))
-"""Up to what 64 bits of nanoseconds hold."""
-_BOUNDS_NS: Final = tuple(sorted({*LATENCY_BUCKETS_NS, *_FINE_BOUNDS_NS}))
-"""Upper bounds of cells. Each cell lies in one coarse and in one fine bucket, so that one search finds both."""
-_COARSE: Final = tuple(bisect_left(LATENCY_BUCKETS_NS, bound_ns) for bound_ns in _BOUNDS_NS)
-_FINE: Final = tuple(_FINEST + bisect_left(_FINE_BOUNDS_NS, bound_ns) for bound_ns in _BOUNDS_NS)
-"""Which buckets these are, by cell."""
-
-
-class Latencies:
-    """How long maps took, in nanoseconds: all maps in coarse and fine buckets, and the latest ones for percentiles."""
-
-    __slots__ = ("_cells", "_latest", "_sorted", "sum_ns")
-
-    def __init__(self) -> None:
-        self._latest: deque[int] = deque(maxlen=LATEST_MAPS)
-        self._sorted: list[int] | None = []
-        self._cells: defaultdict[int, int] = defaultdict(int)
-        self.sum_ns = 0
-
-    def add(self, took_ns: int) -> None:
-        self._latest.append(took_ns)
-        self._cells[bisect_left(_BOUNDS_NS, took_ns)] += 1
-        self.sum_ns += took_ns
-        self._sorted = None
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Maps by :data:`LATENCY_BUCKETS_NS`."""
-        found = self._by(_COARSE)
-        return tuple(found[bucket] for bucket in range(len(LATENCY_BUCKETS_NS) + 1))
-
-    @property
-    def fine(self) -> tuple[tuple[int, int], ...]:
-        """Numbers of fine buckets with the maps in each, the fastest first."""
-        return tuple(sorted(self._by(_FINE).items()))
-
-    def _by(self, buckets: Sequence[int]) -> defaultdict[int, int]:
-        found: defaultdict[int, int] = defaultdict(int)
-        for cell, maps in self._cells.items():
-            found[buckets[cell]] += maps
-        return found
-
-    def percentile(self, percent: int) -> int:
-        """The time in nanoseconds that ``percent`` % of the latest maps did not exceed; -1 if there was no map."""
-        if self._sorted is None:
-            self._sorted = sorted(self._latest)
-        ordered = self._sorted
-        return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else UNKNOWN
-
-
 _BUCKETS: Final = tuple(max(nslots - 1, 0).bit_length() for nslots in range(SIZE_BUCKETS_SLOTS[-1] + 1))
 
 
@@ -108,6 +51,7 @@ class DeviceAccount:
     causes: Counter[Cause] = field(default_factory=Counter)
     last_failure: str = ""
     latencies: Latencies = field(default_factory=Latencies)
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
     sizes: list[int] = field(default_factory=lambda: [0] * (_LAST_BUCKET + 1))
     asked_slots: int = 0
     since_ns: int = 0
@@ -128,6 +72,16 @@ class DeviceAccount:
         self.maps += 1
         self.mapped_bytes += size_bytes
         self.held_slots += nslots
+
+    def released(self, nslots: int, call: Find | Map | None, exit_ns: int) -> None:
+        """The ``nslots`` slots that ``call`` took for it were released at ``exit_ns``."""
+        self.held_slots -= nslots
+        self.lifetimes.ended(call, exit_ns)
+
+    def forget_held(self) -> None:
+        """What it holds is not known any more."""
+        self.held_slots = 0
+        self.lifetimes.forget_open()
 
     def unmapped(self, size_bytes: int, direction: Direction) -> None:
         """It gave a mapping of ``size_bytes`` back."""
@@ -195,4 +149,9 @@ class DeviceAccount:
             fine_latencies=self.latencies.fine,
             latency_sum_ns=self.latencies.sum_ns,
             evidence=self.evidence(),
+            hold_p50_ns=self.lifetimes.percentile(50),
+            hold_p99_ns=self.lifetimes.percentile(99),
+            hold_max_ns=self.lifetimes.longest_ns,
+            holds=self.lifetimes.counts,
+            oldest_ns=self.lifetimes.oldest_ns,
         )

@@ -6,58 +6,15 @@ means the same wherever it stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final
 
+from swiotlb_top.accounting.field import Field, Origin, Row, Unit, Value
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.past import mapped_bytes
 from swiotlb_top.accounting.pool_account import PoolAccount
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, FailureView, PoolView, Snapshot
 
-Value: TypeAlias = str | int | float | tuple[int, ...] | None
-"""A cell's; None is: not known."""
-Row = TypeVar("Row", DeviceView, PoolView, FailureView, Snapshot)
-
-
-class Unit(Enum):
-    """What a number counts, and so how it is written."""
-
-    WORDS = "words"
-    ADDRESS = "physical address"
-    COUNT = "count"
-    SLOTS = "slots of 2 KiB"
-    PERCENT = "%"
-    BYTES = "bytes"
-    PER_SECOND = "per second"
-    BYTES_PER_SECOND = "MB per second"
-    DURATION = "time"
-    AGE = "time since"
-    CLOCK = "time on the kernel's clock"
-    HISTOGRAM = "counts by size"
-
-
-class Origin(Enum):
-    """Where a field comes from."""
-
-    COUNTERS = "counted at every call"
-    CALLS = "recorded calls; live: in bursts"
-    STATE = "the allocator's own state"
-    SLOTS = "the slots, as last read; live: in bursts"
-
-
-@dataclass(frozen=True, slots=True)
-class Field(Generic[Row]):
-    """One field. ``rank`` says which go first where there is little room: the lowest stay."""
-
-    name: str
-    title: str
-    unit: Unit
-    origin: Origin
-    rank: int
-    help: str
-    value: Callable[[Frame, Row], Value]
+__all__ = ["DEVICES", "FAILURES", "POOLS", "TOTALS", "Field", "Origin", "Row", "Unit", "Value", "pool_kind"]
 
 
 def _known(value: float) -> float | None:
@@ -75,7 +32,7 @@ def _age_ns(frame: Frame, since_ns: int) -> int | None:
     return None if since_ns == UNKNOWN else max(0, frame.now.time_ns - since_ns)
 
 
-_C, _E, _S, _L = Origin.COUNTERS, Origin.CALLS, Origin.STATE, Origin.SLOTS
+_C, _E, _R, _S, _L = Origin.COUNTERS, Origin.CALLS, Origin.RECORDING, Origin.STATE, Origin.SLOTS
 
 TOTALS: Final[tuple[Field[Snapshot], ...]] = (
     Field("nslabs", "slots", Unit.SLOTS, _S, 0, "Slots in all pools.", lambda f, s: _known(s.nslabs)),
@@ -273,7 +230,7 @@ DEVICES: Final[tuple[Field[DeviceView], ...]] = (
         "held_slots",
         "SLOTS",
         Unit.SLOTS,
-        _E,
+        _R,
         5,
         "Slots of those mappings. Only a recording tells: the kernel does not note whose a slot is.",
         lambda f, d: _known(d.held_slots),
@@ -349,6 +306,51 @@ DEVICES: Final[tuple[Field[DeviceView], ...]] = (
         11,
         "Bytes of mappings for the device to write, as they are released.",
         lambda f, d: f.device_rate(d, lambda t: t.from_device_bytes),
+    ),
+    Field(
+        "hold_p50_ns",
+        "HELD P50",
+        Unit.DURATION,
+        _R,
+        13,
+        "Half of the mappings that were released last had been held no longer than this.",
+        lambda f, d: _known(d.hold_p50_ns),
+    ),
+    Field(
+        "hold_p99_ns",
+        "HELD P99",
+        Unit.DURATION,
+        _R,
+        13,
+        "99 of 100 of them had been held no longer than this.",
+        lambda f, d: _known(d.hold_p99_ns),
+    ),
+    Field(
+        "hold_max_ns",
+        "HELD MAX",
+        Unit.DURATION,
+        _R,
+        14,
+        "The longest that any mapping was held that was made and released since the source began.",
+        lambda f, d: _known(d.hold_max_ns),
+    ),
+    Field(
+        "holds",
+        "HELD 10us..",
+        Unit.HISTOGRAM,
+        _R,
+        15,
+        "How many released mappings had been held up to 10 us, 100 us, and so on to 1000 s, and longer.",
+        lambda f, d: d.holds or None,
+    ),
+    Field(
+        "oldest_open_ns",
+        "OLDEST",
+        Unit.AGE,
+        _R,
+        12,
+        "How long the oldest open mapping has been held, of those made since the source began.",
+        lambda f, d: _age_ns(f, d.oldest_ns),
     ),
 )
 

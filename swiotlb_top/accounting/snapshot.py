@@ -26,6 +26,8 @@ Answer: TypeAlias = Literal["agrees", "disagrees", "not asked"]
 
 LATENCY_BUCKETS_NS: Final = tuple(4**n for n in range(4, 13))
 """Upper bounds of the buckets of a latencies histogram, 256 ns to 17 ms; one more bucket holds what is longer."""
+HOLD_BUCKETS_NS: Final = tuple(10**n for n in range(4, 13))
+"""Upper bounds of the buckets of a histogram of how long mappings are held: 10 us to 1000 s, and one bucket more."""
 FINE_SCHEMA: Final = 3
 """The finer histogram of latencies has 2**3 buckets a doubling; the bound of bucket i is 2**(i/8) seconds."""
 
@@ -114,6 +116,15 @@ class DeviceView:
     """What people know it by ("vda"); empty where that is not known."""
     evidence: Evidence = field(default_factory=Evidence)
     """What is known of why its mappings bounce."""
+    hold_p50_ns: int = UNKNOWN
+    hold_p99_ns: int = UNKNOWN
+    """How long its mappings that were released last had been held; -1 where calls are only counted."""
+    hold_max_ns: int = UNKNOWN
+    """The longest that any mapping was held that was made and released since the source began."""
+    holds: tuple[int, ...] = ()
+    """Those mappings by how long they were held (:data:`HOLD_BUCKETS_NS`); empty where none is known."""
+    oldest_ns: int = UNKNOWN
+    """When the oldest was made of its mappings that are open now; -1 where none is known."""
 
     @property
     def held_maps(self) -> int:

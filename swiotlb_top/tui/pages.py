@@ -12,7 +12,7 @@ from swiotlb_top.accounting.bounces import because, questions
 from swiotlb_top.accounting.fields import Field, Unit
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.past import DevicePast
-from swiotlb_top.accounting.snapshot import DeviceView
+from swiotlb_top.accounting.snapshot import HOLD_BUCKETS_NS, DeviceView
 from swiotlb_top.accounting.words import SECTIONS
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.tui import charts, styles, tables
@@ -46,6 +46,7 @@ def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Te
         *_bars("maps by the slots they ask for", _sizes(device), glyphs, width),
         *_bounces(device, width),
         *_limits(device, width),
+        *_bars("released mappings by how long they were held", _holds(device), glyphs, width),
         *_latest(frame, device, glyphs, width),
     ]
 
@@ -93,6 +94,13 @@ def _sizes(device: DeviceView) -> list[tuple[str, int]]:
     bounds = [*(str(bound) if bound < 3 else f"up to {bound}" for bound in SIZE_BUCKETS_SLOTS), "more"]
     named = list(zip(bounds, device.sizes, strict=True))
     return named if device.sizes[-1] else named[:-1]
+
+
+def _holds(device: DeviceView) -> list[tuple[str, int]]:
+    """From the shortest bucket that has any to the longest."""
+    bounds = [*(f"up to {numbers.duration(bound_ns)}" for bound_ns in HOLD_BUCKETS_NS), "longer"]
+    there = [at for at, mappings in enumerate(device.holds) if mappings]
+    return list(zip(bounds, device.holds, strict=True))[there[0] : there[-1] + 1] if there else []
 
 
 def _bars(title: str, counted: Sequence[tuple[str, int]], glyphs: Glyphs, width: int) -> list[Text]:

@@ -9,7 +9,7 @@ from typing import Final, Generic, NamedTuple
 from rich.text import Text
 
 from swiotlb_top.accounting import fields, numbers
-from swiotlb_top.accounting.fields import Field, Row, Unit, Value
+from swiotlb_top.accounting.fields import Field, Origin, Row, Unit, Value
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import DeviceView, FailureView, PoolView
 from swiotlb_top.tui import charts, styles
@@ -86,6 +86,7 @@ class _Column(Generic[Row]):
         self.cells = cells
         self.width = max(len(title), *(len(cell.shown) for cell in cells), 0)
         self.is_unknown = all(cell.shown == numbers.UNKNOWN_MARK for cell in cells)
+        self.is_futile = self.is_unknown and field.origin is Origin.RECORDING
 
     def padded(self, shown: str) -> str:
         return shown.ljust(self.width) if self.field.unit in _LEFT else shown.rjust(self.width)
@@ -96,7 +97,8 @@ def columns(
 ) -> list[Text]:
     """The head and a line for each of ``rows``, of as many columns as fit ``width``.
 
-    The column sorted by stays; of the others those of the lowest rank do, and of which anything is known.
+    The column sorted by stays; of the others those of the lowest rank do, and of which anything is known. Columns that
+    only a recording fills are left out if they are empty.
     """
     found = []
     for field in table.fields:
@@ -107,7 +109,7 @@ def columns(
     kept: list[_Column[Row]] = []
     room = width
     for column in sorted(found, key=lambda c: (not order or c.field.name != order.field, c.is_unknown, c.field.rank)):
-        if not kept or column.width <= room:
+        if not kept or (column.width <= room and not column.is_futile):
             room -= column.width + len(_GAP)
             kept.append(column)
     kept.sort(key=lambda column: table.fields.index(column.field))

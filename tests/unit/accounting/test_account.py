@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.accounting.account import Account
-from swiotlb_top.accounting.device import LATEST_MAPS, Latencies, size_bucket
+from swiotlb_top.accounting.device import size_bucket
+from swiotlb_top.accounting.durations import LATEST, Latencies
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN
 from swiotlb_top.allocator import REVISIONS, Cause, Explanation, Limits, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, Direction, Event, Free, Gap
@@ -147,9 +148,9 @@ def test_fine_buckets_hold_the_maps_that_the_coarse_ones_do_and_what_took_no_tim
 
 def test_the_percentiles_are_of_the_latest_maps() -> None:
     account = account_of(empty_pool())
-    account.feed([found(0, 50_000, 8)] * LATEST_MAPS)
+    account.feed([found(0, 50_000, 8)] * LATEST)
     assert account.devices[DEV].view().map_p50_ns == 50_000
-    account.feed([found(0, took_ns, 8) for took_ns in (100, 300) for _ in range(LATEST_MAPS // 2)])
+    account.feed([found(0, took_ns, 8) for took_ns in (100, 300) for _ in range(LATEST // 2)])
     view = account.devices[DEV].view()
     assert (view.map_p50_ns, view.map_p99_ns) == (100, 300)
 
