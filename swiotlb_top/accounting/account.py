@@ -13,7 +13,7 @@ from swiotlb_top.accounting.device import DeviceAccount
 from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.pool_account import NOTHING, Held, PoolAccount
-from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView
+from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView, Starved
 from swiotlb_top.accounting.totals import Totals
 from swiotlb_top.accounting.watcher import Watcher
 from swiotlb_top.allocator import Explanation, Revision
@@ -69,6 +69,8 @@ class Account(Consumer):
         self.pools_added = 0
         self.pools_freed = 0
         self.transient_pools = 0
+        self.nslabs = 0
+        """Slots of the pools on the list."""
         self.used_slots = 0
         self.used_hiwater_slots = 0
         self.hiwater_is_its_own = False
@@ -82,10 +84,6 @@ class Account(Consumer):
         self._blind = True
         self._known: PoolsByAddress[PoolAccount] = PoolsByAddress()
         """Every pool that was seen, those that were only allocated among them."""
-
-    @property
-    def nslabs(self) -> int:
-        return sum(pool.nslabs for pool in self.pools.values())
 
     @property
     def blind(self) -> bool:
@@ -116,6 +114,7 @@ class Account(Consumer):
             default = not self.pools
             self.pools[state.address] = PoolAccount.of_state(state, 0 if default else since_ns, default=default)
         self._known = PoolsByAddress(self.pools.values())
+        self.nslabs = sum(pool.nslabs for pool in self.pools.values())
         self.transient_slots = max(0, mem.transient_nslabs)
         self.used_slots = sum(pool.used_slots for pool in self.pools.values()) + self.transient_slots
         self.kernel_counts_alike = mem.total_used == self.used_slots
@@ -312,8 +311,14 @@ class Account(Consumer):
         pool.transient = False
         self.pools_added += 1
         self.pools[pool.address] = pool
+        self.nslabs += pool.nslabs
 
     def _fail(self, device: DeviceAccount, call: Find | Map, size_bytes: int, nslots: int) -> None:
-        device.map_failures += 1
+        device.refused(None if device.restricted else self._starved(device.held_slots))
         self.map_failures += 1
         self._watcher.refused(call, size_bytes, nslots)
+
+    def _starved(self, held_slots: int) -> Starved | None:
+        if self._blind or not self.sure or self.used_slots < held_slots:
+            return None
+        return Starved(held_slots, self.used_slots, self.nslabs + self.transient_slots)

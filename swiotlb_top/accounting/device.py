@@ -8,7 +8,7 @@ from typing import Final
 
 from swiotlb_top.accounting.durations import Latencies, Lifetimes
 from swiotlb_top.accounting.evidence import Evidence, Tried
-from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView
+from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Starved
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Cause, Explanation, Limits
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
@@ -54,6 +54,8 @@ class DeviceAccount:
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
     sizes: list[int] = field(default_factory=lambda: [0] * (_LAST_BUCKET + 1))
     asked_slots: int = 0
+    starved: Starved | None = None
+    """How it stood when its latest map failed; None where that is not known."""
     since_ns: int = 0
     """When the probes counted it first; 0 if no probes count it, or they have not been read yet."""
 
@@ -72,6 +74,11 @@ class DeviceAccount:
         self.maps += 1
         self.mapped_bytes += size_bytes
         self.held_slots += nslots
+
+    def refused(self, starved: Starved | None) -> None:
+        """One of its maps failed; ``starved`` is how it stood, if that is known."""
+        self.map_failures += 1
+        self.starved = starved
 
     def released(self, nslots: int, call: Find | Map | None, exit_ns: int) -> None:
         """The ``nslots`` slots that ``call`` took for it were released at ``exit_ns``."""
@@ -154,4 +161,5 @@ class DeviceAccount:
             hold_max_ns=self.lifetimes.longest_ns,
             holds=self.lifetimes.counts,
             oldest_ns=self.lifetimes.oldest_ns,
+            starved=self.starved,
         )

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from swiotlb_top.accounting.field import Field, Origin, Row, Unit, Value
-from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.device_fields import DEVICES
+from swiotlb_top.accounting.field import RARE, Field, Origin, Row, age_ns, known
 from swiotlb_top.accounting.past import mapped_bytes
 from swiotlb_top.accounting.pool_account import PoolAccount
-from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, FailureView, PoolView, Snapshot
+from swiotlb_top.accounting.snapshot import FailureView, PoolView, Snapshot
+from swiotlb_top.accounting.units import Unit, Value
 
-__all__ = ["DEVICES", "FAILURES", "POOLS", "TOTALS", "Field", "Origin", "Row", "Unit", "Value", "pool_kind"]
-
-
-def _known(value: float) -> float | None:
-    return None if value == UNKNOWN else value
+__all__ = ["DEVICES", "FAILURES", "POOLS", "RARE", "TOTALS", "Field", "Origin", "Row", "Unit", "Value", "pool_kind"]
 
 
 def pool_kind(pool: PoolView | PoolAccount) -> str:
@@ -28,15 +25,11 @@ def pool_kind(pool: PoolView | PoolAccount) -> str:
     return "default" if pool.default else "grown"
 
 
-def _age_ns(frame: Frame, since_ns: int) -> int | None:
-    return None if since_ns == UNKNOWN else max(0, frame.now.time_ns - since_ns)
-
-
-_C, _E, _R, _S, _L = Origin.COUNTERS, Origin.CALLS, Origin.RECORDING, Origin.STATE, Origin.SLOTS
+_C, _E, _S, _L = Origin.COUNTERS, Origin.CALLS, Origin.STATE, Origin.SLOTS
 
 TOTALS: Final[tuple[Field[Snapshot], ...]] = (
-    Field("nslabs", "slots", Unit.SLOTS, _S, 0, "Slots in all pools.", lambda f, s: _known(s.nslabs)),
-    Field("used_slots", "used", Unit.SLOTS, _S, 0, "Slots in use now.", lambda f, s: _known(s.used_slots)),
+    Field("nslabs", "slots", Unit.SLOTS, _S, 0, "Slots in all pools.", lambda f, s: known(s.nslabs)),
+    Field("used_slots", "used", Unit.SLOTS, _S, 0, "Slots in use now.", lambda f, s: known(s.used_slots)),
     Field(
         "used_hiwater_slots",
         "high water",
@@ -44,7 +37,7 @@ TOTALS: Final[tuple[Field[Snapshot], ...]] = (
         _S,
         1,
         "Most slots ever in use at once. Near the total, it is the first warning.",
-        lambda f, s: _known(s.used_hiwater_slots),
+        lambda f, s: known(s.used_hiwater_slots),
     ),
     Field(
         "transient_slots",
@@ -53,7 +46,7 @@ TOTALS: Final[tuple[Field[Snapshot], ...]] = (
         _S,
         2,
         "Slots of pools made for one mapping, when all others were full (CONFIG_SWIOTLB_DYNAMIC).",
-        lambda f, s: _known(s.transient_slots),
+        lambda f, s: known(s.transient_slots),
     ),
     Field("maps_per_second", "maps", Unit.PER_SECOND, _C, 0, "Mappings made.", lambda f, s: f.rate(lambda t: t.maps)),
     Field(
@@ -90,7 +83,7 @@ TOTALS: Final[tuple[Field[Snapshot], ...]] = (
         _C,
         3,
         "Runs of swiotlb_dyn_alloc(), which tries to add a pool, since the source began.",
-        lambda f, s: _known(s.growths),
+        lambda f, s: known(s.growths),
     ),
     Field(
         "growths_per_second",
@@ -144,7 +137,7 @@ POOLS: Final[tuple[Field[PoolView], ...]] = (
         _L,
         1,
         "Longest run of free slots, at most 128. A mapping that needs more fails however much is free.",
-        lambda f, p: _known(p.longest_free_slots),
+        lambda f, p: known(p.longest_free_slots),
     ),
     Field(
         "fragmentation_percent",
@@ -173,189 +166,12 @@ POOLS: Final[tuple[Field[PoolView], ...]] = (
         7,
         "How long the pool has been there. The default pool is there since boot. It is not known for a pool that was "
         "added before anyone looked.",
-        lambda f, p: _age_ns(f, p.since_ns),
-    ),
-)
-
-DEVICES: Final[tuple[Field[DeviceView], ...]] = (
-    Field("name", "DEVICE", Unit.WORDS, _S, 0, "The device, as /sys/bus names it.", lambda f, d: d.name),
-    Field(
-        "known_as",
-        "KNOWN AS",
-        Unit.WORDS,
-        _S,
-        2,
-        "What people know it by: the disks or network interfaces below it in /sys, else its controller or SCSI host. "
-        "Empty where there is none.",
-        lambda f, d: d.known_as or None,
-    ),
-    Field("driver", "DRIVER", Unit.WORDS, _S, 2, "Its driver.", lambda f, d: d.driver or None),
-    Field(
-        "maps_per_second",
-        "MAPS/s",
-        Unit.PER_SECOND,
-        _C,
-        0,
-        "Mappings made.",
-        lambda f, d: f.device_rate(d, lambda t: t.maps),
-    ),
-    Field(
-        "map_failures_per_second",
-        "FAILED/s",
-        Unit.PER_SECOND,
-        _C,
-        0,
-        "Mappings that failed.",
-        lambda f, d: f.device_rate(d, lambda t: t.map_failures),
-    ),
-    Field(
-        "mapped_bytes_per_second",
-        "MB/s",
-        Unit.BYTES_PER_SECOND,
-        _C,
-        1,
-        "Bytes of mappings made.",
-        lambda f, d: f.device_rate(d, lambda t: t.mapped_bytes),
-    ),
-    Field(
-        "held_maps",
-        "HELD",
-        Unit.COUNT,
-        _C,
-        4,
-        "Mappings made since the source began, not yet released.",
-        lambda f, d: d.held_maps,
-    ),
-    Field(
-        "held_slots",
-        "SLOTS",
-        Unit.SLOTS,
-        _R,
-        5,
-        "Slots of those mappings. Only a recording tells: the kernel does not note whose a slot is.",
-        lambda f, d: _known(d.held_slots),
-    ),
-    Field(
-        "map_p50_ns",
-        "P50",
-        Unit.DURATION,
-        _E,
-        7,
-        "Half of the latest maps took no longer than this in the kernel.",
-        lambda f, d: _known(d.map_p50_ns),
-    ),
-    Field(
-        "map_p99_ns",
-        "P99",
-        Unit.DURATION,
-        _E,
-        6,
-        "99 of 100 of the latest maps took no longer than this.",
-        lambda f, d: _known(d.map_p99_ns),
-    ),
-    Field(
-        "map_failures",
-        "FAILED",
-        Unit.COUNT,
-        _C,
-        8,
-        "Mappings that failed since the source began.",
-        lambda f, d: d.map_failures,
-    ),
-    Field(
-        "cause",
-        "CAUSE",
-        Unit.WORDS,
-        _E,
-        3,
-        "The commonest cause of its failures, as the reference explains them.",
-        lambda f, d: d.causes[0][0].value if d.causes else None,
-    ),
-    Field(
-        "sizes",
-        "SIZES 1..128",
-        Unit.HISTOGRAM,
-        _C,
-        9,
-        "How many maps asked for 1, 2, up to 4, 8, 16, 32, 64, 128 slots, and more, padding included.",
-        lambda f, d: d.sizes or None,
-    ),
-    Field(
-        "unmaps_per_second",
-        "UNMAPS/s",
-        Unit.PER_SECOND,
-        _C,
-        10,
-        "Mappings released.",
-        lambda f, d: f.device_rate(d, lambda t: t.unmaps),
-    ),
-    Field(
-        "to_device_bytes_per_second",
-        "TO MB/s",
-        Unit.BYTES_PER_SECOND,
-        _C,
-        11,
-        "Bytes of mappings for the device to read, as they are released.",
-        lambda f, d: f.device_rate(d, lambda t: t.to_device_bytes),
-    ),
-    Field(
-        "from_device_bytes_per_second",
-        "FROM MB/s",
-        Unit.BYTES_PER_SECOND,
-        _C,
-        11,
-        "Bytes of mappings for the device to write, as they are released.",
-        lambda f, d: f.device_rate(d, lambda t: t.from_device_bytes),
-    ),
-    Field(
-        "hold_p50_ns",
-        "HELD P50",
-        Unit.DURATION,
-        _R,
-        13,
-        "Half of the mappings that were released last had been held no longer than this.",
-        lambda f, d: _known(d.hold_p50_ns),
-    ),
-    Field(
-        "hold_p99_ns",
-        "HELD P99",
-        Unit.DURATION,
-        _R,
-        13,
-        "99 of 100 of them had been held no longer than this.",
-        lambda f, d: _known(d.hold_p99_ns),
-    ),
-    Field(
-        "hold_max_ns",
-        "HELD MAX",
-        Unit.DURATION,
-        _R,
-        14,
-        "The longest that any mapping was held that was made and released since the source began.",
-        lambda f, d: _known(d.hold_max_ns),
-    ),
-    Field(
-        "holds",
-        "HELD 10us..",
-        Unit.HISTOGRAM,
-        _R,
-        15,
-        "How many released mappings had been held up to 10 us, 100 us, and so on to 1000 s, and longer.",
-        lambda f, d: d.holds or None,
-    ),
-    Field(
-        "oldest_open_ns",
-        "OLDEST",
-        Unit.AGE,
-        _R,
-        12,
-        "How long the oldest open mapping has been held, of those made since the source began.",
-        lambda f, d: _age_ns(f, d.oldest_ns),
+        lambda f, p: age_ns(f, p.since_ns),
     ),
 )
 
 FAILURES: Final[tuple[Field[FailureView], ...]] = (
-    Field("ago_ns", "AGO", Unit.AGE, _E, 1, "How long ago it failed last.", lambda f, e: _age_ns(f, e.time_ns)),
+    Field("ago_ns", "AGO", Unit.AGE, _E, 1, "How long ago it failed last.", lambda f, e: age_ns(f, e.time_ns)),
     Field("times", "TIMES", Unit.COUNT, _E, 1, "How often in a row it failed like this.", lambda f, e: e.times),
     Field("device", "DEVICE", Unit.WORDS, _E, 0, "Whose mapping it was.", lambda f, e: e.device),
     Field(

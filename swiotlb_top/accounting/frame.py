@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Final, TypeAlias, TypeVar
 
+from swiotlb_top.accounting.finding import Finding, Slope
 from swiotlb_top.accounting.journal import KEPT, Entry, entries
 from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, per_second
@@ -43,6 +44,10 @@ class Frame:
     """The totals up to those of ``before``, the oldest first."""
     journal: tuple[Entry, ...] = ()
     """What changed, the newest first."""
+    findings: tuple[Finding, ...] = ()
+    """What is wrong by this frame and those before it, the worst first; empty, too, where nobody looked for it."""
+    slopes: Mapping[int, Slope] = field(default_factory=dict)
+    """The devices that hold more and more, by ``struct device *``."""
 
     @classmethod
     def of(cls, now: Snapshot, sequence: int = 0) -> Frame:

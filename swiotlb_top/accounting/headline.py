@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Final
 
 from swiotlb_top.accounting import logged, numbers
+from swiotlb_top.accounting.finding import Kind
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import DeviceView, Snapshot
 from swiotlb_top.errors import Exit
@@ -28,8 +29,10 @@ class Level(Enum):
     FAILING = "FAILING"
     NEARLY_FULL = "nearfull"
     FAILED = "failed"
+    TROUBLE = "trouble"
     UNCLEAR = "unclear"
     DEMO = "demo"
+    SLOW = "slow"
     WELL = "well"
 
 
@@ -39,13 +42,15 @@ MEANINGS: Final = {
     Level.FAILING: "Maps fail now: which device's, and how many a second.",
     Level.NEARLY_FULL: f"At least {NEARLY_FULL_PERCENT} % of all slots are in use, or were at some time.",
     Level.FAILED: "Maps failed while this was watching, or before, as the kernel's log has it. None fails now.",
+    Level.TROUBLE: "No map has failed, but something is found that makes maps fail sooner or later.",
     Level.UNCLEAR: "Nothing bad is known, but something is not known that could be bad.",
     Level.DEMO: "Nothing bad is in the recording that is shown as a demonstration. Of this machine it says nothing.",
+    Level.SLOW: "No map has failed, but something is found that makes maps slow.",
     Level.WELL: "No map failed, there is room, and nothing that was compared differed from the reference.",
 }
 """What each word means, the worst first."""
 
-_TROUBLE: Final = (Level.UNSAFE, Level.DISAGREE, Level.FAILING, Level.NEARLY_FULL, Level.FAILED)
+_TROUBLE: Final = (Level.UNSAFE, Level.DISAGREE, Level.FAILING, Level.NEARLY_FULL, Level.FAILED, Level.TROUBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +70,11 @@ class Headline:
         """What a program that showed this as its last frame exits with."""
         if self.level in _TROUBLE:
             return Exit.DISAGREE
-        return Exit.OK if self.level is Level.WELL else Exit.INCONCLUSIVE
+        return Exit.OK if self.level in (Level.SLOW, Level.WELL) else Exit.INCONCLUSIVE
 
 
 def headline(frame: Frame) -> Headline:
-    """The worst of all that is known; ``well`` only where nothing is unknown that could be worse."""
+    """The worst of all that is known; ``well`` only where nothing is found, and nothing unknown that could be worse."""
     unknown = tuple(open_questions(frame))
     for kind in _KINDS:
         found = kind(frame)
@@ -81,6 +86,8 @@ def headline(frame: Frame) -> Headline:
         return Headline(Level.UNCLEAR, first, unknown=tuple(others))
     if frame.now.demo:
         return Headline(Level.DEMO, "no map has failed in this recording; of this machine it says nothing")
+    if frame.findings:
+        return Headline(Level.SLOW, frame.findings[0].meaning.rstrip("."))
     return Headline(Level.WELL, _well(frame.now))
 
 
@@ -110,7 +117,7 @@ def _failing(frame: Frame) -> _Told | None:
     rates = [(rate, d) for d in frame.now.devices if (rate := frame.device_rate(d, lambda device: device.map_failures))]
     if not rates:
         return Level.FAILING, f"unknown device: {numbers.rate(total)} failed maps/s", None
-    rate, worst = max(rates, key=lambda found: (found[0], found[1].name))
+    rate, worst = min(rates, key=lambda found: (-found[0], -found[1].map_failures, found[1].name))
     return Level.FAILING, f"{_who(worst)}: {numbers.rate(rate)} failed maps/s{_others(len(rates) - 1)}", worst
 
 
@@ -128,7 +135,7 @@ def _failed(frame: Frame) -> _Told | None:
     failed = [device for device in now.devices if device.map_failures]
     if not failed:
         return Level.FAILED, f"unknown device: {_failures(now.map_failures)} {_in_the_time(now)}", None
-    worst = max(failed, key=lambda device: (device.map_failures, device.name))
+    worst = min(failed, key=lambda device: (-device.map_failures, device.name))
     sentence = f"{_who(worst)}: {_failures(worst.map_failures)} {_in_the_time(now)}{_others(len(failed) - 1)}"
     return Level.FAILED, sentence, worst
 
@@ -149,6 +156,16 @@ def _was_nearly_full(frame: Frame) -> _Told | None:
     return Level.NEARLY_FULL, f"{_share(now.used_hiwater_slots, now.nslabs)} were in use at the peak", None
 
 
+def _trouble(frame: Frame) -> _Told | None:
+    """What only all frames together show; all else has its own word."""
+    found = next((finding for finding in frame.findings if finding.kind.is_trouble), None)
+    if found is None:
+        return None
+    if found.kind is Kind.NEARLY_FULL:
+        return Level.NEARLY_FULL, found.claim, None
+    return Level.TROUBLE, found.meaning.rstrip("."), None
+
+
 _KINDS: Final[tuple[Callable[[Frame], _Told | None], ...]] = (
     _unsafe,
     _disagree,
@@ -157,6 +174,7 @@ _KINDS: Final[tuple[Callable[[Frame], _Told | None], ...]] = (
     _failed,
     _failed_by_the_log,
     _was_nearly_full,
+    _trouble,
 )
 """What can be bad, the worst first."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from swiotlb_top.accounting.fields import Unit, Value
+from swiotlb_top.accounting.units import Unit, Value
 from swiotlb_top.constants import IO_TLB_SIZE
 
 UNKNOWN_MARK: Final = "-"
@@ -95,6 +95,7 @@ _FORMATS: Final[dict[Unit, Callable[[float], str]]] = {
     Unit.PERCENT: lambda value: percent(int(value * 10), 1000),
     Unit.BYTES: lambda value: f"{int(value)}",
     Unit.PER_SECOND: rate,
+    Unit.PER_MINUTE: rate,
     Unit.BYTES_PER_SECOND: megabytes,
     Unit.DURATION: duration,
     Unit.AGE: age,

@@ -7,7 +7,7 @@ rates are for views to derive from two snapshots with :func:`per_second`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from swiotlb_top.accounting.evidence import Evidence
 from swiotlb_top.allocator import Cause
@@ -76,6 +76,17 @@ class PoolView:
     """When it was added, on the snapshots' clock; -1 where that was before anyone looked."""
 
 
+class Starved(NamedTuple):
+    """How it stood when a map failed. All counts are of slots."""
+
+    held_slots: int
+    """What the device held itself, of mappings made since the source began."""
+    used_slots: int
+    """In use by all."""
+    all_slots: int
+    """Of all pools, transient ones too."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceView:
     """One device's totals: ``maps`` succeeded, ``map_failures`` did not. Bytes are of mapping sizes.
@@ -125,6 +136,8 @@ class DeviceView:
     """Those mappings by how long they were held (:data:`HOLD_BUCKETS_NS`); empty where none is known."""
     oldest_ns: int = UNKNOWN
     """When the oldest was made of its mappings that are open now; -1 where none is known."""
+    starved: Starved | None = None
+    """How it stood when its latest map failed; None where none did, or that is not known."""
 
     @property
     def held_maps(self) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from swiotlb_top.accounting.bounces import Reason
+from swiotlb_top.accounting.finding import MEANINGS as FOUND
 from swiotlb_top.accounting.headline import MEANINGS
 from swiotlb_top.allocator import Cause
 
@@ -26,6 +27,10 @@ CAUSES: Final = {
 
 LINES: Final = {
     "why": "What the reference says of the latest failed map of the device in the first line.",
+    "stale": "The source cannot be read now: everything shown is from before.",
+    "found": "The worst of what is found in all frames so far: whose it is, and who holds the slots. also: the others. "
+    "f shows all of them, with the numbers.",
+    "advice": "What helps against it.",
     "causes": "How often each cause was found for that device's failed maps, where calls are recorded.",
     "unknown": "What is not known, and could be worse than what the first line says.",
     "dmesg": "What the kernel's own log tells of swiotlb's trouble since boot: whose maps, why as far as it tells, and "
@@ -40,7 +45,6 @@ LINES: Final = {
     "verdict": "Whether the kernel did what the reference would have done, in one of the words below.",
     "first": "The first operation on which they disagree.",
     "source": "Where all this comes from.",
-    "stale": "The source cannot be read now: everything shown is from before.",
     "note": "What is less exact than it could be, or missing, and why.",
     "memory": "The size of all pools.",
     "fragmentation": "The largest FRAG% of all pools.",
@@ -110,6 +114,7 @@ LIMITS: Final = {
 SECTIONS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     ("How it stands", {level.value: meaning for level, meaning in MEANINGS.items()}),
     ("Lines", LINES),
+    ("Findings", {kind.value: meaning for kind, meaning in FOUND.items()}),
     ("Causes", {cause.value: meaning for cause, meaning in CAUSES.items()}),
     ("The reference", VERDICTS),
     ("Areas", AREAS),

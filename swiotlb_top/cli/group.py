@@ -116,8 +116,8 @@ def swiotlb_top(
     Without a command: a live screen of this machine. Not on a terminal: plain frames, one after another.
     Where this machine cannot be watched, the reason is said and nothing is shown.
 
-    Exit status with -n: 0 the last headline is "well", 1 it tells of trouble, 5 something that could be bad is
-    not known. Always: 2 usage, 3 this machine cannot be watched, 4 unreadable input, 70 a fault of swiotlb-top
+    Exit status with -n: 0 the last headline is "well" or "slow", 1 it tells of trouble, 5 something that could be bad
+    is not known. Always: 2 usage, 3 this machine cannot be watched, 4 unreadable input, 70 a fault of swiotlb-top
     itself, 74 standard output cannot be written.
     """
     named = given(context)

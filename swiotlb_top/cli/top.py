@@ -27,6 +27,7 @@ def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool,
     :raises SwiotlbTopError: the source cannot be opened.
     """
     from swiotlb_top.accounting.headline import headline
+    from swiotlb_top.findings.noticing import Noticing
     from swiotlb_top.sources.sampler import frames
 
     # Counted frames stay in the scrollback; on the alternate screen they would be gone when they are done.
@@ -41,7 +42,7 @@ def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool,
             status = headline(frame).exit_status
 
     with closing(source()) as opened:
-        _write(noted(frames(opened, interval_s, count)), as_json, ascii_only)
+        _write(noted(map(Noticing(), frames(opened, interval_s, count))), as_json, ascii_only)
     return status
 
 

@@ -11,11 +11,11 @@ from itertools import pairwise
 from typing import Final, TypeAlias
 
 from swiotlb_top.accounting import logged, numbers
+from swiotlb_top.accounting.finding import Finding, Holder, Kind
 from swiotlb_top.accounting.headline import NEARLY_FULL_PERCENT
 from swiotlb_top.accounting.snapshot import DeviceView
 from swiotlb_top.allocator import Cause
-from swiotlb_top.findings.finding import Finding, Kind
-from swiotlb_top.findings.holders import holders
+from swiotlb_top.findings import holders
 from swiotlb_top.findings.watched import Watched, held_slots, mean_slots
 
 Rule: TypeAlias = Callable[[Watched], Iterator[Finding]]
@@ -35,14 +35,8 @@ KIND_OF_CAUSE: Final[Mapping[Cause, Kind]] = {
 _SHORT_OF_SLOTS: Final = frozenset({Kind.FULL, Kind.FRAGMENTED, Kind.CANNOT_GROW, Kind.UNEXPLAINED})
 """Where it matters who holds the slots."""
 
-LEAK_PARTS: Final = 5
-"""Parts of the time. A leak's least number of mappings rises from each to the next."""
-LEAK_LEAST_NS: Final = 30_000_000_000
-"""In a shorter time, a load that only begins looks like a leak."""
-LEAK_LEAST_MAPS: Final = 16
-"""So many more have to be held at the end than at the beginning,"""
 LEAK_LEAST_SHARE: Final = 0.05
-"""and so much of all slots."""
+"""A device leaks if it holds more and more, and in the end so much more of all slots."""
 RUNAWAY_SHARE: Final = 0.5
 """What one device takes of all slots within :data:`RUNAWAY_NS` runs away."""
 RUNAWAY_NS: Final = 1_500_000_000
@@ -62,29 +56,42 @@ def harm(watched: Watched) -> Iterator[Finding]:
     compared = numbers.counted(verdict.compared, "operation")
     if verdict.safety_violations:
         said = f"{numbers.counted(verdict.safety_violations, 'safety violation')} in {compared} compared"
-        yield Finding(Kind.HARM, (said, *first))
+        yield Finding(Kind.HARM, said, (said, *first))
     elif verdict.disagree:
-        yield Finding(Kind.DISAGREE, (f"{numbers.count(verdict.disagree)} of {compared} differ", *first))
+        said = f"{numbers.count(verdict.disagree)} of {compared} differ"
+        yield Finding(Kind.DISAGREE, said, (said, *first))
 
 
 def failing(watched: Watched) -> Iterator[Finding]:
-    """Maps failed while this watched: one finding a device, by its commonest cause."""
-    now = watched.now
-    failed = [device for device in now.devices if device.map_failures > 0]
-    for device in sorted(failed, key=lambda device: (-device.map_failures, device.name)):
+    """Maps failed while this watched: one finding a device, by its commonest cause; those first that fail now."""
+    now, most = watched.now, holders.holder(watched)
+    failed = [(_fails_now(watched, device), device) for device in now.devices if device.map_failures > 0]
+    for rate, device in sorted(failed, key=lambda found: (-found[0], -found[1].map_failures, found[1].name)):
         kind = KIND_OF_CAUSE[device.causes[0][0]] if device.causes else Kind.UNEXPLAINED
         evidence = [_failures(device)]
         if device.last_failure:
             evidence.append(f"the latest {device.last_failure}")
         if kind is Kind.FRAGMENTED and now.used_slots >= 0:
             evidence.append(f"{numbers.count(now.all_slots - now.used_slots)} slots are free now, in pieces")
+        who: Holder | None = None
         if kind in _SHORT_OF_SLOTS:
-            evidence += holders(watched.fullest)
-        yield Finding(kind, tuple(evidence), device.name, device.driver, device.known_as)
+            evidence += [*holders.told_of_itself(device), *holders.told(watched, most)]
+            who = holders.itself(device) or most
+        claim = f"{_name(device)} {'fails' if rate else 'failed'}"
+        yield Finding(kind, claim, tuple(evidence), device.name, device.driver, who, device.known_as)
     if now.map_failures > 0 and not failed:
-        yield Finding(
-            Kind.UNEXPLAINED, (f"{numbers.counted(now.map_failures, 'map')} failed, of which device is not known",)
-        )
+        said = f"{numbers.counted(now.map_failures, 'map')} failed, of which device is not known"
+        yield Finding(Kind.UNEXPLAINED, said, (said,))
+
+
+def _fails_now(watched: Watched, device: DeviceView) -> float:
+    """Failed maps a second, in the latest frame; 0.0 where none failed, or nobody can tell."""
+    frame = watched.frame
+    return (frame.device_rate(device, lambda found: found.map_failures) if frame else None) or 0.0
+
+
+def _name(device: DeviceView) -> str:
+    return device.name or "an unknown device"
 
 
 def _failures(device: DeviceView) -> str:
@@ -99,49 +106,42 @@ def failed_before(watched: Watched) -> Iterator[Finding]:
     log = watched.now.kernel_log
     if log is None or not (log.before.failed_maps or (log.since.failed_maps and watched.now.map_failures <= 0)):
         return
-    yield Finding(Kind.FAILED_BEFORE, (logged.failed(log), *logged.lines(log)))
+    yield Finding(Kind.FAILED_BEFORE, logged.failed(log), (logged.failed(log), *logged.lines(log)))
 
 
 def nearly_full(watched: Watched) -> Iterator[Finding]:
     """Hardly any slot is free, or was at the peak."""
     now, fullest = watched.now, watched.fullest or watched.now
     for slots, of, when in (
+        (now.used_slots, now.all_slots, "are in use now"),
         (fullest.used_slots, fullest.all_slots, "were in use while this watched"),
         (now.used_hiwater_slots, now.nslabs, "were in use at the peak"),
     ):
         if of > 0 and slots * 100 >= of * NEARLY_FULL_PERCENT:
             share = f"{numbers.count(slots)} of {numbers.count(of)} slots ({numbers.percent(slots, of)}%) {when}"
-            yield Finding(Kind.NEARLY_FULL, (share, *holders(fullest)))
+            most = holders.holder(watched)
+            yield Finding(Kind.NEARLY_FULL, share, (share, *holders.told(watched, most)), holder=most)
             return
 
 
 def leak(watched: Watched) -> Iterator[Finding]:
     """What a device holds rises from each part of the time to the next, and never falls back."""
-    parts = watched.parts(LEAK_PARTS)
-    if not parts or watched.duration_ns < LEAK_LEAST_NS:
-        return
     now = watched.now
     for device in now.devices:
-        least = [min(reading.held_maps.get(device.dev, 0) for reading in part) for part in parts]
-        more = least[-1] - least[0]
-        slots = more * mean_slots(device)
-        rises = all(earlier < later for earlier, later in pairwise(least))
-        if not rises or more < LEAK_LEAST_MAPS or slots < LEAK_LEAST_SHARE * now.nslabs:
+        slope = watched.slopes.get(device.dev)
+        if slope is None or slope.slots < LEAK_LEAST_SHARE * now.nslabs:
             continue
-        between_ns = parts[-1][0].time_ns - parts[0][0].time_ns
-        a_minute = slots * 60e9 / between_ns
-        free = max(now.nslabs - now.used_slots, 0)
-        left = (
-            f"; at this rate the pools are full in {numbers.age(free * between_ns / slots)}"
-            if now.used_slots >= 0
-            else ""
-        )
-        evidence = (
-            f"it holds {numbers.counted(device.held_maps, 'mapping')}, {numbers.count(more)} more than "
+        full = f"the pools are full in {numbers.age(slope.full_in_ns)}" if slope.full_in_ns >= 0 else ""
+        evidence = [
+            f"it holds {numbers.counted(device.held_maps, 'mapping')}, {numbers.count(slope.maps)} more than "
             f"{numbers.age(watched.duration_ns)} before",
-            f"about {numbers.short(a_minute)} slots more a minute{left}",
-        )
-        yield Finding(Kind.LEAK, evidence, device.name, device.driver, device.known_as)
+            f"about {numbers.short(slope.slots_per_minute)} slots more a minute{full and f'; at this rate {full}'}",
+        ]
+        if device.oldest_ns >= 0:
+            evidence.append(f"its oldest mapping has been open for {numbers.age(now.time_ns - device.oldest_ns)}")
+        rises = f"{_name(device)} holds about {numbers.short(slope.slots_per_minute)} slots more each minute"
+        claim = f"{rises}{full and f'; {full}'}"
+        yield Finding(Kind.LEAK, claim, tuple(evidence), device.name, device.driver, known_as=device.known_as)
 
 
 def runaway(watched: Watched) -> Iterator[Finding]:
@@ -149,23 +149,22 @@ def runaway(watched: Watched) -> Iterator[Finding]:
     now = watched.now
     if now.nslabs <= 0:
         return
+    leaps = [
+        (before, after)
+        for before, after in pairwise(watched.readings)
+        if after.used_slots - before.used_slots >= RUNAWAY_SHARE * now.nslabs
+        and after.time_ns - before.time_ns <= RUNAWAY_NS
+    ]
     for device in now.devices:
-        mean = mean_slots(device)
-        for before, after in pairwise(watched.readings):
+        for before, after in leaps:
             maps = after.held_maps.get(device.dev, 0) - before.held_maps.get(device.dev, 0)
-            slots = min(round(maps * mean), after.used_slots - before.used_slots)
-            if after.time_ns - before.time_ns <= RUNAWAY_NS and slots >= RUNAWAY_SHARE * now.nslabs:
-                took = f"it took about {numbers.count(slots)} of {numbers.count(now.nslabs)} slots within "
-                yield Finding(
-                    Kind.RUNAWAY,
-                    (
-                        f"{took}{numbers.age(after.time_ns - before.time_ns)}",
-                        f"it holds {held_slots(device)} slots now",
-                    ),
-                    device.name,
-                    device.driver,
-                    device.known_as,
-                )
+            slots = min(round(maps * mean_slots(device)), after.used_slots - before.used_slots)
+            if slots >= RUNAWAY_SHARE * now.nslabs:
+                took = f"took about {numbers.count(slots)} of {numbers.count(now.nslabs)} slots within"
+                within = numbers.age(after.time_ns - before.time_ns)
+                evidence = (f"it {took} {within}", f"it holds {held_slots(device)} slots now")
+                claim = f"{_name(device)} {took} {within}"
+                yield Finding(Kind.RUNAWAY, claim, evidence, device.name, device.driver, known_as=device.known_as)
                 break
 
 
@@ -173,8 +172,8 @@ def growth_fails(watched: Watched) -> Iterator[Finding]:
     """Growth ran, and no pool came of it."""
     now = watched.now
     if now.growths >= GROWTHS_LEAST and now.pools_added == 0:
-        runs = numbers.counted(now.growths, "run")
-        yield Finding(Kind.GROWTH_FAILS, (f"{runs} of swiotlb_dyn_alloc() added no pool",))
+        said = f"{numbers.counted(now.growths, 'run')} of swiotlb_dyn_alloc() added no pool"
+        yield Finding(Kind.GROWTH_FAILS, said, (said,))
 
 
 def transient(watched: Watched) -> Iterator[Finding]:
@@ -182,7 +181,8 @@ def transient(watched: Watched) -> Iterator[Finding]:
     readings = watched.readings
     seen = sum(reading.transient_slots > 0 for reading in readings)
     if len(readings) >= TRANSIENT_READINGS_LEAST and seen * 2 >= len(readings):
-        yield Finding(Kind.TRANSIENT, (f"{seen} of {len(readings)} readings show transient pools",))
+        said = f"{seen} of {len(readings)} readings show transient pools"
+        yield Finding(Kind.TRANSIENT, said, (said,))
 
 
 RULES: Final[tuple[Rule, ...]] = (

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final, NamedTuple
 
+from swiotlb_top.accounting.finding import Slope
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.accounting.snapshot import DeviceView, Snapshot
+from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Snapshot
 
 MOST_READINGS: Final = 1200
 """If there are more, every second one is dropped: a day takes no more memory than half an hour."""
+PARTS: Final = 5
+"""Parts of the time. What rises has its least number of mappings rise from each to the next."""
+SLOPE_LEAST_NS: Final = 30_000_000_000
+"""In a shorter time, a load that only begins looks like one that rises."""
+SLOPE_LEAST_MAPS: Final = 16
+"""So many more have to be held at the end than at the beginning."""
+STEADY_SHARE: Final = 0.5
+"""From each part to the next, a steady rise is at least this share of the mean one: else it may be about to end."""
 
 
 class Reading(NamedTuple):
@@ -20,7 +30,8 @@ class Reading(NamedTuple):
     used_slots: int
     transient_slots: int
     held_maps: Mapping[int, int]
-    """Mappings made and not yet released since the source began, by ``struct device *``."""
+    """Mappings made and not yet released since the source began, by ``struct device *``; devices with none are left
+    out."""
 
 
 @dataclass
@@ -32,16 +43,32 @@ class Watched:
     """The latest; None before the first."""
     fullest: Snapshot | None = None
     """Of all snapshots the one with the most slots in use; None before the first."""
+    slopes: Mapping[int, Slope] = field(default_factory=dict)
+    """The devices that hold more and more, by ``struct device *``."""
 
     def add(self, frame: Frame) -> None:
-        """The next frame. A frame that shows an old snapshot, because the source failed, adds no reading."""
+        """The next frame. A frame that shows an old snapshot, because the source failed, adds no reading.
+
+        If a recording was moved back, what was seen of later times is forgotten.
+        """
         self.frame = frame
         now = frame.now
-        if frame.failure or (self.readings and now.time_ns <= self.readings[-1].time_ns):
+        if self.readings and now.time_ns < self.readings[-1].time_ns:
+            self._forget_after(now.time_ns)
+        if frame.failure or (self.readings and now.time_ns == self.readings[-1].time_ns):
             return
+        self._read(now)
+        self.slopes = dict(self._slopes(now))
+
+    def _forget_after(self, time_ns: int) -> None:
+        self.readings = [reading for reading in self.readings if reading.time_ns <= time_ns]
+        if self.fullest is not None and self.fullest.time_ns > time_ns:
+            self.fullest = None
+
+    def _read(self, now: Snapshot) -> None:
         if self.fullest is None or now.used_slots >= self.fullest.used_slots:
             self.fullest = now
-        held = {device.dev: device.held_maps for device in now.devices}
+        held = {device.dev: device.held_maps for device in now.devices if device.held_maps}
         self.readings.append(Reading(now.time_ns, now.used_slots, now.transient_slots, held))
         if len(self.readings) > MOST_READINGS:
             del self.readings[1::2]
@@ -63,13 +90,51 @@ class Watched:
         """The most of any reading; -1 where none is known."""
         return max((reading.used_slots for reading in self.readings), default=-1)
 
-    def parts(self, number: int) -> list[list[Reading]]:
-        """The readings in so many runs of nearly equal length; empty if there are fewer than two for each."""
-        length = len(self.readings) // number
-        if length < 2:
+    def _slopes(self, now: Snapshot) -> Iterator[tuple[int, Slope]]:
+        length = len(self.readings) // PARTS
+        if length < 2 or self.duration_ns < SLOPE_LEAST_NS:
+            return
+        surplus = len(self.readings) - length * PARTS
+        parts = [self.readings[surplus + at * length :][:length] for at in range(PARTS)]
+        began_ns = [part[0].time_ns for part in parts]
+        for device in now.devices:
+            least = _rising(device, parts)
+            if least and mean_slots(device) > 0:
+                yield device.dev, _slope(device, least, began_ns, now)
+
+
+def _rising(device: DeviceView, parts: Sequence[Sequence[Reading]]) -> list[int]:
+    """The least numbers of mappings that the device held in each part, if they rise by enough; else empty.
+
+    Of most devices hardly anything is looked at.
+    """
+    least: list[int] = []
+    for part in parts if device.held_maps >= SLOPE_LEAST_MAPS else ():
+        fewest = min([reading.held_maps.get(device.dev, 0) for reading in part])
+        if least and fewest <= least[-1]:
             return []
-        surplus = len(self.readings) - length * number
-        return [self.readings[surplus + at * length :][:length] for at in range(number)]
+        least.append(fewest)
+    return least if least and least[-1] - least[0] >= SLOPE_LEAST_MAPS else []
+
+
+def _slope(device: DeviceView, least: Sequence[int], began_ns: Sequence[int], now: Snapshot) -> Slope:
+    """How fast the device holds more.
+
+    :param least: the least numbers of mappings that it held in parts of the time, which rise.
+    :param began_ns: when each of these parts began.
+    """
+    more, between_ns = least[-1] - least[0], began_ns[-1] - began_ns[0]
+    slots = more * mean_slots(device)
+    rises = [(after - before) / (until - since) for (before, after), (since, until) in _steps(least, began_ns)]
+    steady = min(rises) >= STEADY_SHARE * more / between_ns
+    full_in_ns = UNKNOWN
+    if steady and now.used_slots >= 0 and now.nslabs > 0:
+        full_in_ns = round(max(now.nslabs - now.used_slots, 0) * between_ns / slots)
+    return Slope(more, slots, slots * 60e9 / between_ns, full_in_ns)
+
+
+def _steps(least: Sequence[int], began_ns: Sequence[int]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    return zip(pairwise(least), pairwise(began_ns), strict=True)
 
 
 def mean_slots(device: DeviceView) -> float:

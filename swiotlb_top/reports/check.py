@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from swiotlb_top.accounting import logged, numbers
+from swiotlb_top.accounting.finding import Finding, Kind
 from swiotlb_top.accounting.headline import open_questions
 from swiotlb_top.accounting.snapshot import DeviceView, Snapshot
 from swiotlb_top.errors import Exit
-from swiotlb_top.findings.finding import Finding, Kind
 from swiotlb_top.findings.rules import findings
 from swiotlb_top.findings.watched import Watched
 from swiotlb_top.kernel.no_pool import NoPoolError
@@ -45,7 +45,7 @@ class CheckReport:
         unknown = [f"what failed is not known: {log.unreadable}"] if log.unreadable else []
         unknown += [f"not all of the kernel's log could be read: {log.missing}"] if log.missing else []
         failed = logged.failed(log)
-        found = (Finding(Kind.NO_POOL, (failed, *logged.lines(log))),) if failed else ()
+        found = (Finding(Kind.NO_POOL, failed, (failed, *logged.lines(log))),) if failed else ()
         if not failed and (trouble := logged.other_trouble(log)):
             unknown.append(trouble)
         return cls(found, tuple(unknown), f"{none.because}; the kernel's log tells of no failed map", None)
@@ -83,7 +83,7 @@ class CheckReport:
         return {
             "answer": self.word.lower(),
             "sentence": self.upshot,
-            "findings": [_as_json(finding) for finding in self.findings],
+            "findings": [finding.as_json() for finding in self.findings],
             "unknown": list(self.unknown),
             "devices": [DeviceReport.of_view(device).as_json() for device in self._devices],
             "watched": _watched_as_json(self.watched) if self.watched else None,
@@ -150,19 +150,6 @@ def _watched_as_json(watched: Watched) -> dict[str, object]:
         "used_slots": _known(now.used_slots),
         "most_used_slots": _known(watched.most_used_slots),
         "used_hiwater_slots": _known(now.used_hiwater_slots),
-    }
-
-
-def _as_json(finding: Finding) -> dict[str, object]:
-    return {
-        "kind": finding.kind.value,
-        "is_trouble": finding.kind.is_trouble,
-        "device": finding.device or None,
-        "driver": finding.driver or None,
-        "known_as": finding.known_as or None,
-        "meaning": finding.meaning,
-        "evidence": list(finding.evidence),
-        "advice": list(finding.advice),
     }
 
 

@@ -74,6 +74,7 @@ class Sampler:
 
     :param follow: makes the next frame of the last one and a new snapshot; :meth:`Frame.then` keeps what charts and
         the log need.
+    :param notice: gives each frame, the first one too, what is to be noted in it.
     """
 
     def __init__(
@@ -82,15 +83,17 @@ class Sampler:
         interval_s: float,
         patience_s: float = PATIENCE_S,
         follow: Callable[[Frame, Snapshot], Frame] = Frame.then,
+        notice: Callable[[Frame], Frame] = lambda frame: frame,
     ) -> None:
         self._source = source
         self._interval_s = interval_s
         self._patience_s = patience_s
         self._follow = follow
+        self._notice = notice
         self._orders: queue.SimpleQueue[PlayOrder | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._bug: Exception | None = None
-        self._frame = Frame.of(source.snapshot())
+        self._frame = notice(Frame.of(source.snapshot()))
         self._published_s = self._passed_s = time.monotonic()
 
     @property
@@ -149,6 +152,6 @@ class Sampler:
 
     def _next(self, last: Frame) -> Frame:
         try:
-            return self._follow(last, self._source.snapshot())
+            return self._notice(self._follow(last, self._source.snapshot()))
         except (SwiotlbTopError, OSError) as error:
             return replace(last, sequence=last.sequence + 1, failure=str(error))

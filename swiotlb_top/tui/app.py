@@ -33,6 +33,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.findings.noticing import Noticing
 from swiotlb_top.sources import Source
 from swiotlb_top.sources.sampler import Sampler
 from swiotlb_top.tui.glyphs import Glyphs
@@ -160,7 +161,7 @@ def run(source: Source, interval_s: float, glyphs: Glyphs) -> None:
     :raises SwiotlbTopError: the first snapshot cannot be had; a later failure is drawn instead.
     :raises SystemExit: a signal ended it; with the status that says so.
     """
-    with ending_on_sigterm(), Sampler(source, interval_s) as sampler:
+    with ending_on_sigterm(), Sampler(source, interval_s, notice=Noticing()) as sampler:
         screen = LiveScreen(sampler, glyphs)
         # The mouse stays the terminal's: to select text with.
         screen.run(mouse=False)

@@ -35,11 +35,13 @@ def hanging(lines: Sequence[Line], width: int, label_width: int = LABEL_WIDTH) -
 
 
 def _wrapped(text: Text, width: int) -> list[Text]:
-    """``text`` in pieces of at most ``width``, broken at blanks where there are any."""
+    """``text`` in pieces of at most ``width``, broken at blanks where there are any, and never at a hyphen of a command
+    or a name."""
     if len(text.plain) <= width:
         return [text]
     pieces, at = [], 0
-    for line in textwrap.wrap(text.plain, width, drop_whitespace=False, replace_whitespace=False):
+    lines = textwrap.wrap(text.plain, width, drop_whitespace=False, replace_whitespace=False, break_on_hyphens=False)
+    for line in lines:
         piece = text[at + len(line) - len(line.lstrip()) : at + len(line)]
         at += len(line)
         piece.rstrip()

@@ -33,11 +33,13 @@ def frame_as_json(frame: Frame) -> dict[str, object]:
     now = frame.now
     found = _members(now) | _fields(fields.TOTALS, frame, now)
     found["state"] = _state(frame)
+    found["findings"] = [finding.as_json() for finding in frame.findings]
     found["interval_seconds"] = frame.elapsed_ns / 1e9
     found["source_failure"] = frame.failure or None
     found["pools"] = [_members(pool) | _fields(fields.POOLS, frame, pool) | _areas(pool) for pool in now.pools]
     found["devices"] = [
-        _members(device) | _fields(fields.DEVICES, frame, device) | _causes(device) for device in now.devices
+        _members(device) | _fields(fields.DEVICES, frame, device) | _causes(device) | _starved(device)
+        for device in now.devices
     ]
     found["failures"] = [_members(failure) | _fields(fields.FAILURES, frame, failure) for failure in now.failures]
     found["verdict"] = {"word": now.verdict.word, **_members(now.verdict)} if now.verdict else None
@@ -87,6 +89,10 @@ def _fields(table: tuple[Field[Row], ...], frame: Frame, row: Row) -> dict[str, 
 
 def _causes(device: DeviceView) -> dict[str, object]:
     return {"causes": {cause.value: failures for cause, failures in device.causes}}
+
+
+def _starved(device: DeviceView) -> dict[str, object]:
+    return {"starved": device.starved._asdict() if device.starved else None}
 
 
 def _areas(pool: PoolView) -> dict[str, object]:

@@ -70,8 +70,13 @@ def _pause(view: View, frame: Frame) -> View:
     return replace(view, paused=None if view.paused else frame)
 
 
-def _help(view: View, _: Frame) -> View:
-    return replace(view, page=Page.PANELS if view.page is Page.HELP else Page.HELP, scroll=0)
+def _page(page: Page) -> Change:
+    """To a page, or back from it."""
+
+    def change(view: View, _: Frame) -> View:
+        return replace(view, page=Page.PANELS if view.page is page else page, scroll=0)
+
+    return change
 
 
 def _detail(view: View, frame: Frame) -> View:
@@ -99,7 +104,9 @@ def _type(view: View, _: Frame) -> View:
 
 KEYS: Final[tuple[Key, ...]] = (
     Key(("q", "Q"), "q", "quit", "Quit."),
-    Key(("question_mark", "h", "f1"), "?", "help", "What the keys do and the numbers mean.", _help),
+    Key(("question_mark", "h", "f1"), "?", "help", "What the keys do and the numbers mean.", _page(Page.HELP)),
+    Key(("f",), "f", "findings", "What is wrong, the numbers that show it, and what helps.", _page(Page.FINDINGS)),
+    Key(("enter",), "Enter", "device", "All that is known of the selected device.", _detail),
     Key(("p", "P"), "p", "pause", "Hold the picture still; collecting goes on.", _pause),
     Key(("slash",), "/", "filter", "Show only rows with these words; Enter keeps, Esc clears.", _type),
     Key(("tab",), "Tab", "panel", "Go to the next panel, which gets most of the room.", _focus(1)),
@@ -112,7 +119,6 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(("pagedown",), "PgDn", "", "Ten rows down.", lambda v, f: _rows(v, f, lambda at, n: at + _LEAPS)),
     Key(("home", "g"), "Home", "", "The first row.", lambda v, f: _rows(v, f, lambda at, n: 0)),
     Key(("end", "G"), "End", "", "The last row.", lambda v, f: _rows(v, f, lambda at, n: n - 1)),
-    Key(("enter",), "Enter", "device", "All that is known of the selected device.", _detail),
     Key(("escape",), "Esc", "back", "Back: from a page, then drop the filter, then the selection.", _back),
     Key(("ctrl+z",), "Ctrl-Z", "", "Give the terminal back to the shell; fg returns."),
 )

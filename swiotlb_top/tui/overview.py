@@ -10,6 +10,7 @@ from rich.text import Text
 from swiotlb_top.accounting import headline as stands
 from swiotlb_top.accounting import logged, numbers
 from swiotlb_top.accounting.fields import pool_kind
+from swiotlb_top.accounting.finding import Finding
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.headline import Level
 from swiotlb_top.accounting.past import mapped_bytes
@@ -23,7 +24,9 @@ _GAUGE_CELLS: Final = 40
 _MOST_GAUGE_CELLS: Final = 100
 _WIDE: Final = 90
 """Columns from which all rates have room in one line."""
-_CALM: Final = (Level.NEARLY_FULL, Level.FAILED, Level.UNCLEAR)
+_MOST_OTHERS: Final = 3
+"""So many findings are named beside the worst."""
+_CALM: Final = (Level.NEARLY_FULL, Level.FAILED, Level.TROUBLE, Level.UNCLEAR)
 """Headlines under which it is said what else could be wrong unseen."""
 
 
@@ -31,34 +34,35 @@ def overview(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
     """Everything above the tables, the most important first."""
     return [
         *headline(frame, glyphs),
+        *stale(frame, glyphs),
+        *findings(frame, glyphs),
+        *unknown(frame, glyphs),
         *kernel_log(frame, glyphs),
         *slots(frame, glyphs, width),
         *pools(frame, glyphs),
         rates(frame, glyphs, width),
         *trend(frame, glyphs, width),
         *verdict(frame, glyphs),
-        *header(frame, glyphs),
+        source(frame, glyphs),
     ]
 
 
-def header(frame: Frame, glyphs: Glyphs) -> list[Line]:
-    """The source, why this source, and whether it still answers."""
+def source(frame: Frame, glyphs: Glyphs) -> Line:
+    """The source, and why this source."""
     now = frame.now
-    lines = [labelled("source", now.source, (f": {glyphs.text(now.reason)}" if now.reason else "", styles.DIM))]
-    if frame.failure:
-        lines.append(labelled("stale", (f"the source fails: {glyphs.text(frame.failure)}", styles.BAD)))
-    return lines
+    return labelled("source", now.source, (f": {glyphs.text(now.reason)}" if now.reason else "", styles.DIM))
+
+
+def stale(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """Why the source does not answer any more, so that all of this is from before."""
+    return [labelled("stale", (f"the source fails: {glyphs.text(frame.failure)}", styles.BAD))] if frame.failure else []
 
 
 def headline(frame: Frame, glyphs: Glyphs) -> list[Line]:
-    """How it stands, and why maps fail; where no trouble is going on, also what is not known."""
+    """How it stands, and why maps fail."""
     found = stands.headline(frame)
     lines = [labelled(found.level.value, (glyphs.text(found.sentence), styles.HEADLINES[found.level]))]
-    if found.device is not None:
-        lines += _why(found.device, glyphs)
-    if found.level in _CALM:
-        lines += [labelled("unknown", (glyphs.text(reason), styles.WARN)) for reason in found.unknown]
-    return lines
+    return lines + (_why(found.device, glyphs) if found.device is not None else [])
 
 
 def _why(device: DeviceView, glyphs: Glyphs) -> list[Line]:
@@ -68,6 +72,33 @@ def _why(device: DeviceView, glyphs: Glyphs) -> list[Line]:
         words = (f"{glyphs.text(cause.value)} {numbers.count(failures)}" for cause, failures in counted)
         lines.append(labelled("causes", ", ".join(words)))
     return lines
+
+
+def findings(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """The worst finding: whose it is, who holds the slots, and what helps; of the others, the kinds and devices."""
+    if not frame.findings:
+        return []
+    worst, *others = frame.findings
+    failing = stands.headline(frame).device
+    # Where the headline has all of the sentence, which is whose maps fail, what that means says more.
+    told = worst.sentence if worst.holder or not failing or failing.name != worst.device else worst.meaning
+    return [
+        labelled("found", (worst.kind.value, styles.LABEL), f": {glyphs.text(told)}", _also(others, glyphs)),
+        labelled("advice", glyphs.text(worst.advice[0])),
+    ]
+
+
+def _also(others: Sequence[Finding], glyphs: Glyphs) -> str:
+    named = [f"{other.kind.value} ({other.device})" if other.device else other.kind.value for other in others]
+    more = [f"{len(named) - _MOST_OTHERS} more"] if len(named) > _MOST_OTHERS else []
+    return f" {glyphs.dot} also {glyphs.text(', '.join([*named[:_MOST_OTHERS], *more]))}" if named else ""
+
+
+def unknown(frame: Frame, glyphs: Glyphs) -> list[Line]:
+    """What is not known, where no trouble is going on."""
+    found = stands.headline(frame)
+    reasons = found.unknown if found.level in _CALM else ()
+    return [labelled("unknown", (glyphs.text(reason), styles.WARN)) for reason in reasons]
 
 
 def kernel_log(frame: Frame, glyphs: Glyphs) -> list[Line]:

@@ -1,4 +1,4 @@
-"""The pages that take the panels' place: all that is known of one device, and the help."""
+"""The pages that take the panels' place: all that is known of one device, all findings, and the help."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from rich.text import Text
 from swiotlb_top.accounting import fields, numbers, reach
 from swiotlb_top.accounting.bounces import because, questions
 from swiotlb_top.accounting.fields import Field, Unit
+from swiotlb_top.accounting.finding import Finding
 from swiotlb_top.accounting.frame import HISTORY, Frame
+from swiotlb_top.accounting.headline import open_questions
 from swiotlb_top.accounting.past import DevicePast
 from swiotlb_top.accounting.snapshot import HOLD_BUCKETS_NS, DeviceView
 from swiotlb_top.accounting.words import SECTIONS
@@ -34,7 +36,7 @@ _HELP_TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
 
 
 def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Text]:
-    """Every field of the selected device, its causes and sizes as bars, its rates as they went."""
+    """The fields of the selected device, its rates as they went, and its causes, sizes and hold times as bars."""
     device = next((d for d in frame.now.devices if d.dev == view.selected.get("devices")), None)
     if device is None:
         return [Text("this device is gone; Esc goes back", style=styles.DIM)]
@@ -61,7 +63,10 @@ def _fields(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> lis
     for field in fields.DEVICES:
         if field.unit in (Unit.WORDS, Unit.HISTOGRAM):
             continue
-        shown = numbers.shown(field.value(frame, device), field.unit)
+        value = field.value(frame, device)
+        if value is None and field.rank >= fields.RARE:
+            continue
+        shown = numbers.shown(value, field.unit)
         cells = max(0, min(HISTORY, width - _LABEL_WIDTH - 12))
         trend = charts.sparkline(past[field.name], cells, glyphs) if field.name in past else Text()
         meaning = Text() if field.name in past else Text(field.help, style=styles.DIM)
@@ -120,6 +125,36 @@ def _latest(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> lis
     if not own:
         return []
     return [Text(), *tables.columns(tables.FAILURES, frame, own, glyphs, width, None)]
+
+
+def findings_page(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
+    """Each finding with the numbers that show it and what helps; then what is not known that could be one."""
+    return [_rule(f"{glyphs.pointer} FINDINGS {len(frame.findings)} (Esc goes back)", glyphs, width)] + (
+        findings_in_full(frame, glyphs, width)
+        or [Text("nothing that is wrong was found in what was watched", style=styles.DIM)]
+    )
+
+
+def findings_in_full(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
+    """The findings, a block each, and what is not known that could be one; empty where there is neither."""
+    blocks = [
+        [
+            labelled(finding.kind.value, finding.meaning),
+            *(labelled("", glyphs.text(said)) for said in _told(finding)),
+            *(labelled("helps" if not at else "", advice) for at, advice in enumerate(finding.advice)),
+        ]
+        for finding in frame.findings
+    ]
+    unknown = [labelled("" if at else "unknown", glyphs.text(said)) for at, said in enumerate(open_questions(frame))]
+    lines: list[Text] = []
+    for block in [*blocks, *([unknown] if unknown else [])]:
+        lines += [*([Text()] if lines else []), *hanging(block, width, _LABEL_WIDTH)]
+    return lines
+
+
+def _told(finding: Finding) -> list[str]:
+    """Its sentence, and the evidence that this does not have already."""
+    return [finding.sentence, *(said for said in finding.evidence if said != finding.claim)]
 
 
 def help_page(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:

@@ -15,7 +15,7 @@ from swiotlb_top.tui import overview, styles
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
-from swiotlb_top.tui.pages import device_page, help_page
+from swiotlb_top.tui.pages import device_page, findings_in_full, findings_page, help_page
 from swiotlb_top.tui.panels import PANELS, Panel
 from swiotlb_top.tui.view import PLAIN, Page, View
 
@@ -34,6 +34,9 @@ def plain(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
     for panel in PANELS.values():
         if panel.has_content(frame):
             lines += [Text(), *panel.draw(frame, PLAIN, glyphs, width, None)]
+    if frame.findings:
+        lines += [Text(), Text(f"{glyphs.rule} FINDINGS {len(frame.findings)}", style=styles.LABEL)]
+        lines += findings_in_full(frame, glyphs, width)
     below = hanging(overview.notes(frame, glyphs), width)
     return [*lines, *([Text(), *below] if below else [])]
 
@@ -47,11 +50,12 @@ def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) ->
     room = height - 2
     if view.page is Page.HELP:
         above, below = [], _scrolled(help_page(frame, glyphs, width), view, room)
+    elif view.page is Page.FINDINGS:
+        above, below = _under_the_headline(frame, findings_page(frame, glyphs, width), view, glyphs, width, room)
     elif view.page is Page.DEVICE:
-        above = hanging(overview.headline(frame, glyphs), width)[: max(room // 3, 1)]
-        below = _scrolled(device_page(frame, view, glyphs, width), view, room - len(above))
+        above, below = _under_the_headline(frame, device_page(frame, view, glyphs, width), view, glyphs, width, room)
     else:
-        above = above[: max(room - _LEAST, room // 2)]
+        above = above[: max(room - _LEAST - len(PANELS), room // 2)]
         below = _panels(frame, view, glyphs, width, room - len(above))
     body = [*above, *below][: max(room, 0)]
     body += [Text() for _ in range(room - len(body))]
@@ -60,6 +64,13 @@ def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) ->
     for line in lines:
         line.truncate(width)
     return lines[-max(height, 1) :]
+
+
+def _under_the_headline(
+    frame: Frame, page: list[Text], view: View, glyphs: Glyphs, width: int, room: int
+) -> tuple[list[Text], list[Text]]:
+    above = hanging(overview.headline(frame, glyphs), width)[: max(room // 3, 1)]
+    return above, _scrolled(page, view, room - len(above))
 
 
 def _title(frame: Frame, glyphs: Glyphs, state: str = "") -> Text:

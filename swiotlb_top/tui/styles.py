@@ -26,8 +26,10 @@ HEADLINES: Final = {
     Level.FAILING: BAD,
     Level.NEARLY_FULL: WARN,
     Level.FAILED: WARN,
+    Level.TROUBLE: WARN,
     Level.UNCLEAR: WARN,
     Level.DEMO: WARN,
+    Level.SLOW: WARN,
     Level.WELL: GOOD,
 }
 VERDICTS: Final = {"agree": GOOD, "disagree": BAD, "inconclusive": WARN}

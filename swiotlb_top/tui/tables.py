@@ -9,7 +9,7 @@ from typing import Final, Generic, NamedTuple
 from rich.text import Text
 
 from swiotlb_top.accounting import fields, numbers
-from swiotlb_top.accounting.fields import Field, Origin, Row, Unit, Value
+from swiotlb_top.accounting.fields import Field, Row, Unit, Value
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import DeviceView, FailureView, PoolView
 from swiotlb_top.tui import charts, styles
@@ -86,7 +86,7 @@ class _Column(Generic[Row]):
         self.cells = cells
         self.width = max(len(title), *(len(cell.shown) for cell in cells), 0)
         self.is_unknown = all(cell.shown == numbers.UNKNOWN_MARK for cell in cells)
-        self.is_futile = self.is_unknown and field.origin is Origin.RECORDING
+        self.is_futile = self.is_unknown and field.rank >= fields.RARE
 
     def padded(self, shown: str) -> str:
         return shown.ljust(self.width) if self.field.unit in _LEFT else shown.rjust(self.width)
@@ -98,7 +98,7 @@ def columns(
     """The head and a line for each of ``rows``, of as many columns as fit ``width``.
 
     The column sorted by stays; of the others those of the lowest rank do, and of which anything is known. Columns that
-    only a recording fills are left out if they are empty.
+    are rarely known are left out where they are empty.
     """
     found = []
     for field in table.fields:

@@ -15,6 +15,7 @@ class Page(Enum):
 
     PANELS = "panels"
     DEVICE = "device"
+    FINDINGS = "findings"
     HELP = "help"
 
 

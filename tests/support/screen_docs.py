@@ -19,6 +19,7 @@ from swiotlb_top.accounting.fields import Field
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import MEANINGS, Headline
 from swiotlb_top.accounting.words import SECTIONS
+from swiotlb_top.findings.noticing import Noticing
 from swiotlb_top.sources.replay import ReplaySource
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, press
@@ -41,11 +42,13 @@ _HEAD: Final = """\
 ![The screen while a disk stalls](screen.svg)
 
 The first line under the title is the worst of everything that is known, in one of the words below. The lines under it
-give the reason, in the reference's words, and *unknown*: what is not known and could be worse. *slots* is a gauge of
-the slots in use in each pool, *peak* a gauge of the most that ever were in use. *trend* has the latest readings, one in
-each cell. *AREAS* shows the selected pool, or else the fullest: each cell is a slot set (128 slots), with a line
-between areas. *LOG* lists growth, pools that were added and freed, lost events, disagreements, and devices that began
-to fail. Each row of *FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause.
+give the reason, in the reference's words, what is *found* in all frames so far (who fails, and who holds the slots)
+with *advice*, and *unknown*: what is not known and could be worse. The key `f` shows all that is found, as `swiotlb-top
+check` prints it. *slots* is a gauge of the slots in use in each pool, *peak* a gauge of the most that ever were in use.
+*trend* has the latest readings, one in each cell. *AREAS* shows the selected pool, or else the fullest: each cell is a
+slot set (128 slots), with a line between areas. *LOG* lists growth, pools that were added and freed, lost events,
+disagreements, and devices that began to fail. Each row of *FAILURES* stands for maps in a row that failed alike: of one
+device, of one size, for one cause.
 
 Calls are recorded in bursts, which are a sample: a device's failures are counted exactly, but the causes of some are
 not known. The screen uses the terminal's own sixteen colours, and says nothing by colour alone. `NO_COLOR` turns
@@ -56,8 +59,8 @@ prints frames as objects ([json.md](json.md)). [glossary.md](glossary.md) explai
 
 
 def frame_at(recording: Path, position_ns: int) -> Frame:
-    """A recording's frame at a position."""
-    return Frame.of(ReplaySource(recording, start_ns=position_ns).snapshot())
+    """A recording's frame at a position, with what is found in it."""
+    return Noticing()(Frame.of(ReplaySource(recording, start_ns=position_ns).snapshot()))
 
 
 def picture(frame: Frame, width: int, height: int, theme: TerminalTheme, keys: Sequence[str] = ()) -> str:

@@ -159,6 +159,57 @@ STALLING = Frame(
 )
 """A second in which 230 maps of a disk failed."""
 
+NIC = DeviceView(
+    dev=0xFFFF_8880_0999_1000,
+    name="0000:00:05.0",
+    driver="virtio-pci",
+    maps=12_210,
+    map_failures=0,
+    unmaps=12_000,
+    mapped_bytes=25_006_080,
+    unmapped_bytes=24_576_000,
+    asked_slots=12_210,
+    held_slots=210,
+    oldest_ns=3 * SECOND_NS,
+)
+STARVED = Frame(
+    replace(
+        STALLED,
+        nslabs=256,
+        used_slots=240,
+        used_hiwater_slots=250,
+        transient_slots=0,
+        maps=26_210,
+        unmaps=25_996,
+        growths=0,
+        pools_added=0,
+        pools=(
+            replace(
+                DEFAULT_POOL,
+                nslabs=256,
+                nareas=2,
+                used_slots=240,
+                longest_free_slots=8,
+                slots=SlotsView((120, 120), (128, 128), (8, 8), (8, 8), 2),
+            ),
+        ),
+        devices=(
+            NIC,
+            replace(
+                DISK,
+                causes=((Cause.EXHAUSTED, 230),),
+                last_failure="needs 128 slots, 16 of 256 are free",
+                held_slots=4,
+            ),
+        ),
+        failures=(),
+        notes=(),
+    ),
+    QUIET,
+    1,
+)
+"""A second in which 230 maps of a disk failed, because a network card holds nearly all of the slots."""
+
 
 class ScriptedSource:
     """Gives the snapshots it is told to, raising those that are exceptions; the last one for ever."""

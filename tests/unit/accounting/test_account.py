@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.device import size_bucket
 from swiotlb_top.accounting.durations import LATEST, Latencies
-from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN
+from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, Starved
 from swiotlb_top.allocator import REVISIONS, Cause, Explanation, Limits, Pool, Request
 from swiotlb_top.events import ENTRY_UNKNOWN, Direction, Event, Free, Gap
 from swiotlb_top.pipeline import Pipeline
@@ -94,6 +94,17 @@ def test_after_a_loss_nobody_knows_whose_the_slots_are() -> None:
     account.gap(Gap(1200, 1300, 5, "ring buffer full"))
     account.state(machine(state_of(padded(8))))
     assert (account.used_slots, account.devices[DEV].held_slots) == (4, 0)
+
+
+def test_how_it_stood_is_noted_when_a_map_fails() -> None:
+    account = account_of(padded(8))
+    account.feed([found(1000, 1100, 16, 5), searched_in_vain(1200, 1300, 128)])
+    assert account.devices[DEV].view().starved == Starved(held_slots=5, used_slots=9, all_slots=512)
+    account.feed([released(1400, 1500, 16, 5)])
+    assert account.devices[DEV].view().starved == Starved(5, 9, 512)
+    account.gap(Gap(1600, 1700, 5, "ring buffer full"))
+    account.feed([searched_in_vain(1800, 1900, 128)])
+    assert account.devices[DEV].view().starved is None
 
 
 def test_a_device_with_an_allocator_of_its_own_takes_no_slots_of_these_pools() -> None:

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Finding, Kind
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, VerdictView
+from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, Starved, VerdictView
 from swiotlb_top.allocator import Cause
-from swiotlb_top.findings import rules
-from swiotlb_top.findings.finding import ADVICE, MEANINGS, Finding, Kind
 from swiotlb_top.findings.rules import KIND_OF_CAUSE, findings
-from swiotlb_top.findings.watched import MOST_READINGS, Watched
+from swiotlb_top.findings.watched import MOST_READINGS, SLOPE_LEAST_NS, Watched
 from swiotlb_top.kernel_log.watch import KernelLog
 from tests.support.logs import EARLIER, FULL, POOL, found
-from tests.support.snapshots import DEBUGFS, DISK, NVME, QUIET, SECOND_NS
+from tests.support.snapshots import DEBUGFS, DISK, NVME, QUIET, SECOND_NS, STARVED
 
 SOUND = replace(QUIET, nslabs=1000, verdict=VerdictView("6.10", 10, 10, 0, 0, 0), maps=40, unmaps=40)
 
@@ -111,6 +110,86 @@ def test_beside_who_fails_stands_who_holds_most() -> None:
     )
 
 
+def test_victim_and_holder_are_told_in_one_line() -> None:
+    holder = replace(NVME, maps=210, unmaps=0, asked_slots=210)
+    finding = one(failing(Cause.EXHAUSTED, holder))
+    assert finding.sentence == "0000:00:04.0 failed; 0000:00:05.0 holds about 210 of 1,000 slots"
+    assert finding.holder is not None
+    assert finding.as_json()["holder"] == {
+        "device": "0000:00:05.0",
+        "driver": "nvme",
+        "held_slots": 210,
+        "is_exact": False,
+        "held_maps": 210,
+        "oldest_open_ns": None,
+        "used_slots": 250,
+        "all_slots": 1000,
+        "is_now": True,
+    }
+
+
+def test_who_fails_now_comes_before_who_failed_more_often_and_is_told_as_now() -> None:
+    old = replace(NVME, dev=1, name="0000:00:09.0", map_failures=1000)
+    before = replace(STARVED.now, devices=(*STARVED.now.devices, old))
+    failing_more = tuple(
+        replace(device, map_failures=device.map_failures + 2 * (device.dev == DISK.dev)) for device in before.devices
+    )
+    seen = Watched()
+    seen.add(Frame(replace(before, time_ns=before.time_ns + SECOND_NS, devices=failing_more), before))
+    told = [finding.sentence for finding in findings(seen)]
+    assert told[0] == "0000:00:04.0 fails; 0000:00:05.0 holds 210 of 256 slots"
+    assert told[1] == "0000:00:09.0 failed; 0000:00:05.0 holds 210 of 256 slots"
+
+
+def test_who_holds_most_may_be_who_fails() -> None:
+    device = replace(DISK, causes=((Cause.EXHAUSTED, 3),), map_failures=3, held_slots=200)
+    seen = watched(replace(SOUND, map_failures=3, devices=(device,), used_slots=200))
+    assert one(seen).sentence == "0000:00:04.0 failed; it holds 200 of 1,000 slots itself"
+
+
+@pytest.mark.parametrize(
+    ("held", "sentence"),
+    [
+        (130, "0000:00:04.0 failed; it held 130 of 256 slots itself"),
+        (20, "0000:00:04.0 failed; 0000:00:05.0 holds about 210 of 1,000 slots"),
+    ],
+)
+def test_when_the_map_failed_the_device_may_have_held_most_itself(held: int, sentence: str) -> None:
+    """A disk that maps and gives back all of a request at once holds nothing at any reading."""
+    holder = replace(NVME, maps=210, unmaps=0, asked_slots=210)
+    device = replace(DISK, causes=((Cause.EXHAUSTED, 3),), starved=Starved(held, 250, 256), held_slots=0)
+    finding = one(watched(replace(SOUND, map_failures=3, devices=(device, holder), used_slots=250)))
+    assert finding.sentence == sentence
+    assert (
+        f"when its latest map failed, 250 of 256 slots were in use; it held {held} of them itself" in finding.evidence
+    )
+
+
+def test_who_held_most_some_time_ago_does_not_hold_it_now() -> None:
+    holder = replace(NVME, maps=210, unmaps=0, asked_slots=210)
+    then = replace(SOUND, devices=(holder,), used_slots=250)
+    now = replace(SOUND, map_failures=3, devices=(replace(DISK, causes=((Cause.EXHAUSTED, 3),), held_slots=0),))
+    assert one(watched(then, now)).sentence == "0000:00:04.0 failed; 0000:00:05.0 held about 210 of 1,000 slots"
+
+
+def test_the_age_of_the_holders_oldest_mapping_is_evidence() -> None:
+    (finding, *_) = findings(watched(STARVED.now, every_ns=6 * SECOND_NS))
+    assert "210 slots in 210 mappings, the oldest for 3.0s" in finding.evidence[2]
+
+
+def test_so_is_that_of_whoever_leaks() -> None:
+    leaking = [
+        replace(one, devices=(replace(one.devices[0], oldest_ns=SECOND_NS),)) for one in holding(range(100, 200, 2))
+    ]
+    assert one(watched(*leaking)).evidence[2] == "its oldest mapping has been open for 49s"
+
+
+def test_what_is_nearly_full_now_is_found_whatever_was_in_use_before() -> None:
+    """More slots were in use before, and there were still more of them."""
+    then = replace(SOUND, used_slots=1300, transient_slots=800)
+    assert one(watched(then, replace(SOUND, used_slots=950))).evidence[0] == "950 of 1,000 slots (95.0%) are in use now"
+
+
 def test_who_holds_slots_does_not_matter_where_none_would_do() -> None:
     holder = replace(NVME, maps=210, unmaps=0, asked_slots=210)
     assert len(one(failing(Cause.TOO_LARGE, holder)).evidence) == 2
@@ -177,7 +256,7 @@ def test_what_does_not_is_no_leak(held: Sequence[int]) -> None:
 
 
 def test_in_a_short_time_a_load_that_begins_looks_like_a_leak() -> None:
-    assert kinds(watched(*holding(range(100, 200, 2)), every_ns=rules.LEAK_LEAST_NS // 60)) == []
+    assert kinds(watched(*holding(range(100, 200, 2)), every_ns=SLOPE_LEAST_NS // 60)) == []
 
 
 # ---- runaways ------------------------------------------------------------------------

@@ -9,13 +9,26 @@ from itertools import islice
 
 import pytest
 
+from swiotlb_top.accounting.finding import Kind
 from swiotlb_top.accounting.frame import HISTORY, Frame, Recorded
 from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import Playback, Snapshot
 from swiotlb_top.errors import CannotError
+from swiotlb_top.findings.noticing import Noticing
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.sampler import Sampler, frames
-from tests.support.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING, ScriptedSource
+from tests.support.snapshots import (
+    DEBUGFS,
+    DISK,
+    NVME,
+    PLAYED,
+    QUIET,
+    SECOND_NS,
+    STALLED,
+    STALLING,
+    STARVED,
+    ScriptedSource,
+)
 
 DEADLINE_S = 300.0
 
@@ -104,6 +117,12 @@ def test_who_looks_at_the_latest_only_keeps_nothing_before_it() -> None:
     with Sampler(ScriptedSource([QUIET, STALLED]), 0.01, follow=Frame.alone) as sampler:
         frame = wait_for_frame(sampler, 3)
     assert (frame.now, frame.before, frame.history, frame.journal) == (STALLED, None, (), ())
+
+
+def test_every_frame_is_noticed_the_first_one_too() -> None:
+    with Sampler(ScriptedSource([STARVED.now]), 0.01, notice=Noticing()) as sampler:
+        assert [finding.kind for finding in sampler.frame.findings] == [Kind.FULL, Kind.NEARLY_FULL]
+        assert wait_for_frame(sampler, 2).findings
 
 
 def test_of_what_is_past_only_totals_are_kept() -> None:

@@ -7,13 +7,14 @@ from dataclasses import replace
 import pytest
 
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.findings.noticing import Noticing
 from swiotlb_top.tui.glyphs import ASCII, UNICODE
-from swiotlb_top.tui.pages import device_page, help_page
+from swiotlb_top.tui.pages import device_page, findings_page, help_page
 from swiotlb_top.tui.panels import PANELS
 from swiotlb_top.tui.screen import plain, render
 from swiotlb_top.tui.view import Order, Page, View
 from tests.support.drawn import assert_golden, plain_text
-from tests.support.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, STALLED, STALLING
+from tests.support.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, STALLED, STALLING, STARVED
 
 EMPTY = Frame(QUIET)
 CHOSEN = View(selected={"devices": DISK.dev})
@@ -80,6 +81,25 @@ def test_all_that_is_known_of_one_device(width: int) -> None:
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_help(width: int) -> None:
     assert_golden(f"help-{width}", plain_text(help_page(Frame(PLAYED), UNICODE, width)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 60)])
+def test_what_is_found_on_the_screen(width: int, height: int) -> None:
+    found = Noticing()(STARVED)
+    assert_golden(f"found-{width}", plain_text(render(found, View(), UNICODE, width, height)))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_all_that_is_found(width: int) -> None:
+    assert_golden(f"findings-{width}", plain_text(findings_page(Noticing()(STARVED), UNICODE, width)))
+
+
+def test_all_that_is_found_where_nothing_is_wrong() -> None:
+    assert_golden("findings-none", plain_text(findings_page(Noticing()(EMPTY), UNICODE, 80)))
+
+
+def test_all_that_is_found_as_plain_text() -> None:
+    assert_golden("found-plain", plain_text(plain(Noticing()(STARVED), UNICODE, 120)))
 
 
 def test_help_and_device_take_the_panels_place() -> None:

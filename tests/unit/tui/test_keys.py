@@ -166,6 +166,13 @@ def test_escape_goes_back_a_step_at_a_time() -> None:
     assert after("escape", view=view) == PLAIN
 
 
+def test_f_shows_what_is_found_and_again_goes_back() -> None:
+    assert after("f").page is Page.FINDINGS
+    assert after("f", "f").page is Page.PANELS
+    assert after("f", "escape").page is Page.PANELS
+    assert after("f", "question_mark").page is Page.HELP
+
+
 @pytest.mark.parametrize("name", ["question_mark", "h", "f1"])
 def test_help_comes_and_goes_with_the_same_key(name: str) -> None:
     assert after(name).page is Page.HELP

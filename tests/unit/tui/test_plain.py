@@ -10,11 +10,12 @@ import pytest
 
 from swiotlb_top.accounting import fields
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.findings.noticing import Noticing
 from swiotlb_top.tui.console import open_console
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.json_frames import write_frames
 from swiotlb_top.tui.plain import print_frames
-from tests.support.snapshots import DEBUGFS, DISK, QUIET, STALLED, STALLING
+from tests.support.snapshots import DEBUGFS, DISK, QUIET, STALLED, STALLING, STARVED
 
 
 def printed(*frames: Frame) -> str:
@@ -94,6 +95,15 @@ def test_json_devices_have_rates_and_causes() -> None:
     assert (disk["maps_per_second"], disk["held_maps"], disk["held_slots"]) == (14_000.0, 4, 412)
     assert (disk["map_p99_ns"], disk["sizes"][7]) == (21_000, 1_230)
     assert disk["causes"] == {"fragmented": 228, "too_large": 2}
+
+
+def test_json_findings_say_whose_it_is_and_who_holds() -> None:
+    (frame,) = as_json(Noticing()(STARVED))
+    findings = frame["findings"]
+    assert isinstance(findings, list)
+    assert [finding["kind"] for finding in findings] == ["full", "nearly_full"]
+    assert findings[0]["sentence"] == "0000:00:04.0 fails; 0000:00:05.0 holds 210 of 256 slots"
+    assert (findings[0]["holder"]["device"], findings[0]["holder"]["oldest_open_ns"]) == ("0000:00:05.0", 3_000_000_000)
 
 
 def test_json_failures_say_why_and_what_the_reference_says() -> None:

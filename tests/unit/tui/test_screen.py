@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import Playback, VerdictView
+from swiotlb_top.findings.noticing import Noticing
+from swiotlb_top.findings.watched import Watched
+from swiotlb_top.reports.check import CheckReport
 from swiotlb_top.tui import styles
 from swiotlb_top.tui.glyphs import ASCII, UNICODE, Glyphs, for_encodings
 from swiotlb_top.tui.panels import PANELS
 from swiotlb_top.tui.screen import plain, render, share
 from swiotlb_top.tui.view import PLAIN, Page, View
 from tests.support.drawn import plain_text
-from tests.support.snapshots import DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING
+from tests.support.snapshots import DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING, STARVED
 
 
 def drawn(frame: Frame, width: int = 80, height: int = 40, glyphs: Glyphs = UNICODE, view: View = PLAIN) -> str:
@@ -161,6 +164,40 @@ def test_names_cannot_reach_the_terminal_with_escape_codes_or_markup() -> None:
     text = printed(Frame(replace(STALLED, devices=(evil,), kernel_release="6\r\n"), QUIET))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", text)
     assert "[red]n" in text
+
+
+def test_who_fails_and_who_holds_stand_in_one_line_under_the_headline() -> None:
+    lines = drawn(Noticing()(STARVED), 120).splitlines()
+    assert lines[1].startswith("FAILING  0000:00:04.0")
+    (found,) = (line for line in lines if line.startswith("found"))
+    assert found == (
+        "found    full: 0000:00:04.0 fails; 0000:00:05.0 holds 210 of 256 slots \N{MIDDLE DOT} also nearly_full"
+    )
+
+
+def test_what_a_small_screen_leaves_out_is_not_what_is_found_nor_that_the_source_fails() -> None:
+    lines = drawn(replace(Noticing()(STARVED), failure="gone away"), 80, 16).splitlines()
+    assert "stale    the source fails: gone away" in lines
+    assert any(line.startswith("found    full: 0000:00:04.0 fails; 0000:00:05.0 holds 210") for line in lines)
+
+
+def test_the_page_of_findings_has_all_that_check_says() -> None:
+    watched = Watched()
+    watched.add(STARVED)
+    frame = Noticing()(STARVED)
+    shown = " ".join(drawn(frame, 200, 100, view=View(page=Page.FINDINGS)).split())
+    report = CheckReport.of(watched)
+    assert len(report.findings) == 2
+    for finding in report.findings:
+        for said in (finding.meaning, finding.sentence, *finding.evidence, *finding.advice):
+            assert " ".join(said.split()) in shown
+
+
+def test_names_in_findings_cannot_reach_the_terminal_either() -> None:
+    hostile = replace(STARVED.now, devices=tuple(replace(d, name=f"{d.name}\x1b[2J") for d in STARVED.now.devices))
+    frame = Noticing()(replace(STARVED, now=hostile))
+    for view in (PLAIN, View(page=Page.FINDINGS)):
+        assert "\x1b" not in drawn(frame, 200, 60, view=view)
 
 
 def test_an_encoding_without_the_characters_gets_ascii() -> None:

@@ -1,4 +1,7 @@
-"""A finding: one thing that is wrong, the evidence for it, and what helps."""
+"""A finding: one thing that is wrong, the evidence for it, who holds the slots, and what helps.
+
+The rules that find it are in :mod:`swiotlb_top.findings`. Here is what it consists of, and how it is told.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from swiotlb_top.accounting import numbers
 
 
 class Kind(Enum):
@@ -102,15 +107,80 @@ ADVICE: Final[Mapping[Kind, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Slope:
+    """How fast a device holds more and more, where it does: over all of the time that was watched."""
+
+    maps: int
+    """So many mappings more were held at the end than at the beginning."""
+    slots: float
+    """The slots of so many mean maps of the device."""
+    slots_per_minute: float
+    full_in_ns: int
+    """In what time no slot is free if this goes on; -1 if it is not steady, or the slots in use are not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The device that held most slots when most were in use, or when a map of its own failed."""
+
+    device: str
+    driver: str
+    held_slots: int
+    is_exact: bool
+    """Whether its slots were counted. Else they are as many as mean maps of the device have."""
+    held_maps: int
+    """Its open mappings then; -1 if not known."""
+    oldest_open_ns: int
+    """For how long the oldest of these mappings had been held; -1 if not known."""
+    used_slots: int
+    """Slots in use then, by all."""
+    all_slots: int
+    """Slots that there were then."""
+    is_now: bool
+    """Whether this is how it stands now. Else it is over."""
+    known_as: str = ""
+    """What people know the device by."""
+
+    @property
+    def slots(self) -> str:
+        """How many slots it held, in words."""
+        return f"{'' if self.is_exact else 'about '}{numbers.count(self.held_slots)}"
+
+    @property
+    def oldest(self) -> str:
+        """For how long it held the oldest mapping, as a clause that may follow; empty if not known."""
+        return f", the oldest for {numbers.age(self.oldest_open_ns)}" if self.oldest_open_ns >= 0 else ""
+
+    def as_json(self) -> dict[str, object]:
+        """The same for machines; null is: not known."""
+        return {
+            "device": self.device,
+            "driver": self.driver or None,
+            "known_as": self.known_as or None,
+            "held_slots": self.held_slots,
+            "is_exact": self.is_exact,
+            "held_maps": self.held_maps if self.held_maps >= 0 else None,
+            "oldest_open_ns": self.oldest_open_ns if self.oldest_open_ns >= 0 else None,
+            "used_slots": self.used_slots,
+            "all_slots": self.all_slots,
+            "is_now": self.is_now,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that is wrong."""
 
     kind: Kind
+    claim: str
+    """What is wrong, in a few words that can stand alone. Names in it are as the kernel gave them."""
     evidence: tuple[str, ...]
     """Sentences with the numbers that show it, the most important first. Names in them are as the kernel gave them."""
     device: str = ""
     """Whose it is, as ``/sys/bus`` names the device; empty where it is no device's."""
     driver: str = ""
+    holder: Holder | None = None
+    """Who holds the slots, where that matters and is known."""
     known_as: str = ""
     """What people know the device by."""
 
@@ -121,3 +191,29 @@ class Finding:
     @property
     def advice(self) -> tuple[str, ...]:
         return ADVICE[self.kind]
+
+    @property
+    def sentence(self) -> str:
+        """The victim and the holder in one line: ``0000:00:04.0 fails; 0000:00:05.0 holds 210 of 256 slots``."""
+        if self.holder is None:
+            return self.claim
+        holder, holds = self.holder, "holds" if self.holder.is_now else "held"
+        of_all = f"{holds} {holder.slots} of {numbers.counted(holder.all_slots, 'slot')}"
+        if holder.device == self.device:
+            return f"{self.claim}; it {of_all} itself"
+        return f"{self.claim}; {holder.device or 'an unknown device'} {of_all}"
+
+    def as_json(self) -> dict[str, object]:
+        """The same for machines; null is: not known, or nobody's."""
+        return {
+            "kind": self.kind.value,
+            "is_trouble": self.kind.is_trouble,
+            "device": self.device or None,
+            "driver": self.driver or None,
+            "known_as": self.known_as or None,
+            "sentence": self.sentence,
+            "meaning": self.meaning,
+            "evidence": list(self.evidence),
+            "holder": self.holder.as_json() if self.holder else None,
+            "advice": list(self.advice),
+        }
