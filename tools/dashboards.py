@@ -153,6 +153,12 @@ NODE: Final = Dashboard(
             link="swiotlb-device",
         ),
         Panel(
+            "Findings",
+            {"{{finding}}: {{advice}}": f"swiotlb_finding_info{_NODE}"},
+            kind="table",
+            description="What swiotlb-top check would find, had it watched the last 10 to 20 minutes, and what helps.",
+        ),
+        Panel(
             "Causes",
             {
                 "{{device}} {{cause}}": "sum by (device, cause) "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -18,6 +18,7 @@ from swiotlb_exporter.metrics import METRICS, MetricSpec, Sample, Seen
 from swiotlb_exporter.pools import PoolNames
 from swiotlb_exporter.watch import Blindness, NotYetError
 from swiotlb_top import __version__
+from swiotlb_top.accounting.finding import Kind
 from swiotlb_top.accounting.snapshot import Snapshot
 
 MOST_DEVICES: Final = 100
@@ -36,6 +37,7 @@ class SnapshotCollector(Collector):
 
     :param devices: how many devices have series of their own.
     :param is_there: whether a device of a name still exists; what is gone has no series.
+    :param findings: which kinds of findings are there of late, and which are not.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class SnapshotCollector(Collector):
         *,
         devices: int = MOST_DEVICES,
         is_there: Callable[[str], bool] | None = None,
+        findings: Callable[[], Mapping[Kind, bool]] = dict,
     ) -> None:
         self._sample = sample
         self._devices = Devices(devices, is_there or Presence())
         self._pool_names = PoolNames()
+        self._findings = findings
         self._errors = 0
         self._lock = threading.Lock()
 
@@ -76,7 +80,8 @@ class SnapshotCollector(Collector):
 
     def _see(self, snapshot: Snapshot) -> Seen:
         devices = self._devices.totals(snapshot)
-        return Seen(snapshot, devices, tuple(islice(self._pool_names.named(snapshot.pools), MOST_POOLS)))
+        pools = tuple(islice(self._pool_names.named(snapshot.pools), MOST_POOLS))
+        return Seen(snapshot, devices, pools, self._findings())
 
     def _own(self, took_s: float, blind: Blindness | None) -> list[Metric]:
         why = GaugeMetricFamily("swiotlb_blind_info", "Why swiotlb_up is 0; absent where it is 1.", labels=("reason",))

@@ -15,6 +15,7 @@ from swiotlb_exporter import kernel_log
 from swiotlb_exporter.devices import Totals, Who
 from swiotlb_exporter.histogram import Histogram, Native, beyond
 from swiotlb_top.accounting.fields import DEVICES, POOLS, TOTALS, Field, pool_kind
+from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, PoolView, Snapshot
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.constants import IO_TLB_SIZE, SIZE_BUCKETS_SLOTS
@@ -29,6 +30,8 @@ class Seen(NamedTuple):
     snapshot: Snapshot
     devices: Mapping[Who, Totals]
     pools: Sequence[tuple[str, PoolView]]
+    findings: Mapping[Kind, bool]
+    """Whether a kind is found of late; kinds of which nothing is known are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,15 @@ def _pool_count(seen: Seen) -> Iterator[Sample]:
     # A source that sees no pool at all (debugfs) cannot count them; where swiotlb is on there is one.
     kinds = [pool_kind(pool) for pool in seen.snapshot.pools]
     yield from (((kind,), kinds.count(kind)) for kind in ("default", "grown", "transient") if kinds)
+
+
+def _findings(seen: Seen) -> Iterator[Sample]:
+    yield from (((kind.value,), int(is_there)) for kind, is_there in seen.findings.items())
+
+
+def _found(seen: Seen) -> Iterator[Sample]:
+    for kind in (kind for kind, is_there in seen.findings.items() if is_there):
+        yield (kind.value, MEANINGS[kind], " ".join(ADVICE[kind])), 1
 
 
 def _source(seen: Seen) -> Iterator[Sample]:
@@ -263,6 +275,21 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         (),
         "Operations that broke an invariant on any revision (overlap, alignment, bounds).",
         _known(lambda s: s.verdict.safety_violations if s.verdict else 0),
+    ),
+    MetricSpec(
+        "swiotlb_finding",
+        "gauge",
+        ("finding",),
+        "Whether something was found to be wrong in the last 10 to 20 minutes, as swiotlb-top check finds it; absent "
+        "where that is not known, as in the first half minute.",
+        _findings,
+    ),
+    MetricSpec(
+        "swiotlb_finding_info",
+        "gauge",
+        ("finding", "meaning", "advice"),
+        "What swiotlb_finding has as 1, in a sentence, and what helps: for alerts to quote.",
+        _found,
     ),
     MetricSpec(
         "swiotlb_burst_age_seconds",

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
+from swiotlb_exporter.findings import Recent
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError, SwiotlbTopError
 from swiotlb_top.kernel.no_pool import NoPoolError
@@ -46,6 +47,8 @@ class Watch:
         """There from when the source is open."""
         self.refusal: SwiotlbTopError | None = None
         """Why the source could not be opened when that was last tried."""
+        self.recent = Recent()
+        """Is told every frame of it."""
         self._patience_s = patience_s
         self._beat = -1
         self._moved_s = time.monotonic()

@@ -100,7 +100,7 @@ def _keep_watching(watch: Watch, watching: Watching, where: str, each_time: Call
     with _opened(watch, watching, where, pulse) as source:
         debugfs = source.snapshot().source == "debugfs"
         privileges.drop(keep=(privileges.CAP_DAC_READ_SEARCH,) if debugfs else ())
-        with Sampler(source, watching.interval_s, PATIENCE_S, Frame.alone) as sampler:
+        with Sampler(source, watching.interval_s, PATIENCE_S, Frame.alone, watch.recent) as sampler:
             watch.sampler = sampler
             now = sampler.frame.now
             pulse.ready(f"{now.source}: {now.reason}")
@@ -159,7 +159,7 @@ class _Pulse:
 
 def _registry(watch: Watch, devices: int) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(SnapshotCollector(watch.snapshot, devices=devices))
+    registry.register(SnapshotCollector(watch.snapshot, devices=devices, findings=lambda: watch.recent.found))
     # Under a name of its own: node_exporter, which reads the file, has process_* too.
     ProcessCollector(namespace="swiotlb_exporter", registry=registry)
     return registry

@@ -17,7 +17,11 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from swiotlb_exporter.collector import SnapshotCollector
+from swiotlb_exporter.findings import KNOWABLE, Recent
 from swiotlb_exporter.metrics import METRICS
+from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
+from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import Exit
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
@@ -35,8 +39,13 @@ needs_prometheus = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 
 
 def registry_of(source: Any) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    registry.register(SnapshotCollector(source.snapshot, is_there=lambda name: True))
+    """The exporter's, whose source is looked at when it is scraped."""
+    registry, recent = CollectorRegistry(), Recent()
+
+    def sample() -> Snapshot:
+        return recent(Frame(source.snapshot())).now
+
+    registry.register(SnapshotCollector(sample, is_there=lambda name: True, findings=lambda: recent.found))
     return registry
 
 
@@ -93,6 +102,10 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             'swiotlb_verified_operations_total{verdict="disagree"}': "7+0x30",
             "swiotlb_safety_violations_total": "0+0x30",
         },
+    ),
+    "SwiotlbLeak": (
+        {'swiotlb_finding{finding="leak"}': "0+0x10 1+0x20", 'swiotlb_finding{finding="runaway"}': "0+0x30"},
+        {'swiotlb_finding{finding="leak"}': "0+0x15 1+0x10 0+0x5", 'swiotlb_finding{finding="transient"}': "1+0x30"},
     ),
     "SwiotlbExporterBlind": (
         {"swiotlb_up": "1 1 0+0x30"},
@@ -179,6 +192,39 @@ def test_a_node_whose_swiotlb_is_off_alerts_nobody(tmp_path: Path) -> None:
 def test_the_alert_of_a_blind_node_says_why_it_is_blind(tmp_path: Path) -> None:
     series = {"swiotlb_up": "0+0x30", 'swiotlb_blind_info{reason="no BTF"}': "1+0x30"}
     assert 'description="no BTF."' in said_of(series, tmp_path, {})
+
+
+QUOTED = {
+    "SwiotlbMapsFailing": Kind.TOO_LARGE,
+    "SwiotlbNearlyFull": Kind.NEARLY_FULL,
+    "SwiotlbGrowthFailing": Kind.GROWTH_FAILS,
+    "SwiotlbFragmented": Kind.FRAGMENTED,
+    "SwiotlbReferenceDisagrees": Kind.HARM,
+    "SwiotlbLeak": Kind.LEAK,
+}
+"""A finding that each alert may quote."""
+
+
+@needs_prometheus
+@pytest.mark.parametrize("alert", QUOTED)
+def test_an_alert_says_what_is_found_and_what_helps(alert: str, tmp_path: Path) -> None:
+    kind, other = QUOTED[alert], Kind.TRANSIENT
+    told = ((one.value, MEANINGS[one], " ".join(ADVICE[one])) for one in (kind, other))
+    infos = {
+        f'swiotlb_finding_info{{finding="{one}",meaning="{meaning}",advice="{helps}"}}' for one, meaning, helps in told
+    }
+    said = said_of(SERIES[alert][0] | dict.fromkeys(infos, "1+0x30"), tmp_path, {})
+    assert f'advice="{MEANINGS[kind]} {" ".join(ADVICE[kind])}"' in said, said
+    assert MEANINGS[other] not in said
+    assert 'advice="Run swiotlb-top check on the node."' in said_of(SERIES[alert][0], tmp_path, {})
+
+
+def test_every_kind_of_trouble_that_is_exported_is_quoted_by_some_alert() -> None:
+    """A device that takes most slots at once wakes somebody if maps fail for it: it may have got on well."""
+    text = RULES[1].read_text()
+    trouble = {kind.value for kind in KNOWABLE if kind.is_trouble and kind is not Kind.RUNAWAY}
+    quoted = set(chain.from_iterable(group.split("|") for group in re.findall(r'finding=~?\\"([a-z_|]+)\\"', text)))
+    assert quoted == trouble
 
 
 def test_every_alert_is_tested() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from prometheus_client import Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from swiotlb_exporter.collector import SnapshotCollector
+from swiotlb_exporter.collector import MOST_DEVICES, SnapshotCollector
 from swiotlb_exporter.histogram import Native
 from swiotlb_exporter.web.exposition import PROTOBUF
 from swiotlb_exporter.web.protobuf_page import MetricFamily
@@ -41,8 +41,8 @@ BEYOND = 1025
 Lines = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def collected(snapshot: Snapshot, **options: int) -> list[Metric]:
-    collector = SnapshotCollector(ScriptedSource([snapshot]).snapshot, is_there=lambda name: True, **options)
+def collected(snapshot: Snapshot, devices: int = MOST_DEVICES) -> list[Metric]:
+    collector = SnapshotCollector(ScriptedSource([snapshot]).snapshot, is_there=lambda name: True, devices=devices)
     return list(collector.collect())
 
 
