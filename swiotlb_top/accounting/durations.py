@@ -33,11 +33,6 @@ class Latest:
         self._latest: deque[int] = deque(maxlen=LATEST)
         self._sorted: list[int] | None = []
 
-    def add(self, took_ns: int) -> None:
-        """One more."""
-        self._latest.append(took_ns)
-        self._sorted = None
-
     def percentile(self, percent: int) -> int:
         """The time in nanoseconds that ``percent`` % of the latest did not exceed; -1 if there was none."""
         if self._sorted is None:
@@ -103,12 +98,16 @@ class Lifetimes(Latest):
     def ended(self, call: Find | Map | None, exit_ns: int) -> None:
         """The mapping that ``call`` made was released at ``exit_ns``. One that did not begin here is not counted."""
         began = self._open.pop(id(call), None)
-        if began is not None:
-            # Clocks of two CPUs may differ by a little.
-            held_ns = max(exit_ns - began.exit_ns, 0)
-            self.add(held_ns)
-            self._counts[bisect_left(HOLD_BUCKETS_NS, held_ns)] += 1
-            self.longest_ns = max(self.longest_ns, held_ns)
+        if began is None:
+            return
+        held_ns = exit_ns - began.exit_ns
+        if held_ns < 0:  # clocks of two CPUs may differ by a little
+            held_ns = 0
+        self._latest.append(held_ns)
+        self._sorted = None
+        self._counts[bisect_left(HOLD_BUCKETS_NS, held_ns)] += 1
+        if held_ns > self.longest_ns:
+            self.longest_ns = held_ns
 
     def forget_open(self) -> None:
         """Events were lost: which mappings are still open is not known."""

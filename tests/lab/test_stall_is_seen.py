@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
 from swiotlb_top.errors import Exit
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
@@ -185,6 +186,7 @@ def test_during_the_stall_the_failure_alert_fires_and_names_device_and_cause(sta
     (alert,) = [alert for alert in stalled.firing if alert["labels"]["alertname"] == "SwiotlbMapsFailing"]
     assert (alert["labels"]["device"], alert["labels"]["driver"]) == (VIRTIO_BLK, "virtio-pci")
     assert "Cause: exhausted." in alert["annotations"]["description"]
+    assert alert["annotations"]["advice"] == f"{MEANINGS[Kind.FULL]} {' '.join(ADVICE[Kind.FULL])}"
 
 
 @needs_prometheus
@@ -227,6 +229,12 @@ def test_the_reason_is_given_beneath_it_once_a_burst_was_judged(files: Path) -> 
     screen = pane(files, "reason")
     assert re.search(r"^why +needs 128 slots", screen, re.MULTILINE), screen
     assert re.search(r"^verdict +agree .* in bursts, the latest \S+s ago$", screen, re.MULTILINE), screen
+
+
+def test_what_is_found_stands_beneath_the_headline_with_what_helps(files: Path) -> None:
+    screen = pane(files, "reason")
+    assert re.search(r"^found +full: ", screen, re.MULTILINE), screen
+    assert re.search(r"^advice +If it is load, a larger pool helps", screen, re.MULTILINE), screen
 
 
 def test_pools_areas_failures_and_sizes_are_seen_live(files: Path) -> None:
