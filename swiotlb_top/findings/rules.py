@@ -7,7 +7,6 @@ is told elsewhere (:func:`swiotlb_top.accounting.headline.headline`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise
 from typing import Final, TypeAlias
 
 from swiotlb_top.accounting import logged, numbers
@@ -145,19 +144,22 @@ def leak(watched: Watched) -> Iterator[Finding]:
 
 
 def runaway(watched: Watched) -> Iterator[Finding]:
-    """One device took most of the slots between two readings."""
-    now = watched.now
+    """One device took most of the slots between two readings, and has not given them back by the next one.
+
+    A burst that is over within a second is none.
+    """
+    now, readings = watched.now, watched.readings
     if now.nslabs <= 0:
         return
     leaps = [
-        (before, after)
-        for before, after in pairwise(watched.readings)
-        if after.used_slots - before.used_slots >= RUNAWAY_SHARE * now.nslabs
+        (before, after, then)
+        for before, after, then in zip(readings, readings[1:], [*readings[2:], *readings[-1:]], strict=False)
+        if min(after.used_slots, then.used_slots) - before.used_slots >= RUNAWAY_SHARE * now.nslabs
         and after.time_ns - before.time_ns <= RUNAWAY_NS
     ]
     for device in now.devices:
-        for before, after in leaps:
-            maps = after.held_maps.get(device.dev, 0) - before.held_maps.get(device.dev, 0)
+        for before, after, then in leaps:
+            maps = min(one.held_maps.get(device.dev, 0) for one in (after, then)) - before.held_maps.get(device.dev, 0)
             slots = min(round(maps * mean_slots(device)), after.used_slots - before.used_slots)
             if slots >= RUNAWAY_SHARE * now.nslabs:
                 took = f"took about {numbers.count(slots)} of {numbers.count(now.nslabs)} slots within"

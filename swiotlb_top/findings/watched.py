@@ -13,6 +13,8 @@ from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Snapshot
 
 MOST_READINGS: Final = 1200
 """If there are more, every second one is dropped: a day takes no more memory than half an hour."""
+BETWEEN_LEAST_NS: Final = 900_000_000
+"""Frames may come more often, and readings do not: what is found does not depend on how often a screen is drawn."""
 PARTS: Final = 5
 """Parts of the time. What rises has its least number of mappings rise from each to the next."""
 SLOPE_LEAST_NS: Final = 30_000_000_000
@@ -47,7 +49,8 @@ class Watched:
     """The devices that hold more and more, by ``struct device *``."""
 
     def add(self, frame: Frame) -> None:
-        """The next frame. A frame that shows an old snapshot, because the source failed, adds no reading.
+        """The next frame. It adds no reading if it comes soon after the last one, or shows an old snapshot because the
+        source failed.
 
         If a recording was moved back, what was seen of later times is forgotten.
         """
@@ -55,10 +58,13 @@ class Watched:
         now = frame.now
         if self.readings and now.time_ns < self.readings[-1].time_ns:
             self._forget_after(now.time_ns)
-        if frame.failure or (self.readings and now.time_ns == self.readings[-1].time_ns):
+        if frame.failure:
             return
-        self._read(now)
-        self.slopes = dict(self._slopes(now))
+        if self.fullest is None or now.used_slots >= self.fullest.used_slots:
+            self.fullest = now
+        if not self.readings or now.time_ns - self.readings[-1].time_ns >= BETWEEN_LEAST_NS:
+            self._read(now)
+            self.slopes = dict(self._slopes(now))
 
     def _forget_after(self, time_ns: int) -> None:
         self.readings = [reading for reading in self.readings if reading.time_ns <= time_ns]
@@ -66,8 +72,6 @@ class Watched:
             self.fullest = None
 
     def _read(self, now: Snapshot) -> None:
-        if self.fullest is None or now.used_slots >= self.fullest.used_slots:
-            self.fullest = now
         held = {device.dev: device.held_maps for device in now.devices if device.held_maps}
         self.readings.append(Reading(now.time_ns, now.used_slots, now.transient_slots, held))
         if len(self.readings) > MOST_READINGS:

@@ -97,6 +97,15 @@ def test_what_only_costs_time_is_not_well_either() -> None:
     assert (headline(last).level, headline(last).exit_status) == (Level.SLOW, Exit.OK)
 
 
+def test_a_screen_that_is_drawn_often_reads_no_more_often() -> None:
+    watched = Watched()
+    for tenth in range(101):
+        watched.add(Frame(replace(SOUND, time_ns=SECOND_NS + tenth * SECOND_NS // 10, used_slots=tenth)))
+    assert len(watched.readings) == 12
+    assert watched.fullest is not None
+    assert watched.fullest.used_slots == 100
+
+
 def test_a_recording_that_is_moved_back_knows_nothing_of_later_times() -> None:
     notice = Noticing()
     early, late = frames([SOUND, replace(SOUND, used_slots=950)])

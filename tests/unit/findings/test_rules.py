@@ -275,6 +275,15 @@ def test_others_do_not(held: list[int], every_ns: int) -> None:
     assert kinds(watched(*holding(held, mean_slots=2), every_ns=every_ns)) == []
 
 
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [([10, 270], [Kind.RUNAWAY]), ([10, 270, 270, 10], [Kind.RUNAWAY]), ([10, 270, 10], []), ([10, 270, 10, 10], [])],
+    ids=["at this moment", "kept", "given back", "given back some time ago"],
+)
+def test_what_is_given_back_within_a_second_was_a_burst(held: list[int], expected: list[Kind]) -> None:
+    assert kinds(watched(*holding(held, mean_slots=2))) == expected
+
+
 def test_slots_that_others_gave_back_are_not_taken_twice() -> None:
     """What is in use did not rise: somebody else had as many before."""
     first, second = holding([10, 270], mean_slots=2)
