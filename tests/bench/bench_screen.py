@@ -117,11 +117,12 @@ class Busy:
 
 def draw_with_textual(frames: int) -> None:
     """The screen as it is, ended after so many frames."""
+    from swiotlb_top.findings.noticing import Noticing
     from swiotlb_top.sources.sampler import Sampler
     from swiotlb_top.tui.app import LiveScreen
     from swiotlb_top.tui.glyphs import UNICODE
 
-    with Sampler(Busy(), INTERVAL_S) as sampler:
+    with Sampler(Busy(), INTERVAL_S, notice=Noticing()) as sampler:
         screen = LiveScreen(sampler, UNICODE)
 
         def end() -> None:
