@@ -6,11 +6,9 @@ import platform
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import BinaryIO, Final
 
 from swiotlb_top import __version__
@@ -22,21 +20,21 @@ from swiotlb_top.probes.attach.loader import RING_BYTES
 from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count, exits_ns, quiet_before, split_at, split_before, tally
-from swiotlb_top.state import DeviceName, How, MemState
-from swiotlb_top.trace import Header, TraceWriter
+from swiotlb_top.signals import noted
+from swiotlb_top.state import How, MemState
+from swiotlb_top.trace import Header, Sink
 from swiotlb_top.trace.files import Files, Limit, refuse_to_overwrite
 from swiotlb_top.trace.introductions import Introductions
 from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
 
 _DRAIN_INTERVAL_S: Final = 0.05
-_COUNTED: Final = ("maps", "map_failures", "unmaps")
+COUNTED: Final = ("maps", "map_failures", "unmaps")
+"""What the kernel side counts of each device, and :func:`.tally` of records."""
 _FIRST_STATE_TRIES: Final = 25
 _KNOWN_INTERVAL_NS: Final = 1_000_000_000
 """How often the time up to which no call is missing is determined and written to the file."""
 _MOST_POSTPONED: Final = 20
 """In so many looks, a second of them, a file that is full goes on because the moment is not a good one."""
-_MOST_LATE_NAMES: Final = 256
-"""So many devices are asked again at the end what they are known by."""
 _LAST_RECORDS_S: Final = 0.1
 """How long records are still awaited after the probes stop, so that the records match the counters."""
 
@@ -113,9 +111,9 @@ def record(
         refuse_to_overwrite(output, limit)
     refuse_what_cannot_run(command)
     with (
-        _stop_signals() as stopped,
+        noted(signal.SIGINT, signal.SIGTERM) as stopped,
         Session(prefer=prefer, ring_bytes=ring_bytes) as session,
-        Files(output, _header(session), limit) as files,
+        Files(output, header_of(session), limit) as files,
     ):
         try:
             return Recording(session, files, watch).run(duration_s, command, stopped)
@@ -124,7 +122,8 @@ def record(
             raise
 
 
-def _header(session: Session) -> Header:
+def header_of(session: Session) -> Header:
+    """The header of a recording that begins now."""
     return Header(
         session.kernel,
         __version__,
@@ -135,73 +134,28 @@ def _header(session: Session) -> Header:
     )
 
 
-class Recording:
-    """One recording under way."""
+class Recorder:
+    """Writes what a session tells to a sink, from a first state to a last one."""
 
-    def __init__(self, session: Session, files: Files, watch: Callable[[Standing], object] = lambda _: None) -> None:
-        self._session = session
-        self._files = files
-        self._watch = watch
+    def __init__(self, session: Session, trace: Sink) -> None:
+        self._session, self._trace = session, trace
         self._introductions = Introductions()
-        self._begin_ns = 0
         self._records = 0
         self._lost = 0
         self._lost_before = session.program.faults().lost_events
+        self._lost_before_file = 0
         self._blind = True
         self._settled = False
         self._left_out: Counter[str] = Counter()
-        self._not_known_as: dict[int, DeviceName] = {}
         self._checked_ns = now_ns()
         self._known_ns = 0
-        self._file_begin_ns = 0
-        self._lost_before_file = 0
-        self._postponed = 0
-
-    @property
-    def _trace(self) -> TraceWriter:
-        return self._files.trace
-
-    def run(self, duration_s: float | None, command: tuple[str, ...], stopped: list[int]) -> RecordReport:
-        self._begin()
-        self._begin_ns = self._file_begin_ns = now_ns()
-        child = Command(command, shares_output=self._files.output is not None) if command else None
-        try:
-            until_ns = self._begin_ns + int(duration_s * 1e9) if duration_s is not None else None
-            while not stopped and (until_ns is None or now_ns() < until_ns) and (child is None or child.runs):
-                self._look()
-            if child:
-                child.end(self._look, interrupted=signal.SIGINT in stopped)
-        finally:
-            if child:
-                child.end()
-        self._drain()
-        duration_ns = now_ns() - self._begin_ns
-        counters = self._finish(duration_ns)
-        return RecordReport(
-            self._files.names(),
-            self._files.path,
-            self._files.size_bytes,
-            self._records,
-            self._lost,
-            duration_ns,
-            counters,
-            child.status if child else 0,
-        )
-
-    def _look(self) -> None:
-        """Take what came in a while."""
-        time.sleep(_DRAIN_INTERVAL_S)
-        self._drain()
-        if self._files.is_full:
-            self._begin_another_file()
-        self._watch(Standing(now_ns() - self._begin_ns, self._records, self._files.size_bytes, self._lost))
 
     def _begin(self) -> None:
         """The first state. What came before it is in it, and only counted off."""
         introductions = self._wait_for_older_calls()
         for _ in range(_FIRST_STATE_TRIES):
             state, earlier, later = self._session.settle()
-            self._left_out += tally(earlier)
+            self._leave_out(earlier)
             if not self._note_losses():
                 self._begin_from(state)
             self._write(introductions + later)
@@ -218,11 +172,15 @@ class Recording:
 
         def take() -> None:
             over, introducing = split_at(self._session.drain(), now_ns())
-            self._left_out += tally(over)
+            self._leave_out(over)
             introductions.append(introducing)
 
         self._session.wait_for_older_calls(take)
         return b"".join(introductions)
+
+    def _leave_out(self, records: bytes) -> None:
+        """Count off records that precede the first state."""
+        self._left_out += tally(records)
 
     def _drain(self) -> None:
         """Write the records that are in the ring. After a loss, and as long as there is no state, read the state."""
@@ -284,6 +242,104 @@ class Recording:
             self._blind = True
         return bool(lost)
 
+    def _stop(self) -> tuple[MemState, dict[str, int], bool]:
+        """The last state, against which a replay holds the reference's, and the kernel side's own counts.
+
+        Counters and records stop together: where nothing was lost, they must be equal. Also whether nothing happened
+        since the state was asked for.
+        """
+        state, quiet, _ = self._read_state()
+        since = self._drain_to_what_is_known()
+        self._session.program.set_mode(Mode.STOP)
+        time.sleep(_LAST_RECORDS_S)
+        last = self._session.drain()
+        self._note_losses()
+        self._write(last)
+        self._tell_late_names()
+        totals = self._session.program.totals().values()
+        counted = {name: sum(getattr(device, name) for device in totals) - self._left_out[name] for name in COUNTED}
+        return state, counted, quiet and not since and not last
+
+    def _end_file(self, state: MemState, counted: dict[str, int], duration_ns: int, *, quiet: bool) -> None:
+        """Write the end.
+
+        :param state: the last one.
+        :param quiet: whether nothing happened since it was asked for.
+        """
+        in_use = of_state(state)
+        counters = counted | {
+            "nslabs": state.nslabs,
+            "total_used": in_use.used_slots,
+            "used_hiwater": in_use.used_hiwater_slots,
+            "transient_nslabs": state.transient_nslabs,
+            "quiet": int(self._settled and quiet),
+        }
+        self._trace.end(counters, duration_ns, self._lost - self._lost_before_file)
+
+    def _tell_late_names(self) -> None:
+        """A disk may get its name after its controller's first map: ask again what unnamed devices are known by."""
+        for before in self._introductions.not_known_as():
+            name = self._session.device_name(before.dev)
+            if name.known_as and name.name == before.name:
+                self._trace.device_name(name)
+
+    def _write(self, records: bytes) -> None:
+        if not records:
+            return
+        for name in self._session.device_names(records):
+            self._trace.device_name(name)
+            self._introductions.name(name)
+        self._introductions.records(records)
+        self._trace.records(records)
+        self._records += count(records)
+
+
+class Recording(Recorder):
+    """One recording under way, into files."""
+
+    def __init__(self, session: Session, files: Files, watch: Callable[[Standing], object] = lambda _: None) -> None:
+        super().__init__(session, files.trace)
+        self._files = files
+        self._watch = watch
+        self._begin_ns = 0
+        self._file_begin_ns = 0
+        self._postponed = 0
+
+    def run(self, duration_s: float | None, command: tuple[str, ...], stopped: list[int]) -> RecordReport:
+        self._begin()
+        self._begin_ns = self._file_begin_ns = now_ns()
+        child = Command(command, shares_output=self._files.output is not None) if command else None
+        try:
+            until_ns = self._begin_ns + int(duration_s * 1e9) if duration_s is not None else None
+            while not stopped and (until_ns is None or now_ns() < until_ns) and (child is None or child.runs):
+                self._look()
+            if child:
+                child.end(self._look, interrupted=signal.SIGINT in stopped)
+        finally:
+            if child:
+                child.end()
+        self._drain()
+        duration_ns = now_ns() - self._begin_ns
+        counters = self._finish(duration_ns)
+        return RecordReport(
+            self._files.names(),
+            self._files.path,
+            self._files.size_bytes,
+            self._records,
+            self._lost,
+            duration_ns,
+            counters,
+            child.status if child else 0,
+        )
+
+    def _look(self) -> None:
+        """Take what came in a while."""
+        time.sleep(_DRAIN_INTERVAL_S)
+        self._drain()
+        if self._files.is_full:
+            self._begin_another_file()
+        self._watch(Standing(now_ns() - self._begin_ns, self._records, self._files.size_bytes, self._lost))
+
     def _begin_another_file(self) -> None:
         """End the file with a state, and begin another with the same one.
 
@@ -315,85 +371,21 @@ class Recording:
 
     def _begin_file_from(self, state: MemState, introductions: Introductions, records: bytes) -> None:
         """Begin another file with a state, the devices there were then, and what follows it in the file before."""
-        self._files.begin_another(_header(self._session))
+        self._files.begin_another(header_of(self._session))
+        self._trace = self._files.trace
         self._file_begin_ns, self._lost_before_file, self._postponed = now_ns(), self._lost, 0
         self._settled = state.settled
         self._trace.state(state)
-        introductions.tell(self._trace, state)
+        introductions.tell(self._trace, state.end_ns)
         self._trace.records(records)
 
     def _finish(self, duration_ns: int) -> dict[str, int]:
-        """The last state, against which a replay holds the reference's, and the kernel side's own counts.
-
-        Counters and records are stopped together: where nothing was lost, they must be equal. The counters are of all
-        files, so that a file that is one of several does not have them.
-        """
+        """Stop. The counters are of all files, so that a file that is one of several does not have them."""
+        state, counted, quiet = self._stop()
         file_duration_ns = duration_ns - (self._file_begin_ns - self._begin_ns)
-        state, quiet, _ = self._read_state()
-        since = self._drain_to_what_is_known()
-        self._session.program.set_mode(Mode.STOP)
-        time.sleep(_LAST_RECORDS_S)
-        last = self._session.drain()
-        self._note_losses()
-        self._write(last)
-        self._write_late_names()
-        totals = self._session.program.totals().values()
-        counted = {name: sum(getattr(device, name) for device in totals) - self._left_out[name] for name in _COUNTED}
-        counted_here = counted if self._files.is_only else {}
-        self._end_file(state, counted_here, file_duration_ns, quiet=quiet and not since and not last)
+        self._end_file(state, counted if self._files.is_only else {}, file_duration_ns, quiet=quiet)
         return counted
-
-    def _end_file(self, state: MemState, counted: dict[str, int], duration_ns: int, *, quiet: bool) -> None:
-        """Write the end.
-
-        :param state: the last one.
-        :param quiet: whether nothing happened since it was asked for.
-        """
-        in_use = of_state(state)
-        counters = counted | {
-            "nslabs": state.nslabs,
-            "total_used": in_use.used_slots,
-            "used_hiwater": in_use.used_hiwater_slots,
-            "transient_nslabs": state.transient_nslabs,
-            "quiet": int(self._settled and quiet),
-        }
-        self._trace.end(counters, duration_ns, self._lost - self._lost_before_file)
-
-    def _write_late_names(self) -> None:
-        """A device maps before its disk has a name: ask those again that people knew by none then."""
-        for dev, before in self._not_known_as.items():
-            name = self._session.device_name(dev)
-            if name.known_as and name.name == before.name:
-                self._trace.device_name(name)
-
-    def _write(self, records: bytes) -> None:
-        if not records:
-            return
-        for name in self._session.device_names(records):
-            self._trace.device_name(name)
-            self._introductions.name(name)
-            if not name.known_as and len(self._not_known_as) < _MOST_LATE_NAMES:
-                self._not_known_as[name.dev] = name
-        self._introductions.records(records)
-        self._trace.records(records)
-        self._records += count(records)
 
 
 def _ended_since(time_ns: int, records: bytes) -> bool:
     return any(exit_ns >= time_ns for exit_ns in exits_ns(records))
-
-
-@contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM end the recording and keep it; the list fills with what came."""
-    came: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        came.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

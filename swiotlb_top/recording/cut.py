@@ -180,7 +180,7 @@ def _write(trace: TraceReader, part: Part, written: TraceWriter) -> None:
     for at, item in enumerate(islice(trace.stream(), part.last_at + 1)):
         if at == part.state_at:
             written.state(part.state)
-            introductions.tell(written, part.state)
+            introductions.tell(written, part.state.end_ns)
         elif at > part.state_at:
             writer.take(item)
         elif isinstance(item, DeviceName):

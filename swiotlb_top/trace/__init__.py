@@ -2,6 +2,7 @@
 
 from swiotlb_top.trace.items import End, Header, Item, Known, Records
 from swiotlb_top.trace.reader import TraceReader
+from swiotlb_top.trace.sink import Sink
 from swiotlb_top.trace.writer import TraceWriter
 
-__all__ = ["End", "Header", "Item", "Known", "Records", "TraceReader", "TraceWriter"]
+__all__ = ["End", "Header", "Item", "Known", "Records", "Sink", "TraceReader", "TraceWriter"]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from swiotlb_top.records import RECORD, Kind, RawRecord, of_kind, raw
-from swiotlb_top.state import DeviceName, MemState
+from swiotlb_top.state import DeviceName
 from swiotlb_top.trace.format import MAX_LATE_NS
-from swiotlb_top.trace.writer import TraceWriter
+from swiotlb_top.trace.sink import Sink
 
 _BACK_NS: Final = MAX_LATE_NS // 2
+MOST_DEVICES: Final = 4096
+"""So many are known, those that were introduced last. What others do can be recorded, and not judged."""
+MOST_LATE_NAMES: Final = 256
+"""How many devices are asked again what they are known by."""
+
+_T = TypeVar("_T")
 
 
 class Introductions:
@@ -22,27 +27,42 @@ class Introductions:
 
     def copy(self) -> Self:
         """Who they are now, whoever is introduced later."""
-        return deepcopy(self)
+        copy = type(self)()
+        copy._names, copy._limits = dict(self._names), dict(self._limits)
+        return copy
 
     def name(self, name: DeviceName) -> None:
         """A device was named."""
-        self._names[name.dev] = name
+        _keep(self._names, name.dev, name)
 
     def records(self, packed: bytes) -> None:
         """Those that introduce a device are noted, the others are not."""
         for place in of_kind(packed, Kind.DEVICE):
             record = raw(packed, place)
-            self._limits[record.object] = record
+            _keep(self._limits, record.object, record)
 
-    def tell(self, trace: TraceWriter, state: MemState) -> None:
-        """Introduce all of them again, in a recording that begins with this state.
+    def not_known_as(self) -> list[DeviceName]:
+        """Names of devices that people know by no other name, at most :data:`MOST_LATE_NAMES`: those named last."""
+        unknown = [name for name in self._names.values() if not name.known_as]
+        return unknown[-MOST_LATE_NAMES:]
+
+    def tell(self, trace: Sink, state_end_ns: int) -> None:
+        """Introduce all of them again, in a recording that begins with a state.
 
         The times at which they were introduced are kept as far as a recording may reach back: a device may have been
         introduced anew shortly before the state, by a record that follows it.
+
+        :param state_end_ns: when that state had been read.
         """
         for name in self._names.values():
             trace.device_name(name)
-        told = [
-            limits._replace(exit_ns=max(limits.exit_ns, state.end_ns - _BACK_NS)) for limits in self._limits.values()
-        ]
+        least_ns = state_end_ns - _BACK_NS
+        told = [limits._replace(exit_ns=max(limits.exit_ns, least_ns)) for limits in self._limits.values()]
         trace.records(b"".join(RECORD.pack(*limits) for limits in told))
+
+
+def _keep(latest: dict[int, _T], dev: int, what: _T) -> None:
+    latest.pop(dev, None)
+    latest[dev] = what
+    if len(latest) > MOST_DEVICES:
+        del latest[next(iter(latest))]

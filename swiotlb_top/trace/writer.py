@@ -108,6 +108,10 @@ class TraceWriter:
         self._frame(FrameType.END, end_payload(End(counters, duration_ns, lost)))
         self._ended = True
 
+    def frame(self, frame_type: int, payload: bytes) -> None:
+        """Write a frame as another trace holds it. It is no header, and no end."""
+        self._frame(FrameType(frame_type), payload)
+
     def close(self) -> None:
         """Close the file, and give it its name if the trace has its end."""
         if self._closed or not isinstance(self._file, PartialFile):
