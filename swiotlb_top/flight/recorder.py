@@ -1,0 +1,177 @@
+"""The flight recorder: records into memory, writes a file when a trigger fires, and begins again.
+
+For a file the probes stop, as at the end of any recording, so that its counters are those of its events. They start
+again as soon as it is written; what happens in between, some tenths of a second, is in no file.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from swiotlb_top.accounting.in_use import of_state
+from swiotlb_top.accounting.snapshot import UNKNOWN
+from swiotlb_top.errors import CannotError
+from swiotlb_top.flight.counted import Counted
+from swiotlb_top.flight.segments import Segments
+from swiotlb_top.flight.shelf import Shelf
+from swiotlb_top.flight.triggers import ASKED, Alarm, Sight, Trigger
+from swiotlb_top.probes.read.program import Mode
+from swiotlb_top.probes.session import Session, now_ns
+from swiotlb_top.recorder import Recorder, header_of, noted
+from swiotlb_top.trace.introductions import Introductions
+
+_LOOK_S: Final = 0.05
+_TAIL_NS: Final = 1_000_000_000
+"""How much of what comes after a trigger is still recorded."""
+_USE_INTERVAL_NS: Final = 1_000_000_000
+_MOST_POSTPONED: Final = 20
+"""In so many looks, a second of them, no segment begins because the moment does not suit."""
+_STOPPING: Final = frozenset({signal.SIGINT, signal.SIGTERM})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a flight recorder is to do."""
+
+    directory: Path
+    window_ns: int
+    """How much of what precedes a trigger is in a file at least, if as much was recorded."""
+    limit_bytes: int
+    """How much memory that may take; if it takes more, the files begin later."""
+    keep: int
+    """How many files stay in the directory."""
+    triggers: tuple[Trigger, ...]
+    rearm_ns: int
+    """How long no trigger was true before one fires again."""
+
+
+class Flight(Recorder):
+    """From one start of the probes to the next stop: a recording of which only the latest part is kept."""
+
+    def __init__(self, session: Session, plan: Plan, known: Introductions, counted: Counted) -> None:
+        self._header = header_of(session)
+        self._segments = Segments(self._header, plan.limit_bytes, known)
+        super().__init__(session, self._segments)
+        self._introductions = known
+        self._window_ns = plan.window_ns
+        self._counted = counted
+        self._used_ns = 0
+        self._postponed = 0
+        self._credible = True
+
+    def watch(self, alarm: Alarm, came: list[int]) -> str:
+        """Record until there is a reason to write a file.
+
+        :param came: fills with the signals that come.
+        :returns: the reason; empty if a signal says to stop.
+        """
+        self._begin()
+        while not _STOPPING.intersection(came):
+            reason = ASKED if signal.SIGUSR1 in came else alarm.reason(self._sight(alarm))
+            if reason:
+                return reason
+            self._segments.forget_before(now_ns() - self._window_ns)
+            time.sleep(_LOOK_S)
+        return ""
+
+    def finish(self, came: list[int]) -> None:
+        """Record a little longer, read the last state, and stop the probes."""
+        until_ns = now_ns() + _TAIL_NS
+        while now_ns() < until_ns and not _STOPPING.intersection(came):
+            time.sleep(_LOOK_S)
+            self._drain()
+        state, counted, quiet = self._stop()
+        self._end_file(state, counted, 0, quiet=quiet)
+
+    def write(self, path: Path) -> int:
+        """Write what is kept, after :meth:`finish`. Returns how long that is, in nanoseconds.
+
+        :raises CannotError: the file cannot be written.
+        """
+        counted = self._counted.calls if self._counted.hold(self._session.program.totals()) else None
+        now = now_ns()
+        length_ns = now - (self._segments.begin_ns or now)
+        # By the wall clock as it is now: it may have been set since the probes were started.
+        header = replace(
+            self._header, started_monotonic_ns=now - length_ns, started_realtime_ns=time.time_ns() - length_ns
+        )
+        self._segments.write(path, header, counted)
+        return length_ns
+
+    def _sight(self, alarm: Alarm) -> Sight:
+        self._drain()
+        time_ns, used, of_all = now_ns(), UNKNOWN, UNKNOWN
+        if not self._blind and self._segments.is_due(time_ns - self._window_ns // 2):
+            self._begin_segment()
+        if alarm.watches_use and time_ns - self._used_ns >= _USE_INTERVAL_NS:
+            self._used_ns = time_ns
+            mem = self._session.sizes()
+            in_use = of_state(mem, credible=self._credible)
+            self._credible, used = in_use.credible, in_use.used_slots
+            of_all = mem.nslabs + max(0, mem.transient_nslabs)
+        return Sight(time_ns, self._segments.take_failures(), used, of_all)
+
+    def _begin_segment(self) -> None:
+        """Read the state, from which on a file can be judged, at a moment that suits.
+
+        No state tells of the mappings in transient pools: a moment without any is awaited, but for so long only.
+        """
+        self._postponed += 1
+        if self._postponed <= _MOST_POSTPONED and self._session.sizes().transient_nslabs > 0:
+            return
+        self._postponed = 0
+        self._read_state()
+
+    def _leave_out(self, records: bytes) -> None:
+        self._counted.saw(records)
+        super()._leave_out(records)
+
+    def _write(self, records: bytes) -> None:
+        self._counted.saw(records)
+        super()._write(records)
+
+
+def fly(
+    plan: Plan,
+    say: Callable[[str], object],
+    complain: Callable[[str], object],
+    attached: Callable[[], object] = lambda: None,
+) -> None:
+    """Record until SIGINT or SIGTERM, and write a file whenever a trigger fires or SIGUSR1 comes.
+
+    :param say: is told that recording begins, and of each file.
+    :param complain: is told when one cannot be written; the recorder goes on.
+    :param attached: is called once the probes are attached; it may give up privileges.
+    :raises CannotError: this kernel, these privileges or the directory do not allow it.
+    """
+    # Signals first: who reads the process id may send one at once.
+    with (
+        noted(*_STOPPING, signal.SIGUSR1) as came,
+        Shelf(plan.directory, plan.keep) as shelf,
+        Session() as session,
+    ):
+        attached()
+        shelf.check()
+        say(f"{plan.window_ns / 1e9:g} s are held in memory; files go to {plan.directory}; Ctrl-C ends it")
+        alarm, known, counted = Alarm(plan.triggers, plan.rearm_ns), Introductions(), Counted({})
+        while not _STOPPING.intersection(came):
+            flight = Flight(session, plan, known, counted)
+            if reason := flight.watch(alarm, came):
+                path = shelf.place_for(time.time_ns(), reason)
+                flight.finish(came)
+                try:
+                    length_ns = flight.write(path)
+                except CannotError as error:
+                    complain(str(error))
+                else:
+                    shelf.put(path)
+                    say(f"{path}: {length_ns / 1e9:.1f} s, {path.stat().st_size:,} bytes")
+                while signal.SIGUSR1 in came:
+                    came.remove(signal.SIGUSR1)
+                counted = Counted(session.program.totals())
+                session.program.set_mode(Mode.RECORD)
