@@ -23,6 +23,7 @@ from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
 from swiotlb_top.cli.revisions import revisions
 from swiotlb_top.cli.size import size
+from swiotlb_top.cli.snapshot import snapshot
 from swiotlb_top.cli.why import why
 from swiotlb_top.errors import Exit
 
@@ -136,6 +137,21 @@ def swiotlb_top(
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
-_COMMANDS = (check, record, info, replay, diff, size, convert, cut, anonymise, export, doctor, revisions, why, man)
-for command in _COMMANDS:
+for command in (
+    check,
+    record,
+    snapshot,
+    info,
+    replay,
+    diff,
+    size,
+    convert,
+    cut,
+    anonymise,
+    export,
+    doctor,
+    revisions,
+    why,
+    man,
+):
     swiotlb_top.add_command(command)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from swiotlb_top.cli import progress
-from swiotlb_top.cli.options import FileName, Seconds, Size, examples
+from swiotlb_top.cli import flight, progress
+from swiotlb_top.cli.options import FileName, Seconds, Size, examples, given
 from swiotlb_top.cli.page import show
 
 EPILOG = examples(
@@ -17,6 +18,7 @@ EPILOG = examples(
     "swiotlb-top record -o - --duration 10 | ssh there 'cat >disk.swtrace'",
     "swiotlb-top record -o disk.swtrace --max-size 100M --keep 10      the last gigabyte, however long it takes",
     "swiotlb-top replay disk.swtrace",
+    *flight.EXAMPLES,
 )
 
 
@@ -25,9 +27,9 @@ EPILOG = examples(
     "-o",
     "--output",
     type=FileName(),
-    required=True,
     metavar="FILE",
-    help="File to write, which must not be there; -: standard output. No default.",
+    help="File to write, which must not be there; -: standard output. No default. With --flight: the directory of its "
+    "files. Default: /run/swiotlb-top.",
 )
 @click.option(
     "--duration",
@@ -48,11 +50,22 @@ EPILOG = examples(
     "--keep",
     type=click.IntRange(min=2),
     metavar="COUNT",
-    help="With --max-size: keep so many files, the one that is written included, and remove the oldest. Default: all.",
+    help="With --max-size: keep so many files, the one that is written included, and remove the oldest. Default: all. "
+    "With --flight the same; default: 8.",
 )
+@flight.options
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+@click.pass_context
 def record(
-    output: Path, duration_s: float | None, file_bytes: int | None, keep: int | None, command: tuple[str, ...]
+    context: click.Context,
+    /,
+    output: Path | None,
+    duration_s: float | None,
+    file_bytes: int | None,
+    keep: int | None,
+    command: tuple[str, ...],
+    flight_s: float | None,
+    **of_flight: Any,
 ) -> int:
     """Record what swiotlb does: its state now, then every event.
 
@@ -64,7 +77,22 @@ def record(
     On a terminal, a line says how far it is, unless a COMMAND may write there too.
 
     With -o - messages, and what COMMAND writes on its standard output, go to standard error.
+
+    With --flight it runs until it is told to stop, and what it writes are recordings like any other.
     """
+    if flight_s is not None:
+        if command or duration_s is not None or file_bytes is not None:
+            raise click.UsageError("--flight takes no --duration, no --max-size and no COMMAND")
+        return flight.fly(output, flight_s, keep=keep, **of_flight)
+    flight.refuse(given(context))
+    if output is None:
+        raise click.UsageError("Missing option '-o' / '--output'")
+    return _record(output, duration_s, file_bytes, keep, command)
+
+
+def _record(
+    output: Path, duration_s: float | None, file_bytes: int | None, keep: int | None, command: tuple[str, ...]
+) -> int:
     from swiotlb_top.convert.output import STANDARD_OUTPUT
     from swiotlb_top.recorder import record as run
     from swiotlb_top.trace.files import Limit
@@ -73,7 +101,7 @@ def record(
     if to_standard_output and sys.stdout.isatty():
         raise click.UsageError("a recording is not for a terminal: write -o - >FILE or -o - | COMMAND, or name a file")
     if keep is not None and file_bytes is None:
-        raise click.UsageError("--keep goes with --max-size")
+        raise click.UsageError("--keep goes with --max-size or --flight")
     if to_standard_output and file_bytes is not None:
         raise click.UsageError("--max-size needs a name for the files: give -o one")
     target = sys.stdout.buffer if to_standard_output else output

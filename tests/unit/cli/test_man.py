@@ -15,6 +15,21 @@ from swiotlb_top.cli import main
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
 
 DEADLINE_S = 300.0
+COMMANDS = (
+    "check",
+    "record",
+    "snapshot",
+    "info",
+    "replay",
+    "diff",
+    "size",
+    "convert",
+    "cut",
+    "anonymise",
+    "export",
+    "doctor",
+    "why",
+)
 
 
 @pytest.fixture
@@ -25,8 +40,7 @@ def page(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_every_command_option_key_and_field_is_in_the_manual(page: str) -> None:
     plain = page.replace("\\-", "-")
-    commands = "check record info replay diff size convert cut anonymise export doctor why"
-    for command in commands.split():
+    for command in COMMANDS:
         assert f".SS {command}" in plain
     for option in ("--trace FILE", "--source", "--duration SECONDS", "--revision NAME", "--ascii"):
         assert option in plain

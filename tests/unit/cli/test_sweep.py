@@ -21,6 +21,7 @@ from swiotlb_top import recorder
 from swiotlb_top.cli import main
 from swiotlb_top.cli.group import swiotlb_top
 from swiotlb_top.errors import CannotError, Exit
+from swiotlb_top.flight import recorder as flight_recorder
 from swiotlb_top.sources import Source, sampler, select
 
 DEADLINE_S = 300.0
@@ -30,6 +31,7 @@ NEEDED = {
     SCREEN: ["-n", "1", "-d", "0"],
     "check": ["--trace", RECORDING],
     "record": ["-o", "out.swtrace"],
+    "snapshot": ["-o", "flights"],
     "info": [RECORDING],
     "replay": [RECORDING],
     "diff": [RECORDING, RECORDING],
@@ -117,6 +119,7 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     monkeypatch.setattr(sampler, "frames", two_frames)
     monkeypatch.setattr(recorder, "Session", refuse)
+    monkeypatch.setattr(flight_recorder, "Session", refuse)
     monkeypatch.setattr(select, "KERNEL_SOURCES", {"live": interrupt, "debugfs": interrupt})
     monkeypatch.chdir(tmp_path)
 
@@ -178,6 +181,8 @@ RUNS = {
     "version": ["--version"],
     "usage": ["nonsense"],
     "record": ["record", "-o", "/nonexistent/x.swtrace"],
+    "flight": ["record", "--flight", "60s", "-o", "/nonexistent/x"],
+    "snapshot": ["snapshot", "-o", "/nonexistent"],
     "info": ["info", RECORDING],
     "replay": ["replay", RECORDING],
     "convert": ["convert", RECORDING, "-o", "-", "--format", "csv"],
@@ -200,6 +205,8 @@ RUNS = {
 QUIET_ONES = {
     "usage": Exit.USAGE,
     "record": Exit.CANNOT,
+    "flight": Exit.CANNOT,
+    "snapshot": Exit.CANNOT,
     "unreadable": Exit.UNREADABLE,
     "cut": Exit.CANNOT,
     "anonymise": Exit.CANNOT,
