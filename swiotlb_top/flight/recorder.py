@@ -22,7 +22,8 @@ from swiotlb_top.flight.shelf import Shelf
 from swiotlb_top.flight.triggers import ASKED, Alarm, Sight, Trigger
 from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
-from swiotlb_top.recorder import Recorder, header_of, noted
+from swiotlb_top.recorder import Recorder, header_of
+from swiotlb_top.signals import noted
 from swiotlb_top.trace.introductions import Introductions
 
 _LOOK_S: Final = 0.05

@@ -22,7 +22,9 @@ from swiotlb_exporter.metrics import METRICS
 from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.cli.group import swiotlb_top
 from swiotlb_top.errors import Exit
+from swiotlb_top.flight.shelf import DIRECTORY
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
 from tests.support.prometheus import DEPLOYED, MISSING, ROOT, RULES, WHY_MISSING, promtool
@@ -296,11 +298,22 @@ def test_dashboards_and_rules_ask_for_metrics_that_there_are() -> None:
     assert set(chain.from_iterable(re.findall(r"\w+:\w+:\w+", text) for text in queries)) <= recorded
 
 
+UNITS = ("swiotlb-exporter.service", "swiotlb-flight.service")
+
+
+def service(name: str) -> configparser.SectionProxy:
+    """What a unit says of its service."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOYED / "systemd" / name)
+    return unit["Service"]
+
+
+@pytest.mark.parametrize("name", UNITS)
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
-def test_the_unit_is_well_hardened() -> None:
-    unit = DEPLOYED / "systemd" / "swiotlb-exporter.service"
+def test_a_unit_is_well_hardened(name: str) -> None:
     analysed = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", unit],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", DEPLOYED / "systemd" / name],
         capture_output=True,
         text=True,
         timeout=300,
@@ -309,19 +322,31 @@ def test_the_unit_is_well_hardened() -> None:
     assert "Unknown" not in analysed.stderr
 
 
-def test_the_unit_hides_nothing_that_the_probes_read() -> None:
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_hides_nothing_that_the_probes_read(name: str) -> None:
     """ProtectKernelTunables makes /proc/kallsyms inaccessible, and ProtectKernelLogs /dev/kmsg (systemd.exec(5))."""
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read(DEPLOYED / "systemd" / "swiotlb-exporter.service")
-    assert not {"ProtectKernelTunables", "ProtectKernelLogs"} & set(unit["Service"])
+    assert not {"ProtectKernelTunables", "ProtectKernelLogs"} & set(service(name))
 
 
-def test_unit_and_daemonset_have_the_same_capabilities_and_no_more() -> None:
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read(DEPLOYED / "systemd" / "swiotlb-exporter.service")
-    of_unit = {name.removeprefix("CAP_") for name in unit["Service"]["CapabilityBoundingSet"].split()}
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_runs_a_command_that_there_is(name: str) -> None:
+    program, command, *arguments = service(name)["ExecStart"].replace("%t", "/run").split()
+    assert program == "/usr/bin/swiotlb-top"
+    swiotlb_top.commands[command].make_context(command, arguments)
+
+
+def test_the_flight_recorder_writes_where_systemd_makes_room_for_it_and_leaves_its_files() -> None:
+    unit = service("swiotlb-flight.service")
+    assert f"-o %t/{unit['RuntimeDirectory']}" in unit["ExecStart"]
+    assert Path("/run", unit["RuntimeDirectory"]) == DIRECTORY
+    assert unit["RuntimeDirectoryPreserve"] == "yes"
+
+
+def test_units_and_daemonset_have_the_same_capabilities_and_no_more() -> None:
+    bounds = [service(name)["CapabilityBoundingSet"] for name in UNITS]
+    assert bounds == [service(name)["AmbientCapabilities"] for name in UNITS]
+    assert len(set(bounds)) == 1
+    of_unit = {name.removeprefix("CAP_") for name in bounds[0].split()}
     daemonset = yaml.safe_load((DEPLOYED / "kubernetes" / "daemonset.yaml").read_text())
     (container,) = daemonset["spec"]["template"]["spec"]["containers"]
     capabilities = container["securityContext"]["capabilities"]
@@ -331,9 +356,9 @@ def test_unit_and_daemonset_have_the_same_capabilities_and_no_more() -> None:
 
 
 def test_no_node_is_restarted_over_and_over_because_it_cannot_be_watched() -> None:
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.read(DEPLOYED / "systemd" / "swiotlb-exporter.service")
-    assert {int(Exit.USAGE), int(Exit.CANNOT)} == set(map(int, unit["Service"]["RestartPreventExitStatus"].split()))
+    for name in UNITS:
+        never = set(map(int, service(name)["RestartPreventExitStatus"].split()))
+        assert {int(Exit.USAGE), int(Exit.CANNOT)} == never
     daemonset = yaml.safe_load((DEPLOYED / "kubernetes" / "daemonset.yaml").read_text())
     (container,) = daemonset["spec"]["template"]["spec"]["containers"]
     assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
