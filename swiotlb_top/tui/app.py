@@ -43,7 +43,7 @@ from swiotlb_top.tui.terminal import ending_on_sigterm
 from swiotlb_top.tui.view import PLAIN, View
 
 LOOK_S: Final = 0.1
-"""How soon a new frame is seen."""
+"""How often it looks for a new frame."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

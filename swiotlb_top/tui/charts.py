@@ -1,4 +1,4 @@
-"""Gauges, sparklines, strips and bars: numbers as lengths and heights, one line each."""
+"""Gauges, sparklines, strips and bars: numbers drawn as lengths and heights, each on one line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from swiotlb_top.tui import styles
 from swiotlb_top.tui.glyphs import Glyphs
 
 _CELLS_OF_A_POOL = 3
-"""Where pools would get fewer cells than this of a gauge, it is not divided."""
+"""A gauge is not divided among pools if one of them would get fewer cells than this."""
 
 
 def cells_of(part: int, whole: int, cells: int) -> int:
-    """How many of ``cells`` show ``part`` of ``whole``. Any use is seen, and any room left."""
+    """How many of ``cells`` show ``part`` of ``whole``: at least one if any is in use, not all if any is left."""
     if part <= 0 or whole <= 0 or cells <= 0:
         return 0
     most = cells if part >= whole else max(cells - 1, 1)
@@ -25,7 +25,7 @@ def cells_of(part: int, whole: int, cells: int) -> int:
 
 
 def gauge(used: int, peak: int, whole: int, cells: int, glyphs: Glyphs) -> Text:
-    """How much of ``whole`` is in use, and was at the most."""
+    """A gauge of how much of ``whole`` is in use, and of the most that ever was."""
     full = cells_of(used, whole, cells)
     ever = max(cells_of(peak, whole, cells), full)
     style = styles.level(100 * max(used, peak) / whole if whole > 0 else 0)
@@ -35,7 +35,10 @@ def gauge(used: int, peak: int, whole: int, cells: int, glyphs: Glyphs) -> Text:
 
 
 def pools_gauge(pools: Sequence[PoolView], cells: int, glyphs: Glyphs) -> Text | None:
-    """A gauge a pool, side by side, as long as each is large; None where that is not two pools' worth."""
+    """One gauge for each pool, side by side, their lengths in proportion to the pools' sizes.
+
+    None if there are not two pools, or not room for two.
+    """
     whole = sum(pool.nslabs for pool in pools)
     room = cells - len(pools) + 1
     ends = [0, *(room * slots // whole for slots in accumulate(pool.nslabs for pool in pools))] if whole else []
@@ -47,17 +50,20 @@ def pools_gauge(pools: Sequence[PoolView], cells: int, glyphs: Glyphs) -> Text |
 
 
 def sparkline(values: Sequence[float], cells: int, glyphs: Glyphs, style: str = "") -> Text:
-    """The latest values, one a cell, as high as they are of the highest; right of what was before."""
+    """The latest values, one in each cell, the newest on the right. Heights are relative to the highest value."""
     latest = values[-cells:] if cells > 0 else ()
     top = max(latest, default=0.0)
     steps = len(glyphs.spark) - 1
-    # Any value but 0 has a height, so that once is not never.
+    # Any value but 0 has a height, so that a single failure is seen.
     heights = (min(steps, max(1, round(steps * value / top))) if value > 0 else 0 for value in latest)
     return Text("".join(glyphs.spark[height] for height in heights).rjust(max(cells, 0)), style=style)
 
 
 def heat_strip(slots: SlotsView, cells: int, glyphs: Glyphs) -> tuple[Text, int]:
-    """One cell a slot set, or as many sets a cell as it takes; areas apart. The strip, and sets in a cell."""
+    """Slot sets by how full they are, with a gap between areas. A cell is one slot set, or more if they do not fit.
+
+    :returns: the strip, and how many slot sets a cell is.
+    """
     areas = sets_of_areas(slots)
     room = max(cells - (len(areas) - 1), 1)
     in_a_cell = max(1, -(-len(slots.set_free_slots) // room))
@@ -84,11 +90,11 @@ def _heat(slots: SlotsView, sets: range, glyphs: Glyphs) -> tuple[str, str]:
 
 
 def bar(part: float, most: float, cells: int, glyphs: Glyphs) -> str:
-    """A bar as long as ``part`` is of ``most``."""
+    """A bar whose length is to the width as ``part`` is to ``most``."""
     return glyphs.full * cells_of(round(part), round(most), cells) if part > 0 else ""
 
 
 def histogram(counts: Sequence[int], glyphs: Glyphs) -> str:
-    """Counts side by side, as high as they are of the highest."""
+    """Counts side by side. Heights are relative to the highest count."""
     top, steps = max(counts, default=0), len(glyphs.spark) - 1
     return "".join(glyphs.spark[max(1, round(steps * count / top)) if count else 0] for count in counts)

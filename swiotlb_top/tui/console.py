@@ -1,4 +1,4 @@
-"""The console frames are printed on, and whether there is a terminal to move about on."""
+"""The console on which frames are printed, and whether the terminal can show a live screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, Final
 from rich.console import Console
 
 PLAIN_WIDTH: Final = 1000
-"""Columns where nobody looks at a terminal: no line is wrapped or cut, so that grep finds all of it."""
+"""Width of output that goes to no terminal: no line is wrapped or cut, so that grep finds all of it."""
 _ANY_HEIGHT: Final = 25
 _COLUMNS: Final = re.compile("[1-9][0-9]{0,5}")
 

@@ -1,4 +1,4 @@
-"""The few characters beyond letters and digits, and what stands for them where they cannot be shown."""
+"""The few characters beyond letters and digits, and the ASCII characters used if a terminal cannot show them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Glyphs:
     heat: str
     """Shades of a slot set, from free to full."""
     spark: str
-    """Heights of a sparkline, from nothing to the most there was."""
+    """Heights of a sparkline, from 0 to the highest value."""
     dot: str
     ellipsis: str
     rule: str
@@ -36,7 +36,7 @@ class Glyphs:
         return safe.encode("ascii", "replace").decode("ascii") if self.ascii_only and not safe.isascii() else safe
 
     def shortened(self, foreign: str, width: int) -> str:
-        """The same cut to ``width`` characters, an ellipsis showing the cut."""
+        """The same text cut to ``width`` characters. An ellipsis shows where it was cut."""
         safe = self.text(foreign)
         return safe if len(safe) <= width else safe[: max(0, width - len(self.ellipsis))] + self.ellipsis
 
@@ -76,7 +76,7 @@ ASCII: Final = Glyphs(
 
 
 def for_encodings(*encodings: str | None) -> Glyphs:
-    """The characters that can be shown: more than ASCII's where everybody asked for the encoding says UTF-8."""
+    """The character set that all of these encodings can show: ASCII unless each of them is UTF-8."""
     return UNICODE if all(map(_is_utf_8, encodings)) else ASCII
 
 

@@ -1,4 +1,4 @@
-"""Lines that begin with a label, and hang beside it where they are wrapped."""
+"""Lines that begin with a label. Where they are wrapped, the text stays to the right of the label."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ LABEL_WIDTH: Final = 9
 
 
 class Line(NamedTuple):
-    """A label and what is said under it."""
+    """A label and the text beside it."""
 
     label: str
     text: Text
 
 
 def labelled(label: str, *parts: str | Text | tuple[str, str]) -> Line:
-    """A line of parts, each with a style or without."""
+    """A line made of parts, some of which have a style."""
     return Line(label, Text.assemble(*parts))
 
 

@@ -23,13 +23,13 @@ from swiotlb_top.accounting.snapshot import (
 from swiotlb_top.json_schema import versioned
 
 _KERNEL_ADDRESSES: Final = ("address", "dev")
-"""They tell where the kernel lies, and serve no reader."""
+"""These are left out: they reveal addresses of the kernel, and no reader needs them."""
 _WORDS: Final = ("cause",)
-"""Members of an enum, or None. Their words stand in the tables of fields."""
+"""These are members of an enum, or None. The tables of fields give their words."""
 
 
 def frame_as_json(frame: Frame) -> dict[str, object]:
-    """The snapshot's members and the fields made of them; null for what is not known, addresses in hexadecimal."""
+    """The members of a snapshot and the fields computed from them. null is: not known. Addresses are hexadecimal."""
     now = frame.now
     found = _members(now) | _fields(fields.TOTALS, frame, now)
     found["state"] = _state(frame)
@@ -57,7 +57,7 @@ def write_frames(frames: Iterable[Frame], output: IO[str]) -> None:
 
 
 def _members(view: Snapshot | PoolView | DeviceView | FailureView | VerdictView | Playback) -> dict[str, object]:
-    """What is a plain value in it."""
+    """The plain values of an object, by name."""
     named = ((member.name, getattr(view, member.name)) for member in dataclasses.fields(view))
     return {
         name: None if value == UNKNOWN and not isinstance(value, bool) else value

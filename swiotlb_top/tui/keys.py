@@ -1,4 +1,4 @@
-"""The keys: one table of what each does, which moves the view, fills the footer and the help page."""
+"""The keys, in one table: what each does to the view. Footer and help page are made from it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from swiotlb_top.tui.view import Change, Order, Page, View
 _LEAP_NS: Final = 5_000_000_000
 _STEP_NS: Final = 100_000_000
 _LEAPS: Final = 10
-"""Rows that PgUp and PgDn go."""
+"""How many rows PgUp and PgDn move."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One line of the key table. ``names`` are the terminal layer's, ``shown`` stands on the screen."""
+    """One line of the key table. ``names`` are what the terminal layer calls the keys; ``shown`` is on the screen."""
 
     names: tuple[str, ...]
     shown: str
     word: str
     help: str
     change: Change | None = None
-    """What it does to the view."""
+    """How it changes the view."""
     order: PlayOrder | None = None
-    """What it tells a recording."""
+    """How it changes the replay of a recording."""
 
 
 def _rows(view: View, frame: Frame, step: Callable[[int, int], int]) -> View:
@@ -90,7 +90,7 @@ def _detail(view: View, frame: Frame) -> View:
 
 
 def _back(view: View, _: Frame) -> View:
-    """One step: from a page to the panels, then without a filter, then without a selection."""
+    """Go back one step: leave a page, then drop the filter, then the selection."""
     if view.page is not Page.PANELS:
         return replace(view, page=Page.PANELS, scroll=0)
     if view.filter:
@@ -139,11 +139,11 @@ PLAY_KEYS: Final[tuple[Key, ...]] = (
     Key(("plus", "equals_sign"), "+", "faster", "Twice as fast.", order=PlayOrder(faster=2.0)),
     Key(("minus",), "-", "slower", "Half as fast.", order=PlayOrder(faster=0.5)),
 )
-"""Where a recording is shown."""
+"""The keys that work while a recording is shown."""
 
 
 def key_of(name: str, *, playing: bool) -> Key | None:
-    """What stands behind a key of this name."""
+    """The line of the table for a key with this name."""
     offered = (*KEYS, *PLAY_KEYS) if playing else KEYS
     return next((key for key in offered if name in key.names), None)
 

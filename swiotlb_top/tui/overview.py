@@ -1,4 +1,4 @@
-"""The lines above the tables, each beginning with its label so that grep finds it: what goes on, in words first."""
+"""The lines above the tables: how things stand, in words first. Each begins with a label that grep can find."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from swiotlb_top.tui.tables import pools_in_order
 _GAUGE_CELLS: Final = 40
 _MOST_GAUGE_CELLS: Final = 100
 _WIDE: Final = 90
-"""Columns from which all rates have room in one line."""
+"""From this width on, all rates fit one line."""
 _MOST_OTHERS: Final = 3
 """So many findings are named beside the worst."""
 _CALM: Final = (Level.NEARLY_FULL, Level.FAILED, Level.TROUBLE, Level.UNCLEAR)
@@ -102,7 +102,7 @@ def unknown(frame: Frame, glyphs: Glyphs) -> list[Line]:
 
 
 def kernel_log(frame: Frame, glyphs: Glyphs) -> list[Line]:
-    """What the kernel's own log tells of trouble: the device and cause with most lines, and how many more there are."""
+    """The kernel's own lines about trouble: the device and cause with the most lines, and how many more there are."""
     log = frame.now.kernel_log
     told = list(logged.lines(log)) if log else []
     if not told:
@@ -137,7 +137,7 @@ def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
 
 
 def pools(frame: Frame, glyphs: Glyphs) -> list[Line]:
-    """How many pools of each kind there are, and what their free slots are good for."""
+    """How many pools of each kind there are, and how large a mapping their free slots can take."""
     found = frame.now.pools
     if not found:
         return []
@@ -173,7 +173,7 @@ def rates(frame: Frame, glyphs: Glyphs, width: int) -> Line:
 
 
 def _latency(now: Snapshot, *, with_median: bool) -> str:
-    """The slowest device's: percentiles of several cannot be put together."""
+    """Latency of the slowest device: percentiles of several devices cannot be combined."""
     slowest = max(now.devices, key=lambda device: device.map_p99_ns, default=None)
     if slowest is None or slowest.map_p99_ns < 0:
         return ""
@@ -225,7 +225,7 @@ def verdict(frame: Frame, glyphs: Glyphs) -> list[Line]:
 
 
 def _latest_burst(frame: Frame) -> str:
-    """Of when it is: a verdict that stands still is an old one."""
+    """When the verdict was reached, so that an old one is seen to be old."""
     since_ns = frame.now.sampled_ns
     return f", the latest {numbers.age(frame.now.time_ns - since_ns)} ago" if since_ns >= 0 else ""
 

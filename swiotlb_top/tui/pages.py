@@ -158,7 +158,7 @@ def _told(finding: Finding) -> list[str]:
 
 
 def help_page(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
-    """The keys, then every field with what it means and where it comes from."""
+    """The keys, then every field with its meaning and its origin."""
     lines = [_rule(f"{glyphs.pointer} KEYS (Esc goes back, Up and Down scroll)", glyphs, width)]
     offered = (*KEYS, *PLAY_KEYS) if frame.now.playback else KEYS
     lines += hanging([labelled(key.shown, key.help) for key in offered], width, _LABEL_WIDTH)

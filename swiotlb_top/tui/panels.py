@@ -1,4 +1,4 @@
-"""The panels below the overview: pools, areas, devices, failures, log. Each draws itself in the lines it is given."""
+"""The panels below the overview: pools, areas, devices, failures, log. Each is drawn in as many lines as it gets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Panel:
         return [title, *self.body(frame, view, glyphs, width, room)]
 
     def wanted(self, frame: Frame, view: View, glyphs: Glyphs, width: int) -> int:
-        """Lines it would take."""
+        """How many lines it would fill."""
         if frame.now.unseen:
             return 2
         if self.table is not None:
@@ -52,7 +52,7 @@ class Panel:
         return 1 + len(self.body(frame, view, glyphs, width, _MOST_WANTED))
 
     def keys(self, frame: Frame, view: View) -> list[Hashable]:
-        """What its rows are known by, in the order shown."""
+        """The keys of its rows, in the order shown."""
         if self.table is None:
             return []
         return [self.table.key(row) for row in self.table.shown(frame, view, self.name)]
@@ -82,7 +82,7 @@ def _table(name: str, table: Table[Any], nothing: str) -> Body:
 
 
 def chosen_pool(frame: Frame, view: View) -> PoolView | None:
-    """The pool selected in its panel, else the fullest of those whose slots are known."""
+    """The pool selected in the panel of pools, else the fullest pool whose slots are known."""
 
     def fullness(pool: PoolView) -> tuple[bool, float]:
         return pool.slots is not None, pool.used_slots / max(pool.nslabs, 1)
@@ -112,7 +112,7 @@ def _areas(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | N
 
 
 def _read(frame: Frame, glyphs: Glyphs) -> str:
-    """How long ago the slots were read, where that is not this moment."""
+    """How long ago the slots were read; empty if that is now."""
     since_ns = frame.now.sampled_ns
     return f" {glyphs.dot} read {numbers.age(frame.now.time_ns - since_ns)} ago" if since_ns >= 0 else ""
 
@@ -170,6 +170,6 @@ PANELS: Final[dict[str, Panel]] = {
         Panel("log", lambda frame, view: "LOG", _log, lambda frame: bool(frame.journal)),
     )
 }
-"""In the order Tab goes through them, which is the order they matter in."""
+"""The panels in the order of Tab: the most important first."""
 
 ORDER: Final[Sequence[str]] = tuple(PANELS)

@@ -40,5 +40,5 @@ LEVELS: Final = ((NEARLY_FULL_PERCENT, FILL_BAD), (70.0, FILL_WARN), (-math.inf,
 
 
 def level(percent: float) -> str:
-    """The colour of so much in use."""
+    """The colour of a gauge for a percentage in use."""
     return next(style for least, style in LEVELS if percent >= least)

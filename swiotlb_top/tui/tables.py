@@ -1,4 +1,4 @@
-"""Tables out of fields: which columns fit, which rows are to be seen, in which order."""
+"""Tables made of fields: which columns fit, which rows are shown, and in which order."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Table(Generic[Row]):
     """Style of a cell that should be seen."""
 
     def shown(self, frame: Frame, view: View, name: str) -> list[Row]:
-        """The rows that the filter leaves, in the order asked for."""
+        """The rows that match the filter, in the chosen order."""
         rows = [row for row in self.rows(frame) if self._matches(frame, row, view.filter)]
         order = view.orders.get(name)
         return rows if order is None else self._sorted(frame, rows, order)
@@ -71,7 +71,7 @@ def name_width(width: int) -> int:
 
 
 class _Cell(NamedTuple):
-    """What is shown, without padding, and in which style it should be seen."""
+    """The text of a cell without padding, and its style."""
 
     shown: str
     alarm: str
@@ -166,13 +166,13 @@ def draw(
 
 
 def selected_index(table: Table[Row], rows: Sequence[Row], view: View, name: str) -> int:
-    """Where the selected row is; the first where it is gone, or none was selected."""
+    """The index of the selected row; 0 if it is gone, or none was selected."""
     key = view.selected.get(name)
     return next((number for number, row in enumerate(rows) if table.key(row) == key), 0)
 
 
 def _window(rows: int, at: int, room: int) -> range:
-    """Which rows are seen: all, or as many as there is room for beside a line that says there are more."""
+    """Which rows are shown: all, or as many as fit above a line that says how many more there are."""
     if rows <= room:
         return range(rows)
     room = max(room - 1, 1)

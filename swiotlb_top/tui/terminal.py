@@ -1,4 +1,4 @@
-"""Being told to end before there is a screen, or without one: every context is left in order."""
+"""SIGTERM while there is no screen: the program ends as if an exception had been raised, and cleans up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Final
 
 TERMINATED: Final = 128 + signal.SIGTERM
-"""Exit status of a program that ended because it was told to."""
+"""The exit status of a program that SIGTERM ended."""
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def ending_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM into SystemExit, so that every context is left in order."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        # Once is enough: a second one must not cut the clearing up short.
+        # A second one is ignored, so that it cannot interrupt the cleanup.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise SystemExit(TERMINATED)
 

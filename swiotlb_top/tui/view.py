@@ -1,4 +1,4 @@
-"""What a person has made of the screen: page, focus, selection, order, filter. Pure: a key in, a new view out."""
+"""What the user chose: page, focus, selection, order, filter. It is pure: a key and a view give another view."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swiotlb_top.accounting.frame import Frame
 
 
 class Page(Enum):
-    """What fills the screen below the overview, or all of it."""
+    """What the screen shows below the overview, or in place of it."""
 
     PANELS = "panels"
     DEVICE = "device"
@@ -29,21 +29,21 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How a frame is looked at. What belongs to a panel stands under the panel's name."""
+    """How a frame is shown. What belongs to a panel is kept under the panel's name."""
 
     focus: str = "devices"
     page: Page = Page.PANELS
     orders: Mapping[str, Order] = field(default_factory=dict)
-    """Panels not in it are in their own order: trouble first."""
+    """How each panel is sorted. Panels that are not in it have their own order: trouble first."""
     selected: Mapping[str, Hashable] = field(default_factory=dict)
     """Keys of rows; a row keeps its selection wherever it moves to."""
     filter: str = ""
     typing: bool = False
-    """Keys go to the filter."""
+    """Whether what is typed goes to the filter."""
     scroll: int = 0
-    """First line of a page that is longer than the screen."""
+    """The first line that is shown of a page longer than the screen."""
     paused: Frame | None = None
-    """What is shown instead of the latest frame."""
+    """The frame that is shown in place of the latest one; None while the screen follows."""
 
     def select(self, key: Hashable) -> View:
         """The row of the focused panel with this key."""
@@ -56,7 +56,7 @@ class View:
 
 
 PLAIN: Final = View()
-"""As it is before any key."""
+"""The view before any key is pressed."""
 
 Change = Callable[[View, Frame], View]
-"""What a key does: the view and the frame on show in, the new view out."""
+"""What a key does: from the view and the shown frame to the new view."""
