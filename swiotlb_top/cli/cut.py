@@ -44,7 +44,7 @@ def cut(file: Path, output: Path, begin: clock.Moment | None, end: clock.Moment 
     """Write a part of a recording as one of its own, which is judged as the whole is.
 
     Nothing can be judged before a state: the part begins with the last one that was recorded before --from, often the
-    recording's first. It ends up to a second before --to, where no call is under way. Where it lies is said.
+    recording's first. It ends up to a second before --to, where no call is under way. The command says which part that is.
     """
     from swiotlb_top.recording.cut import cut as write
 

@@ -23,8 +23,8 @@ EPILOG = examples(
 def diff(a: Path, b: Path, as_json: bool) -> Exit:
     """Compare two recordings: latency, hold times, maps a second, failures and why, and what is only noise.
 
-    Exit status: 0 nothing differs by more than noise, 1 something does, 5 nothing is known to, and not all can be
-    told, 4 a recording cannot be read to its end.
+    Exit status: 0 nothing differs by more than noise, 1 something does, 4 a recording cannot be read to its end,
+    5 no difference was found, but not everything could be compared.
     """
     from swiotlb_top.compare.report import diff as run
 

@@ -48,7 +48,7 @@ def replay(
     """Replay a recording through the reference allocator and judge it.
 
     Exit status: 0 the kernel and the reference agree, 1 they do not, 5 inconclusive. With --revision all: 0 some
-    revision explains all of the recording, 1 none does, 5 none is known to, and some are not ruled out.
+    revision explains all of the recording, 1 none does, 5 it is not known: some are not ruled out.
     """
     if revision == ALL:
         if not {"context", "explain"}.isdisjoint(given(command)):
