@@ -33,8 +33,6 @@ COUNTED: Final = ("maps", "map_failures", "unmaps")
 _FIRST_STATE_TRIES: Final = 25
 _KNOWN_INTERVAL_NS: Final = 1_000_000_000
 """How often the time up to which no call is missing is determined and written to the file."""
-_MOST_POSTPONED: Final = 20
-"""In so many looks, a second of them, a file that is full goes on because the moment is not a good one."""
 _LAST_RECORDS_S: Final = 0.1
 """How long records are still awaited after the probes stop, so that the records match the counters."""
 
@@ -212,11 +210,8 @@ class Recorder:
         """
         self._trace.known(known_ns if self._session.has_every_entry() else 0)
 
-    def _read_state(self) -> tuple[MemState, bool, bytes]:
-        """Read a state and write it at its place in the stream.
-
-        Also whether no call ran while it was read, and the records that follow it.
-        """
+    def _read_state(self) -> tuple[MemState, bool]:
+        """Read a state and write it at its place in the stream; also whether no call ran while it was read."""
         asked_ns = now_ns()
         state, earlier, later = self._session.settle()
         lost = self._note_losses()
@@ -224,7 +219,7 @@ class Recorder:
         if not lost:
             self._begin_from(state)
         self._write(later)
-        return state, state.settled and not _ended_since(asked_ns, earlier + later), later
+        return state, state.settled and not _ended_since(asked_ns, earlier + later)
 
     def _begin_from(self, state: MemState) -> None:
         """Write a state: if events were lost before, the stream can be judged again from here on."""
@@ -248,7 +243,7 @@ class Recorder:
         Counters and records stop together: where nothing was lost, they must be equal. Also whether nothing happened
         since the state was asked for.
         """
-        state, quiet, _ = self._read_state()
+        state, quiet = self._read_state()
         since = self._drain_to_what_is_known()
         self._session.program.set_mode(Mode.STOP)
         time.sleep(_LAST_RECORDS_S)
@@ -303,7 +298,6 @@ class Recording(Recorder):
         self._watch = watch
         self._begin_ns = 0
         self._file_begin_ns = 0
-        self._postponed = 0
 
     def run(self, duration_s: float | None, command: tuple[str, ...], stopped: list[int]) -> RecordReport:
         self._begin()
@@ -345,27 +339,32 @@ class Recording(Recorder):
 
         The file ends at a moment at which no call was under way, so that none is missing that others depend on; what
         came after the state is in the next one. On a machine that is too busy there may be no such moment, and a
-        recording knows nothing of transient pools from before it: a better moment is awaited, but for so long only.
+        recording knows nothing of transient pools from before it: a better moment is awaited until the file is a
+        quarter larger.
         """
-        may_wait = self._postponed < _MOST_POSTPONED
-        self._postponed += 1
+        may_wait = not self._files.is_overfull
         if may_wait and self._session.sizes().transient_nslabs > 0:
             return
         introductions = self._introductions.copy()
-        state, _, later = self._read_state()
-        if self._blind:
-            return  # events were lost meanwhile: this file goes on until it is known again how things stand
+        state, earlier, later = self._session.settle()
+        lost = self._note_losses()
+        self._write(earlier)
+        if lost:
+            self._write(later)
+            return  # this file goes on until it is known again how things stand
+        self._begin_from(state)
         since, known_ns = self._session.drain_to_what_is_known()
-        quiet_ns = quiet_before(since, known_ns, ASSUMED_DURATION_NS)
-        is_quiet = state.settled and quiet_ns > max([state.end_ns, *exits_ns(later)])
+        records = later + since
+        quiet_ns = quiet_before(records, known_ns, ASSUMED_DURATION_NS)
+        is_quiet = state.settled and quiet_ns > state.end_ns
         if self._note_losses() or (may_wait and not is_quiet):
-            self._write(since)
+            self._write(records)
             return
-        before, after = split_before(since, quiet_ns) if is_quiet else (since, b"")
+        before, after = split_before(records, quiet_ns) if is_quiet else (records, b"")
         self._write(before)
         self._tell_known(quiet_ns if is_quiet else known_ns)
         self._end_file(state, {}, now_ns() - self._file_begin_ns, quiet=False)
-        self._begin_file_from(state, introductions, later + before)
+        self._begin_file_from(state, introductions, before)
         self._write(after)
         self._tell_known(known_ns)
 
@@ -373,7 +372,7 @@ class Recording(Recorder):
         """Begin another file with a state, the devices there were then, and what follows it in the file before."""
         self._files.begin_another(header_of(self._session))
         self._trace = self._files.trace
-        self._file_begin_ns, self._lost_before_file, self._postponed = now_ns(), self._lost, 0
+        self._file_begin_ns, self._lost_before_file = now_ns(), self._lost
         self._settled = state.settled
         self._trace.state(state)
         introductions.tell(self._trace, state.end_ns)

@@ -26,11 +26,12 @@ from swiotlb_top.recorder import Recorder, header_of
 from swiotlb_top.signals import noted
 from swiotlb_top.trace.introductions import Introductions
 
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.2
+"""A look costs the same whether anything happened or not, and the ring has room for a million events a second."""
 _TAIL_NS: Final = 1_000_000_000
 """How much of what comes after a trigger is still recorded."""
 _USE_INTERVAL_NS: Final = 1_000_000_000
-_MOST_POSTPONED: Final = 20
+_MOST_POSTPONED: Final = 5
 """In so many looks, a second of them, no segment begins because the moment does not suit."""
 _STOPPING: Final = frozenset({signal.SIGINT, signal.SIGTERM})
 

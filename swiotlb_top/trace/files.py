@@ -70,9 +70,12 @@ class Files:
     @property
     def is_full(self) -> bool:
         """Whether it is time for another file. States take no more than half of each, however large they are."""
-        if self._limit is None:
-            return False
-        return self.trace.size_bytes >= max(self._limit.file_bytes, 2 * self.trace.states_bytes)
+        return self._limit is not None and self.trace.size_bytes >= self._full_bytes(self._limit)
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether the file is a quarter larger than that, so that a better moment is not awaited any more."""
+        return self._limit is not None and 4 * self.trace.size_bytes >= 5 * self._full_bytes(self._limit)
 
     def names(self) -> str:
         """The files that are there, in words."""
@@ -118,6 +121,9 @@ class Files:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
+
+    def _full_bytes(self, limit: Limit) -> int:
+        return max(limit.file_bytes, 2 * self.trace.states_bytes)
 
     def _wait(self) -> None:
         """Until the file before is finished."""

@@ -15,7 +15,7 @@ import pytest
 
 from swiotlb_top import recorder
 from swiotlb_top.accounting.totals import DeviceTotals
-from swiotlb_top.events import Device, Event
+from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event
 from swiotlb_top.probes.read.program import Faults, Mode
 from swiotlb_top.records import decode, split_at
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
@@ -156,7 +156,9 @@ class SoundSession:
 
 
 def _entry_ns(event: Event) -> int:
-    return max(0, getattr(event, "entry_ns", event.exit_ns))
+    """When a call was entered, or before that where nobody saw it."""
+    entry_ns: int = getattr(event, "entry_ns", event.exit_ns)
+    return entry_ns if entry_ns != ENTRY_UNKNOWN else event.exit_ns - SLOW_NS - 100
 
 
 @contextmanager

@@ -159,17 +159,17 @@ def test_where_events_are_lost_while_a_file_ends_it_goes_on_until_the_state_is_k
         assert sum(gap.lost for gap in gaps) == replayed.lost
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 1 << 32), st.integers(1, 40_000), st.booleans(), st.booleans(), st.booleans())
 def test_whatever_the_kernel_does_no_file_blames_it(
     tmp_path_factory: pytest.TempPathFactory, seed: int, file_bytes: int, dynamic: bool, map_hook: bool, odd: bool
 ) -> None:
     setting = SETTING._replace(dynamic=dynamic, map_hook=map_hook, odd_areas=odd)
     directory = tmp_path_factory.mktemp("files")
-    _, files = recorded(directory, SoundSession(seed, setting), file_bytes=file_bytes, seconds=2.0)
+    _, files = recorded(directory, SoundSession(seed, setting), file_bytes=file_bytes, seconds=1.0)
     for path in files:
         replayed = judged(path)
-        # A transient pool that is in use for more than a second is not known to the file that begins meanwhile.
+        # A transient pool that is in use for so long is not known to the file that begins meanwhile.
         assert {*replayed.findings.doubts} <= {Doubt.OLDER_POOL}
         assert (replayed.findings.disagree, replayed.miscounts, replayed.damage) == (0, (), "")
 
