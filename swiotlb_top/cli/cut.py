@@ -44,7 +44,8 @@ def cut(file: Path, output: Path, begin: clock.Moment | None, end: clock.Moment 
     """Write a part of a recording as one of its own, which is judged as the whole is.
 
     Nothing can be judged before a state: the part begins with the last one that was recorded before --from, often the
-    recording's first. It ends up to a second before --to, where no call is under way. The command says which part that is.
+    recording's first. It ends up to a second before --to, where no call is under way. The command says which part
+    that is.
     """
     from swiotlb_top.recording.cut import cut as write
 
