@@ -128,7 +128,10 @@ class SoundSession:
 
     def device_names(self, records: bytes) -> Iterator[DeviceName]:
         devices = (event for event in decode(records) if isinstance(event, Device))
-        return (DeviceName(device.dev, f"0000:00:{device.dev & 0x1F:02x}.0", "nvme") for device in devices)
+        return (self.device_name(device.dev) for device in devices)
+
+    def device_name(self, dev: int) -> DeviceName:
+        return DeviceName(dev, f"0000:00:{dev & 0x1F:02x}.0", "nvme")
 
     # ---- how it does that ----------------------------------------------------
 

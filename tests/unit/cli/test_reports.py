@@ -28,8 +28,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What each room was asked, in order."""
     calls: list[tuple[object, ...]] = []
 
-    def answer(*arguments: object) -> Report:
-        calls.append(arguments)
+    def answer(*arguments: object, limit: object = None, watch: object = None) -> Report:
+        calls.append(arguments if limit is None else (*arguments, limit))
         return Report()
 
     for module, function in (

@@ -118,6 +118,7 @@ def test_victim_and_holder_are_told_in_one_line() -> None:
     assert finding.as_json()["holder"] == {
         "device": "0000:00:05.0",
         "driver": "nvme",
+        "known_as": "nvme0n1",
         "held_slots": 210,
         "is_exact": False,
         "held_maps": 210,

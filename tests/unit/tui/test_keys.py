@@ -110,7 +110,7 @@ def test_words_are_sorted_from_a_and_numbers_from_the_largest_and_r_turns_it_rou
     assert by_name.orders["devices"] == Order("name", ascending=True)
     assert shown_devices(by_name) == [DISK.dev, NVME.dev]
     assert shown_devices(after("r", view=by_name)) == [NVME.dev, DISK.dev]
-    by_rate = after("s", "s", view=by_name)
+    by_rate = after("s", "s", "s", view=by_name)
     assert by_rate.orders["devices"] == Order("maps_per_second", ascending=False)
     assert shown_devices(by_rate) == [DISK.dev, NVME.dev]
 
