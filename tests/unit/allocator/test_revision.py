@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from swiotlb_top.allocator.alignment import (
 )
 from swiotlb_top.allocator.differences import SEED, release_key
 from swiotlb_top.allocator.order import each_offset_every_pool, each_pool_every_area
-from swiotlb_top.allocator.revision import ASPECTS, MAINLINE, differing, rows_of
+from swiotlb_top.allocator.revision import ASPECTS, MAINLINE, NOT_JUDGED, differing, judged_apart, rows_of
 from swiotlb_top.errors import CannotError
 from tests.kernels import layout_of
 
@@ -249,3 +250,12 @@ def test_pages_are_handed_out_aligned_to_their_size_since_6_9(size: int, mask: i
 def test_the_mainline_ones_are_listed_in_order() -> None:
     keys = [release_key(name) or () for name in MAINLINE]
     assert keys == sorted(keys)
+
+
+@pytest.mark.parametrize("aspect", ASPECTS)
+def test_the_judge_tells_revisions_apart_by_what_it_asks_for_alone(aspect: str) -> None:
+    older = REVISIONS["6.10"]
+    another: Any = object()
+    newer = replace(older, **{aspect: another})
+    assert differing(older, newer) == (aspect,)
+    assert judged_apart(older, newer) == (() if aspect in NOT_JUDGED else (aspect,))
