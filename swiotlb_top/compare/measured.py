@@ -14,9 +14,9 @@ from swiotlb_top.recording.opened import Recording
 from swiotlb_top.recording.survey import Survey
 
 PARTS: Final = 32
-"""Into so many parts of equal length the time of a recording is cut."""
+"""How many parts of equal length the time of a recording is cut into."""
 NOT_EXPLAINED: Final = "not_explained"
-"""The cause of failed maps of which the reference says no other."""
+"""The cause of failed maps for which the reference gives none."""
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Part:
     causes: Counter[str] = field(default_factory=Counter)
     """Failed maps by cause."""
     is_whole: bool = True
-    """Whether no event of it is known to be lost."""
+    """Whether no event is known to be lost in this part."""
 
     @property
     def failures(self) -> int:
@@ -45,14 +45,14 @@ class Measured:
     causes: Counter[str] = field(default_factory=Counter)
     """Failed maps by cause."""
     latencies_ns: Sample = field(default_factory=Sample)
-    """How long each map took that got slots, in the order in which they returned."""
+    """Latencies of the maps that got slots, in the order in which they returned."""
     holds_ns: Sample = field(default_factory=Sample)
-    """From each map to its unmap, in the order of the unmaps."""
+    """Times from map to unmap, in the order of the unmaps."""
     longest_free_slots: Sample = field(default_factory=Sample)
-    """The longest free run that each failed map could ask."""
+    """For each failed map, the longest free run in the areas that it searched."""
     parts: list[Part] = field(default_factory=lambda: [Part() for _ in range(PARTS)])
     damage: str = ""
-    """Why the recording could not be read to its end; this is then of the part before."""
+    """Why the recording could not be read to its end; empty if it could. Else what comes before was measured."""
 
     @property
     def failures(self) -> int:
@@ -71,12 +71,12 @@ class Measured:
 
     @property
     def whole_parts(self) -> list[Part]:
-        """The parts of whose counts nothing is missing; none if nobody knows when events were lost."""
+        """The parts in which no event was lost; none of them if it is not known when events were lost."""
         known = self.lost <= self.found.lost and self.part_s > 0
         return [part for part in self.parts if part.is_whole] if known else []
 
     def take(self, happening: Happening) -> None:
-        """The next that happened."""
+        """Measure what happened next."""
         if isinstance(happening, Began):
             self.maps += 1
             self._part(happening.call.exit_ns).maps += 1
@@ -101,7 +101,7 @@ class Measured:
         return self.parts[self._number(time_ns)]
 
     def _number(self, time_ns: int) -> int:
-        """Of the part that a time lies in; a time outside of the recording counts in the first or the last."""
+        """The number of the part in which a time lies. Earlier times are in the first part, later ones in the last."""
         after_ns = time_ns - self.found.begin_ns
         return min(max(after_ns * PARTS // max(self.found.length_ns, 1), 0), PARTS - 1)
 

@@ -11,11 +11,11 @@ from swiotlb_top.compare.ranks import LEAST, p_value
 from swiotlb_top.compare.sample import Sample, quantile
 
 LEVEL: Final = 0.01
-"""Of two recordings that differ in nothing, one metric in a hundred is said to differ."""
+"""The level of the test: of two recordings of the same load, one metric in a hundred is said to differ."""
 
 
 ENOUGH_MAPS: Final = 100
-"""Of fewer maps it is not said that their rate or their failures differ by noise only."""
+"""With fewer maps on one side, no difference in rates or failures is not called noise."""
 
 
 class Answer(Enum):
@@ -40,11 +40,11 @@ class Figure(NamedTuple):
     """One number of a recording."""
 
     value: float | None
-    """Of the whole recording; None where there is nothing that it could be of, or too little."""
+    """The number for the whole recording; None if there is too little to compute it from."""
     batches: tuple[float, ...]
-    """The same of each batch that has enough for it."""
+    """The number for each batch that has enough to compute it from."""
     things: int
-    """Of how many things it is the number: maps, or parts of the time."""
+    """How many things it was computed from: maps, or parts of the time."""
 
 
 class Metric(NamedTuple):
@@ -55,7 +55,7 @@ class Metric(NamedTuple):
     unit: Unit
     of: Callable[[Measured], Figure]
     enough: int = 0
-    """With fewer things on one side, what does not differ is not called noise: it could not have shown."""
+    """With fewer things on one side, no difference is not called noise: a difference could not have shown."""
 
 
 class Compared(NamedTuple):
@@ -65,7 +65,7 @@ class Compared(NamedTuple):
     a: Figure
     b: Figure
     p: float | None
-    """How likely batches that lie so far apart are if nothing differs; None where it cannot be told."""
+    """How likely it is that batches lie at least so far apart if nothing differs; None if there are too few."""
     answer: Answer
 
     @property

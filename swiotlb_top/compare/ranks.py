@@ -9,7 +9,7 @@ from math import comb
 from typing import Final
 
 LEAST: Final = 8
-"""With fewer numbers on one side, ranks can be dealt out in few ways, and hardly a difference would be told."""
+"""With fewer numbers on one side there are so few ways to deal out ranks that hardly any difference shows."""
 
 
 def p_value(one: Sequence[float], other: Sequence[float]) -> float:

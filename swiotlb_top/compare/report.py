@@ -65,7 +65,7 @@ class DiffReport:
     # ---- for people ------------------------------------------------------
 
     def as_text(self) -> str:
-        """A page; its lines are as long as they are."""
+        """A page for people. Its lines are not wrapped."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:

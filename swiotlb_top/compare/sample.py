@@ -8,7 +8,7 @@ from random import Random
 from typing import Final
 
 MOST: Final = 8192
-"""So many values are kept."""
+"""How many values are kept at most."""
 
 
 class Sample:
@@ -19,7 +19,7 @@ class Sample:
 
     def __init__(self) -> None:
         self.count = 0
-        """Of the values that were added."""
+        """How many values were added."""
         self._kept: list[float] = []
         self._stretch = 1
         self._chance = Random(0)  # noqa: S311 (it has to be the same again)

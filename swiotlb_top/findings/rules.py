@@ -29,10 +29,10 @@ KIND_OF_CAUSE: Final[Mapping[Cause, Kind]] = {
     Cause.CANNOT_GROW: Kind.CANNOT_GROW,
     Cause.GROW_FAILED: Kind.CANNOT_GROW,
 }
-"""As what a failure of each cause is reported."""
+"""The kind of finding for each cause of a failure."""
 
 _SHORT_OF_SLOTS: Final = frozenset({Kind.FULL, Kind.FRAGMENTED, Kind.CANNOT_GROW, Kind.UNEXPLAINED})
-"""Where it matters who holds the slots."""
+"""The kinds of finding for which it matters who holds the slots."""
 
 LEAK_LEAST_SHARE: Final = 0.05
 """A device leaks if it holds more and more, and in the end so much more of all slots."""
@@ -43,7 +43,7 @@ RUNAWAY_NS: Final = 1_500_000_000
 GROWTHS_LEAST: Final = 3
 """Runs of swiotlb_dyn_alloc() that added nothing, before this is said."""
 TRANSIENT_READINGS_LEAST: Final = 10
-"""Readings, of which half have to show a transient pool."""
+"""How many readings there must be. Half of them have to show a transient pool."""
 
 
 def harm(watched: Watched) -> Iterator[Finding]:
@@ -109,7 +109,7 @@ def failed_before(watched: Watched) -> Iterator[Finding]:
 
 
 def nearly_full(watched: Watched) -> Iterator[Finding]:
-    """Hardly any slot is free, or was at the peak."""
+    """Hardly any slot is free now, or was free at the peak."""
     now, fullest = watched.now, watched.fullest or watched.now
     for slots, of, when in (
         (now.used_slots, now.all_slots, "are in use now"),
@@ -171,7 +171,7 @@ def runaway(watched: Watched) -> Iterator[Finding]:
 
 
 def growth_fails(watched: Watched) -> Iterator[Finding]:
-    """Growth ran, and no pool came of it."""
+    """Growth ran, and no pool was added."""
     now = watched.now
     if now.growths >= GROWTHS_LEAST and now.pools_added == 0:
         said = f"{numbers.counted(now.growths, 'run')} of swiotlb_dyn_alloc() added no pool"
@@ -179,7 +179,7 @@ def growth_fails(watched: Watched) -> Iterator[Finding]:
 
 
 def transient(watched: Watched) -> Iterator[Finding]:
-    """At most times some map has a pool of its own."""
+    """Transient pools are there most of the time."""
     readings = watched.readings
     seen = sum(reading.transient_slots > 0 for reading in readings)
     if len(readings) >= TRANSIENT_READINGS_LEAST and seen * 2 >= len(readings):

@@ -20,7 +20,7 @@ PARTS: Final = 5
 SLOPE_LEAST_NS: Final = 30_000_000_000
 """In a shorter time, a load that only begins looks like one that rises."""
 SLOPE_LEAST_MAPS: Final = 16
-"""So many more have to be held at the end than at the beginning."""
+"""How many more mappings have to be held at the end than at the beginning."""
 STEADY_SHARE: Final = 0.5
 """From each part to the next, a steady rise is at least this share of the mean one: else it may be about to end."""
 
@@ -86,7 +86,7 @@ class Watched:
 
     @property
     def duration_ns(self) -> int:
-        """From the first reading to the last."""
+        """The time from the first reading to the last."""
         return self.readings[-1].time_ns - self.readings[0].time_ns if self.readings else 0
 
     @property

@@ -28,7 +28,7 @@ class Counted:
         """By device, a moment at which it was counted, and must have been ever since."""
 
     def saw(self, records: bytes) -> None:
-        """Take note of the devices that some records are of."""
+        """Note the devices of some records."""
         of_each = objects(records)
         new = set(of_each) - self._since_ns.keys()
         for place in map(of_each.index, new):

@@ -29,27 +29,27 @@ from swiotlb_top.trace.introductions import Introductions
 _LOOK_S: Final = 0.2
 """A look costs the same whether anything happened or not, and the ring has room for a million events a second."""
 _TAIL_NS: Final = 1_000_000_000
-"""How much of what comes after a trigger is still recorded."""
+"""For how long it still records after a trigger."""
 _USE_INTERVAL_NS: Final = 1_000_000_000
 _MOST_POSTPONED: Final = 5
-"""In so many looks, a second of them, no segment begins because the moment does not suit."""
+"""After so many looks (a second) a segment begins even if transient pools are in use."""
 _STOPPING: Final = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a flight recorder is to do."""
+    """The settings of a flight recorder."""
 
     directory: Path
     window_ns: int
-    """How much of what precedes a trigger is in a file at least, if as much was recorded."""
+    """How long a time before the trigger a file covers at least, if it was recorded that long."""
     limit_bytes: int
-    """How much memory that may take; if it takes more, the files begin later."""
+    """How much memory the segments may take. If they would take more, files begin later."""
     keep: int
     """How many files stay in the directory."""
     triggers: tuple[Trigger, ...]
     rearm_ns: int
-    """How long no trigger was true before one fires again."""
+    """For how long no trigger must have been true before one fires again."""
 
 
 class Flight(Recorder):

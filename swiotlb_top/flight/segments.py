@@ -23,7 +23,7 @@ from swiotlb_top.trace.format import FRAME
 from swiotlb_top.trace.introductions import Introductions
 
 _LEAST_SEGMENTS: Final = 4
-"""So many segments that are full have room."""
+"""How many full segments fit the memory."""
 
 
 class Segment:
@@ -39,12 +39,12 @@ class Segment:
         self.trace.state(mem)
         self.state_bytes = self._file.tell() - self._header_bytes
         self.begin_ns, self.end_ns = mem.begin_ns, mem.end_ns
-        """From when to when its state was read."""
+        """When reading its state began and ended."""
         self.settled = mem.settled
         self.calls: Counter[str] = Counter()
         """How many maps, failed maps and unmaps are in it."""
         self.lost = 0
-        """How many events are missing in it."""
+        """How many events were lost in it."""
         self.introductions = introductions
 
     @property
@@ -84,7 +84,7 @@ class Segments:
 
     @property
     def begin_ns(self) -> int | None:
-        """When what is kept begins; None if nothing is."""
+        """When the first segment begins; None if there is none."""
         return self._kept[0].begin_ns if self._kept else None
 
     @property
@@ -105,7 +105,7 @@ class Segments:
             self._forget()
 
     def take_failures(self) -> int:
-        """How many failed maps there were since this was asked last."""
+        """How many maps failed since the last call."""
         failures, self._failures = self._failures, 0
         return failures
 

@@ -91,7 +91,7 @@ class Shelf:
         return path
 
     def put(self, path: Path) -> None:
-        """A file was written there: if there are too many now, the oldest ones go."""
+        """A file was written: remove the oldest ones if there are too many now."""
         self._files = [file for file in self._files if file.exists()]
         self._files.append(path)
         while len(self._files) > self._keep:
@@ -100,7 +100,7 @@ class Shelf:
 
 
 def holder(directory: Path) -> int | None:
-    """The process id of the flight recorder that writes into a directory; None if none does.
+    """The process id of the flight recorder that writes into a directory; None if there is none.
 
     :raises CannotError: this user may not know.
     """

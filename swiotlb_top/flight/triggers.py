@@ -11,7 +11,7 @@ from swiotlb_top.errors import UsageError
 
 _SECOND_NS: Final = 1_000_000_000
 ASKED: Final = "asked"
-"""The reason where somebody asks for a file."""
+"""The reason if somebody asked for a file."""
 
 
 class Sight(NamedTuple):
@@ -19,7 +19,7 @@ class Sight(NamedTuple):
 
     time_ns: int
     failures: int
-    """Maps that failed since the look before."""
+    """How many maps failed since the previous look."""
     used_slots: int
     """Slots in use; -1 if it was not looked at."""
     all_slots: int
@@ -27,7 +27,7 @@ class Sight(NamedTuple):
 
 
 class _Condition(Protocol):
-    """Is shown every look, in order, and says whether it is true now."""
+    """Takes every look in order, and says whether the trigger is true now."""
 
     def __call__(self, sight: Sight) -> bool: ...
 
@@ -60,7 +60,7 @@ class _Kind:
     condition: Callable[[float], _Condition]
     help: str
     unit: str = ""
-    """That of the number behind the name; empty if there is none."""
+    """What the number after the name is called in the help; empty if it takes no number."""
     most: float = 0.0
 
 
@@ -69,7 +69,7 @@ KINDS: Final = {
     "failures": _Kind(_many_fail, "more maps than this fail in a second", "N", 1e9),
     "use": _Kind(_much_is_used, "more than this share of all slots is in use, looked at once a second", "PERCENT", 100),
 }
-"""By the name on the command line, which is also in the names of files."""
+"""The kinds by name. Names are used on the command line and in file names."""
 
 
 @dataclass(frozen=True, slots=True)

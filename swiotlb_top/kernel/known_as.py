@@ -19,7 +19,7 @@ RANKS: Final[Mapping[str, int]] = {"block": 0, "net": 0, "nvme": 1, "scsi_host":
 MAPPING_BUSES: Final = frozenset({"pci", "platform", "vmbus", "amba"})
 """Buses whose devices map for themselves, so that what is below them belongs to them, and not to the device above."""
 MOST_NAMES: Final = 3
-"""So many are named; of the others it is told how many there are."""
+"""How many names are given. Of more it is said how many there are."""
 MOST_DIRECTORIES: Final = 4096
 """So many directories are looked into: a host adapter may have thousands of disks."""
 _DEEPEST: Final = 20

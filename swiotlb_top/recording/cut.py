@@ -38,21 +38,21 @@ class Part:
     first_ns: int
     """When the recording begins."""
     asked_ns: int
-    """From when on it was asked for."""
+    """The beginning that was asked for."""
     state_at: int
-    """Which item of the stream the state is with which it begins."""
+    """The number of the state with which it begins among the items of the stream."""
     state: MemState
     end_ns: int
-    """It has what was over before this."""
+    """The part has what was over before this time."""
     known_ns: int
     """Every call that was entered before this is in it, as far as the recording tells; -1: it does not tell."""
     to_its_end: bool
     """Whether nothing of the recording follows it."""
     last_at: int
-    """Which item of the stream the last one is that may hold anything of it."""
+    """The number of the last item of the stream that may hold anything of it."""
 
     def in_words(self) -> str:
-        """From where to where it goes, and why."""
+        """From when to when it is, in words, and why."""
         begin_s, asked_s = (self._seconds(time_ns) for time_ns in (self.state.begin_ns, self.asked_ns))
         end = "the end" if self.to_its_end else f"{self._seconds(self.end_ns)} s"
         if begin_s == asked_s:

@@ -1,4 +1,4 @@
-"""Which revisions of the reference explain a recording; of each that does not: where it fails, and what tells it."""
+"""Which revisions explain a recording, and for each other one, where it first disagrees and what rules it out."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Told(NamedTuple):
 
     aspect: str
     here: Difference
-    """The row that the former has."""
+    """The row of the revision that does not explain it."""
     there: Difference
-    """The row that the latter has."""
+    """The row of the revision that does."""
     alone: bool
-    """Whether this aspect is enough: the latter, made like the former in nothing but this, disagrees, too."""
+    """Whether this aspect alone is enough: with it, the revision that explains the recording disagrees, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Judged:
 
     @property
     def what_is_told(self) -> tuple[object, ...]:
-        """Two revisions that are equal in this have the same said of them."""
+        """If this is equal for two revisions, the page says the same about both."""
         findings, first = self.findings, self.findings.first
         if self.verdict is not Verdict.DISAGREE:
             return self.verdict, findings.agree, *findings.doubts.items()
@@ -141,7 +141,7 @@ class ExplainedReport:
     # ---- for people ------------------------------------------------------
 
     def as_text(self) -> str:
-        """A page; its lines are as long as they are."""
+        """A page for people. Its lines are not wrapped."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -158,7 +158,7 @@ class ExplainedReport:
         yield ""
         width = max(len(one.revision.name) for one in self.revisions)
         told: dict[tuple[object, ...], str] = {}
-        """Who was told of already, by what was said."""
+        """The revision for which the page has said this already, by what it says."""
         for one in self.revisions:
             begin = f"{one.verdict.value.upper():12}  {one.revision.name:{width}}  "
             before = told.setdefault(one.what_is_told, one.revision.name)

@@ -1,4 +1,4 @@
-"""Who the devices are, told once in a recording: what another that begins in the middle of it must tell again."""
+"""Names and limits of devices. They are recorded once, so a recording that begins later must have them again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from swiotlb_top.trace.sink import Sink
 
 _BACK_NS: Final = MAX_LATE_NS // 2
 MOST_DEVICES: Final = 4096
-"""So many are known, those that were introduced last. What others do can be recorded, and not judged."""
+"""How many devices are kept, the latest ones. What other devices do is recorded, but cannot be judged."""
 MOST_LATE_NAMES: Final = 256
 """How many devices are asked again what they are known by."""
 
@@ -26,7 +26,7 @@ class Introductions:
         self._limits: dict[int, RawRecord] = {}
 
     def copy(self) -> Self:
-        """Who they are now, whoever is introduced later."""
+        """A copy, which later introductions do not change."""
         copy = type(self)()
         copy._names, copy._limits = dict(self._names), dict(self._limits)
         return copy
@@ -36,7 +36,7 @@ class Introductions:
         _keep(self._names, name.dev, name)
 
     def records(self, packed: bytes) -> None:
-        """Those that introduce a device are noted, the others are not."""
+        """Note the records that introduce a device."""
         for place in of_kind(packed, Kind.DEVICE):
             record = raw(packed, place)
             _keep(self._limits, record.object, record)

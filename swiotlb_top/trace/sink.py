@@ -1,4 +1,4 @@
-"""Where a recorder writes to."""
+"""What a recorder writes to."""
 
 from __future__ import annotations
 
