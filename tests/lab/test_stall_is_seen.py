@@ -131,7 +131,7 @@ def test_every_failure_has_a_cause(replayed: Replayed) -> None:
 def test_one_frame_of_the_screen_names_the_device_and_the_rate(files: Path) -> None:
     screen = tried(files, "screen")
     assert (screen.status, screen.err) == (Exit.DISAGREE, "")
-    failing = re.search(rf"^FAILING +{VIRTIO_BLK} \(virtio-pci\): (\S+) failed maps/s$", screen.out, re.MULTILINE)
+    failing = re.search(rf"^FAILING +{VIRTIO_BLK} \(virtio-pci, vda\): (\S+) failed maps/s$", screen.out, re.MULTILINE)
     assert failing, screen.out
     assert failing[1] not in ("0", "0.0")
     assert re.search(r"^why +needs 128 slots", screen.out, re.MULTILINE), screen.out
@@ -142,9 +142,9 @@ def test_check_names_the_device_what_is_wrong_and_what_helps(files: Path) -> Non
     checked = tried(files, "check")
     assert (checked.status, checked.err) == (Exit.DISAGREE, "")
     told = json.loads(checked.out)
-    assert told["sentence"].startswith(f"virtio-pci {VIRTIO_BLK}: ")
+    assert told["sentence"].startswith(f"virtio-pci {VIRTIO_BLK} (vda): ")
     full = next(finding for finding in told["findings"] if finding["kind"] == "full")
-    assert (full["device"], full["driver"]) == (VIRTIO_BLK, "virtio-pci")
+    assert (full["device"], full["driver"], full["known_as"]) == (VIRTIO_BLK, "virtio-pci", "vda")
     assert full["evidence"][1].startswith("the latest needs 128 slots, ")
     assert "failed_before" in {finding["kind"] for finding in told["findings"]}
     assert told["watched"]["map_failures"] > 0
@@ -219,7 +219,7 @@ def pane(files: Path, name: str) -> str:
 
 def test_the_headline_names_the_device_and_its_rate(files: Path) -> None:
     screen = pane(files, "headline")
-    failing = re.search(rf"^FAILING +{VIRTIO_BLK} \(virtio-pci\): (\S+) failed maps/s$", screen, re.MULTILINE)
+    failing = re.search(rf"^FAILING +{VIRTIO_BLK} \(virtio-pci, vda\): (\S+) failed maps/s$", screen, re.MULTILINE)
     assert failing, screen
     assert failing[1] not in ("0", "0.0")
     assert screen.splitlines()[0].startswith("swiotlb-top · kernel 6.")
@@ -246,7 +246,7 @@ def test_pools_areas_failures_and_sizes_are_seen_live(files: Path) -> None:
 
 def test_the_device_has_a_page_of_its_own(files: Path) -> None:
     screen = pane(files, "device")
-    assert f"DEVICE {VIRTIO_BLK} (virtio-pci)" in screen
+    assert f"DEVICE {VIRTIO_BLK} (virtio-pci, vda)" in screen
     assert re.search(r"^exhausted +\d+", screen, re.MULTILINE), screen
     assert re.search(r"^P99 +[0-9.]+(us|ms)", screen, re.MULTILINE), screen
 
