@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from swiotlb_top.cli.options import FileName, examples
+from swiotlb_top.cli.options import FileName, examples, recording_option
 from swiotlb_top.cli.page import show_written
 from swiotlb_top.errors import Exit
 
@@ -18,14 +18,7 @@ EPILOG = examples(
 
 @click.command(epilog=EPILOG)
 @click.argument("file", type=FileName())
-@click.option(
-    "-o",
-    "--output",
-    type=FileName(),
-    required=True,
-    metavar="OUT",
-    help="Recording to write, which must not exist. No default.",
-)
+@recording_option()
 def anonymise(file: Path, output: Path) -> Exit:
     """Copy a recording without addresses, host name, boot id and names of devices.
 

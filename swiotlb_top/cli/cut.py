@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from swiotlb_top.cli.options import FileName, Moment, examples
+from swiotlb_top.cli.options import FileName, Moment, examples, recording_option
 from swiotlb_top.cli.page import show_written
 from swiotlb_top.errors import Exit
 
@@ -23,14 +23,7 @@ EPILOG = examples(
 
 @click.command(epilog=EPILOG)
 @click.argument("file", type=FileName())
-@click.option(
-    "-o",
-    "--output",
-    type=FileName(),
-    required=True,
-    metavar="OUT",
-    help="Recording to write, which must not be there. No default.",
-)
+@recording_option()
 @click.option(
     "--from",
     "begin",

@@ -42,6 +42,18 @@ def source_option(auto: str) -> Option:
     )
 
 
+def recording_option() -> Option:
+    """The option ``--output`` of a command that makes another recording of one."""
+    return click.option(
+        "-o",
+        "--output",
+        type=FileName(),
+        required=True,
+        metavar="OUT",
+        help="Recording to write, which must not exist. No default.",
+    )
+
+
 def trace_option(what: str) -> Option:
     """The option ``--trace``; ``what`` is its help."""
     return click.option("--trace", type=FileName(), metavar="FILE", help=f"{what} Default: none.")
