@@ -11,7 +11,7 @@ from swiotlb_top.compare.sample import Sample
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.recording.books import Began, Ended, Happening, Lost, Refused
 from swiotlb_top.recording.opened import Recording
-from swiotlb_top.recording.survey import Survey
+from swiotlb_top.trace.survey import Survey
 
 PARTS: Final = 32
 """How many parts of equal length the time of a recording is cut into."""

@@ -10,10 +10,10 @@ from typing import Final
 from swiotlb_top.allocator import Candidate, choose
 from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.recording.clock import Clock, in_words
-from swiotlb_top.recording.survey import Survey, survey
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.trace.format import FORMAT
+from swiotlb_top.trace.survey import Survey, survey
 
 _SHOWN: Final = 20
 """How many devices and pools the page names. JSON has all of them."""

@@ -13,9 +13,10 @@ from swiotlb_top.allocator.revision import judged_apart, rows_of
 from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.events import as_json
 from swiotlb_top.reports.disagreement import both_sides
-from swiotlb_top.reports.trials import Trials
+from swiotlb_top.reports.trials import tried
 from swiotlb_top.state import KernelInfo
 from swiotlb_top.trace import TraceReader
+from swiotlb_top.trace.survey import survey
 from swiotlb_top.verify import Findings, Verdict
 
 _EXITS: Final = {
@@ -212,26 +213,29 @@ def _told_lines(one: Judged) -> Iterator[str]:
 def explained(path: Path) -> ExplainedReport:
     """Judge a recording by every revision that has a name, and by those that its kernel may have besides.
 
-    It is read once; and once more if some revisions are refuted in which several aspects may be the reason.
+    It is read once for each revision that can be told from the others, up to where that is refuted; and if several
+    aspects of one may be the reason, once more for each.
 
     :raises UnreadableError: the file is no recording.
     :raises CannotError: the reference does not model its machine.
     """
-    kernel = TraceReader(path).header.kernel
+    trace = TraceReader(path)
+    kernel = trace.header.kernel
     check_machine(kernel.machine, kernel.page_size_bytes, kernel.byte_order)
     own = _own(kernel)
     revisions = tuple({one.name: one for one in (*REVISIONS.values(), *own)}.values())
     alike = {one.name: next(other for other in revisions if not judged_apart(one, other)) for one in revisions}
-    trials = Trials(kernel, dict.fromkeys(alike.values()))
-    trials.take(path)
-    answers = {name: _verdict(findings, trials.damage) for name, findings in trials.findings.items()}
+    holds = survey(trace)
+    findings = tried(path, kernel, dict.fromkeys(alike.values()))
+    answers = {name: _verdict(found, holds.damage) for name, found in findings.items()}
     told = _told_apart(path, kernel, {one: answers[one.name] for one in alike.values()})
     judged = []
     for one in revisions:
         name = alike[one.name].name
-        judged.append(Judged(one, name, trials.findings[name], answers[name], *told.get(name, ())))
+        judged.append(Judged(one, name, findings[name], answers[name], *told.get(name, ())))
     names = tuple(one.name for one in own)
-    return ExplainedReport(kernel, names, tuple(judged), trials.events, trials.lost, trials.begin_ns, trials.damage)
+    lost = max(holds.lost, holds.ended.lost if holds.ended else 0)
+    return ExplainedReport(kernel, names, tuple(judged), holds.events, lost, holds.begin_ns, holds.damage)
 
 
 def _own(kernel: KernelInfo) -> tuple[Revision, ...]:
@@ -290,10 +294,8 @@ def _enough_alone(
         for aspect in apart[one]
         if len(apart[one]) > 1
     }
-    trials = Trials(kernel, dict.fromkeys(mixed.values()))
-    if mixed:
-        trials.take(path)
-    disagree = {name for name, findings in trials.findings.items() if findings.verdict is Verdict.DISAGREE}
+    findings = tried(path, kernel, dict.fromkeys(mixed.values()))
+    disagree = {name for name, found in findings.items() if found.verdict is Verdict.DISAGREE}
     return {
         one: tuple(aspect for aspect in aspects if len(aspects) == 1 or mixed[one, aspect].name in disagree)
         for one, aspects in apart.items()

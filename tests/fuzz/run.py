@@ -1,9 +1,9 @@
 """Try mutated recordings on all that takes a recording: ``python -m tests.fuzz.run [MINUTES]`` (``make fuzz``).
 
-Each is put to every reader of recordings (:data:`READERS`) in a process that may have no more than
-:data:`MEMORY_MIB` and is stopped after
-:data:`DEADLINE_S` of processor time. What fails is kept under ``fuzz/`` with what it did; at the
-end the slowest and the largest are printed.
+Each is put to the readers of recordings (:data:`READERS`) in a process that may have no more than
+:data:`MEMORY_MIB`. A reader that has not done within its deadline, in processor time, is stopped.
+What fails is kept under ``fuzz/`` with what it did; at the end the slowest and the largest are
+printed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 from types import FrameType as StackFrame
 from typing import Final, NoReturn
 
+from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.compare.report import diff
 from swiotlb_top.convert.perfetto import perfetto_pieces
 from swiotlb_top.convert.text import csv_pieces
@@ -33,7 +34,7 @@ from swiotlb_top.recording.clock import Moment
 from swiotlb_top.recording.cut import cut
 from swiotlb_top.recording.info import inspect
 from swiotlb_top.recording.opened import Recording
-from swiotlb_top.recording.survey import survey
+from swiotlb_top.reports.explained import explained
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.sizing.chart import Ink
 from swiotlb_top.sizing.report import answer
@@ -41,6 +42,7 @@ from swiotlb_top.sizing.sized import Question
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
 from swiotlb_top.trace import TraceReader
+from swiotlb_top.trace.survey import survey
 from tests.fuzz.mutate import Frame, mutated, put_together, taken_apart
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 
@@ -62,6 +64,13 @@ def _replayed(path: Path) -> None:
     report = replay(path)
     report.as_text(explain=True).encode()
     json.dumps(report.as_json()).encode()
+
+
+def _replayed_by_all(path: Path) -> None:
+    """``replay --revision all``, for people and for machines."""
+    report = explained(path)
+    report.as_text().encode()
+    json.dumps(report.as_json(), allow_nan=False).encode()
 
 
 def _described(path: Path) -> None:
@@ -163,19 +172,34 @@ def _compared(path: Path) -> None:
     json.dumps(report.as_json(), allow_nan=False).encode()
 
 
-READERS: Final[dict[str, Callable[[Path], None]]] = {
-    "info": _described,
-    "replay": _replayed,
-    "convert": _converted,
-    "timeline": _drawn,
-    "anonymise": _anonymised,
-    "cut": _cut,
-    "screen": _shown,
-    "export": _exported,
-    "size": _sized,
-    "diff": _compared,
+@dataclass(frozen=True)
+class Reader:
+    """One command that takes a recording."""
+
+    read: Callable[[Path], None]
+    deadline_s: int = DEADLINE_S
+    one_in: int = 1
+    """It is given one of so many inputs."""
+
+    def __call__(self, path: Path) -> None:
+        self.read(path)
+
+
+READERS: Final[dict[str, Reader]] = {
+    "info": Reader(_described),
+    "replay": Reader(_replayed),
+    "replay-by-all": Reader(_replayed_by_all, DEADLINE_S * len(REVISIONS), one_in=10),
+    "convert": Reader(_converted),
+    "timeline": Reader(_drawn),
+    "anonymise": Reader(_anonymised),
+    "cut": Reader(_cut),
+    "screen": Reader(_shown),
+    "export": Reader(_exported),
+    "size": Reader(_sized),
+    "diff": Reader(_compared),
 }
-"""Every command that takes a recording. ``replay --revision all`` is as many judges as there are revisions."""
+"""Every command that takes a recording. ``replay --revision all`` is a replay for each revision, so it may take as long
+as that, and is not given every input."""
 
 
 # ---- one input ---------------------------------------------------------------
@@ -200,15 +224,19 @@ def _stop(_signal: int, _frame: StackFrame | None) -> NoReturn:
     raise _TooLongError
 
 
-def tried(path: Path) -> Iterator[Tried]:
-    """Put a recording to all readers, here."""
+def tried(path: Path, number: int) -> Iterator[Tried]:
+    """Put a recording to all readers whose turn it is, here.
+
+    :param number: its number among the inputs.
+    """
     signal.signal(signal.SIGPROF, _stop)
-    for name, read in READERS.items():
+    turn = {name: reader for name, reader in READERS.items() if number % reader.one_in == 0}
+    for name, reader in turn.items():
         begin_s = time.process_time()
         failed = True
-        signal.setitimer(signal.ITIMER_PROF, DEADLINE_S)
+        signal.setitimer(signal.ITIMER_PROF, reader.deadline_s)
         try:
-            read(path)
+            reader(path)
             outcome, failed = "ok", False
         except SwiotlbTopError as refused:
             line = str(refused)
@@ -246,7 +274,7 @@ def fuzz(seed: int, originals: Sequence[Path], inputs: int | None, until_s: floa
         frames = apart.setdefault(original, taken_apart(original))
         path.write_bytes(put_together(mutated(frames, chance)))
         summary.inputs += 1
-        for one in tried(path):
+        for one in tried(path, summary.inputs):
             _note(one, path, f"{original.stem}-{seed}-{summary.inputs}", keep, summary)
     path.unlink(missing_ok=True)
     summary.peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

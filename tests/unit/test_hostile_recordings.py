@@ -51,17 +51,24 @@ TAKEN: Final = (
     "transient-pools-of-any-size",
 )
 
+EVERY: Final = tuple(name for name, reader in READERS.items() if reader.one_in == 1)
 
-@pytest.mark.parametrize("reader", READERS)
+
+@pytest.mark.parametrize("reader", EVERY)
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_a_kernel_may_have_done_is_taken_by_all(name: str, reader: str) -> None:
     READERS[reader](path_of(name))
 
 
-@pytest.mark.parametrize("reader", [name for name in READERS if name != "anonymise"])
+@pytest.mark.parametrize("reader", [name for name in EVERY if name != "anonymise"])
 def test_a_static_kernel_that_adds_a_pool_is_judged(reader: str) -> None:
     """A copy without addresses is refused: what it says of them would not be kept."""
     READERS[reader](path_of("a-static-kernel-adds-a-pool"))
+
+
+@pytest.mark.parametrize("name", ["more-releases-than-mappings", "transient-pools-of-any-size"])
+def test_and_by_what_replays_it_once_for_each_revision(name: str) -> None:
+    READERS["replay-by-all"](path_of(name))
 
 
 @pytest.mark.parametrize(("name", "says"), REFUSED.items())

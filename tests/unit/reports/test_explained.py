@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from swiotlb_top.errors import CannotError, Exit, UnreadableError
 from swiotlb_top.reports import explained as module
 from swiotlb_top.reports.explained import ExplainedReport, Judged, explained
 from swiotlb_top.reports.replay import replay
-from swiotlb_top.reports.trials import Trials
+from swiotlb_top.reports.trials import tried
+from swiotlb_top.state import KernelInfo
 from swiotlb_top.trace import Header, TraceReader
-from swiotlb_top.verify import Verdict
+from swiotlb_top.verify import Findings, Verdict
 from tests.support.corpus import path_of
 from tests.support.doctoring import FOUR_AREAS, GROWING, STALL, cut, load, save
 
@@ -106,22 +107,21 @@ def test_an_aspect_that_is_told_to_be_enough_alone_makes_the_other_one_disagree(
     (one,) = told.told_by
     values: dict[str, Any] = {one.aspect: one.here.value, "name": "mixed"}
     mixed = replace(REVISIONS[told.told_from], **values)
-    trials = Trials(TraceReader(FOUR_AREAS).header.kernel, [mixed])
-    trials.take(FOUR_AREAS)
-    assert trials.findings["mixed"].verdict is Verdict.DISAGREE
+    findings = tried(FOUR_AREAS, TraceReader(FOUR_AREAS).header.kernel, [mixed])
+    assert findings["mixed"].verdict is Verdict.DISAGREE
 
 
 def test_where_no_aspect_is_enough_alone_all_are_told_of(
     monkeypatch: pytest.MonkeyPatch, four_areas: ExplainedReport
 ) -> None:
-    class Agreeable(Trials):
+    def agreeable(path: Path, kernel: KernelInfo, revisions: Iterable[Revision]) -> dict[str, Findings]:
         """Refutes no mixture."""
+        tried_by = list(revisions)
+        if tried_by[0].name in REVISIONS:
+            return tried(path, kernel, tried_by)
+        return {revision.name: Findings() for revision in tried_by}
 
-        def take(self, path: Path) -> None:
-            if self.findings.keys() & REVISIONS.keys():
-                super().take(path)
-
-    monkeypatch.setattr(module, "Trials", Agreeable)
+    monkeypatch.setattr(module, "tried", agreeable)
     told = of(explained(FOUR_AREAS), "6.6").told_by
     assert [(one.aspect, one.alone) for one in told] == [("order", False), ("refuses_oversize", False)]
 
@@ -214,5 +214,5 @@ def test_the_judge_asks_for_all_aspects_but_those_that_are_said_not_to_be_judged
     known = REVISIONS["6.9"]
     for path in (GROWING, FOUR_AREAS, DEBIAN_6_1, TRACES / "unaligned.swtrace"):
         revision = Asking(**{field.name: getattr(known, field.name) for field in fields(Revision)})
-        Trials(TraceReader(path).header.kernel, [revision]).take(path)
+        tried(path, TraceReader(path).header.kernel, [revision])
     assert asked & set(ASPECTS) == set(ASPECTS) - NOT_JUDGED

@@ -11,7 +11,7 @@ from swiotlb_top.events import Gap
 from swiotlb_top.records import Kind
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import Consumer, End, Item, Records, tell
-from swiotlb_top.trace import TraceReader
+from swiotlb_top.trace.reader import TraceReader
 
 
 @dataclass(slots=True)
