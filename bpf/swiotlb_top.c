@@ -65,7 +65,21 @@ struct totals {
 	u64 unused[3];
 };
 
+/*
+ * What was counted of devices that are gone, so that the calls of all together
+ * never become fewer. If begun and ended are equal, nothing is on its way here
+ * from the table of devices.
+ */
+struct departed {
+	u64 ended;
+	u64 maps;
+	u64 map_failures;
+	u64 unmaps;
+	u64 begun;
+};
+
 BPF_ARRAY(control, u64, 1);
+BPF_ARRAY(departed, struct departed, 1);
 BPF_PERCPU_ARRAY(faults, struct faults, 1);
 BPF_PERCPU_ARRAY(growths, u64, 1);
 /*
@@ -762,7 +776,12 @@ static __always_inline int grow_returned(struct context *c, u64 work)
 static __always_inline int device_initialised(u64 dev)
 {
 	u32 hash = DEVICE_HASH(dev);
+	int only = 0;
+	struct departed *gone = departed.lookup(&only);
 
+	if (!gone)
+		return 0;
+	ADD_AT_ONCE(gone->begun, 1);
 	for (u32 at = 0; at < DEVICE_BANKS * DEVICE_TRIES; at++) {
 		u32 place = at / DEVICE_TRIES * DEVICE_PLACES + ((hash + at % DEVICE_TRIES) & (DEVICE_PLACES - 1));
 		struct totals *t = devices.lookup(&place);
@@ -770,10 +789,14 @@ static __always_inline int device_initialised(u64 dev)
 		if (t && t->dev == dev) {
 			struct totals zero = {};
 
+			ADD_AT_ONCE(gone->maps, t->maps);
+			ADD_AT_ONCE(gone->map_failures, t->map_failures);
+			ADD_AT_ONCE(gone->unmaps, t->unmaps);
 			*t = zero;
 			claims.delete(&place);
 		}
 	}
+	ADD_AT_ONCE(gone->ended, 1);
 	return 0;
 }
 #endif

@@ -17,7 +17,7 @@ from swiotlb_top.command import Command, exit_status, in_words, refuse_what_cann
 from swiotlb_top.errors import UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.probes.attach.loader import RING_BYTES
-from swiotlb_top.probes.read.program import Mode
+from swiotlb_top.probes.read.program import Calls, Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count, exits_ns, quiet_before, split_at, split_before, tally
 from swiotlb_top.signals import noted
@@ -28,7 +28,7 @@ from swiotlb_top.trace.introductions import Introductions
 from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
 
 _DRAIN_INTERVAL_S: Final = 0.05
-COUNTED: Final = ("maps", "map_failures", "unmaps")
+COUNTED: Final = Calls._fields
 """What the kernel side counts of each device, and :func:`.tally` of records."""
 _FIRST_STATE_TRIES: Final = 25
 _KNOWN_INTERVAL_NS: Final = 1_000_000_000
@@ -60,6 +60,7 @@ class RecordReport:
     lost: int
     duration_ns: int
     counters: dict[str, int]
+    """What the probes counted, by :data:`COUNTED`; empty if they did not count all."""
     command_status: int = 0
     """-N where signal N ended the command."""
 
@@ -70,10 +71,12 @@ class RecordReport:
 
     def as_text(self) -> str:
         """A few lines for people."""
-        counted = self.counters
+        counted, calls = self.counters, ""
+        if counted:
+            calls = f"maps {counted['maps']}, failed {counted['map_failures']}, unmaps {counted['unmaps']}, "
         lines = [
             f"{self.names}: {self.records} events in {self.duration_ns / 1e9:.1f} s, {self.size_bytes} bytes",
-            f"maps {counted['maps']}, failed {counted['map_failures']}, unmaps {counted['unmaps']}, lost {self.lost}",
+            f"{calls}lost {self.lost}",
         ]
         if self.command_status:
             lines.append(in_words(self.command_status))
@@ -240,8 +243,8 @@ class Recorder:
     def _stop(self) -> tuple[MemState, dict[str, int], bool]:
         """The last state, against which a replay holds the reference's, and the kernel side's own counts.
 
-        Counters and records stop together: where nothing was lost, they must be equal. Also whether nothing happened
-        since the state was asked for.
+        Counters and records stop together: where nothing was lost, they must be equal. There are no counts if there
+        were more devices than the probes have room for. Also whether nothing happened since the state was asked for.
         """
         state, quiet = self._read_state()
         since = self._drain_to_what_is_known()
@@ -251,8 +254,10 @@ class Recorder:
         self._note_losses()
         self._write(last)
         self._tell_late_names()
-        totals = self._session.program.totals().values()
-        counted = {name: sum(getattr(device, name) for device in totals) - self._left_out[name] for name in COUNTED}
+        _, calls = self._session.program.counted()
+        counted = {name: count - self._left_out[name] for name, count in calls._asdict().items()}
+        if self._session.program.faults().uncounted_calls:
+            counted = {}
         return state, counted, quiet and not since and not last
 
     def _end_file(self, state: MemState, counted: dict[str, int], duration_ns: int, *, quiet: bool) -> None:

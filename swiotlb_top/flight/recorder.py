@@ -16,11 +16,10 @@ from typing import Final
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.snapshot import UNKNOWN
 from swiotlb_top.errors import CannotError
-from swiotlb_top.flight.counted import Counted
 from swiotlb_top.flight.segments import Segments
 from swiotlb_top.flight.shelf import Shelf
 from swiotlb_top.flight.triggers import ASKED, Alarm, Sight, Trigger
-from swiotlb_top.probes.read.program import Mode
+from swiotlb_top.probes.read.program import Calls, Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.recorder import Recorder, header_of
 from swiotlb_top.signals import noted
@@ -55,7 +54,7 @@ class Plan:
 class Flight(Recorder):
     """From one start of the probes to the next stop: a recording of which only the latest part is kept."""
 
-    def __init__(self, session: Session, plan: Plan, known: Introductions, counted: Counted) -> None:
+    def __init__(self, session: Session, plan: Plan, known: Introductions, counted: Calls) -> None:
         self._header = header_of(session)
         self._segments = Segments(self._header, plan.limit_bytes, known)
         super().__init__(session, self._segments)
@@ -95,14 +94,13 @@ class Flight(Recorder):
 
         :raises CannotError: the file cannot be written.
         """
-        counted = self._counted.calls if self._counted.hold(self._session.program.totals()) else None
         now = now_ns()
         length_ns = now - (self._segments.begin_ns or now)
         # By the wall clock as it is now: it may have been set since the probes were started.
         header = replace(
             self._header, started_monotonic_ns=now - length_ns, started_realtime_ns=time.time_ns() - length_ns
         )
-        self._segments.write(path, header, counted)
+        self._segments.write(path, header, self._counted)
         return length_ns
 
     def _sight(self, alarm: Alarm) -> Sight:
@@ -129,14 +127,6 @@ class Flight(Recorder):
         self._postponed = 0
         self._read_state()
 
-    def _leave_out(self, records: bytes) -> None:
-        self._counted.saw(records)
-        super()._leave_out(records)
-
-    def _write(self, records: bytes) -> None:
-        self._counted.saw(records)
-        super()._write(records)
-
 
 def fly(
     plan: Plan,
@@ -160,7 +150,7 @@ def fly(
         attached()
         shelf.check()
         say(f"{plan.window_ns / 1e9:g} s are held in memory; files go to {plan.directory}; Ctrl-C ends it")
-        alarm, known, counted = Alarm(plan.triggers, plan.rearm_ns), Introductions(), Counted({})
+        alarm, known, counted = Alarm(plan.triggers, plan.rearm_ns), Introductions(), Calls()
         while not _STOPPING.intersection(came):
             flight = Flight(session, plan, known, counted)
             if reason := flight.watch(alarm, came):
@@ -175,5 +165,5 @@ def fly(
                     say(f"{path}: {length_ns / 1e9:.1f} s, {path.stat().st_size:,} bytes")
                 while signal.SIGUSR1 in came:
                     came.remove(signal.SIGUSR1)
-                counted = Counted(session.program.totals())
+                _, counted = session.program.counted()
                 session.program.set_mode(Mode.RECORD)

@@ -14,6 +14,7 @@ from typing import Final
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Gap
+from swiotlb_top.probes.read.program import Calls
 from swiotlb_top.recorder import COUNTED
 from swiotlb_top.records import tally
 from swiotlb_top.state import DeviceName, MemState
@@ -163,11 +164,11 @@ class Segments:
 
     # ---- as a file -------------------------------------------------------------
 
-    def write(self, path: Path, header: Header, counted: Counter[str] | None) -> None:
+    def write(self, path: Path, header: Header, counted: Calls) -> None:
         """Write what is kept as a recording, after :meth:`end`.
 
         :param path: a new file. It has its name once it is whole; otherwise nothing is left of it.
-        :param counted: the calls that were counted before the stream began; None if the counters hold no longer.
+        :param counted: the calls that were counted before the stream began.
         :raises CannotError: nothing is kept, or the file cannot be written.
         """
         if not self._kept or self._end is None:
@@ -187,13 +188,13 @@ class Segments:
         for frame in frames:
             trace.frame(*frame)
 
-    def _end_of(self, end: End, counted: Counter[str] | None) -> tuple[Mapping[str, int], int, int]:
+    def _end_of(self, end: End, counted: Calls) -> tuple[Mapping[str, int], int, int]:
         """The counters, the duration and the losses of what is kept, where ``end`` has those of the whole stream."""
-        before, first = self._forgotten + (counted or Counter()), self._kept[0]
+        before, first = self._forgotten + Counter(counted._asdict()), self._kept[0]
         counters = {name: value - before[name] for name, value in end.counters.items()}
-        if counted is None or self._forgotten_losses:
+        if self._forgotten_losses:
             for name in COUNTED:
-                del counters[name]
+                counters.pop(name, None)
         counters["quiet"] = int(bool(counters.get("quiet")) and first.settled)
         read_ns = self._kept[-1].begin_ns
         return counters, max(0, read_ns - first.begin_ns), end.lost - self._forgotten_losses

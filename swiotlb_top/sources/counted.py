@@ -23,21 +23,20 @@ class Counted:
         """The totals since the probes were attached. :raises CannotError: the kernel's memory cannot be read."""
         program = self._session.program
         sizes = self._session.sizes()
-        devices = program.totals()
+        devices, calls = program.counted()
         faults = program.faults()
         self._note_new_pools(sizes)
         in_use = of_state(sizes, credible=self._count_is_credible)
         self._count_is_credible = in_use.credible
-        everyone = devices.values()
         return Totals(
             # Not the kernel's own total: a pool that growth adds is on the list before the kernel counts it.
             nslabs=sum(pool.nslabs for pool in sizes.pools),
             used_slots=in_use.used_slots,
             used_hiwater_slots=in_use.used_hiwater_slots,
             transient_slots=sizes.transient_nslabs,
-            maps=sum(device.maps for device in everyone),
-            map_failures=sum(device.map_failures for device in everyone),
-            unmaps=sum(device.unmaps for device in everyone),
+            maps=calls.maps,
+            map_failures=calls.map_failures,
+            unmaps=calls.unmaps,
             growths=program.growths(),
             pools_added=max(0, len(sizes.pools) - 1),
             lost=faults.lost_events,

@@ -104,8 +104,7 @@ class LiveSource:
         """Record and judge a burst, if there were new calls and enough time has passed since the last burst."""
         if time_ns < self._next_burst_ns:
             return
-        totals = self._session.program.totals().values()
-        operations = sum(device.maps + device.map_failures + device.unmaps for device in totals)
+        operations = sum(self._session.program.counted()[1])
         if self._slots and operations == self._operations_before:
             return
         self._operations_before = operations

@@ -141,6 +141,12 @@ class BpfInUserspace:
     def totals(self) -> dict[int, DeviceTotals]:
         return summed(self.table())
 
+    def departed(self) -> dict[str, int]:
+        """What was counted of devices that are gone."""
+        names = ("ended", "maps", "map_failures", "unmaps", "begun")
+        words = (ctypes.c_uint64 * len(names)).in_dll(self._library, "departed_data")
+        return dict(zip(names, words, strict=True))
+
     def spared_calls(self) -> int:
         """On CPU 0."""
         first = ctypes.addressof(self._word("faults_data"))

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import pytest
 
-from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.flight import recorder as flight_recorder
 from swiotlb_top.flight.recorder import Plan, fly
 from swiotlb_top.flight.triggers import Trigger
@@ -20,7 +19,6 @@ from swiotlb_top.state import MemState
 from swiotlb_top.stream import Item
 from swiotlb_top.trace import TraceReader
 from tests.support.histories import machine, state_of
-from tests.support.sound_kernel import DEVICES
 from tests.support.sound_kernel_settings import Setting
 from tests.support.sound_session import REALTIME_NS, SETTING, SoundSession, recorded_from
 
@@ -55,11 +53,6 @@ class FlightSession(SoundSession):
     def sizes(self) -> MemState:
         swiotlb = self._of.swiotlb
         return machine(*map(state_of, swiotlb.pools), transient_nslabs=swiotlb.transient_nslabs)
-
-    def _totals(self) -> dict[int, DeviceTotals]:
-        """All counts are the first device's."""
-        (counted,) = super()._totals().values()
-        return {dev: DeviceTotals() for dev in DEVICES} | {DEVICES[0]: counted}
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.kernel.around import Around, of_recording
-from swiotlb_top.probes.read.program import Faults, Mode
+from swiotlb_top.probes.read.program import Calls, Faults, Mode, calls_of
 from swiotlb_top.probes.session import Session
 from swiotlb_top.sources import live
 from swiotlb_top.sources.live import LiveSource
@@ -45,7 +45,8 @@ class FakePlan:
 class FakeProgram:
     """Counters that are set by hand."""
 
-    counted: dict[int, DeviceTotals] = field(default_factory=dict)
+    counts: dict[int, DeviceTotals] = field(default_factory=dict)
+    departed: Calls = field(default_factory=Calls)
     told: Faults = field(default_factory=Faults)
     modes: list[Mode] = field(default_factory=list)
     plan: FakePlan = field(default_factory=FakePlan)
@@ -53,7 +54,10 @@ class FakeProgram:
     closed: bool = False
 
     def totals(self) -> dict[int, DeviceTotals]:
-        return self.counted
+        return self.counts
+
+    def counted(self) -> tuple[dict[int, DeviceTotals], Calls]:
+        return self.counts, calls_of(self.counts.values(), self.departed)
 
     def faults(self) -> Faults:
         return self.told

@@ -16,7 +16,7 @@ import pytest
 from swiotlb_top import recorder
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Event
-from swiotlb_top.probes.read.program import Faults, Mode
+from swiotlb_top.probes.read.program import Calls, Faults, Mode
 from swiotlb_top.records import decode, split_at
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
 from tests.support.histories import machine
@@ -78,7 +78,7 @@ class SoundSession:
         self.told: list[Event] = []
         """What came out of the ring."""
         self.program = SimpleNamespace(
-            faults=lambda: Faults(lost_records=self._lost), totals=self._totals, set_mode=self._set_mode
+            faults=lambda: Faults(lost_records=self._lost), counted=self._counted, set_mode=self._set_mode
         )
 
     @property
@@ -151,8 +151,9 @@ class SoundSession:
         self.told += over
         return packed(sorted(over, key=lambda event: event.exit_ns))
 
-    def _totals(self) -> dict[int, DeviceTotals]:
-        return {1: DeviceTotals(maps=self._of.maps, map_failures=self._of.failures, unmaps=self._of.unmaps)}
+    def _counted(self) -> tuple[dict[int, DeviceTotals], Calls]:
+        """All calls are those of a device that is gone."""
+        return {}, Calls(self._of.maps, self._of.failures, self._of.unmaps)
 
     def _set_mode(self, mode: Mode) -> None:
         self._stopped = mode is Mode.STOP

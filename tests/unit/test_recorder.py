@@ -11,11 +11,11 @@ from typing import Any, cast
 import pytest
 
 from swiotlb_top import recorder
-from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Device
-from swiotlb_top.probes.read.program import Faults
-from swiotlb_top.recorder import Recording
+from swiotlb_top.probes.read.program import Calls, Faults
+from swiotlb_top.recorder import Recording, RecordReport
 from swiotlb_top.records import RECORD, decode, tally
+from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import End, Known, Records
 from swiotlb_top.trace import Header, TraceReader
@@ -23,7 +23,7 @@ from swiotlb_top.trace.files import Files
 from tests.support.doctoring import STALL
 
 EARLIER = 7
-COUNTED = DeviceTotals(maps=10_000, map_failures=10_000, unmaps=10_000)
+COUNTED = Calls(maps=10_000, map_failures=10_000, unmaps=10_000)
 
 
 class FakeSession:
@@ -38,7 +38,10 @@ class FakeSession:
         self.kernel = trace.header.kernel
         self.state = next(item for item in items if isinstance(item, MemState))
         self.records = next(item for item in items if isinstance(item, Records)).data
-        self.program = SimpleNamespace(faults=Faults, totals=lambda: {1: COUNTED}, set_mode=lambda _: None)
+        self.faults = Faults()
+        self.program = SimpleNamespace(
+            faults=lambda: self.faults, counted=lambda: ({}, COUNTED), set_mode=lambda _: None
+        )
         self.names: tuple[DeviceName, ...] = ()
         self.late_names: dict[int, DeviceName] = {}
         self._entries = iter(entries)
@@ -120,6 +123,18 @@ def test_what_came_while_older_calls_were_waited_for_is_not_recorded_but_for_who
     for name in ("maps", "map_failures", "unmaps"):
         assert end.counters[name] == getattr(COUNTED, name) - left_out[name]
     assert left_out["maps"] > 0
+
+
+def test_where_the_probes_did_not_count_every_device_a_recording_has_no_counts(tmp_path: Path) -> None:
+    """They would be fewer than what was recorded."""
+    session = FakeSession(*[True] * 9)
+    session.faults = Faults(uncounted_calls=3)
+    items = recorded(session, tmp_path)
+    (end,) = (item for item in items if isinstance(item, End))
+    assert not {"maps", "map_failures", "unmaps"} & end.counters.keys()
+    assert replay(tmp_path / "a.swtrace").miscounts == ()
+    report = RecordReport("a.swtrace", None, 9, 8, lost=2, duration_ns=10**9, counters={})
+    assert report.as_text() == "a.swtrace: 8 events in 1.0 s, 9 bytes\nlost 2"
 
 
 def test_a_disk_that_had_no_name_when_its_controller_began_to_map_is_named_at_the_end(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.errors import CannotError
@@ -34,6 +34,8 @@ _SINCE: Final = 20
 _DIRECTIONS: Final = 4
 _FAULTS: Final = struct.Struct("=QQQQ")
 """``struct faults``"""
+_DEPARTED: Final = struct.Struct("=QQQQQ")
+"""``struct departed``"""
 _WINDOW: Final = struct.Struct("=QQq")
 """``struct window`` up to what was copied"""
 _DOUBLED: Final = (
@@ -52,6 +54,14 @@ class Mode(IntEnum):
     """Count, and keep each call's entry until it returns."""
     RECORD = 3
     """Do that, and write a record a call."""
+
+
+class Calls(NamedTuple):
+    """Calls of all devices together, also of those whose address has become another's since then."""
+
+    maps: int = 0
+    map_failures: int = 0
+    unmaps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,12 @@ def summed(table: memoryview) -> dict[int, DeviceTotals]:
             counts_of[dev] = [a + b for a, b in zip(before, counts, strict=True)] if before else counts
             since_ns_of[dev] = min(since_ns, since_ns_of.get(dev, since_ns))
     return {dev: _of_words(counts, since_ns_of[dev]) for dev, counts in counts_of.items()}
+
+
+def calls_of(devices: Iterable[DeviceTotals], departed: Calls) -> Calls:
+    """The calls of devices, and of others that are gone."""
+    each = [departed, *((device.maps, device.map_failures, device.unmaps) for device in devices)]
+    return Calls(*map(sum, zip(*each, strict=True)))
 
 
 def _of_words(counts: Sequence[int], since_ns: int) -> DeviceTotals:
@@ -208,7 +224,18 @@ class Program:
 
     def totals(self) -> dict[int, DeviceTotals]:
         """Every device's counters, by ``struct device *``."""
-        return summed(self._devices)
+        return self.counted()[0]
+
+    def counted(self) -> tuple[dict[int, DeviceTotals], Calls]:
+        """The counters of every device that there is, and the calls of all that there were."""
+        while True:
+            before = ended, *departed, begun = self._departed()
+            devices = summed(self._devices)
+            if ended == begun and before == self._departed():
+                return devices, calls_of(devices.values(), Calls(*departed))
+
+    def _departed(self) -> tuple[int, ...]:
+        return _DEPARTED.unpack(self._objects.look_up("departed", _DEPARTED.size))
 
     def growths(self) -> int:
         """How often ``swiotlb_dyn_alloc()`` ran."""

@@ -178,6 +178,7 @@ def test_a_device_where_another_was_begins_anew_and_is_known_by_when_it_was_coun
     new = bpf.totals()[dev]
     assert (old.maps, new.maps) == (2, 1)
     assert new.since_ns > old.since_ns
+    assert bpf.departed() == {"ended": 1, "maps": old.maps + 1, "map_failures": 0, "unmaps": 0, "begun": 1}
 
 
 def test_cpus_that_share_a_bank_add_at_once(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Gap
 from swiotlb_top.flight.segments import Segments
+from swiotlb_top.probes.read.program import Calls
 from swiotlb_top.records import RECORD_BYTES
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import DeviceName, MemState
@@ -63,7 +63,7 @@ class Held(Consumer):
 @pytest.mark.parametrize("path", [GROWING, STALL, FOUR_AREAS], ids=lambda path: path.stem)
 def test_a_whole_recording_is_judged_as_it_was(path: Path, tmp_path: Path) -> None:
     held = Held(path)
-    held.segments.write(tmp_path / "a.swtrace", held.header, Counter())
+    held.segments.write(tmp_path / "a.swtrace", held.header, Calls())
     before, after = (replay(each).as_json() for each in (path, tmp_path / "a.swtrace"))
     for name in ("recording", "file", "path", "duration_seconds", "seconds"):
         before.pop(name, None), after.pop(name, None)
@@ -75,7 +75,7 @@ def test_where_nothing_is_held_nothing_is_written(tmp_path: Path) -> None:
     segments = Segments(header, LIMIT_BYTES, Introductions())
     segments.end({}, 0, 0)
     with pytest.raises(CannotError, match="nothing is recorded"):
-        segments.write(tmp_path / "a.swtrace", header, Counter())
+        segments.write(tmp_path / "a.swtrace", header, Calls())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,8 +95,8 @@ def test_whatever_comes_it_takes_no_more_than_its_limit_and_what_it_writes_can_b
         path = Path(directory, "a.swtrace")
         if segments.begin_ns is None:
             with pytest.raises(CannotError, match="nothing is recorded"):
-                segments.write(path, HEADER, Counter())
+                segments.write(path, HEADER, Calls())
         else:
-            segments.write(path, HEADER, Counter())
+            segments.write(path, HEADER, Calls())
             first, *_ = TraceReader(path).stream()
             assert isinstance(first, MemState)

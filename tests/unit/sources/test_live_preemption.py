@@ -50,7 +50,7 @@ def bursts(session: FakeSession, monkeypatch: pytest.MonkeyPatch, number: int) -
     source = session.source()
     shown = []
     for at in range(number):
-        session.program.counted = {1: DeviceTotals(maps=at + 1)}
+        session.program.counts = {1: DeviceTotals(maps=at + 1)}
         shown.append(source.snapshot())
     return shown
 

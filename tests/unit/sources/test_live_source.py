@@ -167,7 +167,7 @@ class AfterItself(FakeSession):
         self.replayed.finish()
         account = self.replayed.account
         self.program.grown = account.growths
-        self.program.counted = {
+        self.program.counts = {
             dev: replace(totals, since_ns=1, held_slots=UNKNOWN) for dev, totals in account.totals().devices.items()
         }
 
