@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
@@ -92,8 +93,22 @@ def _room(asked: list[tuple[Pool, int]]) -> _Room:
     return _Room(
         sum(pool.free_slots(area) for pool, area in asked),
         sum(pool.area_nslabs for pool, _ in asked),
-        max((pool.longest_free_slots(area) for pool, area in asked), default=0),
+        max((_longest(pool, areas) for pool, areas in _areas_of_each(asked).items()), default=0),
     )
+
+
+def _areas_of_each(asked: Iterable[tuple[Pool, int]]) -> dict[Pool, list[int]]:
+    areas_of: dict[Pool, list[int]] = {}
+    for pool, area in asked:
+        areas_of.setdefault(pool, []).append(area)
+    return areas_of
+
+
+def _longest(pool: Pool, areas: list[int]) -> int:
+    """The longest free run that begins in one of these areas, which are all different."""
+    if len(areas) == pool.nareas:
+        return pool.longest_free_slots()
+    return max(map(pool.longest_free_slots, areas))
 
 
 def _pools_cause(
@@ -102,10 +117,10 @@ def _pools_cause(
     """What is wrong with the pools: too few free slots, no run that is long enough, or none that is aligned."""
     if room.free_slots < needed:
         return Cause.EXHAUSTED, f"needs {needed} slots, {room.free_slots} of {room.nslabs} are free"
-    allowed = [(p, a) for p, a in asked if min(p.longest_free_slots(a), p.free_slots(a)) >= needed]
     if room.longest_free_slots < needed:
         return Cause.FRAGMENTED, f"needs {needed} contiguous slots, longest free run {room.longest_free_slots}"
     # An area gives out no more than its own number, even where a run reaches into the next.
+    allowed = [(p, a) for p, a in asked if p.free_slots(a) >= needed and p.longest_free_slots(a) >= needed]
     if not allowed:
         return (
             Cause.EXHAUSTED,

@@ -383,7 +383,7 @@ class Pool:
     def longest_free_slots(self, area_index: int | None = None) -> int:
         """The longest free run that begins in an area, or in any; 0..128 slots."""
         if area_index is None:
-            return max(self.longest_free_slots(area) for area in range(self.nareas))
+            return self._free.longest_run(0, self.nareas * self.area_nslabs)
         begin = area_index * self.area_nslabs
         return self._free.longest_run(begin, begin + self.area_nslabs)
 
