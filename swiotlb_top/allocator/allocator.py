@@ -16,6 +16,8 @@ from swiotlb_top.allocator.walk import NEVER_ENDS
 from swiotlb_top.constants import DMA_MAPPING_ERROR, MAX_ALLOC_BYTES, PAGE_SIZE
 
 NO_LIMIT: Final = 0xFFFF_FFFF_FFFF_FFFF
+_SLOTS_AN_AREA: Final = 4
+"""To look at so many slots, one after another, takes as long as to ask an area."""
 
 
 class TooManyAreasError(Exception):
@@ -123,6 +125,9 @@ class Allocator:
             return None
         for pool, area_index in self._order(self, cpu):
             slot = pool.search(area_index, request)
+            if pool.slots_looked_at:
+                self.spend(pool.slots_looked_at // _SLOTS_AN_AREA)
+                pool.slots_looked_at = 0
             if slot >= 0:
                 return Found(pool, slot)
             if slot == NEVER_ENDS:

@@ -62,6 +62,7 @@ class Pool:
         "area_used",
         "nareas",
         "nslabs",
+        "slots_looked_at",
         "start",
         "transient",
     )
@@ -97,6 +98,9 @@ class Pool:
         # begins is not known yet, so each of their slots may be it.
         self._unsettled: dict[int, Mapping] = {}
         self._walks: dict[WalkClass, Walk] = {}
+        self.slots_looked_at = 0
+        """How many slots searches may have looked at that went from one slot to the next; :meth:`Allocator.find_slots`
+        takes them off its patience."""
 
     def search(self, area_index: int, request: Request) -> int:
         """The slot ``swiotlb_search_pool_area()`` would take, or -1. Changes nothing.
@@ -151,6 +155,7 @@ class Pool:
         if walk.period and nslots <= IO_TLB_SEGSIZE:
             return self._search_until_back(base, index, nslots, orig_addr, walk)
         boundary_slots = walk.boundary_slots
+        self.slots_looked_at += self.area_nslabs
         for slot in candidates(walk, base, self.area_nslabs, index, orig_addr):
             if slot == NEVER_ENDS:
                 return NEVER_ENDS

@@ -32,12 +32,12 @@ from swiotlb_top.verify.partition import independent_groups
 
 _MAX_DURING_COPY: Final = 20_000
 """How many operations may overlap the copy of an area. If there are more, the state is given up."""
-_INITIAL_PATIENCE: Final = 1_000_000
+_INITIAL_PATIENCE: Final = 2_000_000
 """How many full areas searches may visit at the beginning of a stream (see :attr:`Allocator.patience`),"""
-_PATIENCE_PER_ITEM: Final = 10_000
+_PATIENCE_PER_ITEM: Final = 200
 """how many more for each call, and each area that was read,"""
-_MAX_PATIENCE: Final = 1_000_000
-"""and how many at once. So many take a second."""
+_MAX_PATIENCE: Final = 2_000_000
+"""and how many at once. So many take two seconds."""
 _FEW_AREAS: Final = 1024
 """With so many areas, it is said of many disagreements what the model would have done; with more, of a few."""
 _MAX_FAULTS: Final = 8

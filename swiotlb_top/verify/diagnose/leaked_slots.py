@@ -24,7 +24,8 @@ from swiotlb_top.verify.operations.slot_search import SlotSearch
 _MAX_LEAKS: Final = 256
 """How many leaked slots are held at one time. A leak beyond that may be reported more than once."""
 _MAX_IN_VAIN: Final = 20_000
-"""How many slots may turn out not to have leaked. Of a kernel that has so many disagreements no more are looked for."""
+"""How many slots may turn out not to have leaked, and how many corrections of a guess may explain nothing. Of a kernel
+that has so many disagreements no more leaks are looked for, and no guess is corrected."""
 _ONE_SLOT: Final = Request(0, IO_TLB_SIZE - 1, 0, Limits())
 """A request for one slot, of a size that no mapping has, so that no release fits it."""
 
@@ -120,12 +121,15 @@ class LeakedSlots:
         if here and isinstance(operation, ObservedArea):
             return self._match_observed(operation, here, model)
         for leak in here:
+            if self._in_vain >= _MAX_IN_VAIN:
+                return False
             before = leak.let_go()
             if leak.narrow(operation, model):
                 return True
             if _agrees(operation, model):
                 self._leaks.remove(leak)  # none of the candidates leaked
                 return True
+            self._in_vain += 1
             if before is not None:
                 leak.hold(before.slot)
         return False
