@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import click
 
-from swiotlb_top.cli.options import FileName, examples, json_option
+from swiotlb_top.cli import watched
+from swiotlb_top.cli.options import FileName, Seconds, examples, json_option
 from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit
 
@@ -18,6 +19,7 @@ EPILOG = examples(
     "swiotlb-top size disk.swtrace",
     "swiotlb-top size disk.swtrace --headroom 50% --chart",
     "swiotlb-top size disk.swtrace --static --areas 8    as another kernel would have it",
+    "swiotlb-top size --live --duration 5m    this machine, by what it does in the next five minutes",
     "swiotlb-top size *.swtrace --json | jq .recommended_nslabs",
 )
 
@@ -41,8 +43,20 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(epilog=EPILOG)
-@click.argument("files", type=FileName(), nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", type=FileName(), nargs=-1, metavar="[FILE...]")
 @json_option
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Record this machine for a while, and size it by that. Nothing is kept of the recording.",
+)
+@click.option(
+    "--duration",
+    "duration_s",
+    type=Seconds(0.001),
+    metavar="TIME",
+    help="With --live: how long to record, as in 30 (seconds) or 5m. Default: until Ctrl-C.",
+)
 @click.option(
     "--headroom",
     "headroom_percent",
@@ -70,6 +84,8 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 def size(
     files: tuple[Path, ...],
     as_json: bool,
+    live: bool,
+    duration_s: float | None,
     headroom_percent: int,
     nareas: int | None,
     dynamic: bool | None,
@@ -78,22 +94,35 @@ def size(
 ) -> Exit:
     """Say how large swiotlb must be for what was recorded, from 1 MiB to 4 GiB.
 
-    Of several recordings, the worst counts in every line.
+    Of several recordings, the worst counts in every line. With --live this machine is recorded first, with the probes
+    of record; Ctrl-C ends that, and the answer is about what was recorded until then.
 
     Exit status: 0 the recommended size cannot fail for what was recorded, 5 it is a least or was simulated only,
-    1 no size serves it.
+    1 no size serves it, 3 with --live: this machine cannot be watched, or mapped nothing meanwhile.
     """
+    _refuse(files, live=live, duration_s=duration_s)
     if chart and as_json:
         raise click.UsageError("--chart and --json exclude each other: what the chart shows is in the objects")
     from swiotlb_top.sizing.chart import Ink
-    from swiotlb_top.sizing.report import answer
+    from swiotlb_top.sizing.report import answer, report_of
     from swiotlb_top.sizing.sized import Question
     from swiotlb_top.tui import glyphs
 
-    report = answer(files, Question(nareas, dynamic, headroom_percent), revision)
+    question = Question(nareas, dynamic, headroom_percent)
+    report = report_of(watched.demand(duration_s, revision), question) if live else answer(files, question, revision)
     drawn = glyphs.for_encodings(sys.stdout.encoding, locale.getencoding())
     ink = Ink(drawn.full, drawn.empty, drawn.pointer) if chart else None
     show_report(lambda: report.as_text(ink=ink), report.as_json, as_json=as_json)
     for damage in report.damage:
         click.echo(f"swiotlb-top: {damage}", err=True)
     return report.exit_code
+
+
+def _refuse(files: tuple[Path, ...], *, live: bool, duration_s: float | None) -> None:
+    """:raises click.UsageError: it is not clear what is to be sized."""
+    if live and files:
+        raise click.UsageError("--live and FILE exclude each other: this machine is sized, or recordings are")
+    if not live and not files:
+        raise click.UsageError("Missing argument 'FILE...': name recordings, or give --live to size this machine")
+    if duration_s is not None and not live:
+        raise click.UsageError("--duration goes with --live: what was recorded is as long as it is")

@@ -11,7 +11,6 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from swiotlb_top.allocator import DMA_MAPPING_ERROR, Limits, Request, Revision, adopt
@@ -27,6 +26,8 @@ from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import Consumer, Stream, tell
 from swiotlb_top.verify.operations.intervals import NEVER_NS, assumed_entry_ns
 
+THIS_MACHINE: Final = "this machine"
+"""How a recording is called that was made only to be sized."""
 MOST_NEEDS: Final = 1_000_000
 """Of one recording; each takes a kilobyte of memory here."""
 _SLOT: Final = ~(IO_TLB_SIZE - 1)
@@ -36,7 +37,8 @@ _SLOT: Final = ~(IO_TLB_SIZE - 1)
 class Demand:
     """What a recording asked of its kernel's default allocator, as requests of one revision."""
 
-    path: Path
+    called: str
+    """How people call what was recorded: the name of a file, or :data:`THIS_MACHINE`."""
     release: str
     revision: Revision
     today: MemState
@@ -76,14 +78,17 @@ class Demand:
         return known.name if known and known.name else f"{dev:#x}"
 
 
-def demand_of(path: Path, release: str, stream: Stream, recorded: Revision, revision: Revision | None = None) -> Demand:
+def demand_of(
+    called: str, release: str, stream: Stream, recorded: Revision, revision: Revision | None = None
+) -> Demand:
     """The demand of a stream, in one pass over it.
 
+    :param called: how people call what was recorded.
     :param recorded: what the kernel that was recorded has; it says how its records are to be read.
     :param revision: what other configurations have; None: the same.
     :raises UnreadableError: the stream holds no state, no map, or too many; or nothing before its damage.
     """
-    reader = DemandReader(path, recorded, revision or recorded)
+    reader = DemandReader(called, recorded, revision or recorded)
     try:
         for item in stream:
             tell(item, reader)
@@ -107,8 +112,8 @@ class _Open(NamedTuple):
 class DemandReader(Consumer):
     """Pairs each map with its release, by the address of the slot that its buffer begins in."""
 
-    def __init__(self, path: Path, recorded: Revision, revision: Revision) -> None:
-        self._path = path
+    def __init__(self, called: str, recorded: Revision, revision: Revision) -> None:
+        self._called = called
         self._recorded = recorded
         self._revision = revision
         self._same = recorded == revision
@@ -299,8 +304,7 @@ class DemandReader(Consumer):
         self._count["maps"] += 1
         if self._count["maps"] > MOST_NEEDS:
             raise UnreadableError(
-                f"{self._path} holds more than {MOST_NEEDS:,} maps, the most that are sized at once; "
-                "record for less time"
+                f"{self._called}: more than {MOST_NEEDS:,} maps are more than are sized at once; record for less time"
             )
 
     # ---- what came of it -------------------------------------------------
@@ -310,15 +314,17 @@ class DemandReader(Consumer):
         if self.damage and not (self._state and self._count["maps"]):
             raise UnreadableError(self.damage)
         if self._state is None:
-            raise UnreadableError(f"{self._path} holds no state of the allocator, so nothing can be sized; record anew")
+            raise UnreadableError(
+                f"{self._called}: there is no state of the allocator, so nothing can be sized; record anew"
+            )
         self._close_all(self._last_ns)
         if not self._attempts.had and not self._attempts.failed:
-            raise UnreadableError(f"{self._path} holds no map to size swiotlb by; record while devices work")
+            raise UnreadableError(f"{self._called}: there is no map to size swiotlb by; record while devices work")
         self._count["damage"] = int(bool(self.damage))
         bracketed = bracket(self._attempts, self._last_ns)
         failures_of = Counter(need.dev for need in self._attempts.failed)
         return Demand(
-            self._path,
+            self._called,
             release,
             self._revision,
             self._state,

@@ -10,6 +10,7 @@ from typing import Final
 from swiotlb_top.constants import IO_TLB_SHIFT, SLOT_SET_SHIFT
 from swiotlb_top.errors import Exit
 from swiotlb_top.sizing.chart import Bar, Ink, chart
+from swiotlb_top.sizing.demand import Demand
 from swiotlb_top.sizing.fleet import Fleet, Merged
 from swiotlb_top.sizing.recordings import read
 from swiotlb_top.sizing.sized import How, Question, Row, Sized, Standing, size
@@ -64,7 +65,7 @@ class SizeReport:
             "certain": fleet.certain,
             "at_least": fleet.at_least,
             "nslabs_of_99_percent": most.nslabs if most else None,
-            "worst": str(fleet.worst.demand.path),
+            "worst": fleet.worst.demand.called,
             "configurations": [_merged_json(merged) for merged in fleet.sizes],
             "recordings": [_sized_json(member) for member in fleet.members],
         }
@@ -91,7 +92,8 @@ class SizeReport:
         yield from _answer(fleet)
         yield ""
         yield from _failing(worst)
-        yield "devices, each alone at its peak:" + (f" (of {worst.demand.path.name})" if len(fleet.members) > 1 else "")
+        of_which = f" (of {worst.demand.called.rpartition('/')[2]})" if len(fleet.members) > 1 else ""
+        yield f"devices, each alone at its peak:{of_which}"
         for device in worst.devices:
             failed = f", {device.failures} failed maps" if device.failures else ""
             yield f"  {device.name} ({device.driver or '?'}) {device.peak_slots} slots, {device.needs} needs{failed}"
@@ -111,6 +113,11 @@ def answer(paths: Sequence[Path], question: Question, revision: str | None) -> S
     return SizeReport(Fleet(tuple(size(read(path, revision), question) for path in paths)))
 
 
+def report_of(demand: Demand, question: Question) -> SizeReport:
+    """Size swiotlb by one demand."""
+    return SizeReport(Fleet((size(demand, question),)))
+
+
 # ---- one recording ----------------------------------------------------------------
 
 
@@ -119,7 +126,7 @@ def _told_of(member: Sized) -> str:
     failed = f"{demand.failures} failed maps" if demand.failures else "none failed"
     kind = "dynamic" if demand.today.dynamic else "static"
     return (
-        f"{demand.path}: kernel {demand.release}, booted with {member.today.configuration.command_line} ({kind}), "
+        f"{demand.called}: kernel {demand.release}, booted with {member.today.configuration.command_line} ({kind}), "
         f"{demand.maps} maps, {failed}; sized as revision {demand.revision.name}"
     )
 
@@ -142,7 +149,7 @@ def _sized_json(member: Sized) -> dict[str, object]:
     recommended, names = member.recommended, member.names
     known = ceiling.slot_sets < NEVER
     return {
-        "file": str(demand.path),
+        "file": demand.called,
         "kernel_release": demand.release,
         "revision": demand.revision.name,
         "maps": demand.maps,
@@ -237,7 +244,7 @@ def _answer(fleet: Fleet) -> Iterator[str]:
     yield f"could it be smaller? {_smaller(worst)}"
     if len(fleet.members) > 1:
         most = fleet.of_99_percent
-        yield f"of {len(fleet.members)} recordings {worst.demand.path} needs most; 99 of 100 need no more than " + (
+        yield f"of {len(fleet.members)} recordings {worst.demand.called} needs most; 99 of 100 need no more than " + (
             f"{most.command_line}" if most else "more than 4 GiB"
         )
 

@@ -1,7 +1,11 @@
-"""The flight recorder on a distribution's own kernel: in a while a disk stalls, and the file has what came before."""
+"""The flight recorder on a distribution's own kernel: in a while a disk stalls, and the file has what came before.
+
+While it goes on stalling, this machine is sized, too.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -42,6 +46,10 @@ SCRIPT = f"""
     wait $flight
     echo $? >/results/flight.status
     try again $tool snapshot
+    export TMPDIR=/run/scratch
+    mkdir $TMPDIR
+    try sized $tool size --live --duration 5 --json    # the stall still goes on
+    ls -A $TMPDIR >/results/scratch
     ls -A /run/swiotlb-top >/results/left
     cp /run/swiotlb-top/*.swtrace /results
 """
@@ -105,3 +113,14 @@ def test_told_to_end_it_ends_well_and_nobody_can_ask_it_any_more(files: Path) ->
     again = tried(files, "again")
     assert (again.status, again.out) == (Exit.CANNOT, "")
     assert "no flight recorder writes into /run/swiotlb-top" in again.err
+
+
+def test_a_machine_that_fails_maps_is_sized_while_it_runs(files: Path) -> None:
+    sized = tried(files, "sized")
+    assert (sized.status, sized.err) == (Exit.INCONCLUSIVE, "")  # where maps failed, the answer is a least
+    told = json.loads(sized.out)
+    assert (told["worst"], told["recommended_nslabs"], told["at_least"]) == ("this machine", 512, True)
+    (member,) = told["recordings"]
+    assert (member["today"]["nslabs"], member["fails_below_nslabs"]) == (256, 257)
+    assert member["map_failures"] > 0
+    assert (files / "scratch").read_text() == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from swiotlb_top.allocator import REVISIONS, Limits, Request, Revision
@@ -18,7 +17,7 @@ SLOT_BYTES: Final = 2048
 BUFFER: Final = 0x20_0000
 DISK: Final = 7
 UNLIMITED: Final = Limits()
-PATH: Final = Path("made.swtrace")
+CALLED: Final = "made.swtrace"
 
 
 def need(
@@ -40,7 +39,7 @@ def need(
 
 def demand(mem: MemState | None, *events: Event, revision: Revision = NEWEST) -> Demand:
     """What these events asked for, of a kernel that was in this state before."""
-    reader = DemandReader(PATH, NEWEST, revision)
+    reader = DemandReader(CALLED, NEWEST, revision)
     if mem:
         reader.state(mem)
     reader.feed(events)

@@ -29,7 +29,7 @@ from tests.support.histories import (
     released,
     state_of,
 )
-from tests.support.made_recordings import NEWEST, PATH, demand, spans
+from tests.support.made_recordings import CALLED, NEWEST, demand, spans
 
 TRACES = STALL.parent
 
@@ -111,7 +111,7 @@ def test_what_is_not_known_is_assumed_aloud() -> None:
 
 
 def test_at_a_gap_all_that_is_held_ends_and_the_next_state_says_what_there_is() -> None:
-    reader = DemandReader(PATH, NEWEST, NEWEST)
+    reader = DemandReader(CALLED, NEWEST, NEWEST)
     reader.state(machine())
     reader.feed([device(), found(1000, 1010, 0)])
     reader.gap(Gap(1500, 1900, 3, "ring buffer full"))

@@ -250,7 +250,7 @@ def test_of_a_recording_that_was_cut_before_its_first_map_nothing_is_sized(
 def test_a_recording_without_a_map_is_not_sized(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = save(cut(load(STALL), 3), tmp_path / "empty.swtrace")
     assert main(["size", str(empty)]) == Exit.UNREADABLE
-    assert "holds no map to size swiotlb by" in capsys.readouterr().err
+    assert "there is no map to size swiotlb by" in capsys.readouterr().err
 
 
 # ---- charts and numbers ------------------------------------------------------------------
