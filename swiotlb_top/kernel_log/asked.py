@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.kernel_log.kmsg import Kmsg
@@ -13,7 +13,7 @@ from swiotlb_top.kernel_log.report import WhyReport
 from swiotlb_top.kernel_log.stream import read_log
 
 _STARTS: Final = {
-    b"SWTRACE\n": "is a recording, not a log: swiotlb-top replay FILE --explain says why maps failed in it",
+    b"SWTRACE\n": "is a recording, which can only be read from a file: swiotlb-top why FILE explains it",
     b"\x1f\x8b": "is compressed: zcat FILE | swiotlb-top why - reads it",
     b"\x28\xb5\x2f\xfd": "is compressed: zstdcat FILE | swiotlb-top why - reads it",
     b"\xfd7zXZ": "is compressed: xzcat FILE | swiotlb-top why - reads it",
@@ -40,25 +40,29 @@ def _of(what: str) -> WhyReport:
     """The report on a line of a log, if ``what`` has a blank in it and names no file; else on the file ``what``."""
     if what == "-":
         with open(0, "rb", closefd=False) as file:
-            return _read(file, "standard input")
+            return _read(file, "standard input", "FILE")
     path = Path(what)
     if " " in what.strip() and not _exists(path):
         return WhyReport(*read_log(BytesIO(os.fsencode(what))))
     try:
         with path.open("rb") as file:
-            start = file.peek(8)[:8]
-            for magic, said in _STARTS.items():
-                if start.startswith(magic):
-                    raise UnreadableError(f"{what} {said.replace('FILE', what)}")
-            return _read(file, what)
+            return _read(file, what, what)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         hint = " (and it is no line of a log, which has blanks in it)" if isinstance(error, FileNotFoundError) else ""
         raise UnreadableError(f"{what} cannot be read: {why}{hint}") from error
 
 
-def _read(file: BinaryIO, name: str) -> WhyReport:
+def _read(file: BufferedReader, name: str, path: str) -> WhyReport:
+    """The report on what a file holds.
+
+    :param path: how a command line names what it holds.
+    """
     try:
+        start = file.peek(8)[:8]
+        for magic, said in _STARTS.items():
+            if start.startswith(magic):
+                raise UnreadableError(f"{name} {said.replace('FILE', path)}")
         return WhyReport(*read_log(file))
     except OSError as error:
         raise UnreadableError(f"{name} cannot be read: {error.strerror or error}") from error

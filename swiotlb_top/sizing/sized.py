@@ -194,13 +194,7 @@ def size(demand: Demand, question: Question) -> Sized:
     )
     smallest = min(booted.nslabs, SIZES_NSLABS[0])
     most_areas = max(nareas, booted.nareas)
-    asking = _Asking(
-        demand,
-        question.headroom_percent,
-        floor_of(demand.least),
-        ceiling_of(demand.most, most_areas, smallest // IO_TLB_SEGSIZE),
-        Patience(demand.maps + demand.failures),
-    )
+    asking = Asking.about(demand, most_areas, smallest, question.headroom_percent)
     rows = tuple(asking.row(Configuration.of(nslabs, nareas, dynamic, demand.revision)) for nslabs in SIZES_NSLABS)
     there = next((row for row in rows if row.configuration == booted), None)
     return Sized(
@@ -216,14 +210,25 @@ def size(demand: Demand, question: Question) -> Sized:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking:
-    """A demand and its bounds."""
+class Asking:
+    """A demand and its bounds: each :meth:`row` asks about one more configuration."""
 
     demand: Demand
     headroom_percent: int
     floor: Floor
     ceiling: Ceiling
     patience: Patience
+
+    @classmethod
+    def about(
+        cls, demand: Demand, most_areas: int, smallest_nslabs: int, headroom_percent: int = HEADROOM_PERCENT
+    ) -> Asking:
+        """To ask about pools of no more areas and of no fewer slots."""
+        floor, ceiling = (
+            floor_of(demand.least),
+            ceiling_of(demand.most, most_areas, smallest_nslabs // IO_TLB_SEGSIZE),
+        )
+        return cls(demand, headroom_percent, floor, ceiling, Patience(demand.maps + demand.failures))
 
     def row(self, configuration: Configuration) -> Row:
         """What one configuration does; simulated only where no bound tells."""

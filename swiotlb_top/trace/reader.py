@@ -33,6 +33,18 @@ _READERS: Final[dict[int, Callable[[bytes], Item]]] = {
 }
 
 
+def is_recording(name: str) -> bool:
+    """Whether a file begins as traces do; whoever reads on finds out whether it is one."""
+    try:
+        path = Path(name)
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return file.read(len(layout.MAGIC)) == layout.MAGIC
+    except (OSError, ValueError):
+        return False
+
+
 class TraceReader:
     """A trace on disk. :attr:`header` is read at once; iterating yields every item in file order, the header first.
 

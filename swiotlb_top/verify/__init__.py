@@ -51,7 +51,17 @@ faults        the kinds of disagreement
 
 from swiotlb_top.verify.candidates import SideBySide
 from swiotlb_top.verify.faults import MEANINGS, Fault
-from swiotlb_top.verify.findings import NOT_SAMPLED, Divergence, Doubt, Failure, Findings, Listener, Orders, Verdict
+from swiotlb_top.verify.findings import (
+    NOT_SAMPLED,
+    Divergence,
+    Doubt,
+    Failure,
+    Findings,
+    Listener,
+    Moment,
+    Orders,
+    Verdict,
+)
 from swiotlb_top.verify.judge import Judge
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 
@@ -66,6 +76,7 @@ __all__ = [
     "Findings",
     "Judge",
     "Listener",
+    "Moment",
     "Orders",
     "SideBySide",
     "Verdict",

@@ -19,7 +19,7 @@ from swiotlb_top.verify.diagnose.late_calls import LateCalls, places_of, why_lat
 from swiotlb_top.verify.diagnose.leaked_slots import LeakedSlots
 from swiotlb_top.verify.diagnose.reused_slots import ReusedSlots
 from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Detail, UnconfirmedDisagreements
-from swiotlb_top.verify.findings import Doubt, Failure, Findings
+from swiotlb_top.verify.findings import Doubt, Failure, Findings, Moment
 from swiotlb_top.verify.linearize.effort import Effort
 from swiotlb_top.verify.linearize.plausible_order import plausible_order
 from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, alternatives_after
@@ -326,7 +326,8 @@ class Comparison:
         self.model.spend(sum(pool.nareas for pool in self.model.pools))
         explanation = explain(self.model, search.cpu, search.request, search.pool)
         if explanation is not None:
-            self._findings.explained(Failure(search.event, search.dev, explanation))
+            moment = Moment(self.model, search.cpu, search.request)
+            self._findings.explained(Failure(search.event, search.dev, explanation), moment)
 
     # ---- what is known besides the model ---------------------------------
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
-from swiotlb_top.allocator import Cause, Explanation, Violation
+from swiotlb_top.allocator import Allocator, Cause, Explanation, Request, Violation
 from swiotlb_top.events import Event
 from swiotlb_top.verify.faults import Fault
 
@@ -98,6 +98,14 @@ class Failure:
     explanation: Explanation
 
 
+class Moment(NamedTuple):
+    """How it stood when a map failed. The model goes on afterwards: who wants to know something of it looks at once."""
+
+    model: Allocator
+    cpu: int
+    request: Request
+
+
 class Listener:
     """Is told the answer to each call of the kernel, once it is final. Of what is inconclusive nothing is told."""
 
@@ -112,6 +120,9 @@ class Listener:
 
     def explained(self, failure: Failure) -> None:
         """Why a map failed, of which :meth:`agreed` is told, too."""
+
+    def failed_at(self, failure: Failure, moment: Moment) -> None:
+        """How it stood when that map failed."""
 
 
 @dataclass(slots=True)
@@ -214,9 +225,10 @@ class Findings:
         self.elsewhere += 1
         self.listener.elsewhere(event)
 
-    def explained(self, failure: Failure) -> None:
+    def explained(self, failure: Failure, moment: Moment) -> None:
         """Note a failed mapping whose cause is known."""
         self.listener.explained(failure)
+        self.listener.failed_at(failure, moment)
         self.failures.append(failure)
         self.causes.setdefault(failure.explanation.cause, failure)
 

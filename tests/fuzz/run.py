@@ -36,6 +36,7 @@ from swiotlb_top.recording.info import inspect
 from swiotlb_top.recording.opened import Recording
 from swiotlb_top.reports.explained import explained
 from swiotlb_top.reports.replay import replay
+from swiotlb_top.reports.why_recording import why_recording
 from swiotlb_top.sizing.chart import Ink
 from swiotlb_top.sizing.report import answer
 from swiotlb_top.sizing.sized import Question
@@ -165,6 +166,13 @@ def _sized(path: Path) -> None:
     json.dumps(report.as_json()).encode()
 
 
+def _explained(path: Path) -> None:
+    """``why``, for people and for machines."""
+    report = why_recording(path)
+    report.as_text().encode()
+    json.dumps(report.as_json(), allow_nan=False).encode()
+
+
 def _compared(path: Path) -> None:
     """``diff``, for people and for machines, with a recording that is sound."""
     report = diff(path, FOUR_CPUS)
@@ -196,6 +204,7 @@ READERS: Final[dict[str, Reader]] = {
     "screen": Reader(_shown),
     "export": Reader(_exported),
     "size": Reader(_sized),
+    "why": Reader(_explained, 2 * DEADLINE_S),
     "diff": Reader(_compared),
 }
 """Every command that takes a recording. ``replay --revision all`` is a replay for each revision, so it may take as long

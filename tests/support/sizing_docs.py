@@ -1,4 +1,4 @@
-"""docs/sizing.md shows what commands print: ``python -m tests.support.sizing_docs`` runs them and writes it anew."""
+"""Pages of docs/ show what commands print: ``python -m tests.support.sizing_docs`` runs them and writes these anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from unittest import mock
 
 from swiotlb_top.cli import main
 
-PAGE: Final = Path(__file__).parents[2] / "docs" / "sizing.md"
+DOCS: Final = Path(__file__).parents[2] / "docs"
+PAGE: Final = DOCS / "sizing.md"
+PAGES: Final = (PAGE, DOCS / "why.md")
 _SHOWN: Final = re.compile(
     r"^```console\n\$ swiotlb-top (?P<command>.*?)\n(?P<output>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -44,4 +46,5 @@ def commands(page: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(anew(PAGE.read_text()))
+    for one in PAGES:
+        one.write_text(anew(one.read_text()))

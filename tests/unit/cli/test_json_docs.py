@@ -35,6 +35,7 @@ COMMANDS = {
     "swiotlb-top doctor --json": [["doctor", "--json"]],
     "swiotlb-top revisions --json": [["revisions", "--json"]],
     "swiotlb-top why --json": [["why", str(REPORTED), "--json"]],
+    "swiotlb-top why RECORDING --json": [["why", str(STALL), "--json"]],
 }
 
 
@@ -107,6 +108,7 @@ EMPTY_HERE = {
     "swiotlb-top doctor --json": {"hooks.*", *(f"devices.{name}" for name in KEYS_OF_A_DEVICE)},
     "swiotlb-top revisions --json": {"kernel.reasons.*.since", "kernel.reasons.*.why"},
     "swiotlb-top why --json": {"suppressed.*"},
+    "swiotlb-top why RECORDING --json": set[str](),
 }
 """What these recordings and this machine may not have."""
 

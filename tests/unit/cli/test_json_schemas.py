@@ -35,6 +35,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "revisions": [["revisions", "--json"]],
     "size": [["size", "--json", *map(str, (STALL, FOUR_CPUS))], ["size", "--json", "--static", str(GROWING)]],
     "why": [["why", "--json", str(path)] for path in LOGS],
+    "why-recording": [["why", "--json", str(path)] for path in (STALL, FOUR_CPUS, EMPTY)],
 }
 
 

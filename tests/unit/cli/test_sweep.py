@@ -200,6 +200,7 @@ RUNS = {
     "doctor json": ["doctor", "--json"],
     "revisions": ["revisions"],
     "why": ["why"],
+    "why recording": ["why", RECORDING],
     "man": ["man"],
 }
 QUIET_ONES = {

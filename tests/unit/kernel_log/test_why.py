@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -84,11 +85,10 @@ def test_the_status_claims_no_more_than_is_known(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"SWTRACE\n\x01", "is a recording, not a log"),
         (gzip.compress(TOO_LARGE.encode()), "is compressed: zcat "),
         (b"LPKSHHRH\x00", "is a journal: journalctl -k --file "),
     ],
-    ids=["recording", "gzip", "journal"],
+    ids=["gzip", "journal"],
 )
 def test_what_is_no_text_is_not_read_as_one(
     content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -127,3 +127,18 @@ def test_every_cause_has_a_meaning() -> None:
     for meaning in MEANINGS.values():
         for sentence in (meaning.means, meaning.helps, meaning.does_not, meaning.open):
             assert sentence.endswith(".")
+
+
+def test_a_recording_on_standard_input_is_not_read_as_a_log() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "swiotlb_top", "why", "-"],
+        input=b"SWTRACE\n\x01",
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (Exit.UNREADABLE, b"")
+    assert ran.stderr == (
+        b"swiotlb-top: standard input is a recording, which can only be read from a file: "
+        b"swiotlb-top why FILE explains it\n"
+    )

@@ -1,15 +1,19 @@
-"""docs/sizing.md shows what the commands print."""
+"""docs/sizing.md and docs/why.md show what the commands print."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.support.sizing_docs import PAGE, anew, commands
+from tests.support.sizing_docs import PAGE, PAGES, anew, commands
 
 
-def test_what_the_page_shows_is_what_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_what_the_page_shows_is_what_is_printed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PAGE.parents[1])
-    page = PAGE.read_text()
+    page = path.read_text()
+    assert commands(page)
     assert anew(page) == page
 
 
