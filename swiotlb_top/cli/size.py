@@ -6,7 +6,7 @@ import locale
 import re
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,11 +15,16 @@ from swiotlb_top.cli.options import FileName, Seconds, examples, json_option
 from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit
 
+if TYPE_CHECKING:
+    from swiotlb_top.sizing.chart import Ink
+    from swiotlb_top.sizing.report import SizeReport
+
 EPILOG = examples(
     "swiotlb-top size disk.swtrace",
     "swiotlb-top size disk.swtrace --headroom 50% --chart",
     "swiotlb-top size disk.swtrace --static --areas 8    as another kernel would have it",
     "swiotlb-top size --live --duration 5m    this machine, by what it does in the next five minutes",
+    "swiotlb-top size disk.swtrace --svg sizes.svg",
     "swiotlb-top size *.swtrace --json | jq .recommended_nslabs",
 )
 
@@ -81,6 +86,12 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     help="The swiotlb revision to size, or a release that has it, as 6.12. Default: that of the recorded kernel.",
 )
 @click.option("--chart", is_flag=True, help="Draw failures and peak against the size.")
+@click.option(
+    "--svg",
+    type=FileName(),
+    metavar="FILE",
+    help="Draw the same into a file, as SVG. It must not exist; -: standard output, in place of the page.",
+)
 def size(
     files: tuple[Path, ...],
     as_json: bool,
@@ -91,6 +102,7 @@ def size(
     dynamic: bool | None,
     revision: str | None,
     chart: bool,
+    svg: Path | None,
 ) -> Exit:
     """Say how large swiotlb must be for what was recorded, from 1 MiB to 4 GiB.
 
@@ -101,18 +113,17 @@ def size(
     1 no size serves it, 3 with --live: this machine cannot be watched, or mapped nothing meanwhile.
     """
     _refuse(files, live=live, duration_s=duration_s)
-    if chart and as_json:
-        raise click.UsageError("--chart and --json exclude each other: what the chart shows is in the objects")
-    from swiotlb_top.sizing.chart import Ink
+    _refuse_outputs(svg, as_json=as_json, chart=chart)
+    from swiotlb_top.convert.output import STANDARD_OUTPUT
     from swiotlb_top.sizing.report import answer, report_of
     from swiotlb_top.sizing.sized import Question
-    from swiotlb_top.tui import glyphs
 
     question = Question(nareas, dynamic, headroom_percent)
     report = report_of(watched.demand(duration_s, revision), question) if live else answer(files, question, revision)
-    drawn = glyphs.for_encodings(sys.stdout.encoding, locale.getencoding())
-    ink = Ink(drawn.full, drawn.empty, drawn.pointer) if chart else None
-    show_report(lambda: report.as_text(ink=ink), report.as_json, as_json=as_json)
+    if svg is not None:
+        _draw(report, svg)
+    if svg != STANDARD_OUTPUT:
+        show_report(lambda: report.as_text(ink=_ink() if chart else None), report.as_json, as_json=as_json)
     for damage in report.damage:
         click.echo(f"swiotlb-top: {damage}", err=True)
     return report.exit_code
@@ -126,3 +137,40 @@ def _refuse(files: tuple[Path, ...], *, live: bool, duration_s: float | None) ->
         raise click.UsageError("Missing argument 'FILE...': name recordings, or give --live to size this machine")
     if duration_s is not None and not live:
         raise click.UsageError("--duration goes with --live: what was recorded is as long as it is")
+
+
+def _refuse_outputs(svg: Path | None, *, as_json: bool, chart: bool) -> None:
+    """Before anything is read or recorded.
+
+    :raises click.UsageError: outputs exclude each other.
+    :raises CannotError: the picture's file exists.
+    """
+    from swiotlb_top.convert.output import STANDARD_OUTPUT
+
+    if chart and as_json:
+        raise click.UsageError("--chart and --json exclude each other: what the chart shows is in the objects")
+    if svg == STANDARD_OUTPUT and (as_json or chart):
+        raise click.UsageError("--svg - is all of the output: --json and --chart do not go with it")
+    if svg is not None and svg != STANDARD_OUTPUT:
+        from swiotlb_top.trace.files import refuse_to_overwrite
+
+        refuse_to_overwrite(svg)
+
+
+def _draw(report: SizeReport, svg: Path) -> None:
+    from swiotlb_top.convert.output import STANDARD_OUTPUT, into_file, to_standard_output
+
+    picture = [report.as_svg().encode()]
+    if svg == STANDARD_OUTPUT:
+        to_standard_output(picture)
+    else:
+        into_file(picture, svg)
+
+
+def _ink() -> Ink:
+    """What charts are drawn with on this terminal."""
+    from swiotlb_top.sizing.chart import Ink
+    from swiotlb_top.tui import glyphs
+
+    drawn = glyphs.for_encodings(sys.stdout.encoding, locale.getencoding())
+    return Ink(drawn.full, drawn.empty, drawn.pointer)

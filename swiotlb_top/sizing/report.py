@@ -15,6 +15,7 @@ from swiotlb_top.sizing.fleet import Fleet, Merged
 from swiotlb_top.sizing.recordings import read
 from swiotlb_top.sizing.sized import How, Question, Row, Sized, Standing, size
 from swiotlb_top.sizing.starts import NEVER
+from swiotlb_top.sizing.svg import svg
 from swiotlb_top.sizing.units import duration, memory, number
 
 _HOW: Final = {
@@ -79,18 +80,45 @@ class SizeReport:
         """
         return "\n".join(self._lines(ink))
 
+    def as_svg(self) -> str:
+        """The chart of failures and peak against the size, as a file."""
+        called = self.fleet.worst.demand.called.rpartition("/")[2]
+        several = len(self.fleet.members)
+        return svg(self._bars, f"{several} recordings, of which {called} needs most" if several > 1 else called)
+
+    def answer_first(self, ink: Ink) -> list[str]:
+        """The same page for a screen of which only the beginning is seen: the answer, then the table and the rest."""
+        return [
+            *_answer(self.fleet), "", *self._table, "", *chart(self._bars, ink), "", *self._details, "", *self._told,
+        ]  # fmt: skip
+
     def _lines(self, ink: Ink | None) -> Iterator[str]:
-        fleet, worst = self.fleet, self.fleet.worst
-        for member in fleet.members:
-            yield _told_of(member)
+        yield from self._told
         yield ""
-        yield from _table(fleet, worst.today if len(fleet.members) == 1 else None)
+        yield from self._table
         if ink:
             yield ""
-            yield from chart([_bar(merged, fleet.recommended) for merged in fleet.sizes], ink)
+            yield from chart(self._bars, ink)
         yield ""
-        yield from _answer(fleet)
+        yield from _answer(self.fleet)
         yield ""
+        yield from self._details
+
+    @property
+    def _told(self) -> list[str]:
+        return [_told_of(member) for member in self.fleet.members]
+
+    @property
+    def _table(self) -> list[str]:
+        return list(_table(self.fleet, self.fleet.worst.today if len(self.fleet.members) == 1 else None))
+
+    @property
+    def _bars(self) -> list[Bar]:
+        return [_bar(merged, self.fleet.recommended) for merged in self.fleet.sizes]
+
+    @property
+    def _details(self) -> Iterator[str]:
+        fleet, worst = self.fleet, self.fleet.worst
         yield from _failing(worst)
         of_which = f" (of {worst.demand.called.rpartition('/')[2]})" if len(fleet.members) > 1 else ""
         yield f"devices, each alone at its peak:{of_which}"
