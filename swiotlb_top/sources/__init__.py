@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from swiotlb_top.accounting.snapshot import Snapshot
@@ -42,3 +43,18 @@ class Player(Source, Protocol):
     def play(self, order: PlayOrder) -> None:
         """Change where, how fast and whether it plays, from the next snapshot on."""
         ...
+
+
+@runtime_checkable
+class FromFile(Protocol):
+    """A source that may show a file."""
+
+    @property
+    def recording(self) -> Path | None:
+        """The file; None if it shows a kernel that runs."""
+        ...
+
+
+def recording_of(source: Source) -> Path | None:
+    """The file that a source shows; None if it shows none."""
+    return source.recording if isinstance(source, FromFile) else None

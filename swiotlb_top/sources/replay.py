@@ -64,6 +64,11 @@ class ReplaySource:
                 f"the recording is {self._length_ns / 1e9:.2f} s long: it cannot begin at {start_ns / 1e9:g} s"
             )
 
+    @property
+    def recording(self) -> Path:
+        """The file."""
+        return self._path
+
     def snapshot(self) -> Snapshot:
         """The snapshot at the position."""
         self._go_on()

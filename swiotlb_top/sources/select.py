@@ -11,7 +11,7 @@ from typing import Final
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError, SwiotlbTopError
 from swiotlb_top.kernel.no_pool import NoPoolError
-from swiotlb_top.sources import Player, PlayOrder, Source
+from swiotlb_top.sources import Player, PlayOrder, Source, recording_of
 from swiotlb_top.sources.logged import logged, wanted_all_the_same
 
 Opener = Callable[[], Source]
@@ -26,6 +26,11 @@ class RetoldSource:
     def __init__(self, source: Source, retell: Callable[[Snapshot], Snapshot]) -> None:
         self._source = source
         self._retell = retell
+
+    @property
+    def recording(self) -> Path | None:
+        """The file that the other one shows."""
+        return recording_of(self._source)
 
     def snapshot(self) -> Snapshot:
         return self._retell(self._source.snapshot())

@@ -21,8 +21,10 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Final
 
 from rich.text import Text
@@ -34,13 +36,14 @@ from textual.widget import Widget
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.findings.noticing import Noticing
-from swiotlb_top.sources import Source
+from swiotlb_top.sources import Source, recording_of
 from swiotlb_top.sources.sampler import Sampler
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.keys import key_of, press, told_apart
 from swiotlb_top.tui.screen import render
+from swiotlb_top.tui.sizing import Sizer
 from swiotlb_top.tui.terminal import ending_on_sigterm
-from swiotlb_top.tui.view import PLAIN, View
+from swiotlb_top.tui.view import PLAIN, Page, View
 
 LOOK_S: Final = 0.1
 """How often it looks for a new frame."""
@@ -78,6 +81,7 @@ class LiveScreen(App[None], inherit_bindings=False):
     """One canvas, and a view that keys change.
 
     :param sampler: started; its latest frame is drawn.
+    :param recording: the file that is shown, if one is.
     """
 
     ENABLE_COMMAND_PALETTE = False
@@ -86,11 +90,12 @@ class LiveScreen(App[None], inherit_bindings=False):
     Canvas { width: 100%; height: 100%; }
     """
 
-    def __init__(self, sampler: Sampler, glyphs: Glyphs) -> None:
+    def __init__(self, sampler: Sampler, glyphs: Glyphs, recording: Path | None = None) -> None:
         # The terminal's own colours: they suit its background, light or dark.
         super().__init__(ansi_color=True)
         self._sampler = sampler
         self._glyphs = glyphs
+        self._sizer = Sizer(recording, glyphs)
         self._canvas = Canvas()
         self._drawn: tuple[Frame, View, int, int] | None = None
         self.view = PLAIN
@@ -129,6 +134,8 @@ class LiveScreen(App[None], inherit_bindings=False):
     def _draw(self) -> None:
         shown = self.view.paused or self._sampler.frame
         width, height = self.size
+        if self.view.page is Page.SIZE and not self.view.sized and shown.now.playback:
+            self.view = replace(self.view, sized=self._sizer.told())
         if (shown, self.view, width, height) != self._drawn:
             self._drawn = shown, self.view, width, height
             self._canvas.show(render(shown, self.view, self._glyphs, width, height))
@@ -162,7 +169,7 @@ def run(source: Source, interval_s: float, glyphs: Glyphs) -> None:
     :raises SystemExit: a signal ended it; with the status that says so.
     """
     with ending_on_sigterm(), Sampler(source, interval_s, notice=Noticing()) as sampler:
-        screen = LiveScreen(sampler, glyphs)
+        screen = LiveScreen(sampler, glyphs, recording_of(source))
         # The mouse stays the terminal's: to select text with.
         screen.run(mouse=False)
     if screen.bug is not None:

@@ -11,6 +11,7 @@ from rich.text import Text
 from swiotlb_top.tui import styles
 
 LABEL_WIDTH: Final = 9
+_FURTHER_IN: Final = 2
 
 
 class Line(NamedTuple):
@@ -32,6 +33,16 @@ def hanging(lines: Sequence[Line], width: int, label_width: int = LABEL_WIDTH) -
         for label, text in lines
         for number, piece in enumerate(_wrapped(text, max(1, width - label_width)))
     ]
+
+
+def folded(line: str, width: int) -> list[str]:
+    """A line broken between words to ``width`` columns; its rest is indented a little further than it begins."""
+    if len(line) <= width:
+        return [line]
+    indent = " " * min(len(line) - len(line.lstrip()) + _FURTHER_IN, width // 2)
+    return textwrap.wrap(
+        line, max(width, 1), subsequent_indent=indent, break_on_hyphens=False, replace_whitespace=False
+    )
 
 
 def _wrapped(text: Text, width: int) -> list[Text]:

@@ -106,6 +106,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(("q", "Q"), "q", "quit", "Quit."),
     Key(("question_mark", "h", "f1"), "?", "help", "What the keys do and the numbers mean.", _page(Page.HELP)),
     Key(("f",), "f", "findings", "What is wrong, the numbers that show it, and what helps.", _page(Page.FINDINGS)),
+    Key(("S",), "S", "size", "How large swiotlb must be for the recording that is shown.", _page(Page.SIZE)),
     Key(("enter",), "Enter", "device", "All that is known of the selected device.", _detail),
     Key(("p", "P"), "p", "pause", "Hold the picture still; collecting goes on.", _pause),
     Key(("slash",), "/", "filter", "Show only rows with these words; Enter keeps, Esc clears.", _type),

@@ -19,13 +19,24 @@ from swiotlb_top.accounting.words import SECTIONS
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.tui import charts, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
-from swiotlb_top.tui.hanging import hanging, labelled
+from swiotlb_top.tui.hanging import folded, hanging, labelled
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
 from swiotlb_top.tui.view import View
 
 _LABEL_WIDTH: Final = 14
 _WORD_WIDTH: Final = 17
 _BAR_CELLS: Final = 40
+_NOTHING_TO_SIZE: Final = (
+    "Only a recording has each call, and so tells how large swiotlb must be. Make one while devices are busy, and "
+    "press S where it is shown:",
+    "",
+    "  swiotlb-top record -o disk.swtrace --duration 60",
+    "  swiotlb-top --trace disk.swtrace",
+    "",
+    "Or in one step, without keeping the recording:",
+    "",
+    "  swiotlb-top size --live --duration 60",
+)
 _TERMS: Final = "docs/glossary.md explains each in two sentences."
 _HELP_TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
     ("ABOVE", fields.TOTALS),
@@ -155,6 +166,16 @@ def findings_in_full(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:
 def _told(finding: Finding) -> list[str]:
     """Its sentence, and the evidence that this does not have already."""
     return [finding.sentence, *(said for said in finding.evidence if said != finding.claim)]
+
+
+def size_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Text]:
+    """How large swiotlb must be, from the answer on, as far as it is known; of a kernel that runs, how to learn it."""
+    title = _rule(f"{glyphs.pointer} SIZE (Esc goes back, Up and Down scroll)", glyphs, width)
+    if frame.now.playback is None:
+        return [title, *(Text(piece) for line in _NOTHING_TO_SIZE for piece in folded(line, width))]
+    if not view.sized:
+        return [title, Text("computing how large swiotlb must be for this recording; keys work meanwhile")]
+    return [title, *(Text(glyphs.text(piece)) for line in view.sized for piece in folded(line, width))]
 
 
 def help_page(frame: Frame, glyphs: Glyphs, width: int) -> list[Text]:

@@ -15,7 +15,7 @@ from swiotlb_top.tui import overview, styles
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
-from swiotlb_top.tui.pages import device_page, findings_in_full, findings_page, help_page
+from swiotlb_top.tui.pages import device_page, findings_in_full, findings_page, help_page, size_page
 from swiotlb_top.tui.panels import PANELS, Panel
 from swiotlb_top.tui.view import PLAIN, Page, View
 
@@ -52,6 +52,8 @@ def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) ->
         above, below = [], _scrolled(help_page(frame, glyphs, width), view, room)
     elif view.page is Page.FINDINGS:
         above, below = _under_the_headline(frame, findings_page(frame, glyphs, width), view, glyphs, width, room)
+    elif view.page is Page.SIZE:
+        above, below = _under_the_headline(frame, size_page(frame, view, glyphs, width), view, glyphs, width, room)
     elif view.page is Page.DEVICE:
         above, below = _under_the_headline(frame, device_page(frame, view, glyphs, width), view, glyphs, width, room)
     else:

@@ -16,6 +16,7 @@ class Page(Enum):
     PANELS = "panels"
     DEVICE = "device"
     FINDINGS = "findings"
+    SIZE = "size"
     HELP = "help"
 
 
@@ -42,6 +43,8 @@ class View:
     """Whether what is typed goes to the filter."""
     scroll: int = 0
     """The first line that is shown of a page longer than the screen."""
+    sized: tuple[str, ...] = ()
+    """What the page of sizes says of the recording that is shown, line by line; empty while it is computed."""
     paused: Frame | None = None
     """The frame that is shown in place of the latest one; None while the screen follows."""
 

@@ -44,11 +44,12 @@ _HEAD: Final = """\
 The first line under the title is the worst of everything that is known, in one of the words below. The lines under it
 give the reason, in the reference's words, what is *found* in all frames so far (who fails, and who holds the slots)
 with *advice*, and *unknown*: what is not known and could be worse. The key `f` shows all that is found, as `swiotlb-top
-check` prints it. *slots* is a gauge of the slots in use in each pool, *peak* a gauge of the most that ever were in use.
-*trend* has the latest readings, one in each cell. *AREAS* shows the selected pool, or else the fullest: each cell is a
-slot set (128 slots), with a line between areas. *LOG* lists growth, pools that were added and freed, lost events,
-disagreements, and devices that began to fail. Each row of *FAILURES* stands for maps in a row that failed alike: of one
-device, of one size, for one cause.
+check` prints it, and `S`, where a recording is shown, how large swiotlb must be for it ([sizing.md](sizing.md)).
+*slots* is a gauge of the slots in use in each pool, *peak* a gauge of the most that ever were in use. *trend* has the
+latest readings, one in each cell. *AREAS* shows the selected pool, or else the fullest: each cell is a slot set (128
+slots), with a line between areas. *LOG* lists growth, pools that were added and freed, lost events, disagreements, and
+devices that began to fail. Each row of *FAILURES* stands for maps in a row that failed alike: of one device, of one
+size, for one cause.
 
 Calls are recorded in bursts, which are a sample: a device's failures are counted exactly, but the causes of some are
 not known. The screen uses the terminal's own sixteen colours, and says nothing by colour alone. `NO_COLOR` turns

@@ -16,9 +16,10 @@ from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.records import Kind
 from swiotlb_top.reports.replay import replay
-from swiotlb_top.sources import PlayOrder
+from swiotlb_top.sources import PlayOrder, recording_of
 from swiotlb_top.sources.replay import FASTEST, SLOWEST, ReplaySource
 from swiotlb_top.sources.sampler import frames
+from swiotlb_top.sources.select import RetoldSource, open_demo
 from swiotlb_top.stream import End
 from tests.support.doctoring import (
     FOUR_AREAS,
@@ -36,6 +37,7 @@ from tests.support.doctoring import (
     states,
     succeeded,
 )
+from tests.support.snapshots import ScriptedSource
 
 SECOND = 1_000_000_000
 RECORDINGS = sorted((STALL.parent).glob("*.swtrace"))
@@ -357,3 +359,12 @@ def test_events_nobody_knows_are_a_complaint_and_no_crash(tmp_path: Path) -> Non
     report = replay(path)
     assert report.damage == end.playback.damage
     assert (report.pipeline.account.maps, report.duration_ns) == (end.maps, end.playback.length_ns)
+
+
+def test_who_shows_a_recording_knows_its_file_and_who_shows_a_kernel_knows_none() -> None:
+    assert recording_of(ReplaySource(STALL)) == STALL
+    demo = recording_of(open_demo())
+    assert demo
+    assert demo.name == "growing.swtrace"
+    assert recording_of(ScriptedSource([])) is None
+    assert recording_of(RetoldSource(ScriptedSource([]), lambda snapshot: snapshot)) is None

@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 from rich.text import Text
 from textual.pilot import Pilot
 from textual.strip import Strip
 
+from swiotlb_top.sizing.report import SizeReport, answer
 from swiotlb_top.sources.sampler import Sampler
 from swiotlb_top.tui.app import Canvas, LiveScreen
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, Key
 from swiotlb_top.tui.view import PLAIN, Page
+from tests.support.doctoring import STALL
 from tests.support.snapshots import DISK, PLAYED, QUIET, STALLED, ScriptedSource
 
 Steps = Callable[[LiveScreen, Pilot[None]], Awaitable[None]]
 
 
-def drive(source: ScriptedSource, steps: Steps, size: tuple[int, int] = (80, 24)) -> LiveScreen:
+def drive(
+    source: ScriptedSource, steps: Steps, size: tuple[int, int] = (80, 24), recording: Path | None = None
+) -> LiveScreen:
     """Run ``steps`` on a screen that shows ``source`` and is sampled only when told to."""
 
     async def run() -> LiveScreen:
         with Sampler(source, 3600.0) as sampler:
-            screen = LiveScreen(sampler, UNICODE)
+            screen = LiveScreen(sampler, UNICODE, recording)
             async with screen.run_test(size=size) as pilot:
                 await pilot.pause()
                 await steps(screen, pilot)
@@ -115,6 +122,71 @@ def test_the_page_of_a_device_and_back() -> None:
         assert "POOLS" in text(screen)
 
     drive(ScriptedSource([STALLED]), steps, size=(100, 40))
+
+
+def test_the_page_of_sizes_comes_when_it_is_computed_and_keys_work_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_go_on = Event()
+
+    def slow(*arguments: Any) -> SizeReport:
+        may_go_on.wait(60)
+        return answer(*arguments)
+
+    monkeypatch.setattr("swiotlb_top.sizing.report.answer", slow)
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("S")
+        assert "computing how large swiotlb must be" in text(screen)
+        await pilot.press("question_mark")
+        assert "KEYS" in text(screen)
+        may_go_on.set()
+        await pilot.press("S")
+        while not screen.view.sized:
+            await pilot.pause(0.01)
+        screen.look()
+        assert "boot with at least swiotlb=512,1" in text(screen)
+        await pilot.press("escape", "S")
+        assert "boot with at least swiotlb=512,1" in text(screen)
+
+    drive(ScriptedSource([PLAYED]), steps, recording=STALL)
+
+
+@pytest.mark.parametrize(
+    ("recording", "says"),
+    [(Path("/nonexistent/a.swtrace"), "/nonexistent/a.swtrace does not exist"), (None, "is not known here")],
+)
+def test_where_a_recording_cannot_be_sized_the_page_says_why(recording: Path | None, says: str) -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("S")
+        while not screen.view.sized:
+            await pilot.pause(0.01)
+        screen.look()
+        assert "nothing can be said: " in text(screen)
+        assert says in text(screen)
+
+    drive(ScriptedSource([PLAYED]), steps, recording=recording)
+
+
+def test_a_bug_in_sizing_ends_the_screen_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> SizeReport:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("swiotlb_top.sizing.report.answer", broken)
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("S")
+        while screen.bug is None:
+            await pilot.pause(0.01)
+
+    assert isinstance(drive(ScriptedSource([PLAYED]), steps, recording=STALL).bug, ZeroDivisionError)
+
+
+def test_of_a_kernel_nothing_is_computed() -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("S")
+        assert "swiotlb-top record -o disk.swtrace" in text(screen)
+        assert screen.view.sized == ()
+
+    drive(ScriptedSource([STALLED]), steps)
 
 
 def test_paused_it_shows_the_old_frame_while_new_ones_come() -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.findings.noticing import Noticing
+from swiotlb_top.sizing.chart import Ink
+from swiotlb_top.sizing.report import answer
+from swiotlb_top.sizing.sized import Question
 from swiotlb_top.tui.glyphs import ASCII, UNICODE
-from swiotlb_top.tui.pages import device_page, findings_page, help_page
+from swiotlb_top.tui.pages import device_page, findings_page, help_page, size_page
 from swiotlb_top.tui.panels import PANELS
 from swiotlb_top.tui.screen import plain, render
 from swiotlb_top.tui.view import Order, Page, View
+from tests.support.doctoring import STALL
 from tests.support.drawn import assert_golden, plain_text
 from tests.support.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, STALLED, STALLING, STARVED
 
@@ -100,6 +105,36 @@ def test_all_that_is_found_where_nothing_is_wrong() -> None:
 
 def test_all_that_is_found_as_plain_text() -> None:
     assert_golden("found-plain", plain_text(plain(Noticing()(STARVED), UNICODE, 120)))
+
+
+def sized(recording: Path) -> View:
+    """The page of sizes of a recording, when they are known."""
+    report = answer([recording.relative_to(Path.cwd())], Question(), None)
+    ink = Ink(UNICODE.full, UNICODE.empty, UNICODE.pointer)
+    return View(page=Page.SIZE, sized=tuple(report.answer_first(ink)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+@pytest.mark.parametrize("name", ["stall", "unaligned"])
+def test_how_large_it_must_be(name: str, width: int, height: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(STALL.parents[2])
+    view = sized(STALL.parent / f"{name}.swtrace")
+    assert_golden(f"size-{name}-{width}", plain_text(render(Frame(PLAYED, QUIET), view, UNICODE, width, height)))
+
+
+def test_how_large_it_must_be_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(STALL.parents[2])
+    assert_golden("size-80-whole", plain_text(size_page(Frame(PLAYED), sized(STALL), UNICODE, 80)))
+
+
+def test_sizes_while_they_are_computed() -> None:
+    computing = render(Frame(PLAYED, QUIET), View(page=Page.SIZE), UNICODE, 80, 24)
+    assert_golden("size-computing-80", plain_text(computing))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
+def test_of_a_kernel_that_runs_no_size_is_claimed(width: int, height: int) -> None:
+    assert_golden(f"size-live-{width}", plain_text(render(STALLING, View(page=Page.SIZE), UNICODE, width, height)))
 
 
 def test_help_and_device_take_the_panels_place() -> None:
