@@ -88,6 +88,8 @@ class DeviceName:
     driver: str
     known_as: str = ""
     """What people know it by ("vda", "eth0"), as it was then; empty if unknown."""
+    queue_requests: int = 0
+    """The most requests that the queues of its disks held, as it was then; 0 if it has none, or that is unknown."""
 
 
 class How(Enum):

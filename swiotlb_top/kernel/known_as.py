@@ -29,6 +29,8 @@ _DEEPEST: Final = 20
 class _Found(NamedTuple):
     rank: int
     name: str
+    subsystem: str
+    place: Path
 
 
 def known_as(name: str, driver: str = "", root: Path = settings.ROOT) -> str:
@@ -49,6 +51,19 @@ def known_as(name: str, driver: str = "", root: Path = settings.ROOT) -> str:
         return f"{shown} and more" if shown else ""
     more = len(names) - MOST_NAMES
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def disks(name: str, driver: str = "", root: Path = settings.ROOT) -> list[Path] | None:
+    """Where sysfs has the disks below a device; None where it may have more.
+
+    The parameters are those of :func:`known_as`.
+    """
+    place = place_of(name, driver, root)
+    if place is None:
+        return None
+    walk = _Walk(place)
+    found = [one.place for one in walk.members() if one.subsystem == "block"]
+    return None if walk.is_cut else found
 
 
 class _Walk:
@@ -73,7 +88,7 @@ class _Walk:
                 continue
             rank = RANKS.get(subsystem)
             if rank is not None and not _is_hidden(directory):
-                yield _Found(rank, directory.name)
+                yield _Found(rank, directory.name, subsystem, directory)
             if rank != 0 and depth < _DEEPEST:
                 self._left.extend((below, depth + 1) for below in _directories(directory))
 

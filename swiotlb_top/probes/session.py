@@ -19,6 +19,7 @@ from swiotlb_top.kernel.around import Around
 from swiotlb_top.kernel.known_as import known_as
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.preemption import Preemption
+from swiotlb_top.kernel.queues import queue_requests
 from swiotlb_top.probes.attach.loader import RING_BYTES, possible_cpus
 from swiotlb_top.probes.read.disturbed import grew, touched
 from swiotlb_top.probes.read.program import Mode, Program
@@ -142,9 +143,11 @@ class Session:
         return (replace(state, settled=False), *split_at(seen, state.begin_ns))
 
     def device_name(self, dev: int) -> DeviceName:
-        """Name and driver of the ``struct device`` at an address, and what people know it by; empty if it is gone."""
+        """Name and driver of the ``struct device`` at an address, what people know it by, and what its queues hold;
+        empty if it is gone."""
         found = self._reader.device_name(dev)
-        return replace(found, known_as=known_as(found.name, found.driver))
+        who = found.name, found.driver
+        return replace(found, known_as=known_as(*who), queue_requests=queue_requests(*who))
 
     def around(self, who: DeviceName) -> Around:
         """What sysfs tells of the machine around a device."""

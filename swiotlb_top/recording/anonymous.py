@@ -103,7 +103,7 @@ class _Rewriter(Consumer):
 
     def name(self, name: DeviceName) -> None:
         number = self._names.setdefault(name.name, f"device-{len(self._names)}")
-        self._written.device_name(DeviceName(self._object(name.dev), number, name.driver))
+        self._written.device_name(replace(name, dev=self._object(name.dev), name=number, known_as=""))
 
     def gap(self, gap: Gap) -> None:
         self._written.gap(gap)

@@ -14,6 +14,7 @@ class Topic(Enum):
     """What an assumption is about."""
 
     OPEN_LOOP = "open_loop"
+    QUEUE = "queue"
     RETRIES = "retries"
     LIFETIMES = "lifetimes"
     BEFORE = "before"
@@ -72,6 +73,17 @@ def doubtful_revision(taken: str, others: Sequence[str]) -> Assumption:
         f"the recording does not show for certain which swiotlb its kernel has: {taken} is assumed{instead}",
         "another may need more: --revision asks for it",
         True,
+    )
+
+
+def queue(device: str, requests: int) -> Assumption:
+    """Of a device whose maps failed, and whose disks' queues hold so many requests."""
+    return Assumption(
+        Topic.QUEUE,
+        f"the queues of {device} held {requests} requests, as sysfs had it: no more can be in flight to its disks, "
+        "however large the pool",
+        "that bounds what would have been asked for as well, in requests; how many slots each takes is not known",
+        False,
     )
 
 

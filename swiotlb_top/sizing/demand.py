@@ -18,7 +18,7 @@ from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Device, Event, Find, Free, Gap, Grow, Map, PoolAdd, PoolAlloc, Unmap
-from swiotlb_top.sizing.assumptions import Assumption, assumptions
+from swiotlb_top.sizing.assumptions import Assumption, assumptions, queue
 from swiotlb_top.sizing.need import Need
 from swiotlb_top.sizing.retries import Attempts, bracket
 from swiotlb_top.sizing.starts import starts_of
@@ -323,6 +323,7 @@ class DemandReader(Consumer):
         self._count["damage"] = int(bool(self.damage))
         bracketed = bracket(self._attempts, self._last_ns)
         failures_of = Counter(need.dev for need in self._attempts.failed)
+        failed = [self._names[dev] for dev in failures_of if dev in self._names]
         return Demand(
             self._called,
             release,
@@ -337,5 +338,13 @@ class DemandReader(Consumer):
             self._names,
             self._growth_wait_ns,
             self.damage,
-            assumptions(self._count, len(self._attempts.failed), bracketed),
+            (
+                *assumptions(self._count, len(self._attempts.failed), bracketed),
+                *(queue(_shown(name), name.queue_requests) for name in failed if name.queue_requests),
+            ),
         )
+
+
+def _shown(name: DeviceName) -> str:
+    """As people know a device."""
+    return f"{name.name} ({name.known_as})" if name.known_as else name.name

@@ -123,8 +123,10 @@ class SizeReport:
         of_which = f" (of {worst.demand.called.rpartition('/')[2]})" if len(fleet.members) > 1 else ""
         yield f"devices, each alone at its peak:{of_which}"
         for device in worst.devices:
+            who = ", ".join(word for word in (device.driver or "?", device.known_as) if word)
             failed = f", {device.failures} failed maps" if device.failures else ""
-            yield f"  {device.name} ({device.driver or '?'}) {device.peak_slots} slots, {device.needs} needs{failed}"
+            queue = f"; its queues hold {device.queue_requests} requests" if device.queue_requests else ""
+            yield f"  {device.name} ({who}) {device.peak_slots} slots, {device.needs} needs{failed}{queue}"
         yield "assumed:"
         for assumption in dict.fromkeys(one for member in fleet.members for one in member.assumptions):
             yield f"  {assumption.sentence}; {assumption.effect}"

@@ -15,6 +15,7 @@ from swiotlb_top.sizing.configuration import SIZES_NSLABS, Configuration
 from swiotlb_top.sizing.demand import Demand
 from swiotlb_top.sizing.need import Need
 from swiotlb_top.sizing.simulate import GROWTH_WAIT_NS, Outcome, Patience, simulate
+from swiotlb_top.state import DeviceName
 
 HEADROOM_PERCENT: Final = 25
 
@@ -118,12 +119,18 @@ class DeviceNeed:
     failures: int
     """Attempts that were recorded to fail."""
     peak_slots: int
+    known_as: str = ""
+    """What people know it by; empty where that is not known."""
+    queue_requests: int = 0
+    """The most requests that the queues of its disks held; 0 where it has none, or that is not known."""
 
     def as_json(self) -> dict[str, object]:
         """Flat, for machines."""
         return {
             "name": self.name,
             "driver": self.driver,
+            "known_as": self.known_as or None,
+            "queue_requests": self.queue_requests or None,
             "needs": self.needs,
             "failures": self.failures,
             "peak_slots": self.peak_slots,
@@ -272,16 +279,11 @@ def _standing(longest: Outcome, shortest: Outcome) -> Standing:
 def _device_needs(demand: Demand) -> tuple[DeviceNeed, ...]:
     """Each device's, those that need most first."""
     counts = Counter(need.dev for need in demand.most)
-    found = [
-        DeviceNeed(
-            demand.name_of(dev),
-            demand.names[dev].driver if dev in demand.names else "",
-            counts[dev],
-            demand.failures_of[dev],
-            peak_slots,
-        )
-        for dev, peak_slots in _peaks(demand.most).items()
-    ]
+    found = []
+    for dev, peak_slots in _peaks(demand.most).items():
+        name = demand.names.get(dev, DeviceName(dev, "", ""))
+        asked = counts[dev], demand.failures_of[dev], peak_slots
+        found.append(DeviceNeed(demand.name_of(dev), name.driver, *asked, name.known_as, name.queue_requests))
     return tuple(sorted(found, key=lambda device: -device.peak_slots))
 
 

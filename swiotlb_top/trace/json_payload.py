@@ -55,9 +55,15 @@ _KERNEL_OF_OLD: Final[Mapping[str, object]] = {
 }
 """The values of fields that the first recordings do not have. Their "cpus" is how many CPUs were online; later it is
 the highest number + 1. They describe hooks in "hooks" alone; later that is the text of "hook_places"."""
-_DEVICE_NAME: Final[FieldTypes] = {"dev": U64, "name": str, "driver": str, "known_as": str}
-_DEVICE_NAME_OF_OLD: Final[dict[str, object]] = {"known_as": ""}
-"""What recordings before this field do not tell."""
+_DEVICE_NAME: Final[FieldTypes] = {
+    "dev": U64,
+    "name": str,
+    "driver": str,
+    "known_as": str,
+    "queue_requests": range(1 << 31),
+}
+_DEVICE_NAME_OF_OLD: Final[dict[str, object]] = {"known_as": "", "queue_requests": 0}
+"""What recordings before these fields do not tell."""
 _GAP: Final[FieldTypes] = {"begin_ns": TIME_NS, "exit_ns": TIME_NS, "lost": U64, "cause": str}
 _KNOWN: Final[FieldTypes] = {"before_ns": TIME_NS}
 _END: Final[FieldTypes] = {"counters": dict, "duration_ns": TIME_NS, "lost": U64, "complete": bool}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from swiotlb_top.sizing.recordings import read
 from swiotlb_top.sizing.report import SizeReport, answer
 from swiotlb_top.sizing.sized import How, Question, Row, Sized, Standing, size
 from swiotlb_top.sizing.units import duration, memory
-from tests.support.doctoring import FOUR_CPUS, GROWING, STALL, cut, load, save
+from swiotlb_top.state import DeviceName
+from tests.support.doctoring import FOUR_CPUS, GROWING, STALL, cut, known_as, load, save
 from tests.support.histories import device, empty_pool, found, machine, released, state_of
 from tests.support.made_recordings import demand
 
@@ -165,6 +167,30 @@ def test_what_today_wastes_is_saved() -> None:
     large = size(made, ASKED)
     object.__setattr__(large, "today", row_of(large, 2048))
     assert "(1 MiB; saves 3 MiB)" in SizeReport(Fleet((large,))).as_text()
+
+
+def of_a_disk(path: Path, recording: Path, requests: int) -> Path:
+    """The recording as it is if sysfs told what the disk's queue holds."""
+    named = known_as("vda", load(recording))
+    return save([replace(one, queue_requests=requests) if isinstance(one, DeviceName) else one for one in named], path)
+
+
+def test_where_maps_failed_the_queue_bounds_what_waited(tmp_path: Path) -> None:
+    report = answer([of_a_disk(tmp_path / "a.swtrace", STALL, 128)], ASKED, None)
+    said = report.as_text()
+    assert "0000:00:04.0 (virtio-pci, vda) 257 slots, 3 needs, 521 failed maps; its queues hold 128 requests" in said
+    assert "the queues of 0000:00:04.0 (vda) held 128 requests, as sysfs had it: no more can be in flight" in said
+
+
+def test_where_none_failed_nothing_waited(tmp_path: Path) -> None:
+    said = answer([of_a_disk(tmp_path / "a.swtrace", FOUR_CPUS, 128)], ASKED, None).as_text()
+    assert "its queues hold 128 requests" in said
+    assert "can be in flight" not in said
+
+
+def test_of_a_queue_that_is_not_known_nothing_is_said() -> None:
+    said = SizeReport(Fleet((sized(STALL),))).as_text()
+    assert "queues" not in said
 
 
 # ---- several recordings ---------------------------------------------------------------

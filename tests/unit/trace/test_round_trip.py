@@ -101,7 +101,7 @@ any_records = st.lists(likely_records | st.binary(min_size=64, max_size=64), max
 items = st.lists(
     records.filter(bool).map(Records)
     | states
-    | st.builds(DeviceName, dev=U64, name=TEXT, driver=TEXT, known_as=TEXT)
+    | st.builds(DeviceName, dev=U64, name=TEXT, driver=TEXT, known_as=TEXT, queue_requests=st.integers(0, 2**31 - 1))
     | st.builds(Gap, begin_ns=st.just(0), exit_ns=TIME_NS, lost=U64, cause=TEXT),
     max_size=5,
 )
