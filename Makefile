@@ -47,6 +47,7 @@ oracle: $(VENV)/test ## the reference against the kernels' own C, longer than ma
 
 bench: $(VENV)/test ## replayed events per second, and what probes cost in instructions (the lab; no timed tests)
 	$(VENV)/bin/python -m tests.bench.bench_replay
+	$(VENV)/bin/python -m tests.bench.bench_size
 	$(VENV)/bin/python -m tests.bench.bench_overlap
 	$(VENV)/bin/python -m tests.bench.bench_allocator
 	$(VENV)/bin/python -m tests.bench.bench_screen
