@@ -25,6 +25,7 @@ EPILOG = examples(
     "swiotlb-top size disk.swtrace --static --areas 8    as another kernel would have it",
     "swiotlb-top size --live --duration 5m    this machine, by what it does in the next five minutes",
     "swiotlb-top size disk.swtrace --svg sizes.svg",
+    "swiotlb-top size s3://there/disk.swtrace --dask tcp://scheduler:8786    by a cluster",
     "swiotlb-top size *.swtrace --json | jq .recommended_nslabs",
 )
 
@@ -47,8 +48,18 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
         return int(found[1])
 
 
+class FileOrUrl(FileName):
+    """The name of a file, or a URL; whoever opens it says what is wrong with it."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        super().convert(value, param, ctx)
+        return str(value)
+
+
 @click.command(epilog=EPILOG)
-@click.argument("files", type=FileName(), nargs=-1, metavar="[FILE...]")
+@click.argument("files", type=FileOrUrl(), nargs=-1, metavar="[FILE...]")
 @json_option
 @click.option(
     "--live",
@@ -85,6 +96,13 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     metavar="NAME",
     help="The swiotlb revision to size, or a release that has it, as 6.12. Default: that of the recorded kernel.",
 )
+@click.option(
+    "--dask",
+    "scheduler",
+    metavar="ADDRESS",
+    help="Have the workers of a Dask cluster size the recordings, one each; ADDRESS is its scheduler's, as in "
+    "tcp://host:8786. Default: here, one after the other.",
+)
 @click.option("--chart", is_flag=True, help="Draw failures and peak against the size.")
 @click.option(
     "--svg",
@@ -93,7 +111,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     help="Draw the same into a file, as SVG. It must not exist; -: standard output, in place of the page.",
 )
 def size(
-    files: tuple[Path, ...],
+    files: tuple[str, ...],
     as_json: bool,
     live: bool,
     duration_s: float | None,
@@ -101,25 +119,35 @@ def size(
     nareas: int | None,
     dynamic: bool | None,
     revision: str | None,
+    scheduler: str | None,
     chart: bool,
     svg: Path | None,
 ) -> Exit:
     """Say how large swiotlb must be for what was recorded, from 1 MiB to 4 GiB.
 
-    Of several recordings, the worst counts in every line. With --live this machine is recorded first, with the probes
-    of record; Ctrl-C ends that, and the answer is about what was recorded until then.
+    Of several recordings, the worst counts in every line. FILE may be a URL, where fsspec is installed.
+
+    With --live this machine is recorded first, with the probes of record; Ctrl-C ends that, and the answer is about
+    what was recorded until then.
 
     Exit status: 0 the recommended size cannot fail for what was recorded, 5 it is a least or was simulated only,
     1 no size serves it, 3 with --live: this machine cannot be watched, or mapped nothing meanwhile.
     """
-    _refuse(files, live=live, duration_s=duration_s)
+    _refuse(files, live=live, duration_s=duration_s, scheduler=scheduler)
     _refuse_outputs(svg, as_json=as_json, chart=chart)
     from swiotlb_top.convert.output import STANDARD_OUTPUT
+    from swiotlb_top.sizing.cluster import over_dask
     from swiotlb_top.sizing.report import answer, report_of
     from swiotlb_top.sizing.sized import Question
 
     question = Question(nareas, dynamic, headroom_percent)
-    report = report_of(watched.demand(duration_s, revision), question) if live else answer(files, question, revision)
+    if live:
+        report = report_of(watched.demand(duration_s, revision), question)
+    elif scheduler is not None:
+        with over_dask(scheduler) as over:
+            report = answer(files, question, revision, over)
+    else:
+        report = answer(files, question, revision)
     if svg is not None:
         _draw(report, svg)
     if svg != STANDARD_OUTPUT:
@@ -129,12 +157,14 @@ def size(
     return report.exit_code
 
 
-def _refuse(files: tuple[Path, ...], *, live: bool, duration_s: float | None) -> None:
+def _refuse(files: tuple[str, ...], *, live: bool, duration_s: float | None, scheduler: str | None) -> None:
     """:raises click.UsageError: it is not clear what is to be sized."""
     if live and files:
         raise click.UsageError("--live and FILE exclude each other: this machine is sized, or recordings are")
     if not live and not files:
         raise click.UsageError("Missing argument 'FILE...': name recordings, or give --live to size this machine")
+    if live and scheduler is not None:
+        raise click.UsageError("--dask goes with recordings: what this machine does is sized here")
     if duration_s is not None and not live:
         raise click.UsageError("--duration goes with --live: what was recorded is as long as it is")
 

@@ -6,11 +6,28 @@ from dataclasses import replace
 from pathlib import Path
 
 from swiotlb_top.allocator import Choice
-from swiotlb_top.errors import CannotError
+from swiotlb_top.errors import CannotError, UnreadableError
 from swiotlb_top.pipeline import choice_for
 from swiotlb_top.sizing.assumptions import doubtful_revision
 from swiotlb_top.sizing.demand import Demand, demand_of
+from swiotlb_top.sizing.places import fetched, is_url
 from swiotlb_top.trace import TraceReader
+
+
+def read_named(name: str, revision: str | None = None, below: Path | None = None) -> Demand:
+    """The demand of a recording by its name: a file of this machine, or a URL.
+
+    :param below: the directory that names of files are relative to; None: the current one.
+    :raises SwiotlbTopError: as :func:`read` and :func:`~swiotlb_top.sizing.places.fetched`.
+    """
+    if not is_url(name):
+        return read((below or Path()) / name, revision, name)
+    with fetched(name) as path:
+        try:
+            demand = read(path, revision, name)
+        except UnreadableError as error:
+            raise UnreadableError(str(error).replace(str(path), name)) from None
+        return replace(demand, damage=demand.damage.replace(str(path), name))
 
 
 def read(path: Path, revision: str | None = None, called: str | None = None) -> Demand:

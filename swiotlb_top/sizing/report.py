@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from swiotlb_top.constants import IO_TLB_SHIFT, SLOT_SET_SHIFT
 from swiotlb_top.errors import Exit
 from swiotlb_top.sizing.chart import Bar, Ink, chart
+from swiotlb_top.sizing.cluster import Over
 from swiotlb_top.sizing.demand import Demand
 from swiotlb_top.sizing.fleet import Fleet, Merged
-from swiotlb_top.sizing.recordings import read
+from swiotlb_top.sizing.recordings import read_named
 from swiotlb_top.sizing.sized import How, Question, Row, Sized, Standing, size
 from swiotlb_top.sizing.starts import NEVER
 from swiotlb_top.sizing.svg import svg
@@ -132,15 +134,21 @@ class SizeReport:
             yield f"  {assumption.sentence}; {assumption.effect}"
 
 
-def answer(paths: Sequence[Path], question: Question, revision: str | None) -> SizeReport:
+def answer(names: Sequence[str | Path], question: Question, revision: str | None, over: Over = map) -> SizeReport:
     """Size swiotlb by recordings.
 
-    :param paths: one at least.
+    :param names: of files or URLs, one at least.
+    :param over: does the same to each of them; ``map``: here, one after the other.
     :raises UnreadableError: one of them is no recording, or holds nothing that could be sized.
     :raises UsageError: there is no such revision.
     :raises CannotError: no revision is known for a recording's kernel.
     """
-    return SizeReport(Fleet(tuple(size(read(path, revision), question) for path in paths)))
+    work = partial(_sized_by_name, question=question, revision=revision, below=Path.cwd() if over is not map else None)
+    return SizeReport(Fleet(tuple(over(work, [str(name) for name in names]))))
+
+
+def _sized_by_name(name: str, question: Question, revision: str | None, below: Path | None) -> Sized:
+    return size(read_named(name, revision, below), question)
 
 
 def report_of(demand: Demand, question: Question) -> SizeReport:
