@@ -31,6 +31,7 @@ EPILOG = examples(
 
 AREAS_MAX: Final = 8192
 HEADROOM_MAX: Final = 1000
+_ADDRESS: Final = re.compile(r"[a-z]+://[\w.:\[\]-]+:[0-9]{1,5}", re.ASCII)
 _PERCENT: Final = re.compile(r"([0-9]{1,4})%?")
 
 
@@ -46,6 +47,17 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
         if found is None or int(found[1]) > HEADROOM_MAX:
             self.fail(f"{value!r} is no share: give whole percent up to {HEADROOM_MAX}, as in 25%", param, ctx)
         return int(found[1])
+
+
+class Scheduler(click.ParamType):  # type: ignore[type-arg]
+    """The address of a scheduler, as it says itself when it begins."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _ADDRESS.fullmatch(value):
+            self.fail(f"{value!r} is no address of a scheduler: give it as in tcp://host:8786", param, ctx)
+        return str(value)
 
 
 class FileOrUrl(FileName):
@@ -99,6 +111,7 @@ class FileOrUrl(FileName):
 @click.option(
     "--dask",
     "scheduler",
+    type=Scheduler(),
     metavar="ADDRESS",
     help="Have the workers of a Dask cluster size the recordings, one each; ADDRESS is its scheduler's, as in "
     "tcp://host:8786. Default: here, one after the other.",

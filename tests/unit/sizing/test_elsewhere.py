@@ -120,7 +120,7 @@ def test_what_a_worker_cannot_read_is_said_as_here(scheduler: str, capsys: pytes
     assert said.startswith("swiotlb-top: /nonexistent/a.swtrace does not exist")
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense", "http://127.0.0.1:1", ""])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://127.0.0.1:1", "tcp://[::1]:1"])
 def test_where_no_scheduler_answers_it_is_one_line(
     address: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +128,13 @@ def test_where_no_scheduler_answers_it_is_one_line(
     monkeypatch.setattr("swiotlb_top.sizing.cluster.CONNECT_S", 0.5)
     said = refused(capsys, Exit.CANNOT, str(STALL), "--dask", address)
     assert f"no Dask scheduler answers at {address}" in said
+
+
+@pytest.mark.parametrize(
+    "address", ["", "1", "there", "there:8786", "tcp://there", "tcp://there:8786 x", "tcp://:8786"]
+)
+def test_what_is_no_address_is_a_usage_error(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is no address of a scheduler" in refused(capsys, Exit.USAGE, str(STALL), "--dask", address)
 
 
 def test_without_dask_one_line_says_what_to_do(
