@@ -152,15 +152,17 @@ def size(
     from swiotlb_top.sizing.cluster import over_dask
     from swiotlb_top.sizing.report import answer, report_of
     from swiotlb_top.sizing.sized import Question
+    from swiotlb_top.tui.terminal import ending_on_sigterm
 
     question = Question(nareas, dynamic, headroom_percent)
-    if live:
-        report = report_of(watched.demand(duration_s, revision), question)
-    elif scheduler is not None:
-        with over_dask(scheduler) as over:
-            report = answer(files, question, revision, over)
-    else:
-        report = answer(files, question, revision)
+    with ending_on_sigterm():  # no temporary file is left behind
+        if live:
+            report = report_of(watched.demand(duration_s, revision), question)
+        elif scheduler is not None:
+            with over_dask(scheduler) as over:
+                report = answer(files, question, revision, over)
+        else:
+            report = answer(files, question, revision)
     if svg is not None:
         _draw(report, svg)
     if svg != STANDARD_OUTPUT:

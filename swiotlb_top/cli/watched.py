@@ -22,12 +22,14 @@ def demand(duration_s: float | None, revision: str | None) -> Demand:
     :raises CannotError: this machine or these privileges do not allow it, or nothing was mapped meanwhile.
     :raises UsageError: there is no such revision.
     """
+    from swiotlb_top.allocator import named
     from swiotlb_top.recorder import record
     from swiotlb_top.sizing.demand import THIS_MACHINE
     from swiotlb_top.sizing.recordings import read
-    from swiotlb_top.tui.terminal import ending_on_sigterm
 
-    with ending_on_sigterm(), _private_directory() as directory:
+    if revision is not None:
+        named(revision)  # before anybody waits for what is recorded
+    with _private_directory() as directory:
         path = directory / "live.swtrace"
         with progress.shown(terminal_is_shared=False) as watch:
             record(path, duration_s, (), watch=watch)

@@ -123,4 +123,7 @@ def test_a_machine_that_fails_maps_is_sized_while_it_runs(files: Path) -> None:
     (member,) = told["recordings"]
     assert (member["today"]["nslabs"], member["fails_below_nslabs"]) == (256, 257)
     assert member["map_failures"] > 0
+    (disk,) = (device for device in member["devices"] if device["failures"])
+    assert disk["known_as"] == "vda"
+    assert disk["queue_requests"] > 0
     assert (files / "scratch").read_text() == ""

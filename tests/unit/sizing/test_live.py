@@ -73,6 +73,13 @@ def test_after_ctrl_c_the_answer_is_about_what_there_is(number: int, capsys: pyt
     assert json.loads(capsys.readouterr().out)["recordings"][0]["maps"] > 0
 
 
+def test_told_to_end_while_it_computes_it_leaves_no_recording_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swiotlb_top.sizing.recordings.read", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with recorded_from(SoundSession()), pytest.raises(SystemExit) as ended:
+        main(["size", "--live", "--duration", "1", *REVISION])
+    assert ended.value.code == 128 + signal.SIGTERM
+
+
 def test_a_machine_that_cannot_be_watched_says_the_one_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,11 +120,13 @@ def test_without_a_place_for_it_one_line_says_what_to_do(
         ([], "Missing argument 'FILE...': name recordings, or give --live"),
         (["--duration", "5m", "a.swtrace"], "--duration goes with --live"),
         (["--live", "--duration", "long"], "'long' is no time"),
+        (["--live", "--revision", "0.1"], "0.1"),
     ],
 )
-def test_what_does_not_go_together_is_a_usage_error(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+def test_what_does_not_go_together_is_a_usage_error_before_anything_is_recorded(
+    arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(recorder, "Session", None)
     assert main(["size", *arguments]) == Exit.USAGE
     said = capsys.readouterr().err
     assert says in said
