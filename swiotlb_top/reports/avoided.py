@@ -15,6 +15,7 @@ from swiotlb_top.errors import CannotError, UnreadableError
 from swiotlb_top.sizing.configuration import Configuration
 from swiotlb_top.sizing.demand import Demand
 from swiotlb_top.sizing.recordings import read
+from swiotlb_top.sizing.simulate import Patience
 from swiotlb_top.sizing.sized import Asking, Question, Row, Sized, Standing, size
 
 _MOST_AREAS: Final = 8192
@@ -80,19 +81,20 @@ def avoided(path: Path, release: str) -> Avoided:
         return Avoided(None, because=str(error))
     sized = size(demand, Question())
     today = sized.today.configuration
+    patience = Patience(demand.maps + demand.failures)
     dynamic = None
     if not today.dynamic and (release_key(release) or (0,)) >= _GROWS_SINCE:
-        asking = Asking.about(demand, today.nareas, today.nslabs)
+        asking = Asking.about(demand, today.nareas, today.nslabs, patience=patience)
         dynamic = asking.row(Configuration.of(today.nslabs, today.nareas, True, demand.revision))
-    return Avoided(sized, tuple(_with_other_areas(demand, today)), dynamic)
+    return Avoided(sized, tuple(_with_other_areas(demand, today, patience)), dynamic)
 
 
-def _with_other_areas(demand: Demand, today: Configuration) -> Iterator[Row]:
+def _with_other_areas(demand: Demand, today: Configuration, patience: Patience) -> Iterator[Row]:
     most = min(today.nslabs // IO_TLB_SEGSIZE, _MOST_AREAS)
     numbers = [1 << order for order in range(most.bit_length()) if 1 << order != today.nareas]
     if not numbers:
         return
-    asking = Asking.about(demand, max(numbers), today.nslabs)
+    asking = Asking.about(demand, max(numbers), today.nslabs, patience=patience)
     for nareas in numbers:
         yield asking.row(Configuration.of(today.nslabs, nareas, today.dynamic, demand.revision))
 

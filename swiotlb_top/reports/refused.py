@@ -20,7 +20,7 @@ from swiotlb_top.verify import Failure, Listener, Moment
 MOST_KINDS: Final = 64
 """Of how many kinds it is kept how it stood: of more, only how often a map failed."""
 MOST_HOLDERS: Final = 5
-_PATIENCE: Final = 10_000_000
+_PATIENCE: Final = 1_000_000
 """Areas that may be asked for what would have fitted, for all kinds together."""
 
 
@@ -140,21 +140,24 @@ class _Noting(Listener):
         )
 
     def _largest_fitting_bytes(self, moment: Moment, size_bytes: int) -> int | None:
-        """What is asked here must not use up the patience with which the recording is judged."""
+        """By halves: where a mapping fits, a smaller one does. What is asked here must not use up the patience with
+        which the recording is judged."""
         model, (orig_addr, _, alloc_align_mask, limits) = moment.model, moment.request
         areas = sum(pool.nareas for pool in model.pools)
+        fits, fails = 0, min((size_bytes - 1) // PAGE_SIZE, _MOST_PAGES) + 1
         kept, model.patience = model.patience, _PATIENCE
         try:
-            largest_bytes = min((size_bytes - 1) // PAGE_SIZE, _MOST_PAGES) * PAGE_SIZE
-            for fitting_bytes in range(largest_bytes, 0, -PAGE_SIZE):
+            while fails - fits > 1:
                 self._patience -= areas
                 if self._patience < 0:
                     return None
-                if model.find_slots(
-                    moment.cpu, model.revision.request(fitting_bytes, orig_addr, alloc_align_mask, limits)
-                ):
-                    return fitting_bytes
-            return 0
+                pages = (fits + fails) // 2
+                request = model.revision.request(pages * PAGE_SIZE, orig_addr, alloc_align_mask, limits)
+                if model.find_slots(moment.cpu, request):
+                    fits = pages
+                else:
+                    fails = pages
+            return fits * PAGE_SIZE
         finally:
             model.patience = kept
 

@@ -228,14 +228,22 @@ class Asking:
 
     @classmethod
     def about(
-        cls, demand: Demand, most_areas: int, smallest_nslabs: int, headroom_percent: int = HEADROOM_PERCENT
+        cls,
+        demand: Demand,
+        most_areas: int,
+        smallest_nslabs: int,
+        headroom_percent: int = HEADROOM_PERCENT,
+        patience: Patience | None = None,
     ) -> Asking:
-        """To ask about pools of no more areas and of no fewer slots."""
+        """To ask about pools of no more areas and of no fewer slots.
+
+        :param patience: is used up; None: that of a demand of which nothing else is asked.
+        """
         floor, ceiling = (
             floor_of(demand.least),
             ceiling_of(demand.most, most_areas, smallest_nslabs // IO_TLB_SEGSIZE),
         )
-        return cls(demand, headroom_percent, floor, ceiling, Patience(demand.maps + demand.failures))
+        return cls(demand, headroom_percent, floor, ceiling, patience or Patience(demand.maps + demand.failures))
 
     def row(self, configuration: Configuration) -> Row:
         """What one configuration does; simulated only where no bound tells."""

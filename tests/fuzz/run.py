@@ -204,11 +204,11 @@ READERS: Final[dict[str, Reader]] = {
     "screen": Reader(_shown),
     "export": Reader(_exported),
     "size": Reader(_sized),
-    "why": Reader(_explained, 2 * DEADLINE_S),
+    "why": Reader(_explained, 2 * DEADLINE_S, one_in=4),
     "diff": Reader(_compared),
 }
 """Every command that takes a recording. ``replay --revision all`` is a replay for each revision, so it may take as long
-as that, and is not given every input."""
+as that, and ``why`` as a replay and all sizes; these are not given every input."""
 
 
 # ---- one input ---------------------------------------------------------------

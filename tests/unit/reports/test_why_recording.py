@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from swiotlb_top.allocator import Cause
+from swiotlb_top.allocator import REVISIONS, Allocator, Cause, Limits, Pool, Request, Revision
 from swiotlb_top.cli import main
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import Event
+from swiotlb_top.reports import avoided
 from swiotlb_top.reports import refused as module
 from swiotlb_top.reports.avoided import Change
 from swiotlb_top.reports.refused import HolderThen, PoolThen, refused
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.reports.why_recording import WhyRecordingReport, why_recording
-from swiotlb_top.sizing import sized
 from swiotlb_top.trace import TraceReader, TraceWriter
+from swiotlb_top.verify import Moment
 from tests.support.corpus import path_of
 from tests.support.doctoring import FOUR_CPUS, GROWING, STALL
 from tests.support.histories import DEV, device, found, machine, released, searched_in_vain
@@ -104,6 +107,36 @@ def test_what_takes_too_long_to_find_out_is_not_claimed(monkeypatch: pytest.Monk
     assert "was not computed" in WhyRecordingReport(STALL, result, None).as_text()
 
 
+@given(
+    taken=st.sets(st.integers(0, 511), min_size=8, max_size=120),
+    revision=st.sampled_from(sorted(REVISIONS)),
+    min_align_mask=st.sampled_from([0, 0xFFF]),
+    orig_addr=st.integers(0x20_0000, 0x20_1FFF),
+    nareas=st.sampled_from([1, 4]),
+)
+@settings(deadline=None, max_examples=60)
+def test_halving_finds_what_trying_each_size_finds(
+    taken: set[int], revision: str, min_align_mask: int, orig_addr: int, nareas: int
+) -> None:
+    model = fragmented(REVISIONS[revision], taken, nareas)
+    limits = Limits(min_align_mask=min_align_mask)
+    requests = {
+        pages << 12: model.revision.request(pages << 12, orig_addr, 0, limits) for pages in range(module._MOST_PAGES)
+    }
+    each = [size_bytes for size_bytes, request in requests.items() if size_bytes and model.find_slots(0, request)]
+    asked = model.revision.request(256 << 10, orig_addr, 0, limits)
+    found = module._Noting()._largest_fitting_bytes(Moment(model, 0, asked), 256 << 10)
+    assert found == max(each, default=0)
+
+
+def fragmented(revision: Revision, taken: set[int], nareas: int) -> Allocator:
+    """A static pool of 512 slots, in which these are in use one by one."""
+    pool = Pool(1, 1 << 30, 512, nareas, rule=revision.rule)
+    for slot in taken:
+        pool.take(slot, Request(0x20_0000, 2048, 0, Limits()), DEV)
+    return Allocator(revision, [pool], 512, nareas, can_grow=False, dynamic=False)
+
+
 # ---- what would have avoided it -------------------------------------------------------
 
 
@@ -153,7 +186,7 @@ def test_where_nothing_can_be_sized_it_is_said_why_and_nothing_else(monkeypatch:
 
 
 def test_what_the_simulation_gave_up_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sized, "Patience", lambda _: type("Little", (), {"areas": 1})())
+    monkeypatch.setattr(avoided, "Patience", lambda _: type("Little", (), {"areas": 1})())
     assert (Change.DYNAMIC, "swiotlb=256,1", None) in [
         (one.change, one.row.configuration.command_line, one.avoids)
         for report in [why_recording(STALL)]
