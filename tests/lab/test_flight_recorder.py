@@ -119,9 +119,10 @@ def test_a_machine_that_fails_maps_is_sized_while_it_runs(files: Path) -> None:
     sized = tried(files, "sized")
     assert (sized.status, sized.err) == (Exit.INCONCLUSIVE, "")  # where maps failed, the answer is a least
     told = json.loads(sized.out)
-    assert (told["worst"], told["recommended_nslabs"], told["at_least"]) == ("this machine", 512, True)
+    assert (told["worst"], told["at_least"]) == ("this machine", True)
+    assert told["recommended_nslabs"] >= 512
     (member,) = told["recordings"]
-    assert (member["today"]["nslabs"], member["fails_below_nslabs"]) == (256, 257)
+    assert member["today"]["nslabs"] == 256 < member["fails_below_nslabs"]
     assert member["map_failures"] > 0
     (disk,) = (device for device in member["devices"] if device["failures"])
     assert disk["known_as"] == "vda"
