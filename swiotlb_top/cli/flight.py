@@ -58,7 +58,8 @@ _OPTIONS: Final[tuple[Option, ...]] = (
         multiple=True,
         metavar="TRIGGER",
         help="failure: a map fails; failures=N: more than N in a second; use=PERCENT: more of all slots are in use, "
-        "looked at once a second. May be given several times. Default: failure.",
+        "looked at once a second; disagreement: the reference does not do what the kernel did. May be given several "
+        "times. Default: failure.",
     ),
     click.option(
         "--rearm",
@@ -99,13 +100,16 @@ def fly(
     """Run the flight recorder until it is told to stop."""
     from swiotlb_exporter.run import privileges
     from swiotlb_top.cli import complain
+    from swiotlb_top.flight.beside import LATE_S
     from swiotlb_top.flight.recorder import Plan
     from swiotlb_top.flight.recorder import fly as run
     from swiotlb_top.flight.shelf import DIRECTORY
-    from swiotlb_top.flight.triggers import Trigger
+    from swiotlb_top.flight.triggers import DISAGREEMENT, Trigger
 
     if directory == Path("-"):
         raise click.UsageError("--flight writes files, and -o names their directory: it is not standard output")
+    if flight_s < LATE_S and any(trigger.kind == DISAGREEMENT for trigger in triggers):
+        raise click.UsageError(f"a disagreement is known seconds later: --flight must be {LATE_S:g} s or more for it")
     plan = Plan(
         directory or DIRECTORY,
         int(flight_s * 1e9),

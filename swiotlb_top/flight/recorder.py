@@ -16,9 +16,10 @@ from typing import Final
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.snapshot import UNKNOWN
 from swiotlb_top.errors import CannotError
+from swiotlb_top.flight.beside import Beside, Both
 from swiotlb_top.flight.segments import Segments
 from swiotlb_top.flight.shelf import Shelf
-from swiotlb_top.flight.triggers import ASKED, Alarm, Sight, Trigger
+from swiotlb_top.flight.triggers import ASKED, DISAGREEMENT, Alarm, Sight, Trigger
 from swiotlb_top.probes.read.program import Calls, Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.recorder import Recorder, header_of
@@ -52,12 +53,18 @@ class Plan:
 
 
 class Flight(Recorder):
-    """From one start of the probes to the next stop: a recording of which only the latest part is kept."""
+    """From one start of the probes to the next stop: a recording of which only the latest part is kept.
 
-    def __init__(self, session: Session, plan: Plan, known: Introductions, counted: Calls) -> None:
+    :param judge: is told the same; None if nobody judges.
+    """
+
+    def __init__(
+        self, session: Session, plan: Plan, known: Introductions, counted: Calls, judge: Beside | None = None
+    ) -> None:
         self._header = header_of(session)
         self._segments = Segments(self._header, plan.limit_bytes, known)
-        super().__init__(session, self._segments)
+        self._judge = judge
+        super().__init__(session, Both(self._segments, judge) if judge else self._segments)
         self._introductions = known
         self._window_ns = plan.window_ns
         self._counted = counted
@@ -114,7 +121,8 @@ class Flight(Recorder):
             in_use = of_state(mem, credible=self._credible)
             self._credible, used = in_use.credible, in_use.used_slots
             of_all = mem.nslabs + max(0, mem.transient_nslabs)
-        return Sight(time_ns, self._segments.take_failures(), used, of_all)
+        disagreements = self._judge.take_disagreements() if self._judge else 0
+        return Sight(time_ns, self._segments.take_failures(), used, of_all, disagreements)
 
     def _begin_segment(self) -> None:
         """Read the state, from which on a file can be judged, at a moment that suits.
@@ -149,21 +157,30 @@ def fly(
     ):
         attached()
         shelf.check()
-        say(f"{plan.window_ns / 1e9:g} s are held in memory; files go to {plan.directory}; Ctrl-C ends it")
         alarm, known, counted = Alarm(plan.triggers, plan.rearm_ns), Introductions(), Calls()
+        judge = Beside(session.kernel, known, complain, now_ns) if alarm.needs_judge else None
+        say(f"{plan.window_ns / 1e9:g} s are held in memory; files go to {plan.directory}; Ctrl-C ends it")
         while not _STOPPING.intersection(came):
-            flight = Flight(session, plan, known, counted)
+            flight = Flight(session, plan, known, counted, judge)
             if reason := flight.watch(alarm, came):
                 path = shelf.place_for(time.time_ns(), reason)
                 flight.finish(came)
+                also = _also(judge, reason)
                 try:
                     length_ns = flight.write(path)
                 except CannotError as error:
                     complain(str(error))
                 else:
                     shelf.put(path)
-                    say(f"{path}: {length_ns / 1e9:.1f} s, {path.stat().st_size:,} bytes")
+                    say(f"{path}: {length_ns / 1e9:.1f} s, {path.stat().st_size:,} bytes{also}")
                 while signal.SIGUSR1 in came:
                     came.remove(signal.SIGUSR1)
                 _, counted = session.program.counted()
                 session.program.set_mode(Mode.RECORD)
+
+
+def _also(judge: Beside | None, reason: str) -> str:
+    """What else a file shows than its reason says: a disagreement that became known while it was written."""
+    if judge and judge.take_disagreements() and reason != DISAGREEMENT:
+        return "; the reference disagrees with what is in it"
+    return ""

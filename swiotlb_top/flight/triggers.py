@@ -12,6 +12,8 @@ from swiotlb_top.errors import UsageError
 _SECOND_NS: Final = 1_000_000_000
 ASKED: Final = "asked"
 """The reason if somebody asked for a file."""
+DISAGREEMENT: Final = "disagreement"
+"""The kind that needs a judge."""
 
 
 class Sight(NamedTuple):
@@ -24,6 +26,8 @@ class Sight(NamedTuple):
     """Slots in use; -1 if it was not looked at."""
     all_slots: int
     """Slots of all pools; -1 if it was not looked at."""
+    disagreements: int = 0
+    """How many disagreements have become known since the previous look; 0 if nobody judges."""
 
 
 class _Condition(Protocol):
@@ -53,6 +57,10 @@ def _much_is_used(percent: float) -> _Condition:
     return lambda sight: sight.all_slots > 0 and sight.used_slots * 100 > percent * sight.all_slots
 
 
+def _the_reference_disagrees(_: float) -> _Condition:
+    return lambda sight: sight.disagreements > 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """A kind of trigger."""
@@ -68,6 +76,7 @@ KINDS: Final = {
     "failure": _Kind(_a_map_fails, "a map fails"),
     "failures": _Kind(_many_fail, "more maps than this fail in a second", "N", 1e9),
     "use": _Kind(_much_is_used, "more than this share of all slots is in use, looked at once a second", "PERCENT", 100),
+    DISAGREEMENT: _Kind(_the_reference_disagrees, "the kernel does what the reference does not, known seconds later"),
 }
 """The kinds by name. Names are used on the command line and in file names."""
 
@@ -117,6 +126,8 @@ class Alarm:
         """When a trigger was true last."""
         self.watches_use = any(one.kind == "use" for one in triggers)
         """Whether it wants to be shown how many slots are in use."""
+        self.needs_judge = any(one.kind == DISAGREEMENT for one in triggers)
+        """Whether it wants to be shown how many disagreements there are."""
 
     def reason(self, sight: Sight) -> str:
         """The kind of the trigger with which an episode begins now; empty if none does."""

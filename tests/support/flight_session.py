@@ -12,9 +12,11 @@ from typing import Any, Final
 
 import pytest
 
+from swiotlb_top.flight import beside
 from swiotlb_top.flight import recorder as flight_recorder
 from swiotlb_top.flight.recorder import Plan, fly
 from swiotlb_top.flight.triggers import Trigger
+from swiotlb_top.pipeline import Uncounted
 from swiotlb_top.state import MemState
 from swiotlb_top.stream import Item
 from swiotlb_top.trace import TraceReader
@@ -95,6 +97,7 @@ def watched(session: FlightSession) -> Iterator[None]:
         patch.setattr(flight_recorder, "Session", lambda **_: session)
         patch.setattr(flight_recorder, "now_ns", session.now_ns)
         patch.setattr(flight_recorder, "time", clock)
+        patch.setattr(beside, "Uncounted", lambda kernel: Uncounted(kernel, SETTING.revision))
         yield
 
 

@@ -33,9 +33,10 @@ def test_a_minute_before_a_failure_is_what_is_written_by_default(planned: list[P
 
 
 def test_all_of_it_can_be_chosen(planned: list[Plan]) -> None:
-    chosen = ["--flight", "2m", "--flight-size", "1g", "--on", "use=90", "--on", "failures=10", "--rearm", "1h"]
+    on = ["--on", "use=90", "--on", "failures=10", "--on", "disagreement"]
+    chosen = ["--flight", "2m", "--flight-size", "1g", *on, "--rearm", "1h"]
     assert main(["record", *chosen, "--keep", "3", "-o", "there"]) == Exit.OK
-    triggers = (Trigger("use", 90.0), Trigger("failures", 10.0))
+    triggers = (Trigger("use", 90.0), Trigger("failures", 10.0), Trigger("disagreement"))
     assert planned == [Plan(Path("there"), 120 * 10**9, 1 << 30, 3, triggers, 3600 * 10**9)]
 
 
@@ -55,6 +56,7 @@ def test_all_of_it_can_be_chosen(planned: list[Plan]) -> None:
             "'64X' is no size: give bytes, or a unit",
         ),
         (["--flight", "60s", "--on", "fails"], "'fails' is no trigger; there are: failure, failures=N, use=PERCENT"),
+        (["--flight", "9s", "--on", "disagreement"], "a disagreement is known seconds later: --flight must be 10 s"),
         ([], "Missing option '-o' / '--output'"),
     ],
 )

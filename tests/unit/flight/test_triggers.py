@@ -41,6 +41,14 @@ def test_more_than_a_share_of_all_slots_in_use_is_one() -> None:
     assert alarm.reason(look(1, used=91, of_all=100)) == "use"
 
 
+def test_a_disagreement_is_one_and_only_who_asks_for_it_needs_a_judge() -> None:
+    alarm = Alarm((Trigger("disagreement"),), SECOND_NS)
+    assert alarm.reason(look(0, failures=9)) == ""
+    assert alarm.reason(look(1)._replace(disagreements=1)) == "disagreement"
+    assert alarm.needs_judge
+    assert not Alarm(FAILURE, 1).needs_judge
+
+
 def test_what_was_not_looked_at_is_no_reason() -> None:
     assert Alarm((Trigger("use", 0),), SECOND_NS).reason(look(0)) == ""
 
@@ -76,7 +84,21 @@ def test_a_trigger_is_a_name_and_its_number(text: str, trigger: Trigger) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fail", "failure=1", "failures", "failures=", "use=100", "use=-1", "use=nan", "use=x", "use=inf", "="]
+    "text",
+    [
+        "",
+        "fail",
+        "disagreement=1",
+        "failure=1",
+        "failures",
+        "failures=",
+        "use=100",
+        "use=-1",
+        "use=nan",
+        "use=x",
+        "use=inf",
+        "=",
+    ],
 )
 def test_what_is_none_is_refused_in_a_line_that_says_what_there_is(text: str) -> None:
     with pytest.raises(UsageError) as refused:
