@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ def record(
     runs when the time is over gets SIGTERM, and SIGKILL two seconds later; after Ctrl-C it has two seconds before that
     to end by itself.
 
+    If FILE lies on a disk whose mappings bounce, a line on standard error says so: where it stalls, so does the
+    recording.
+
     On a terminal, a line says how far it is, unless a COMMAND may write there too.
 
     With -o - messages, and what COMMAND writes on its standard output, go to standard error.
@@ -83,11 +87,23 @@ def record(
     if flight_s is not None:
         if command or duration_s is not None or file_bytes is not None:
             raise click.UsageError("--flight takes no --duration, no --max-size and no COMMAND")
+        if output is not None:
+            advise(output)
         return flight.fly(output, flight_s, keep=keep, **of_flight)
     flight.refuse(given(context))
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'")
     return _record(output, duration_s, file_bytes, keep, command)
+
+
+def advise(output: Path) -> None:
+    """Say so where a file to be written lies on a disk that bounces. Whatever fails here, recording goes on."""
+    from swiotlb_top.cli import complain
+    from swiotlb_top.reports.advice import advice
+
+    with suppress(OSError, ValueError, RuntimeError):
+        if line := advice(output):
+            complain(line)
 
 
 def _record(
@@ -105,6 +121,7 @@ def _record(
     if to_standard_output and file_bytes is not None:
         raise click.UsageError("--max-size needs a name for the files: give -o one")
     target = sys.stdout.buffer if to_standard_output else output
+    advise(Path("/dev/stdout") if to_standard_output else output)
     with progress.shown(terminal_is_shared=bool(command)) as watch:
         limit = None if file_bytes is None else Limit(file_bytes, keep)
         report = run(target, duration_s, command, limit=limit, watch=watch)

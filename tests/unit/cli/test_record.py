@@ -20,9 +20,10 @@ import pytest
 from swiotlb_top.cli import main
 from swiotlb_top.cli.options import Size
 from swiotlb_top.errors import Exit
+from swiotlb_top.reports import advice
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.verify import Verdict
-from tests.support.sound_session import SETTING
+from tests.support.sound_session import SETTING, SoundSession, recorded_from
 
 DEADLINE_S = 300.0
 PROGRAM = """
@@ -251,3 +252,31 @@ def test_what_does_not_go_together_is_a_usage_error(
 )
 def test_a_size_is_bytes_or_has_a_unit(text: str, size_bytes: int) -> None:
     assert Size().convert(text, None, None) == size_bytes
+
+
+def test_that_the_file_lies_on_a_disk_that_bounces_is_said_and_recording_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Path] = []
+
+    def line(output: Path) -> str:
+        asked.append(output)
+        return f"{output} lies on vda"
+
+    monkeypatch.setattr(advice, "advice", line)
+    with recorded_from(SoundSession()):
+        assert main(["record", "-o", str(tmp_path / "a.swtrace"), "--duration", "1"]) == Exit.OK
+    assert asked == [tmp_path / "a.swtrace"]
+    assert capsys.readouterr().err == f"swiotlb-top: {tmp_path / 'a.swtrace'} lies on vda\n"
+
+
+def test_that_advice_cannot_be_given_is_no_reason_not_to_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(output: Path) -> str:
+        raise PermissionError(output)
+
+    monkeypatch.setattr(advice, "advice", fail)
+    with recorded_from(SoundSession()):
+        assert main(["record", "-o", str(tmp_path / "a.swtrace"), "--duration", "1"]) == Exit.OK
+    assert capsys.readouterr().err == ""
