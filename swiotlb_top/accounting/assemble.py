@@ -74,11 +74,12 @@ def _verdict(judge: SideBySide, not_in_doubt: Collection[Doubt]) -> VerdictView:
         disagree=findings.disagree,
         inconclusive=sum(count for why, count in findings.doubts.items() if why not in not_in_doubt),
         safety_violations=findings.safety_violations,
-        first_disagreement=_in_a_line(findings.first) if findings.first else "",
+        first_disagreement=in_a_line(findings.first) if findings.first else "",
     )
 
 
-def _in_a_line(divergence: Divergence) -> str:
+def in_a_line(divergence: Divergence) -> str:
+    """What the kernel did, what the reference does, and the harm."""
     harm = (
         f" ({', '.join(violation.hazard.value for violation in divergence.violations)})"
         if divergence.violations

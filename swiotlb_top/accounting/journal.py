@@ -68,15 +68,13 @@ class Journal(Consumer):
         """Events were lost."""
         self._entries.append(_gap(gap.exit_ns, gap.lost))
 
-    def entries(self, begun: Sequence[FailureView], disagreement: Entry | None) -> tuple[Entry, ...]:
+    def entries(self, begun: Sequence[FailureView], disagreements: Sequence[Entry]) -> tuple[Entry, ...]:
         """All of it, the latest first.
 
         :param begun: the failures with which devices began to fail.
-        :param disagreement: the first one, if there was one.
+        :param disagreements: those that are known.
         """
-        found = [*self._entries, *(_begun(failure) for failure in begun)]
-        if disagreement is not None:
-            found.append(disagreement)
+        found = [*self._entries, *(_begun(failure) for failure in begun), *disagreements]
         return tuple(sorted(found, key=lambda entry: -entry.time_ns)[:KEPT])
 
     def _grew(self, event: PoolAdd | Grow) -> None:

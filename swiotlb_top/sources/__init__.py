@@ -32,6 +32,8 @@ class PlayOrder(NamedTuple):
     """The factor by which the speed is multiplied."""
     stop_or_go: bool = False
     """Stop it if it plays, and let it play if it is stopped."""
+    to_disagreement: int = 0
+    """1: go to where the next disagreement is known, and stop there; -1: to the previous one."""
     passed_ns: int = 0
     """How much time has passed since the last order. A recording that plays moves on by that, times its speed."""
 

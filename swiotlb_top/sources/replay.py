@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.accounting.frame import HISTORY, Recorded
-from swiotlb_top.accounting.journal import Entry, Journal, disagreement
+from swiotlb_top.accounting.journal import Entry, Journal
 from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import Playback, Snapshot
 from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.ahead import AHEAD_NS, JudgedAhead, Upcoming
+from swiotlb_top.sources.disagreements import Disagreements, neighbour
 from swiotlb_top.stream import deliver
 from swiotlb_top.trace import TraceReader
 
@@ -52,6 +53,10 @@ class ReplaySource:
         self._stopped = False
         self._length_ns = -1
         self._damage = ""
+        self._told = ""
+        self._disagreements_at: dict[int, str] | None = None
+        """By each position from which on more disagreements are known than before, the first of these in words; None:
+        nobody asked."""
         self._shown: Snapshot | None = None
         self._position_ns = 0
         self._rewind()
@@ -77,7 +82,8 @@ class ReplaySource:
         playback = Playback(
             self._position_ns, self._length_ns, self._speed, self._stopped, self._loops, damage=self._damage
         )
-        return replace(self._shown, playback=playback)
+        notes = (*self._shown.notes, self._told) if self._told else self._shown.notes
+        return replace(self._shown, playback=playback, notes=notes)
 
     def play(self, order: PlayOrder) -> None:
         """Change position, speed, or whether it plays. To move back, it is judged again from the beginning."""
@@ -91,14 +97,54 @@ class ReplaySource:
         if self._length_ns >= 0:
             self._target_ns = min(self._target_ns, self._length_ns)
         self._target_ns = max(0, self._target_ns + order.seek_ns)
+        if order._replace(passed_ns=0) != PlayOrder():
+            self._told = ""
+        if order.to_disagreement:
+            self._go_to_disagreement(order.to_disagreement)
 
     def close(self) -> None:
         """Nothing is held open."""
         self._upcoming.give_up()
 
+    def _go_to_disagreement(self, step: int) -> None:
+        """Stop where the next disagreement is known, or the previous one. If there is none it stays where it is.
+
+        The first time the whole recording is judged.
+        """
+        if self._disagreements_at is None:
+            self._disagreements_at = type(self)(self._path)._find_disagreements()
+        found_ns = neighbour([*self._disagreements_at], self._target_ns, step)
+        if found_ns is None:
+            there = "after this" if step > 0 else "before this"
+            self._told = f"there is no disagreement {there if self._disagreements_at else 'in this recording'}"
+        else:
+            self._target_ns, self._stopped, self._told = found_ns, True, self._disagreements_at[found_ns]
+
+    def _find_disagreements(self) -> dict[int, str]:
+        """Go through the recording in steps of a mark. See :attr:`_disagreements_at`."""
+        found: dict[int, str] = {}
+        known: list[Entry] = []
+        while True:
+            begin_ns, before = self._pipeline.begin_ns, known
+            known = self._disagreements.until(begin_ns + self._position_ns)
+            if new := [entry for entry in known if entry not in before]:
+                first = min(new, key=lambda entry: entry.time_ns)
+                found[self._position_ns] = f"disagreement at {(first.time_ns - begin_ns) / 1e9:.6f}s: {first.sentence}"
+            if self._position_ns >= self._length_ns >= 0:
+                return found
+            self._target_ns = self._position_ns + _MARK_NS
+            self._go_on()
+
+    @property
+    def _disagreements(self) -> Disagreements:
+        """What is claimed of the kernel; nothing if it is unknown."""
+        judge = self._pipeline.judge
+        return judge.listener if judge.left and isinstance(judge.listener, Disagreements) else Disagreements()
+
     def _rewind(self) -> None:
         self._journal = Journal()
         self._pipeline = JudgedAhead(self._trace.header.kernel, self._journal)
+        self._pipeline.judge.listen(Disagreements)
         self._upcoming = Upcoming(iter(self._trace.stream()))
         self._marks: deque[Past] = deque(maxlen=HISTORY + 1)
         self._recent: deque[Snapshot] = deque(maxlen=_RECENT)
@@ -153,19 +199,14 @@ class ReplaySource:
         # The last cell of a chart is of half a mark at least.
         history = tuple(past for past in self._marks if since_ns <= past.time_ns <= now.time_ns - _MARK_NS // 2)
         before = [then for then in self._recent if then.time_ns <= now.time_ns - _RATES_NS] or [*self._recent][:1]
-        journal = self._journal.entries(self._pipeline.account.devices.begun_to_fail(), self._disagreement(now))
+        known = self._disagreements.until(now.time_ns) if now.verdict else []
+        journal = self._journal.entries(self._pipeline.account.devices.begun_to_fail(), known)
         return replace(
             now,
             recorded=Recorded(before[-1] if self._position_ns else None, history, journal),
             watched_ns=self._position_ns,
             notes=(*now.notes, *([f"not all of the recording can be read: {self._damage}"] if self._damage else [])),
         )
-
-    def _disagreement(self, now: Snapshot) -> Entry | None:
-        first = self._pipeline.judge.findings.first
-        if first is None or first.time_ns > now.time_ns or now.verdict is None:
-            return None
-        return disagreement(first.time_ns, now.verdict.first_disagreement)
 
     def _look_ahead(self, position_ns: int) -> None:
         """Deliver the stream to the pipeline up to ``position_ns``, and one event more."""

@@ -139,6 +139,10 @@ PLAY_KEYS: Final[tuple[Key, ...]] = (
     Key(("less_than_sign", "comma"), "<", "", "A tenth of a second back.", order=PlayOrder(seek_ns=-_STEP_NS)),
     Key(("plus", "equals_sign"), "+", "faster", "Twice as fast.", order=PlayOrder(faster=2.0)),
     Key(("minus",), "-", "slower", "Half as fast.", order=PlayOrder(faster=0.5)),
+    Key(
+        ("n",), "n", "disagreement", "Go to the next disagreement, and stop there.", order=PlayOrder(to_disagreement=1)
+    ),
+    Key(("N",), "N", "", "Go to the previous disagreement, and stop there.", order=PlayOrder(to_disagreement=-1)),
 )
 """The keys that work while a recording is shown."""
 

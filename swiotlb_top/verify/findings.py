@@ -115,6 +115,9 @@ class Listener:
     def disagreed(self, event: Event) -> None:
         """The model does not, and that is confirmed."""
 
+    def diverged(self, divergence: Divergence) -> None:
+        """What a report says of a confirmed disagreement, of a call or of a state, if that was kept."""
+
     def elsewhere(self, event: Event) -> None:
         """It was made on another allocator, which is not judged."""
 
@@ -217,6 +220,8 @@ class Findings:
         first = self.firsts.get(fault)
         if divergence and (first is None or divergence.operation < first.operation):
             self.firsts[fault] = divergence
+        if divergence:
+            self.listener.diverged(divergence)
         if event is not None:
             self.listener.disagreed(event)
 

@@ -216,6 +216,8 @@ def test_esc_and_a_letter_told_of_as_one_are_two_keys(name: str, character: str 
         ("left", PlayOrder(seek_ns=-5_000_000_000)),
         ("full_stop", PlayOrder(seek_ns=100_000_000)),
         ("comma", PlayOrder(seek_ns=-100_000_000)),
+        ("n", PlayOrder(to_disagreement=1)),
+        ("N", PlayOrder(to_disagreement=-1)),
         ("plus", PlayOrder(faster=2.0)),
         ("minus", PlayOrder(faster=0.5)),
     ],
