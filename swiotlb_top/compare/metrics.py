@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.compare.measured import PARTS, Measured, Part
 from swiotlb_top.compare.ranks import LEAST, p_value
@@ -53,7 +53,8 @@ class Metric(NamedTuple):
     key: str
     title: str
     unit: Unit
-    of: Callable[[Measured], Figure]
+    of: Callable[[Measured, Measured], Figure]
+    """The figure of the first recording, for it to be compared with that of the second."""
     enough: int = 0
     """With fewer things on one side, no difference is not called noise: a difference could not have shown."""
 
@@ -78,7 +79,7 @@ class Compared(NamedTuple):
 
 def compare(metric: Metric, a: Measured, b: Measured) -> Compared:
     """Compare two recordings by one metric."""
-    of_a, of_b = metric.of(a), metric.of(b)
+    of_a, of_b = metric.of(a, b), metric.of(b, a)
     if not of_a.things and not of_b.things:
         return Compared(metric, of_a, of_b, None, Answer.NEITHER)
     if min(len(of_a.batches), len(of_b.batches)) < LEAST:
@@ -99,25 +100,30 @@ def failed_of(cause: str) -> Metric:
 # ---- how each is computed --------------------------------------------------------
 
 
-def _quantile(samples: Callable[[Measured], Sample], share: float, least: int) -> Callable[[Measured], Figure]:
-    """A quantile of a sample.
+_Of: TypeAlias = Callable[[Measured, Measured], Figure]
+
+
+def _quantile(samples: Callable[[Measured], Sample], share: float, least: int) -> _Of:
+    """A quantile of a sample. Batches of both recordings have the same size, as the quantile of few values is another
+    one than that of many: the lower of two is less than a single one.
 
     :param least: of how many values it can be said.
     """
 
-    def of(measured: Measured) -> Figure:
+    def of(measured: Measured, other: Measured) -> Figure:
         sample = samples(measured)
-        batches = tuple(quantile(batch, share) for batch in sample.batches(PARTS, least))
+        size = min(sample.batch_size(PARTS, least), samples(other).batch_size(PARTS, least))
+        batches = tuple(quantile(batch, share) for batch in sample.batches(PARTS, size))
         value = quantile(sample.values, share) if len(sample.values) >= least else None
         return Figure(value, batches, sample.count)
 
     return of
 
 
-def _share(failed: Callable[[Part], int], in_all: Callable[[Measured], int]) -> Callable[[Measured], Figure]:
+def _share(failed: Callable[[Part], int], in_all: Callable[[Measured], int]) -> _Of:
     """The share of maps that failed, of some kind of failures, in percent."""
 
-    def of(measured: Measured) -> Figure:
+    def of(measured: Measured, _: Measured) -> Figure:
         asked = measured.maps + measured.failures
         value = 100 * in_all(measured) / asked if asked else None
         parts = [part for part in measured.whole_parts if part.maps + part.failures]
@@ -126,7 +132,7 @@ def _share(failed: Callable[[Part], int], in_all: Callable[[Measured], int]) -> 
     return of
 
 
-def _maps_per_second(measured: Measured) -> Figure:
+def _maps_per_second(measured: Measured, _: Measured) -> Figure:
     parts = measured.whole_parts
     value = sum(part.maps for part in parts) / (len(parts) * measured.part_s) if parts else None
     return Figure(value, tuple(part.maps / measured.part_s for part in parts), measured.maps)

@@ -47,16 +47,25 @@ class Sample:
         """The values that are kept, in the order in which they were added. Those of the last stretch may be missing."""
         return self._kept
 
-    def batches(self, most: int, least: int) -> Iterator[Sequence[float]]:
-        """The values that are kept, in batches of equal size.
+    def batch_size(self, most: int, least: int) -> int:
+        """How many values a batch may have; 0 if there are too few for one.
 
         :param most: how many batches there are at most.
-        :param least: how many values a batch has at least. The last values that fill none are left out.
+        :param least: how many values a batch has at least.
         """
         number = min(most, len(self._kept) // least)
-        size = len(self._kept) // number if number else 0
+        return len(self._kept) // number if number else 0
+
+    def batches(self, most: int, size: int) -> Iterator[Sequence[float]]:
+        """Batches of the values that are kept, from the beginning to the end of them. Values between may be left out.
+
+        :param most: how many batches there are at most.
+        :param size: how many values each has; 0: there are none.
+        """
+        number = min(most, len(self._kept) // size) if size else 0
         for at in range(number):
-            yield self._kept[at * size : (at + 1) * size]
+            begin = at * len(self._kept) // number
+            yield self._kept[begin : begin + size]
 
 
 def quantile(values: Sequence[float], share: float) -> float:

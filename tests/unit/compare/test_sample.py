@@ -44,14 +44,25 @@ def test_kinds_that_alternate_are_both_there() -> None:
 
 
 @given(st.integers(0, 500), st.integers(1, 40), st.integers(1, 50))
-def test_batches_are_of_equal_size_have_enough_and_follow_one_another(count: int, most: int, least: int) -> None:
-    batches = list(of(count).batches(most, least))
+def test_batches_are_as_many_as_can_be_and_as_large_as_they_can(count: int, most: int, least: int) -> None:
+    sample = of(count)
+    size = sample.batch_size(most, least)
+    batches = list(sample.batches(most, size))
     assert len(batches) == min(most, count // least)
-    assert len({len(batch) for batch in batches}) <= 1
-    assert all(len(batch) >= least for batch in batches)
+    assert all(len(batch) == size >= least for batch in batches)
+    assert not batches or count - len(batches) * size < len(batches)
+
+
+@given(st.integers(0, 500), st.integers(1, 40), st.integers(0, 50))
+def test_batches_of_any_size_follow_one_another_from_beginning_to_end(count: int, most: int, size: int) -> None:
+    batches = list(of(count).batches(most, size))
+    assert len(batches) == (min(most, count // size) if size else 0)
+    assert all(list(batch) == list(range(int(batch[0]), int(batch[0]) + size)) for batch in batches)
     together = [value for batch in batches for value in batch]
-    assert together == list(range(len(together)))
-    assert not batches or count - len(together) < len(batches)
+    assert together == sorted(set(together))
+    if batches:
+        assert together[0] == 0
+        assert count - together[-1] <= count // len(batches) + 1
 
 
 @given(st.lists(st.integers(), min_size=1), st.sampled_from([0.01, 0.5, 0.99, 1.0]))

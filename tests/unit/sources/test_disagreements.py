@@ -1,4 +1,4 @@
-"""From one disagreement of a recording to another: each is reached and told with both its sides, and none is told of."""
+"""From one disagreement of a recording to another: each is reached and told with both sides, and none is told of."""
 
 from __future__ import annotations
 
