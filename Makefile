@@ -13,7 +13,7 @@ LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils ma
 	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl acpica-tools nodejs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz docs fix clean
+.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris docs fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,10 @@ soak: $(VENV)/test ## ten minutes at four CPUs: the tool's memory stays flat and
 
 fuzz: $(VENV)/test ## recordings with values changed: no crash, none that takes long or much memory (MINUTES=60)
 	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.run $(or $(MINUTES),60)
+
+atheris: $(VENV)/test ## small recordings, thousands a minute and guided by coverage: no crash (MINUTES=60)
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
+	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.atheris_small $(or $(MINUTES),60) -print_final_stats=1
 
 docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, screen and sizes, Grafana's dashboards
 	$(VENV)/bin/python -m tools.metrics_page >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
