@@ -78,10 +78,11 @@ atheris: $(VENV)/test ## small recordings, thousands a minute and guided by cove
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
 	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.atheris_small $(or $(MINUTES),60) -print_final_stats=1
 
-docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, screen and sizes, Grafana's dashboards
+docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, screen and sizes, pictures, Grafana's dashboards
 	$(VENV)/bin/python -m tools.metrics_page >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 	$(VENV)/bin/python -m tools.dashboards exporters/grafana
 	$(VENV)/bin/python -m tests.support.screen_docs
+	$(VENV)/bin/python -m tests.support.timeline_docs
 	$(VENV)/bin/python -m tests.support.sizing_docs
 
 fix: $(VENV)/test ## format Python and C
