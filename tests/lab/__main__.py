@@ -13,9 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.lab import patch_report
 from tests.lab.harness import accelerator, cache, images, programs, vm
 from tests.lab.harness.errors import LabUnavailableError, LostVMError
 from tests.lab.harness.kernels import KERNELS
+from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine, RunDirectory, qemu_command
 from tests.lab.harness.requirements import TO_RUN, require
 
@@ -38,13 +40,28 @@ def parser() -> argparse.ArgumentParser:
     running.add_argument("--deadline", type=float, default=DEFAULT_DEADLINE_S, metavar="S", help="wall clock, seconds")
     running.add_argument("--tty", action="store_true", help="give the command this terminal")
     running.add_argument("command", nargs="+", metavar="CMD", help="after --; runs as root in the checkout")
+    reporting = commands.add_parser("report", help="what swiotlb-top says of a kernel under load, to attach to a patch")
+    _add_machine(reporting)
+    reporting.add_argument("-o", "--output", type=Path, metavar="FILE", help="Markdown; default: standard output")
     shell = commands.add_parser("shell", help="an interactive shell on this terminal")
     _add_machine(shell)
     return top
 
 
+_KERNEL_HELP = (
+    f"of {', '.join(KERNELS)}; or the path of a bzImage, as in ./arch/x86/boot/bzImage, built with tests/lab/configs/"
+    "dynamic.config or more: what a guest needs to boot is built in, and no module is loaded"
+)
+
+
+def _kernel(text: str) -> str:
+    if text in KERNELS or images.is_path(text):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a path with a slash nor one of {', '.join(KERNELS)}")
+
+
 def _add_machine(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--kernel", choices=list(KERNELS), default="dynamic")
+    sub.add_argument("--kernel", type=_kernel, default="dynamic", metavar="NAME|PATH", help=_KERNEL_HELP)
     sub.add_argument("--cpus", type=int, default=1)
     sub.add_argument("--swiotlb", default="512,force", metavar="NSLABS[,force]")
     sub.add_argument("--memory", type=int, default=1024, metavar="MB")
@@ -60,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # So that `timeout` and the like leave neither a machine nor its disks behind.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        return _build(options) if options.verb == "build" else _run(options)
+        return {"build": _build, "report": _report}.get(options.verb, _run)(options)
     except LabUnavailableError as error:
         print(f"lab: {error}", file=sys.stderr)
         return error.exit_status
@@ -78,8 +95,8 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    machine = Machine(
+def _machine(options: argparse.Namespace) -> Machine:
+    return Machine(
         kernel=options.kernel,
         cpus=options.cpus,
         swiotlb=options.swiotlb,
@@ -88,6 +105,21 @@ def _run(options: argparse.Namespace) -> int:
         behind_iommu=options.behind_iommu,
         extra_cmdline=tuple(options.append),
     )
+
+
+def _report(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory(prefix="swiotlb-lab-") as directory:
+        lab = Lab(cache.default_root(), options.results or Path(directory), may_build=True)
+        page = patch_report.made(lab, _machine(options))
+    if options.output:
+        options.output.write_text(page.as_markdown())
+    else:
+        print(page.as_markdown(), end="")
+    return page.status
+
+
+def _run(options: argparse.Namespace) -> int:
+    machine = _machine(options)
     shell = options.verb == "shell"
     terminal = vm.own_terminal() if shell or options.tty else None
     root = cache.default_root()

@@ -42,14 +42,15 @@ class Lab:
         of wall-clock time is over, LabUnavailableError if this host cannot run it.
         """
         require(TO_RUN)
-        image = self._image(machine.kernel)
+        image = self.image(machine.kernel)
         how = accelerator.choose(self.root, image, icount=machine.icount)
         kept = cache.kept(self.root, image.directory)
         programs.provide(machine, image, how, self.root, kept)
-        run = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{machine.kernel}-", dir=self.scratch)), kept)
+        run = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{image.name}-", dir=self.scratch)), kept)
         return vm.run(machine, image, how, command, deadline_s=deadline_s, run=run, meanwhile=meanwhile)
 
-    def _image(self, name: str) -> KernelImage:
+    def image(self, name: str) -> KernelImage:
+        """The kernel of a name."""
         if self.may_build:
             return images.obtain(name, self.root)
         image = images.located(name, self.root)

@@ -28,7 +28,7 @@ class Machine:
     """What may differ between two runs. Equal machines under `icount` run the same instructions."""
 
     kernel: str = "dynamic"
-    """A name of `kernels.KERNELS`."""
+    """A name of `kernels.KERNELS`, or the path of a bzImage, with a slash in it."""
     cpus: int = 1
     swiotlb: str = "512,force"
     """Value of the kernel's `swiotlb=`: slots of 2 KiB each, and whether all DMA bounces."""
