@@ -89,6 +89,15 @@ def test_it_tells_of_what_is_wrong(path: Path) -> None:
     assert judged(path) > 0
 
 
+def test_of_more_calls_than_are_judged_at_once_the_first_are() -> None:
+    trace, introductions = TraceReader(TRACES / "seed.swtrace"), Introductions()
+    beside = Beside(trace.header.kernel, introductions, print, lambda: 0, lambda: 0.0)
+    for item in whole(trace.stream()):
+        tell(item, beside, introductions)
+    findings = beside._pipeline.judge.findings
+    assert 3000 < findings.agree == findings.compared < 4001
+
+
 def test_what_it_spends_keeps_to_its_share() -> None:
     """Each piece costs a second, so that it may be judged only every twentieth second."""
     introductions, clock, spent = Introductions(), [0], [0.0]
