@@ -13,10 +13,10 @@ LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils ma
 	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl acpica-tools nodejs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris docs fix clean
+.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs fix clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## watch this machine; where it cannot be watched, say why and show a demonstration
 	@$(SUDO) $(VENV)/bin/swiotlb-top $(ARGS) || { \
@@ -77,6 +77,9 @@ fuzz: $(VENV)/test ## recordings with values changed: no crash, none that takes 
 atheris: $(VENV)/test ## small recordings, thousands a minute and guided by coverage: no crash (MINUTES=60)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
 	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.atheris_small $(or $(MINUTES),60) -print_final_stats=1
+
+prove-size: $(VENV)/test ## machines booted as `size` says: nothing fails at what it recommends, and something below
+	$(VENV)/bin/python -m tests.lab.prove_size
 
 docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, screen and sizes, pictures, Grafana's dashboards
 	$(VENV)/bin/python -m tools.metrics_page >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md

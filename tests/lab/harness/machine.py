@@ -42,6 +42,9 @@ class Machine:
     """The test disks are behind an IOMMU, and behind ports that lead out of the machine: the kernel does not trust
     them, and bounces each buffer that is not made of whole pages. For kernels that have a driver of the IOMMU:
     Debian's."""
+    disk_requests_per_second: int = 0
+    """How many each of the test disks serves, however fast the host is; 0: as many as it can. On a disk that takes its
+    time, those who read at once are all in it at once: on every boot, as many slots are in use."""
     extra_cmdline: tuple[str, ...] = ()
     """Further words for the kernel's command line; later words win over the lab's own."""
 
@@ -139,8 +142,9 @@ def qemu_command(
     command += _shared_directory("root", Path("/"), "readonly=on,multidevs=remap")
     command += _shared_directory("results", run.results, "multidevs=remap")
     vda, nvme = (",bus=out0", ",bus=out1") if machine.behind_iommu else ("", "")
-    command += _disk("vda", run.virtio_disk, f"virtio-blk-pci,{BOUNCING}{vda}")
-    command += _disk("nvme", run.nvme_disk, f"nvme,serial=lab{nvme}")
+    pace = f",throttling.iops-total={rate}" if (rate := machine.disk_requests_per_second) else ""
+    command += _disk("vda", f"{run.virtio_disk}{pace}", f"virtio-blk-pci,{BOUNCING}{vda}")
+    command += _disk("nvme", f"{run.nvme_disk}{pace}", f"nvme,serial=lab{nvme}")
     command += ["-device", "virtio-serial-pci"]
     # No way out of the guest but an echo, whose server is a process of QEMU's own.
     command += ["-netdev", f"user,id=net,restrict=on,guestfwd=tcp:{ECHO_ADDRESS}:{ECHO_PORT}-cmd:cat"]
@@ -161,5 +165,5 @@ def _shared_directory(tag: str, path: Path, options: str) -> list[str]:
     return ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none,{options}"]
 
 
-def _disk(name: str, image: Path, device: str) -> list[str]:
+def _disk(name: str, image: str, device: str) -> list[str]:
     return ["-drive", f"if=none,id={name},file={image},format=raw,cache=unsafe", "-device", f"{device},drive={name}"]

@@ -22,7 +22,7 @@ WORKLOADS: Final = "tests/lab/workloads"
 NVME: Final = "0000:00:05.0"
 """The PCI function of the nvme disk in every machine of the lab; vda's is the one before it."""
 VIRTIO_BLK: Final = "0000:00:04.0"
-REPLAY_DEADLINE_S: Final = 600.0
+DEADLINE_S: Final = 600.0
 
 # Not a function: `$tool ... &` must leave the tool's own process id in $!.
 _WORDS: Final = f"""
@@ -84,14 +84,17 @@ class Replayed:
 
 def replay(path: Path) -> Replayed:
     """Run `swiotlb-top replay --json`. AssertionError if it ends without a report."""
-    done = _replay(path, "--json")
-    assert done.stdout, f"status {done.returncode}: {done.stderr}"
-    return Replayed(done.returncode, json.loads(done.stdout))
+    return Replayed(*_told("replay", path))
+
+
+def size(path: Path) -> tuple[int, dict[str, Any]]:
+    """Run `swiotlb-top size --json`: its status and what it says. AssertionError if it ends without an answer."""
+    return _told("size", path)
 
 
 def replay_as_text(path: Path) -> tuple[int, str]:
     """Run `swiotlb-top replay`: its status and its page."""
-    done = _replay(path)
+    done = _run("replay", path)
     return done.returncode, done.stdout
 
 
@@ -105,13 +108,19 @@ def records(path: Path) -> int:
     return sum(len(item.data) for item in TraceReader(path) if isinstance(item, Records)) // RECORD.size
 
 
-def _replay(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def _told(command: str, path: Path) -> tuple[int, dict[str, Any]]:
+    done = _run(command, path, "--json")
+    assert done.stdout, f"status {done.returncode}: {done.stderr}"
+    return done.returncode, json.loads(done.stdout)
+
+
+def _run(command: str, path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [PYTHON, "-m", "swiotlb_top", "replay", str(path), *options],
+        [PYTHON, "-m", "swiotlb_top", command, str(path), *options],
         cwd=CHECKOUT,
         env={**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'exporters'}"},
         capture_output=True,
         text=True,
-        timeout=REPLAY_DEADLINE_S,
+        timeout=DEADLINE_S,
         check=False,
     )

@@ -67,6 +67,12 @@ def test_the_machines_data_is_on_the_command_line() -> None:
     assert kernel_command_line(machine).endswith(" nokaslr panic=5")
 
 
+def test_disks_serve_as_many_requests_a_second_as_they_are_told_to() -> None:
+    drives = values(command(Machine(disk_requests_per_second=7)), "-drive")
+    assert ["throttling.iops-total=7" in drive.split(",") for drive in drives] == [True, True]
+    assert not any("throttling" in word for word in command(Machine()))
+
+
 def test_disks_behind_an_iommu_are_behind_ports_that_lead_out_of_the_machine() -> None:
     words = command(Machine(kernel="debian", behind_iommu=True))
     assert any(machine.startswith("q35,") for machine in values(words, "-machine"))
