@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from swiotlb_top.allocator import Allocator, Cause, Explanation, Pool
+from swiotlb_top.allocator import Allocator, Cause, Explanation, Pool, TooManyAreasError
 from swiotlb_top.constants import PAGE_SIZE
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Find, Map
@@ -145,12 +145,10 @@ class _Noting(Listener):
         model, (orig_addr, _, alloc_align_mask, limits) = moment.model, moment.request
         areas = sum(pool.nareas for pool in model.pools)
         fits, fails = 0, min((size_bytes - 1) // PAGE_SIZE, _MOST_PAGES) + 1
-        kept, model.patience = model.patience, _PATIENCE
+        kept, model.patience = model.patience, self._patience
         try:
             while fails - fits > 1:
-                self._patience -= areas
-                if self._patience < 0:
-                    return None
+                model.spend(areas)
                 pages = (fits + fails) // 2
                 request = model.revision.request(pages * PAGE_SIZE, orig_addr, alloc_align_mask, limits)
                 if model.find_slots(moment.cpu, request):
@@ -158,8 +156,10 @@ class _Noting(Listener):
                 else:
                     fails = pages
             return fits * PAGE_SIZE
+        except TooManyAreasError:
+            return None
         finally:
-            model.patience = kept
+            self._patience, model.patience = max(model.patience, 0), kept
 
 
 _MOST_PAGES: Final = 64

@@ -99,9 +99,11 @@ def test_of_too_many_kinds_only_the_maps_are_counted(tmp_path: Path, monkeypatch
     assert "exhausted, 1 map failed" in WhyRecordingReport(path, result, None).as_text()
 
 
-def test_what_takes_too_long_to_find_out_is_not_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PATIENCE", 0)
+@pytest.mark.parametrize("areas", [0, 1, 2])
+def test_what_takes_too_long_to_find_out_is_not_claimed(areas: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", areas)
     result = refused(STALL)
+    assert result.pipeline.judge.findings.agree == replay(STALL).findings.agree
     (first,) = result.firsts.values()
     assert first.largest_fitting_bytes is None
     assert "was not computed" in WhyRecordingReport(STALL, result, None).as_text()
