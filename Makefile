@@ -10,7 +10,7 @@ CANNOT := 3
 # What Debian has and PyPI has not. The lab builds a kernel, hence the toolchain.
 RUN_PACKAGES := python3 python3-venv python3-bpfcc
 LAB_PACKAGES := qemu-system-x86 busybox-static linux-source-6.12 gcc binutils make flex bison bc perl patch xz-utils \
-	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl acpica-tools nodejs
+	zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl acpica-tools nodejs trace-cmd
 
 .DEFAULT_GOAL := help
 .PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs fix clean
@@ -52,6 +52,7 @@ bench: $(VENV)/test ## replayed events per second, and what probes cost in instr
 	$(VENV)/bin/python -m tests.bench.bench_allocator
 	$(VENV)/bin/python -m tests.bench.bench_screen
 	$(VENV)/bin/python -m tests.bench.bench_probes
+	$(VENV)/bin/python -m tests.bench.bench_recorders
 	$(VENV)/bin/python -m tests.bench.bench_exporter
 
 # What is left out takes long where branches are counted, and all are taken without: the machine driven at random, the

@@ -1,0 +1,75 @@
+"""Recording each map and unmap: `swiotlb-top record`, `trace-cmd record` and a bpftrace script, on the same hooks.
+
+Boots the lab's `dynamic` kernel, and has one disk read so that it is known beforehand how many calls there are. Times
+are of an emulated machine, so that only their ratios tell. What is missing of the calls in the files is loss, whatever
+the recorder says. Of each call trace-cmd records that it was entered and that it returned, and no argument; swiotlb-top
+and the script record its device, addresses and size.
+
+Run: python -m tests.bench.bench_recorders
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from swiotlb_top.events import Find, Map, Unmap
+from tests.bench.recorders_in_guest import REQUESTS
+from tests.lab.harness import cache
+from tests.lab.harness.errors import LabUnavailableError
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import events
+
+DEADLINE_S: Final = 580.0
+CALLS: Final = 2 * REQUESTS
+
+
+def seen(files: Path) -> dict[str, int]:
+    """By recorder, how many calls are in its file, with entry and return."""
+    report = ["trace-cmd", "report", "-i", str(files / "theirs.dat")]
+    told = subprocess.run(report, capture_output=True, text=True, check=True).stdout
+    printed = (files / "printed.txt").read_text()
+    return {
+        "swiotlb-top record": sum(isinstance(one, Find | Map | Unmap) for one in events(files / "ours.swtrace")),
+        "trace-cmd record": min(told.count(": map:"), told.count(": mapped:"))
+        + min(told.count(": unmap:"), told.count(": unmapped:")),
+        "bpftrace printf": printed.count(" map ") + printed.count(" unmap "),
+    }
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="swiotlb-bench-") as scratch:
+        lab = Lab(cache.default_root(), Path(scratch), may_build=True)
+        try:
+            result = lab.run(
+                Machine(kernel="dynamic", swiotlb="4096,force"),
+                [sys.executable, "-m", "tests.bench.recorders_in_guest"],
+                deadline_s=DEADLINE_S,
+            )
+        except LabUnavailableError as error:
+            print(f"bench: {error}", file=sys.stderr)
+            return 69
+        if result.status:
+            print(result.stderr, file=sys.stderr)
+            return result.status
+        counted = seen(result.files)
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    bare_s = rows[0]["readers_s"]
+    print(f"{CALLS} calls; readers alone: {bare_s * 1e6 / CALLS:.1f} us a call")
+    print(f"{'recorder':20} {'own us/call':>11} {'readers +us/call':>16} {'bytes/call':>10} {'seen':>6} {'lost':>6}")
+    for row in rows[1:]:
+        name = row["recorder"]
+        print(
+            f"{name:20} {row['recorder_s'] * 1e6 / CALLS:11.1f} {(row['readers_s'] - bare_s) * 1e6 / CALLS:16.1f}"
+            f" {row['bytes'] / CALLS:10.1f} {counted[name]:6} {row['lost']:6}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
