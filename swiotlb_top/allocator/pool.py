@@ -142,12 +142,6 @@ class Pool:
         begin = base + ((aligned - base) & (period - 1))
         return self._free.first_fit(begin, base + index - overshoot, nslots, walk)
 
-    def looks_at_each_slot(self, request: Request) -> bool:
-        """Whether searches that were made for this request looked at one slot after another, which takes far longer."""
-        limits, page_or_more = request.limits, request.alloc_size_bytes >= PAGE_SIZE
-        walk = self._walks.get((request.alloc_align_mask, limits, page_or_more, not request.orig_addr))
-        return walk is not None and not walk.period
-
     def _search_otherwise(self, area_index: int, nslots: int, orig_addr: int, walk: Walk) -> int:
         """The search where it is no walk round the area over one residue class."""
         base = area_index * self.area_nslabs

@@ -34,8 +34,7 @@ _AREAS_TO_COME_AND_GO: Final = 4
 _AREAS_A_TRANSIENT: Final = 20
 """As much work as to ask so many areas is whatever else a need takes, and a transient pool."""
 _SLOT_SETS_AN_AREA: Final = 8
-_SLOTS_AN_AREA: Final = 4
-"""As much work as to ask an area is to pass so many of its slot sets, or to look at so many slots one by one."""
+"""As much work as to ask an area is to pass so many of its slot sets."""
 _AREAS_EXPLAINED: Final = 100_000
 """Areas that are looked at to explain failures; of more, only the number of failures is told."""
 _POOL: Final = 1
@@ -179,8 +178,6 @@ class _Run:
             slots = (found.slot - first) % found.pool.area_nslabs
         else:
             slots = sum(pool.nslabs for pool in pools)
-        if pools[0].looks_at_each_slot(request):
-            return slots // _SLOTS_AN_AREA
         return (slots >> SLOT_SET_SHIFT) // _SLOT_SETS_AN_AREA
 
     def held_at_once(self, slots: int) -> None:

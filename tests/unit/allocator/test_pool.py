@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from swiotlb_top.allocator import (
     REVISIONS,
+    Allocator,
     Limits,
     Mapping,
     Pool,
     Request,
+    TooManyAreasError,
 )
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.allocator.runs import longest_run, run_length, run_starts
@@ -151,10 +153,21 @@ def test_a_segment_boundary_is_not_crossed() -> None:
 def test_for_addresses_further_apart_than_a_slot_set_a_search_looks_at_each_slot() -> None:
     pool = Pool(1, 1 << 28, 1024, 1)
     anywhere, rare = Request(1 << 20, 2048, 0, Limits()), Request(1 << 20, 2048, (1 << 20) - 1, Limits())
-    assert not pool.looks_at_each_slot(rare)  # none was made yet
-    assert (pool.search(0, anywhere), pool.search(0, rare)) == (0, 0)
-    assert not pool.looks_at_each_slot(anywhere)
-    assert pool.looks_at_each_slot(rare)
+    assert pool.search(0, anywhere) == 0
+    assert pool.slots_looked_at == 0
+    assert pool.search(0, rare) == 0
+    assert pool.slots_looked_at == pool.nslabs
+
+
+def test_what_a_search_looks_at_slot_by_slot_is_taken_off_the_patience() -> None:
+    pool = Pool(1, 1 << 28, 1024, 1)
+    allocator = Allocator.restricted(REVISIONS["6.10"], pool, dynamic=False)
+    allocator.patience = 1024 // 4 + 1
+    rare = Request(1 << 20, 2048, (1 << 20) - 1, Limits())
+    assert allocator.find_slots(0, rare) == (pool, 0)
+    assert (allocator.patience, pool.slots_looked_at) == (1, 0)
+    with pytest.raises(TooManyAreasError):
+        allocator.find_slots(0, rare)
 
 
 def test_a_stride_that_overshoots_the_areas_end_shortens_what_is_searched_after_it() -> None:
