@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab import patch_report
-from tests.lab.harness import accelerator, cache, images, programs, vm
+from tests.lab.harness import accelerator, cache, images, programs, roots, vm
 from tests.lab.harness.errors import LabUnavailableError, LostVMError
 from tests.lab.harness.kernels import KERNELS
 from tests.lab.harness.lab import Lab
@@ -91,7 +91,9 @@ def _build(options: argparse.Namespace) -> int:
         if name not in KERNELS:
             print(f"lab: no kernel {name}; there are {', '.join(KERNELS)}", file=sys.stderr)
             return 2
-        print(images.obtain(name, cache.default_root()).directory)
+        image = images.obtain(name, cache.default_root())
+        roots.of(image.architecture, cache.default_root(), images.say)
+        print(image.directory)
     return 0
 
 
@@ -126,8 +128,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(shlex.join(_dry_run(machine, root, terminal=terminal is not None)))
         return 0
-    require(TO_RUN)
     image = images.obtain(machine.kernel, root)
+    require(TO_RUN, image.architecture.needs)
+    shared = roots.of(image.architecture, root, images.say)
     how = accelerator.choose(root, image, icount=machine.icount)
     command = ["/bin/bash", "-i"] if shell else options.command
     live = None if terminal else vm.Live(sys.stdout.buffer, sys.stderr.buffer)
@@ -137,7 +140,17 @@ def _run(options: argparse.Namespace) -> int:
         programs.provide(machine, image, how, root, kept)
         run = RunDirectory(Path(directory), kept)
         try:
-            result = vm.run(machine, image, how, command, deadline_s=deadline_s, run=run, terminal=terminal, live=live)
+            result = vm.run(
+                machine,
+                image,
+                how,
+                command,
+                deadline_s=deadline_s,
+                run=run,
+                shared=shared,
+                terminal=terminal,
+                live=live,
+            )
         finally:
             if options.results:
                 shutil.copytree(run.results, options.results, dirs_exist_ok=True)
@@ -147,7 +160,7 @@ def _run(options: argparse.Namespace) -> int:
 def _dry_run(machine: Machine, root: Path, *, terminal: bool) -> list[str]:
     """The command as it would be now; builds nothing, boots nothing. RUN stands for the run's directory."""
     image = images.located(machine.kernel, root)
-    how = accelerator.foretold(root, icount=machine.icount)
+    how = accelerator.foretold(root, image, icount=machine.icount)
     run = RunDirectory(Path("RUN"), cache.kept(root, image.directory))
     return qemu_command(machine, image, how, run, terminal=terminal)
 

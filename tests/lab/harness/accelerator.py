@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 from tests.lab.harness.kernels import KernelImage
-from tests.lab.harness.machine import ACCELERATORS, QEMU
 
 PROBE_DEADLINE_S = 60.0
 MEMORY = "kvm.json"
@@ -17,16 +16,16 @@ MEMORY = "kvm.json"
 
 def choose(root: Path, image: KernelImage, *, icount: bool) -> str:
     """A key of `ACCELERATORS`. What is found out about KVM is kept in `root` until the host boots anew."""
-    if not icount and _kvm_is_open() and _remembered(root) is None:
+    if image.architecture.is_the_hosts and not icount and _kvm_is_open() and _remembered(root) is None:
         _remember(root, kvm_works(image))
-    return foretold(root, icount=icount)
+    return foretold(root, image, icount=icount)
 
 
-def foretold(root: Path, *, icount: bool) -> str:
+def foretold(root: Path, image: KernelImage, *, icount: bool) -> str:
     """As `choose`, without booting anything: where KVM was not tried since the host booted, emulation is named."""
     if icount:
         return "icount"
-    return "kvm" if _kvm_is_open() and _remembered(root) else "tcg"
+    return "kvm" if image.architecture.is_the_hosts and _kvm_is_open() and _remembered(root) else "tcg"
 
 
 def kvm_works(image: KernelImage) -> bool:
@@ -36,9 +35,11 @@ def kvm_works(image: KernelImage) -> bool:
     """
     with tempfile.TemporaryDirectory(prefix="swiotlb-lab-") as directory:
         console = Path(directory) / "console.log"
-        command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS["kvm"], "-m", "512", "-nodefaults"]
+        architecture = image.architecture
+        command = ["setpriv", "--pdeathsig", "KILL", architecture.qemu, *architecture.accelerators["kvm"]]
+        command += ["-m", "512", "-nodefaults"]
         command += ["-no-reboot", "-display", "none", "-serial", f"file:{console}", "-kernel", str(image.bootable)]
-        command += ["-append", "console=ttyS0 panic=-1"]
+        command += ["-append", f"console={architecture.console} panic=-1"]
         try:
             subprocess.run(command, capture_output=True, timeout=PROBE_DEADLINE_S, check=True)
         except (subprocess.TimeoutExpired, subprocess.CalledProcessError):

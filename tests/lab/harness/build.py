@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tests.lab.harness import cache, sources
+from tests.lab.harness.architectures import AMD64
 from tests.lab.harness.errors import LabUnavailableError
 from tests.lab.harness.kernels import CONFIG_DIR, PATCH_DIR, SourceKernel, SourceTree
 from tests.lab.harness.requirements import TO_BUILD, TO_RUN, require
@@ -43,7 +44,7 @@ def tree_inputs(tree: SourceTree, config_dir: Path = CONFIG_DIR, patch_dir: Path
     """All that decides what compiling `tree` makes. Raises LabUnavailableError if its source is not to be had."""
     if tree.suite.name is None:
         # Its tools are not needed yet, but who has to install anything should be told all of it.
-        require(TO_RUN, TO_BUILD, {str(sources.installed(tree.source_package)): tree.source_package})
+        require(TO_RUN, AMD64.needs, TO_BUILD, {str(sources.installed(tree.source_package)): tree.source_package})
     version = sources.version(tree.source_package, tree.suite)
     return {
         "recipe": RECIPE,

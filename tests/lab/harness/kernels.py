@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from tests.lab.harness.architectures import AMD64, ARM64, Architecture
 from tests.lab.harness.suites import Suite
 
 HERE = Path(__file__).parents[1]
@@ -16,6 +17,7 @@ PATCH_DIR = HERE / "patches"
 
 THE_SYSTEMS = Suite()
 BACKPORTS = Suite("trixie-backports")
+TRIXIE_ARM64 = Suite("trixie", ARM64.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class SourceKernel:
     tree: SourceTree
     patches: tuple[str, ...] = ()
     """As the tree's, and applied after them. None: the kernel that the tree was compiled to."""
+    architecture: ClassVar = AMD64
     bootable: ClassVar = "bzImage"
     """Its file that QEMU boots."""
 
@@ -54,6 +57,7 @@ class PackagedKernel:
     modules: tuple[str, ...]
     """What the initramfs loads before there is a root file system; their dependencies are added."""
     suite: Suite = THE_SYSTEMS
+    architecture: Architecture = AMD64
     bootable: ClassVar = "vmlinux"
     """Its file that QEMU boots: an emulated guest takes seconds to unpack it."""
 
@@ -95,6 +99,7 @@ _ALL: tuple[Kernel, ...] = (
     PackagedKernel("debian", "linux-image-6.12-amd64", DISKS_AND_ROOT),
     PackagedKernel("debian-6.1", "linux-image-amd64", ("virtio_pci", "virtio_console", *DISKS_AND_ROOT)),
     PackagedKernel("debian-7.3", "linux-image-amd64", DISKS_AND_ROOT, BACKPORTS),
+    PackagedKernel("arm64", "linux-image-arm64", DISKS_AND_ROOT, TRIXIE_ARM64, ARM64),
 )
 
 GIVEN = "given"
@@ -110,6 +115,10 @@ class KernelImage:
 
     name: str
     directory: Path
+
+    @property
+    def architecture(self) -> Architecture:
+        return KERNELS[self.name].architecture
 
     @property
     def bootable(self) -> Path:

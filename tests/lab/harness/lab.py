@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.harness import accelerator, cache, images, programs, vm
+from tests.lab.harness import accelerator, cache, images, programs, roots, vm
 from tests.lab.harness.errors import LabUnavailableError
 from tests.lab.harness.kernels import KernelImage
 from tests.lab.harness.machine import Machine, RunDirectory
@@ -41,13 +41,14 @@ class Lab:
         A command that fails is a Result with its status. Raises LostVMError if the machine is lost or `deadline_s`
         of wall-clock time is over, LabUnavailableError if this host cannot run it.
         """
-        require(TO_RUN)
         image = self.image(machine.kernel)
+        require(TO_RUN, image.architecture.needs)
         how = accelerator.choose(self.root, image, icount=machine.icount)
         kept = cache.kept(self.root, image.directory)
+        shared = roots.of(image.architecture, self.root, images.say)
         programs.provide(machine, image, how, self.root, kept)
         run = RunDirectory(Path(tempfile.mkdtemp(prefix=f"{image.name}-", dir=self.scratch)), kept)
-        return vm.run(machine, image, how, command, deadline_s=deadline_s, run=run, meanwhile=meanwhile)
+        return vm.run(machine, image, how, command, deadline_s=deadline_s, run=run, shared=shared, meanwhile=meanwhile)
 
     def image(self, name: str) -> KernelImage:
         """The kernel of a name."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
-from tests.lab.harness.kernels import KernelImage
+from tests.lab.harness.kernels import KERNELS, KernelImage
 
-QEMU = "qemu-system-x86_64"
 BOUNCING = "disable-legacy=on,iommu_platform=on"
 """What makes a virtio device ask the DMA API for addresses."""
 IOMMU = (
@@ -53,14 +50,17 @@ class Machine:
             raise ValueError("icount is for one CPU: QEMU counts instructions on a single thread")
 
 
-ACCELERATORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "kvm": ("-accel", "kvm", "-cpu", "host"),
-        "tcg": ("-accel", "tcg,thread=multi", "-cpu", "max"),
-        "tcg in turn": ("-accel", "tcg,thread=single", "-cpu", "max"),
-        "icount": ("-accel", "tcg,thread=single", "-cpu", "max", "-icount", "shift=0,sleep=off"),
-    }
-)
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What of the host's files a guest sees, and cannot change."""
+
+    root: Path
+    """Its root file system, below what it writes itself."""
+    checkout: Path | None = None
+    """What it sees at the same place beside that, if its root is not the host's."""
+
+
+THE_HOSTS = Shared(Path("/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,8 @@ def kernel_command_line(machine: Machine) -> str:
     `no_timer_check`: on a busy host emulated ticks come too late for setup_IO_APIC(), which panics then.
     `nr_uarts`: looking for others than the console takes a quarter of a second.
     """
-    words = ["console=ttyS0", "panic=-1", "oops=panic", "no_timer_check", "mitigations=off", "8250.nr_uarts=1"]
+    console = KERNELS[machine.kernel].architecture.console
+    words = [f"console={console}", "panic=-1", "oops=panic", "no_timer_check", "mitigations=off", "8250.nr_uarts=1"]
     if machine.behind_iommu:
         # Strict: a mapping ends when the driver says so, not some time later and together with others.
         words += ["intel_iommu=on", "iommu.strict=1"]
@@ -121,6 +122,7 @@ def qemu_command(
     run: RunDirectory,
     *,
     terminal: bool,
+    shared: Shared = THE_HOSTS,
     monitor_fd: int | None = None,
 ) -> list[str]:
     """The arguments that run `machine`. What is said on `monitor_fd`, a connected socket, is QMP.
@@ -129,7 +131,8 @@ def qemu_command(
     virtio devices without `iommu_platform` bypass it, so an exhausted swiotlb leaves root, results and ports alone.
     """
     how = "tcg in turn" if machine.in_turn and accelerator == "tcg" else accelerator
-    command = ["setpriv", "--pdeathsig", "KILL", QEMU, *ACCELERATORS[how]]
+    architecture = image.architecture
+    command = ["setpriv", "--pdeathsig", "KILL", architecture.qemu, *architecture.accelerators[how]]
     command += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
     if machine.behind_iommu:
         command += IOMMU
@@ -139,8 +142,10 @@ def qemu_command(
     command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mb)]
     command += ["-kernel", str(image.bootable), "-initrd", str(run.initramfs)]
     command += ["-append", kernel_command_line(machine), "-serial", f"file:{run.console}"]
-    command += _shared_directory("root", Path("/"), "readonly=on,multidevs=remap")
+    command += _shared_directory("root", shared.root, "readonly=on,multidevs=remap")
     command += _shared_directory("results", run.results, "multidevs=remap")
+    if shared.checkout:
+        command += _shared_directory("checkout", shared.checkout, "readonly=on,multidevs=remap")
     vda, nvme = (",bus=out0", ",bus=out1") if machine.behind_iommu else ("", "")
     pace = f",throttling.iops-total={rate}" if (rate := machine.disk_requests_per_second) else ""
     command += _disk("vda", f"{run.virtio_disk}{pace}", f"virtio-blk-pci,{BOUNCING}{vda}")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.lab.harness import suites
+from tests.lab.harness.architectures import AMD64
 from tests.lab.harness.bzimage import vmlinux
 from tests.lab.harness.errors import LabUnavailableError
 from tests.lab.harness.kernels import PackagedKernel
@@ -48,8 +49,9 @@ def fetch(kernel: PackagedKernel, directory: Path, say: Callable[[str], None]) -
             suites.unpack(suites.download(package, suites.version(package, kernel.suite), kernel.suite, scratch), root)
         say(f"{kernel.name}: unpack")
         shutil.copy(_only(root, "boot/config-*", *(f"{tree}/config" for tree in MODULES)), directory / "config")
-        bzimage = _only(root, "boot/vmlinuz-*", *(f"{tree}/vmlinuz" for tree in MODULES)).read_bytes()
-        (directory / kernel.bootable).write_bytes(vmlinux(bzimage))
+        image = _only(root, "boot/vmlinuz-*", *(f"{tree}/vmlinuz" for tree in MODULES)).read_bytes()
+        # On arm64 it is not packed.
+        (directory / kernel.bootable).write_bytes(vmlinux(image) if kernel.architecture is AMD64 else image)
         modules = directory / "modules"
         modules.mkdir()
         for number, (module, elf) in enumerate(in_load_order(_only(root, *MODULES), kernel.modules).items()):

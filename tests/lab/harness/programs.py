@@ -42,8 +42,11 @@ _WAYS: Final = (
 def provide(machine: Machine, image: KernelImage, accelerator: str, root: Path, kept: Path) -> None:
     """Put onto the shelf in ``kept`` the programs that the tool will want in ``machine``.
 
-    Where this host cannot compile them, or the kernel cannot be asked, the guest is left to do it.
+    Where this host cannot compile them, because it is of another architecture or lacks something, or the kernel cannot
+    be asked, the guest is left to do it.
     """
+    if not image.architecture.is_the_hosts:
+        return
     with suppress(CannotError, LostVMError):
         facts = _facts(image, accelerator, root)
         shelf = Shelf(kept / "swiotlb-top" / "programs")

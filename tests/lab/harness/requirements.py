@@ -12,9 +12,7 @@ from types import MappingProxyType
 from tests.lab.harness.errors import LabUnavailableError
 
 # {program or file: the Debian package it comes with}
-TO_RUN: Mapping[str, str] = MappingProxyType(
-    {"qemu-system-x86_64": "qemu-system-x86", "busybox": "busybox-static", "setpriv": "util-linux"}
-)
+TO_RUN: Mapping[str, str] = MappingProxyType({"busybox": "busybox-static", "setpriv": "util-linux"})
 TO_BUILD: Mapping[str, str] = MappingProxyType(
     {
         "make": "make",

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,11 +57,25 @@ def dependencies(package: str, pattern: str, suite: Suite) -> list[str]:
     return re.findall(rf"^ *Depends: ({pattern})$", depends, re.MULTILINE)
 
 
+def closure(packages: Iterable[str], suite: Suite) -> dict[str, str]:
+    """`{package: version}` of these and of all that they depend on, as apt would install them where nothing is."""
+    said = _run(_environment(suite), "apt-get", "-qq", "--no-install-recommends", "--simulate", "install", *packages)
+    found = re.findall(r"^Inst (\S+) \((\S+) ", said, re.MULTILINE)
+    return dict(sorted(found))
+
+
 def download(package: str, of_version: str, suite: Suite, directory: Path) -> Path:
     """Fetch just this version of `package` into `directory`; returns the path of the .deb."""
+    (path,) = download_all({package: of_version}, suite, directory)
+    return path
+
+
+def download_all(packages: Mapping[str, str], suite: Suite, directory: Path) -> list[Path]:
+    """Fetch just these versions of packages into `directory`, in one run of apt; returns the paths of the .debs."""
     already = set(directory.glob("*.deb"))
-    _run(_environment(suite), "apt-get", "download", f"{package}={of_version}", cwd=directory)
-    return next(iter(set(directory.glob("*.deb")) - already))
+    wanted = [f"{package}={of_version}" for package, of_version in packages.items()]
+    _run(_environment(suite), "apt-get", "download", *wanted, cwd=directory)
+    return sorted(set(directory.glob("*.deb")) - already)
 
 
 def unpack(package: Path, directory: Path) -> None:

@@ -22,13 +22,12 @@ from typing import BinaryIO
 from tests.lab.harness import initramfs
 from tests.lab.harness.errors import LostVMError
 from tests.lab.harness.kernels import HERE, KernelImage
-from tests.lab.harness.machine import Machine, RunDirectory, qemu_command
+from tests.lab.harness.machine import THE_HOSTS, Machine, RunDirectory, Shared, qemu_command
 from tests.lab.harness.monitor import Monitor
 from tests.lab.harness.requirements import output_of, require
 
 CHECKOUT = HERE.parents[1]
 PACKAGES = ("swiotlb_top", "exporters/swiotlb_exporter")
-BUSYBOX = shutil.which("busybox") or "/bin/busybox"
 DISK_BYTES = 256 << 20
 POLL_S = 0.05
 CONSOLE_TAIL_LINES = 60
@@ -84,13 +83,18 @@ class Live:
 
 
 def prepare(
-    machine: Machine, image: KernelImage, command: Sequence[str], run: RunDirectory, terminal: Terminal | None = None
+    machine: Machine,
+    image: KernelImage,
+    command: Sequence[str],
+    run: RunDirectory,
+    terminal: Terminal | None = None,
+    shared: Shared = THE_HOSTS,
 ) -> None:
     """Fill `run` (made if need be) with what QEMU needs to run `command`: initramfs, empty disks, results/."""
     for package in PACKAGES:
         compileall.compile_dir(CHECKOUT / package, quiet=2)  # which guests could make, but not keep
-    for shared in (run.results, run.kept):
-        shared.mkdir(parents=True, exist_ok=True)
+    for written in (run.results, run.kept):
+        written.mkdir(parents=True, exist_ok=True)
     for stale in (run.status, run.stdout, run.stderr, run.console):
         stale.unlink(missing_ok=True)
     for disk in (run.virtio_disk, run.nvme_disk):
@@ -99,25 +103,33 @@ def prepare(
     if machine.behind_iommu:
         require({"iasl": "acpica-tools"})
         output_of("iasl", "-va", "-p", str(run.acpi), str(HERE / "acpi" / "external-ports.asl"))
-    run.initramfs.write_bytes(initramfs.archive(_members(machine, image, command, terminal)))
+    run.initramfs.write_bytes(initramfs.archive(_members(machine, image, command, terminal, shared)))
 
 
 def _members(
-    machine: Machine, image: KernelImage, command: Sequence[str], terminal: Terminal | None
+    machine: Machine, image: KernelImage, command: Sequence[str], terminal: Terminal | None, shared: Shared
 ) -> list[initramfs.Member]:
     members = [
         initramfs.directory("bin"),
         initramfs.directory("dev"),
         initramfs.character_device("dev/console", 5, 1),  # without it init starts with no open files
         initramfs.directory("modules"),
-        initramfs.program("bin/busybox", Path(BUSYBOX).read_bytes()),
+        initramfs.program("bin/busybox", _busybox(shared.root).read_bytes()),
         initramfs.program("init", (HERE / "guest" / "init").read_bytes()),
         initramfs.program("job", job_script(machine, command, terminal).encode()),
     ]
     members += [initramfs.plain(f"modules/{module.name}", module.read_bytes()) for module in image.modules]
+    if shared.checkout:
+        members.append(initramfs.plain("where", f"{shared.checkout}\n".encode()))
     if terminal:
         members.append(initramfs.plain("terminal", f"{terminal.size}\n".encode()))
     return members
+
+
+def _busybox(root: Path) -> Path:
+    """A busybox of the guest's architecture that needs no library."""
+    found = next((path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists()), None)
+    return found or Path(shutil.which("busybox") or "/bin/busybox")
 
 
 def job_script(machine: Machine, command: Sequence[str], terminal: Terminal | None) -> str:
@@ -134,7 +146,7 @@ def job_script(machine: Machine, command: Sequence[str], terminal: Terminal | No
         "XDG_CACHE_HOME": "/kept",
     }
     words = [f"{name}={value}" for name, value in environment.items()]
-    return f"cd {shlex.quote(str(CHECKOUT))} || exit 126\nexec env -i {shlex.join([*words, *command])}\n"
+    return f"cd {shlex.quote(str(CHECKOUT))} || exit 126\nexec /usr/bin/env -i {shlex.join([*words, *command])}\n"
 
 
 def run(
@@ -145,6 +157,7 @@ def run(
     *,
     deadline_s: float | None,
     run: RunDirectory,
+    shared: Shared = THE_HOSTS,
     terminal: Terminal | None = None,
     live: Live | None = None,
     meanwhile: Meanwhile | None = None,
@@ -155,7 +168,7 @@ def run(
     (None: no deadline, for a person's shell). Whatever happens, QEMU is gone when this returns; and it dies with the
     calling thread. `run` keeps console.log, stdout, stderr and results/ for a look afterwards.
     """
-    prepare(machine, image, command, run, terminal)
+    prepare(machine, image, command, run, terminal, shared)
     started = time.monotonic()
     qemu_log = run.path / "qemu.log"
     over = threading.Event()
@@ -168,7 +181,9 @@ def run(
     ):
         with qemus:
             on_terminal, monitor_fd = terminal is not None, qemus.fileno()
-            words = qemu_command(machine, image, accelerator, run, terminal=on_terminal, monitor_fd=monitor_fd)
+            words = qemu_command(
+                machine, image, accelerator, run, terminal=on_terminal, shared=shared, monitor_fd=monitor_fd
+            )
             qemu = _started(words, monitor_fd, log, on_terminal=on_terminal)
         attending = attendant.submit(_attend, meanwhile, ours, run.results, over) if meanwhile else None
         try:
