@@ -105,8 +105,8 @@ _ALL: tuple[Kernel, ...] = (
 GIVEN = "given"
 """What a kernel is called that somebody else built: the lab is given its bzImage, which has all drivers built in."""
 KERNELS: Mapping[str, Kernel] = types.MappingProxyType({kernel.name: kernel for kernel in _ALL})
-SOUND = tuple(name for name in KERNELS if name not in FAULTY)
-"""All others."""
+SOUND = tuple(name for name, kernel in KERNELS.items() if name not in FAULTY and kernel.architecture is AMD64)
+"""All others for amd64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,8 @@ class KernelImage:
 
     @property
     def architecture(self) -> Architecture:
-        return KERNELS[self.name].architecture
+        """Of the kernels that somebody else built, only those for amd64 are taken."""
+        return AMD64 if self.name == GIVEN else KERNELS[self.name].architecture
 
     @property
     def bootable(self) -> Path:

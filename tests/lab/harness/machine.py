@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.lab.harness.kernels import KERNELS, KernelImage
+from tests.lab.harness.architectures import AMD64, Architecture
+from tests.lab.harness.kernels import KernelImage
 
 BOUNCING = "disable-legacy=on,iommu_platform=on"
 """What makes a virtio device ask the DMA API for addresses."""
@@ -101,14 +102,20 @@ class RunDirectory:
             object.__setattr__(self, attribute, self.path / name)
 
 
-def kernel_command_line(machine: Machine) -> str:
+def kernel_command_line(machine: Machine, architecture: Architecture = AMD64) -> str:
     """`panic=-1` with QEMU's `-no-reboot`: a panic ends the run at once. An oops is made one: its guest is not sane.
 
     `no_timer_check`: on a busy host emulated ticks come too late for setup_IO_APIC(), which panics then.
     `nr_uarts`: looking for others than the console takes a quarter of a second.
     """
-    console = KERNELS[machine.kernel].architecture.console
-    words = [f"console={console}", "panic=-1", "oops=panic", "no_timer_check", "mitigations=off", "8250.nr_uarts=1"]
+    words = [
+        f"console={architecture.console}",
+        "panic=-1",
+        "oops=panic",
+        "no_timer_check",
+        "mitigations=off",
+        "8250.nr_uarts=1",
+    ]
     if machine.behind_iommu:
         # Strict: a mapping ends when the driver says so, not some time later and together with others.
         words += ["intel_iommu=on", "iommu.strict=1"]
@@ -141,7 +148,7 @@ def qemu_command(
         command += ["-chardev", f"socket,id=monitor,fd={monitor_fd}", "-mon", "chardev=monitor,mode=control"]
     command += ["-smp", str(machine.cpus), "-m", str(machine.memory_mb)]
     command += ["-kernel", str(image.bootable), "-initrd", str(run.initramfs)]
-    command += ["-append", kernel_command_line(machine), "-serial", f"file:{run.console}"]
+    command += ["-append", kernel_command_line(machine, architecture), "-serial", f"file:{run.console}"]
     command += _shared_directory("root", shared.root, "readonly=on,multidevs=remap")
     command += _shared_directory("results", run.results, "multidevs=remap")
     if shared.checkout:

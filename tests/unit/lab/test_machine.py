@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.harness import vm
 from tests.lab.harness.kernels import KernelImage
-from tests.lab.harness.machine import Machine, RunDirectory, kernel_command_line, qemu_command
+from tests.lab.harness.machine import Machine, RunDirectory, Shared, kernel_command_line, qemu_command
 
 
 def command(machine: Machine, accelerator: str = "tcg", *, terminal: bool = False) -> list[str]:
@@ -71,6 +71,19 @@ def test_disks_serve_as_many_requests_a_second_as_they_are_told_to() -> None:
     drives = values(command(Machine(disk_requests_per_second=7)), "-drive")
     assert ["throttling.iops-total=7" in drive.split(",") for drive in drives] == [True, True]
     assert not any("throttling" in word for word in command(Machine()))
+
+
+def test_a_machine_of_another_architecture_has_a_root_of_its_own_and_the_checkout_beside_it() -> None:
+    image = KernelImage("arm64", Path("KERNEL"))
+    run = RunDirectory(Path("RUN"), Path("KEPT"))
+    shared = Shared(Path("ROOT"), Path("CHECKOUT"))
+    words = qemu_command(Machine(kernel="arm64"), image, "tcg", run, terminal=False, shared=shared)
+    assert words[3] == "qemu-system-aarch64"
+    assert values(words, "-machine") == ["virt"]
+    assert "console=ttyAMA0" in values(words, "-append")[0].split()
+    root, results, checkout, kept = values(words, "-virtfs")
+    assert ("path=ROOT," in root, "path=RUN/results," in results, "path=KEPT," in kept) == (True, True, True)
+    assert ("path=CHECKOUT," in checkout, "readonly=on" in checkout) == (True, True)
 
 
 def test_disks_behind_an_iommu_are_behind_ports_that_lead_out_of_the_machine() -> None:
