@@ -150,6 +150,7 @@ def size(
     _refuse_outputs(svg, as_json=as_json, chart=chart)
     from swiotlb_top.convert.output import STANDARD_OUTPUT
     from swiotlb_top.sizing.cluster import over_dask
+    from swiotlb_top.sizing.cores import over_cores
     from swiotlb_top.sizing.report import answer, report_of
     from swiotlb_top.sizing.sized import Question
     from swiotlb_top.tui.terminal import ending_on_sigterm
@@ -158,11 +159,9 @@ def size(
     with ending_on_sigterm():  # no temporary file is left behind
         if live:
             report = report_of(watched.demand(duration_s, revision), question)
-        elif scheduler is not None:
-            with over_dask(scheduler) as over:
-                report = answer(files, question, revision, over)
         else:
-            report = answer(files, question, revision)
+            with over_dask(scheduler) if scheduler is not None else over_cores(len(files)) as over:
+                report = answer(files, question, revision, over)
     if svg is not None:
         _draw(report, svg)
     if svg != STANDARD_OUTPUT:
