@@ -228,7 +228,7 @@ def test_a_bug_in_a_source_leaves_the_screen_before_it_is_reported(screens: list
 def test_frames_are_drawn_in_a_new_size(screens: list[Screen]) -> None:
     screen = start("short")
     screens.append(screen)
-    screen.wait_for(b"s sort")
+    screen.wait_for(b"Tab panel")
     termios.tcsetwinsize(screen.slave, (24, 60))
     deadline = time.monotonic() + DEADLINE_S
     while not _narrow_frame(screen.seen):
@@ -239,7 +239,7 @@ def test_frames_are_drawn_in_a_new_size(screens: list[Screen]) -> None:
 def _narrow_frame(seen: bytes) -> bool:
     """Whether a whole frame, whose footer has fewer keys, stands at the end."""
     last = ESCAPES.sub(b"", seen[seen.rfind(b"swiotlb-top") :])
-    return b"q quit" in last and b"s sort" not in last
+    return b"q quit" in last and b"Tab panel" not in last
 
 
 def test_no_color_draws_without_colours(screens: list[Screen]) -> None:
