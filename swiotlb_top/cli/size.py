@@ -114,7 +114,7 @@ class FileOrUrl(FileName):
     type=Scheduler(),
     metavar="ADDRESS",
     help="Have the workers of a Dask cluster size the recordings, one each; ADDRESS is its scheduler's, as in "
-    "tcp://host:8786. Default: here, one after the other.",
+    "tcp://host:8786. Default: here, on all CPUs.",
 )
 @click.option("--chart", is_flag=True, help="Draw failures and peak against the size.")
 @click.option(

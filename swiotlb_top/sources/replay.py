@@ -123,12 +123,12 @@ class ReplaySource:
     def _find_disagreements(self) -> dict[int, str]:
         """Go through the recording in steps of a mark. See :attr:`_disagreements_at`."""
         found: dict[int, str] = {}
-        known: list[Entry] = []
+        known: set[Entry] = set()
         while True:
             begin_ns, before = self._pipeline.begin_ns, known
-            known = self._disagreements.until(begin_ns + self._position_ns)
-            if new := [entry for entry in known if entry not in before]:
-                first = min(new, key=lambda entry: entry.time_ns)
+            known = set(self._disagreements.until(begin_ns + self._position_ns))
+            if new := known - before:
+                first = min(new, key=lambda entry: (entry.time_ns, entry.sentence))
                 found[self._position_ns] = f"disagreement at {(first.time_ns - begin_ns) / 1e9:.6f}s: {first.sentence}"
             if self._position_ns >= self._length_ns >= 0:
                 return found

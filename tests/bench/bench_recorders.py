@@ -10,22 +10,17 @@ Run: python -m tests.bench.bench_recorders
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from swiotlb_top.events import Find, Map, Unmap
+from tests.bench.guest import ran
 from tests.bench.recorders_in_guest import REQUESTS
-from tests.lab.harness import cache
-from tests.lab.harness.errors import LabUnavailableError
-from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.tool import events
 
-DEADLINE_S: Final = 580.0
 CALLS: Final = 2 * REQUESTS
 
 
@@ -43,22 +38,8 @@ def seen(files: Path) -> dict[str, int]:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory(prefix="swiotlb-bench-") as scratch:
-        lab = Lab(cache.default_root(), Path(scratch), may_build=True)
-        try:
-            result = lab.run(
-                Machine(kernel="dynamic", swiotlb="4096,force"),
-                [sys.executable, "-m", "tests.bench.recorders_in_guest"],
-                deadline_s=DEADLINE_S,
-            )
-        except LabUnavailableError as error:
-            print(f"bench: {error}", file=sys.stderr)
-            return 69
-        if result.status:
-            print(result.stderr, file=sys.stderr)
-            return result.status
-        counted = seen(result.files)
-    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    with ran("tests.bench.recorders_in_guest", Machine(kernel="dynamic", swiotlb="4096,force")) as (rows, files):
+        counted = seen(files)
     bare_s = rows[0]["readers_s"]
     print(f"{CALLS} calls; readers alone: {bare_s * 1e6 / CALLS:.1f} us a call")
     print(f"{'recorder':20} {'own us/call':>11} {'readers +us/call':>16} {'bytes/call':>10} {'seen':>6} {'lost':>6}")

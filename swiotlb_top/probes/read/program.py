@@ -224,7 +224,7 @@ class Program:
 
     def totals(self) -> dict[int, DeviceTotals]:
         """Every device's counters, by ``struct device *``."""
-        return self.counted()[0]
+        return summed(self._devices)
 
     def counted(self) -> tuple[dict[int, DeviceTotals], Calls]:
         """The counters of every device that there is, and the calls of all that there were."""
