@@ -78,19 +78,19 @@ class LateCalls:
         :returns: values that ``area->index`` may have because a late call may have taken effect earlier.
         """
         alternatives: IndexAlternatives = {}
+        taken: dict[Area, list[SlotSearch]] = {area: [] for area in self._indices}
+        for one in cluster:
+            if isinstance(one, SlotSearch) and one.pool and (one.pool, one.area) in taken:
+                taken[one.pool, one.area].append(one)
+        left = {area: {one.next_index: True for one in here} for area, here in taken.items()}
+        last_entry_ns = {area: max((one.entry_ns for one in here), default=0) for area, here in taken.items()}
         for operation in cluster:
             if operation not in self._calls:
                 continue
             self._calls.discard(operation)
             self._unconfirmed.withdraw(why_late(operation), places_of([operation], model), operation.exit_ns)
-            if (
-                isinstance(operation, SlotSearch)
-                and operation.pool
-                and (operation.pool, operation.area) in self._indices
-            ):
+            if isinstance(operation, SlotSearch) and operation.pool:
                 area = operation.pool, operation.area
-                others = [one for one in cluster if isinstance(one, SlotSearch) and (one.pool, one.area) == area]
-                if all(one.entry_ns <= operation.exit_ns for one in others):
-                    left = {one.next_index: True for one in others}
-                    alternatives.setdefault(area, {}).update({self._indices[area]: True} | left)
+                if area in taken and last_entry_ns[area] <= operation.exit_ns:
+                    alternatives.setdefault(area, {self._indices[area]: True} | left[area])
         return alternatives

@@ -74,6 +74,8 @@ class AreaScans:
         self._model = model
         self._added = [operation.pool for operation in group if isinstance(operation, AddPool)]
         self._grows = bool(self._added)
+        self.followed = 0
+        """How often a path was followed: each time costs time, and what is found takes memory."""
         self._paths: dict[tuple[SlotSearch, int, Lists], ScanPath] = {}
         self._scans = {
             at: operation
@@ -116,6 +118,7 @@ class AreaScans:
         blocked_on: set[Domain] = set()
         ends_in_listed_pool = search.is_in_listed_pool(self._model) or (search.slot >= 0 and search.pool in self._added)
         for cpu, lists, passed_before in passed:
+            self.followed += 1
             if self._follow(
                 search, cpu, lists, passed_before, reached, blocked_on, ends_in_listed_pool=ends_in_listed_pool
             ):

@@ -19,27 +19,29 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final, TypeAlias
+from typing import Final
 
 from swiotlb_top.allocator import Allocator, Pool, Revision
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.verify.linearize.area_scan import AreaScans, ScanProgress
+from swiotlb_top.verify.linearize.leaving import Leaving, WantedIndices
 from swiotlb_top.verify.linearize.reduction import Reduction
 from swiotlb_top.verify.operations.base import Operation, Undo
-from swiotlb_top.verify.operations.domains import Area, domain_of
+from swiotlb_top.verify.operations.domains import domain_of
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.slot_search import SlotSearch
-
-WantedIndices: TypeAlias = dict[Area, set[int]]
-"""For an area, values of ``index`` that a linearization should leave there."""
 
 _WIDE_SHIFT: Final = 5
 """A step costs 1, and 1 more for each 32 (2 to this) operations that are enabled or buffers that are ambiguous: all of
 these are looked at in each step."""
+_FOLLOW_SHIFT: Final = 3
+"""It costs 1 more for each 8 (2 to this) paths of searches that are followed in it."""
 _BEGIN_SHIFT: Final = 3
 """To begin costs 1 for each 8 (2 to this) operations of the group: each is looked at several times."""
 _MOST_REMEMBERED: Final = 1 << 22
 """How many operations the memoised states may have, all together; each takes 16 bytes. No kernel comes near that."""
+_REMEMBERED_PATH: Final = 10
+"""A path that was followed takes as much memory as so many."""
 
 
 @dataclass(slots=True)
@@ -103,14 +105,13 @@ class Checker:
         self._by_entry = sorted(range(len(group)), key=lambda at: group[at].entry_ns)
         self._earliest_exits = list(accumulate((group[at].exit_ns for at in reversed(self._by_entry)), min))[::-1]
         """For each place in the order of invocations, the first response of the operations from there on."""
-        self._leaving = _searches_by_area_and_index(group)
+        self._leaving = Leaving(group)
         self._ambiguous = _ambiguous_buffers(group, model.revision)
         self._grows = any(isinstance(operation, AddPool) for operation in group)
         self._scans = None if atomic else AreaScans(model, group, self._forced)
         self._reduction = Reduction(model, group, self._forced, self._by_entry)
         self._reduction_unsound = False
         self._wanted = wanted
-        self._not_applied = [True] * len(group)
         self._start()
 
     @property
@@ -143,7 +144,7 @@ class Checker:
             node.led_on = True
             if len(self._order) == everything:
                 return True
-            if self._wanted is not None and not self._can_leave(self._wanted):
+            if self._wanted is not None and not self._leaving.can_leave(self._wanted):
                 self._undo_to(node.depth)
                 continue
             child = self._node_after(node, move)
@@ -173,7 +174,7 @@ class Checker:
     def _undo_to(self, depth: int) -> None:
         while len(self._undo) > depth:
             self._undo.pop()()
-            self._not_applied[self._order.pop()] = True
+            self._leaving.taken_back(self._order.pop())
 
     def _backtrack(self) -> None:
         """All moves of the last node were tried: leave it."""
@@ -220,22 +221,12 @@ class Checker:
         if self._scans is not None:
             done = group[move[-1]] if move else None
             taken_in = domain_of(done.pool, done.area) if isinstance(done, SlotSearch) and done.pool else None
+            followed = self._scans.followed
             progress = self._scans.advance(enabled, before.progress if before else {}, taken_in)
+            followed = self._scans.followed - followed
+            self.steps += followed >> _FOLLOW_SHIFT
+            self._remembered += _REMEMBERED_PATH * followed
         return _Node(invoked, enabled, progress, len(self._undo), self._reduction.moves(invoked, enabled))
-
-    def _can_leave(self, wanted: WantedIndices) -> bool:
-        """Whether a wanted value can still be left: the search that leaves it is yet to come, or was the last."""
-        for area, indices in wanted.items():
-            if not indices:
-                continue
-            leaving = self._leaving.get(area, {})
-            to_come = [at for ats in leaving.values() for at in ats if self._not_applied[at]]
-            if to_come:
-                if any(self._not_applied[at] for index in indices for at in leaving.get(index, ())):
-                    return True
-            elif area[0].area_index[area[1]] in indices:
-                return True
-        return False
 
     def _is_new(self, node: _Node) -> bool:
         """Whether the state of a node was not visited before; then it is memoised.
@@ -245,15 +236,15 @@ class Checker:
         state: Hashable = (
             node.invoked,
             tuple(node.enabled),
-            tuple([pool.area_index[area] for pool, area in self._leaving]),
+            tuple([pool.area_index[area] for pool, area in self._leaving.areas]),
             tuple([pool.find_mapping(tlb_addr, 0) for pool, tlb_addr in self._ambiguous]),
             self._model.pools if self._grows else None,
-            tuple(node.progress.items()),
+            tuple(node.progress.values()),  # of those of the enabled ones that are searches of several areas
         )
         if state in self._memo:
             return False
         self._memo.add(state)
-        self._remembered += len(node.enabled) + len(node.progress) + len(self._ambiguous) + len(self._leaving)
+        self._remembered += len(node.enabled) + len(node.progress) + len(self._ambiguous) + len(self._leaving.areas)
         return True
 
     # ---- moves -----------------------------------------------------------
@@ -286,7 +277,7 @@ class Checker:
     def _push(self, at: int, undo: Undo) -> None:
         self._undo.append(undo)
         self._order.append(at)
-        self._not_applied[at] = False
+        self._leaving.applied(at)
 
     def _apply(self, at: int, progress: dict[int, ScanProgress]) -> Undo | None:
         operation, model = self._group[at], self._model
@@ -299,15 +290,6 @@ class Checker:
         if operation.is_in_listed_pool(model):
             return operation.apply_in_its_area(model)
         return operation.apply_beyond_pools(model)
-
-
-def _searches_by_area_and_index(group: list[Operation]) -> dict[Area, dict[int, list[int]]]:
-    """For each area, the searches that leave an ``index`` there, by that index."""
-    leaving: dict[Area, dict[int, list[int]]] = {}
-    for at, search in enumerate(group):
-        if isinstance(search, SlotSearch) and (area := search.sets_index_of):
-            leaving.setdefault(area, {}).setdefault(search.next_index, []).append(at)
-    return leaving
 
 
 def _ambiguous_buffers(group: list[Operation], revision: Revision) -> list[tuple[Pool, int]]:

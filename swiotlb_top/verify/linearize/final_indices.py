@@ -10,7 +10,8 @@ from __future__ import annotations
 from itertools import product
 
 from swiotlb_top.allocator import Allocator
-from swiotlb_top.verify.linearize.checker import Checker, WantedIndices
+from swiotlb_top.verify.linearize.checker import Checker
+from swiotlb_top.verify.linearize.leaving import WantedIndices
 from swiotlb_top.verify.linearize.possible_indices import (
     MAX_INITIAL_INDICES,
     IndexAlternatives,
