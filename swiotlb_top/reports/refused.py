@@ -140,22 +140,19 @@ class _Noting(Listener):
         )
 
     def _largest_fitting_bytes(self, moment: Moment, size_bytes: int) -> int | None:
-        """By halves: where a mapping fits, a smaller one does. What is asked here must not use up the patience with
-        which the recording is judged."""
+        """From the largest down, as a smaller one need not fit where a larger does: 6.1 may search an area without end
+        for what it has enough free slots for, and passes it by for one slot more. What is asked here must not use up
+        the patience with which the recording is judged."""
         model, (orig_addr, _, alloc_align_mask, limits) = moment.model, moment.request
         areas = sum(pool.nareas for pool in model.pools)
-        fits, fails = 0, min((size_bytes - 1) // PAGE_SIZE, _MOST_PAGES) + 1
         kept, model.patience = model.patience, self._patience
         try:
-            while fails - fits > 1:
+            for pages in range(min((size_bytes - 1) // PAGE_SIZE, _MOST_PAGES), 0, -1):
                 model.spend(areas)
-                pages = (fits + fails) // 2
                 request = model.revision.request(pages * PAGE_SIZE, orig_addr, alloc_align_mask, limits)
                 if model.find_slots(moment.cpu, request):
-                    fits = pages
-                else:
-                    fails = pages
-            return fits * PAGE_SIZE
+                    return pages * PAGE_SIZE
+            return 0
         except TooManyAreasError:
             return None
         finally:
