@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import locale
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from swiotlb_top.errors import Exit
+from swiotlb_top.errors import CannotError, Exit
 
 if TYPE_CHECKING:
     from swiotlb_top.accounting.frame import Frame
@@ -24,8 +25,11 @@ def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool,
 
     :param source: how to open what is shown.
     :param ascii_only: draw with ASCII characters even if output and locale have more.
+    :raises CannotError: what draws is not installed.
     :raises SwiotlbTopError: the source cannot be opened.
     """
+    if not as_json:
+        _need("rich")
     from swiotlb_top.accounting.headline import headline
     from swiotlb_top.findings.noticing import Noticing
     from swiotlb_top.sources.sampler import frames
@@ -85,11 +89,18 @@ def _on_a_screen(source: Opener, interval_s: float, ascii_only: bool) -> bool:
 
     if not is_interactive():
         return False
+    _need("textual")
     from swiotlb_top.tui.app import run
 
     with closing(source()) as opened:
         run(opened, interval_s, _glyphs(ascii_only))
     return True
+
+
+def _need(library: str) -> None:
+    """:raises CannotError: the library is not installed: a node that only exports goes without."""
+    if importlib.util.find_spec(library) is None:
+        raise CannotError(f"the screen needs the Python package {library}, which is not installed", "--json does not")
 
 
 def _write(shown: Iterable[Frame], as_json: bool, ascii_only: bool) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.sources import PlayOrder
-from swiotlb_top.tui.panels import ORDER, PANELS
 from swiotlb_top.tui.view import Change, Order, Page, View
+
+if TYPE_CHECKING:
+    from swiotlb_top.tui.panels import Panel
 
 _LEAP_NS: Final = 5_000_000_000
 _STEP_NS: Final = 100_000_000
@@ -31,11 +33,18 @@ class Key:
     """How it changes the replay of a recording."""
 
 
+def _panels() -> Mapping[str, Panel]:
+    """Looked up when a key is pressed: the manual page lists the keys, and draws nothing."""
+    from swiotlb_top.tui.panels import PANELS
+
+    return PANELS
+
+
 def _rows(view: View, frame: Frame, step: Callable[[int, int], int]) -> View:
     """Select another row; ``step`` gets its index (-1: none) and how many there are."""
     if view.page is not Page.PANELS:
         return replace(view, scroll=max(0, step(view.scroll, 1 << 16)))
-    keys = PANELS[view.focus].keys(frame, view)
+    keys = _panels()[view.focus].keys(frame, view)
     if not keys:
         return view
     selected = view.selected.get(view.focus)
@@ -45,14 +54,15 @@ def _rows(view: View, frame: Frame, step: Callable[[int, int], int]) -> View:
 
 def _focus(step: int) -> Change:
     def change(view: View, _: Frame) -> View:
-        return replace(view, focus=ORDER[(ORDER.index(view.focus) + step) % len(ORDER)])
+        order = [*_panels()]
+        return replace(view, focus=order[(order.index(view.focus) + step) % len(order)])
 
     return change
 
 
 def _next_order(view: View, _: Frame) -> View:
     """The table's own order, then by each field in turn: words from A on, numbers from the largest."""
-    table = PANELS[view.focus].table
+    table = _panels()[view.focus].table
     if table is None:
         return view
     names = [None, *(field.name for field in table.fields)]
@@ -82,7 +92,7 @@ def _page(page: Page) -> Change:
 def _detail(view: View, frame: Frame) -> View:
     if view.page is not Page.PANELS or view.focus != "devices":
         return view
-    keys = PANELS["devices"].keys(frame, view)
+    keys = _panels()["devices"].keys(frame, view)
     if not keys:
         return view
     chosen = view if view.selected.get("devices") in keys else view.select(keys[0])
