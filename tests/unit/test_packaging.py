@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from datetime import date
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,37 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 300.0
-SHIPPED = ("swiotlb_top", "bpf", "exporters", "pyproject.toml", "README.md", "LICENSE")
+DIRECTORIES = (".ci", "bpf", "docs", "exporters", "swiotlb_top", "tests", "tools")
+FILES = (
+    ".clang-format",
+    ".gitignore",
+    ".importlinter",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "MANIFEST.in",
+    "Makefile",
+    "README.md",
+    "pyproject.toml",
+    "setup.py",
+)
+"""What is committed."""
+BESIDE = {
+    "share/bash-completion/completions/swiotlb-top",
+    "share/doc/swiotlb-top/CHANGELOG.md",
+    "share/doc/swiotlb-top/README.md",
+    "share/fish/vendor_completions.d/swiotlb-top.fish",
+    "share/man/man1/swiotlb-top.1",
+    "share/zsh/site-functions/_swiotlb-top",
+}
+"""Files below the prefix, besides the directories that go there whole."""
+WHOLE = {
+    "docs": "share/doc/swiotlb-top/docs",
+    "exporters/grafana": "share/swiotlb-top/grafana",
+    "exporters/kubernetes": "share/swiotlb-top/kubernetes",
+    "exporters/prometheus": "share/swiotlb-top/prometheus",
+    "exporters/systemd": "share/swiotlb-top/systemd",
+}
 
 
 def project() -> dict[str, Any]:
@@ -39,14 +71,12 @@ def build(kind: str, tree: Path, into: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What is shipped, as in a fresh checkout: a build leaves files behind."""
+    """What is committed, as in a fresh checkout: a build leaves files behind."""
     copy = tmp_path_factory.mktemp("tree")
-    for name in SHIPPED:
-        whole = ROOT / name
-        if whole.is_dir():
-            shutil.copytree(whole, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(whole, copy)
+    for name in DIRECTORIES:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in FILES:
+        shutil.copy(ROOT / name, copy)
     return copy
 
 
@@ -58,6 +88,19 @@ def wheel(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def contents(wheel: Path) -> set[str]:
     return set(zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.fixture(scope="module")
+def sdist(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with what the source distribution holds."""
+    directory = tmp_path_factory.mktemp("sdist")
+    shutil.unpack_archive(build("sdist", tree, directory / "packed"), directory / "unpacked")
+    (unpacked,) = (directory / "unpacked").iterdir()
+    return unpacked
+
+
+def files(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +147,11 @@ def test_no_directory_of_modules_lacks_its_init() -> None:
 def test_the_wheel_puts_nothing_generic_beside_other_packages(contents: set[str]) -> None:
     tops = {name.split("/")[0] for name in contents}
     version = project_version()
-    assert tops == {"swiotlb_top", "swiotlb_exporter", f"swiotlb_top-{version}.dist-info"}
+    assert tops == {
+        "swiotlb_top",
+        "swiotlb_exporter",
+        *(f"swiotlb_top-{version}.{kind}" for kind in ("data", "dist-info")),
+    }
 
 
 def project_version() -> str:
@@ -128,11 +175,29 @@ def test_the_wheel_has_the_c_the_recordings_and_the_types(contents: set[str]) ->
     assert any(name.endswith("/licenses/LICENSE") for name in contents)
 
 
-def test_a_wheel_by_way_of_the_source_distribution_is_the_same(tree: Path, contents: set[str], tmp_path: Path) -> None:
-    sdist = build("sdist", tree, tmp_path / "sdist")
-    shutil.unpack_archive(sdist, tmp_path / "unpacked")
-    (unpacked,) = (tmp_path / "unpacked").iterdir()
-    assert set(zipfile.ZipFile(build("wheel", unpacked, tmp_path / "wheel")).namelist()) == contents
+def test_the_wheel_has_what_lies_beside_the_modules(contents: set[str]) -> None:
+    whole = {f"{there}/{name}" for here, there in WHOLE.items() for name in files(ROOT / here)}
+    assert {"share/swiotlb-top/grafana/swiotlb-fleet.json", "share/doc/swiotlb-top/docs/alerts.md"} <= whole
+    data = f"swiotlb_top-{project_version()}.data/data/"
+    assert {name.removeprefix(data) for name in contents if name.startswith(data)} == BESIDE | whole
+
+
+def test_the_source_distribution_has_all_that_is_committed(sdist: Path, tree: Path) -> None:
+    made = {name for name in files(sdist) if name in ("PKG-INFO", "setup.cfg") or ".egg-info/" in name}
+    left = {name for name in files(tree) if name.startswith("build/") or ".egg-info/" in name}
+    assert files(sdist) - made == files(tree) - left
+    assert "tests/unit/test_packaging.py" in files(sdist)
+
+
+def test_it_has_all_that_git_knows(sdist: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(filter(None, listed.split("\0"))) <= files(sdist)
+
+
+def test_a_wheel_by_way_of_the_source_distribution_is_the_same(sdist: Path, contents: set[str], tmp_path: Path) -> None:
+    assert set(zipfile.ZipFile(build("wheel", sdist, tmp_path / "wheel")).namelist()) == contents
 
 
 def test_installed_it_runs_and_helps(installed: Path) -> None:
@@ -153,6 +218,56 @@ def test_installed_it_finds_its_own_c_and_recording(installed: Path) -> None:
 def test_installed_it_replays(installed: Path) -> None:
     (recording, *_) = sorted((installed / "swiotlb_top/recordings").glob("*.swtrace"))
     assert "agree" in run_installed(installed, "-m", "swiotlb_top", "replay", str(recording))
+
+
+def test_installed_it_has_its_manual_page(installed: Path) -> None:
+    page = (installed / "share/man/man1/swiotlb-top.1").read_text()
+    assert page == run_installed(installed, "-m", "swiotlb_top", "man")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_installed_bash_completes_its_commands(installed: Path) -> None:
+    script = installed / "share/bash-completion/completions/swiotlb-top"
+    typed = "COMP_WORDS=(swiotlb-top re); COMP_CWORD=1; _swiotlb_top_completion swiotlb-top; echo ${COMPREPLY[@]}"
+    (installed / "bin/swiotlb-top").write_text(f'#!/bin/sh\nexec {sys.executable} -m swiotlb_top "$@"\n')
+    environment = {**os.environ, "PYTHONPATH": str(installed), "PATH": f"{installed / 'bin'}:{os.environ['PATH']}"}
+    told = subprocess.run(
+        ["bash", "-c", f"source {script}; {typed}"], env=environment, capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert told.stdout.split() == ["record", "replay", "revisions"]
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [("zsh/site-functions/_swiotlb-top", "#compdef swiotlb-top"), ("fish/vendor_completions.d/swiotlb-top.fish", "")],
+)
+def test_installed_other_shells_have_their_scripts(name: str, first: str, installed: Path) -> None:
+    lines = (installed / "share" / name).read_text().splitlines()
+    assert lines[0].startswith(first)
+    assert any("_SWIOTLB_TOP_COMPLETE=" in line for line in lines)
+
+
+def test_the_long_description_is_the_readme_without_what_lies_beside_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        metadata = opened.read(f"swiotlb_top-{project_version()}.dist-info/METADATA").decode()
+    assert "Description-Content-Type: text/markdown\n" in metadata
+    assert "\n## What to type first\n" in metadata
+    assert "*The screen: FAILING" in metadata
+    assert re.findall(r"\]\((?!https?:)", metadata) == []
+    assert len(metadata) > len((ROOT / "README.md").read_text())
+
+
+def test_the_changelog_has_this_version_and_its_day() -> None:
+    heading = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    found = re.fullmatch(r"## (\S+) \((\d{4}-\d\d-\d\d)\)", heading)
+    assert found, heading
+    assert found[1] == project_version()
+    assert date.fromisoformat(found[2])
+
+
+def test_by_its_name_alone_it_comes_with_its_screen() -> None:
+    names = {re.split(r"[^\w-]", requirement)[0] for requirement in project()["project"]["dependencies"]}
+    assert names == {"click", "prometheus-client", "rich", "textual"}
 
 
 def test_the_commands_exist(contents: set[str], wheel: Path) -> None:
