@@ -14,7 +14,7 @@ LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12
 	acpica-tools nodejs trace-cmd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs fix clean
+.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs dist fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, s
 	$(VENV)/bin/python -m tests.support.timeline_docs
 	$(VENV)/bin/python -m tests.support.sizing_docs
 
+dist: $(VENV)/dist ## what is handed out, in dist/: the single file, the Debian package, wheel and source distribution
+	@$(VENV)/bin/python -m tools.packages dist
+
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -103,6 +106,10 @@ $(VENV)/run: pyproject.toml
 	@$(call install,$(RUN_PACKAGES))
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv --system-site-packages $(VENV)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/dist: $(VENV)/run
+	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[dist]'
 	@touch $@
 
 $(VENV)/test: $(VENV)/run

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
+from swiotlb_top import bundled
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.errors import CannotError, SwiotlbTopError
 from swiotlb_top.kernel.no_pool import NoPoolError
@@ -21,11 +22,13 @@ class RetoldSource:
     """A source that adds something to the snapshots of another one.
 
     :param retell: returns a snapshot with the addition.
+    :param held: what the source needs, and is given up when it is closed.
     """
 
-    def __init__(self, source: Source, retell: Callable[[Snapshot], Snapshot]) -> None:
+    def __init__(self, source: Source, retell: Callable[[Snapshot], Snapshot], held: ExitStack | None = None) -> None:
         self._source = source
         self._retell = retell
+        self._held = held or ExitStack()
 
     @property
     def recording(self) -> Path | None:
@@ -36,7 +39,8 @@ class RetoldSource:
         return self._retell(self._source.snapshot())
 
     def close(self) -> None:
-        self._source.close()
+        with self._held:
+            self._source.close()
 
     def play(self, order: PlayOrder) -> None:
         """Passed on to a source that plays a recording."""
@@ -74,13 +78,14 @@ def open_demo(speed: float = 1.0, start_s: float = 0.0, *, loops: bool = False) 
 
     :raises CannotError: none is installed.
     """
-    directory = Path(str(resources.files("swiotlb_top") / "recordings"))
-    bundled = sorted(directory.glob("*.swtrace"))
-    if not bundled:
-        raise CannotError("no recording is installed with swiotlb-top: install it again, or show one with --trace FILE")
-    return RetoldSource(
-        open_trace(bundled[0], speed, start_s, loops=loops), lambda snapshot: replace(snapshot, demo=True)
-    )
+    with ExitStack() as held:
+        recordings = sorted(held.enter_context(bundled.on_disk("recordings")).glob("*.swtrace"))
+        if not recordings:
+            raise CannotError(
+                "no recording is installed with swiotlb-top: install it again, or show one with --trace FILE"
+            )
+        shown = open_trace(recordings[0], speed, start_s, loops=loops)
+        return RetoldSource(shown, lambda snapshot: replace(snapshot, demo=True), held.pop_all())
 
 
 KERNEL_SOURCES: Final[dict[str, Opener]] = {"live": open_live, "debugfs": open_debugfs}

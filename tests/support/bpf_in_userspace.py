@@ -13,12 +13,14 @@ from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Event
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes.attach.loader import compiler_flags, device_banks, device_table_bytes
-from swiotlb_top.probes.compile import bpf_files, plan
+from swiotlb_top.probes.compile import plan
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.read.program import Mode, summed
 from swiotlb_top.records import RECORD_BYTES, decode
 from tests.kernels import layout_of
 
+BPF: Final = Path(__file__).parents[2] / "bpf"
+"""The C of the checkout."""
 _SHIM: Final = Path(__file__).with_name("bpf_in_userspace.h")
 _DEVICE_BYTES: Final = 4096
 
@@ -37,7 +39,7 @@ class BpfInUserspace:
         kept = [flag for flag in flags if flag.startswith("-D") and not flag.startswith(own)]
         library = directory / f"programs-{cpus}-{spares}.so"
         sized = (f"-DCPUS={cpus}", f"-DDEVICE_BANKS={device_banks(cpus)}")
-        source = bpf_files.directory() / "swiotlb_top.c"
+        source = BPF / "swiotlb_top.c"
         subprocess.run(
             [
                 "gcc",

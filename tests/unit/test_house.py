@@ -18,7 +18,12 @@ FUNCTION_LINES = 50
 LONGER = {"bpf/swiotlb_top.c"}
 """Files whose first comment says why."""
 HOMES = ("swiotlb_top", "exporters", "bpf", "tools", "tests")
-MIRRORED = {"exporter": ROOT / "exporters" / "swiotlb_exporter", "bpf": ROOT / "bpf", "lab": ROOT / "tests" / "lab"}
+MIRRORED = {
+    "bpf": ROOT / "bpf",
+    "exporter": ROOT / "exporters" / "swiotlb_exporter",
+    "lab": ROOT / "tests" / "lab",
+    "packages": ROOT / "tools" / "packages",
+}
 """What directories of unit tests are of, but for those that are named as a package of swiotlb_top is."""
 
 

@@ -209,7 +209,8 @@ def test_installed_it_finds_its_own_c_and_recording(installed: Path) -> None:
     program = (
         "from swiotlb_top.probes.compile import bpf_files\n"
         "from swiotlb_top.sources import select\n"
-        "print(bpf_files.directory())\n"
+        "with bpf_files.directory() as directory:\n"
+        "    print(directory)\n"
         "print(select.open_demo().snapshot().source)\n"
     )
     assert run_installed(installed, "-c", program).splitlines() == [str(installed / "swiotlb_top/bpf"), "replay"]

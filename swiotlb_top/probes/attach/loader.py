@@ -135,10 +135,10 @@ def compiled(flags: tuple[str, ...], shelf: Shelf) -> Image:
 
     :raises CannotError: the shelf does not have it, and it cannot be compiled.
     """
-    source = bpf_files.directory()
-    sources = [path.read_text() for path in sorted(source.rglob("*.[ch]"))]
-    ingredients = [platform.machine(), compiler.version(), *sources, *flags]
-    return shelf.image(ingredients, lambda: compiler.compiled(source, flags))
+    with bpf_files.directory() as source:
+        sources = [path.read_text() for path in sorted(source.rglob("*.[ch]"))]
+        ingredients = [platform.machine(), compiler.version(), *sources, *flags]
+        return shelf.image(ingredients, lambda: compiler.compiled(source, flags))
 
 
 class _AttachmentRefusedError(Exception):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from swiotlb_top import bundled
 from swiotlb_top.errors import CannotError
 
 
-def directory() -> Path:
-    """The directory of ``swiotlb_top.c``.
+@contextmanager
+def directory() -> Iterator[Path]:
+    """The directory of ``swiotlb_top.c``, as long as the context lasts.
 
     :raises CannotError: the installation does not have them.
     """
-    package = Path(__file__).resolve().parents[2]
-    for candidate in (package / "bpf", package.parent / "bpf"):
-        if (candidate / "swiotlb_top.c").is_file():
-            return candidate
-    raise CannotError(f"the BPF sources are missing from {package / 'bpf'}: reinstall swiotlb-top")
+    checkout = Path(__file__).resolve().parents[3]
+    with bundled.on_disk("bpf") as packaged:
+        for candidate in (packaged, checkout / "bpf"):
+            if (candidate / "swiotlb_top.c").is_file():
+                yield candidate
+                return
+        raise CannotError(f"the BPF sources are missing from {packaged}: reinstall swiotlb-top")

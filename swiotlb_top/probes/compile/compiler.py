@@ -34,8 +34,9 @@ def compiled(source: Path, flags: Sequence[str]) -> Image:
     :raises CannotError: bcc is missing, the privilege to create maps is (bcc does so as it compiles), or the compiler
         reports an error.
     """
-    # -P: modules in the working directory are not ours. The other process finds its modules where this one does.
-    command = [sys.executable, "-P", "-m", __name__, str(source), *flags]
+    # -P, -s: modules in the working directory or in root's home are not ours. The other process finds its modules where
+    # this one does.
+    command = [sys.executable, "-P", "-s", "-m", __name__, str(source), *flags]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     ran = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False

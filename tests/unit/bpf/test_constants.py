@@ -9,16 +9,15 @@ from typing import Final
 from swiotlb_top import constants
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE, SIZE_BUCKETS_SLOTS
 from swiotlb_top.events import Direction
-from swiotlb_top.probes.compile import bpf_files
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES
-from tests.support.bpf_in_userspace import BpfInUserspace
+from tests.support.bpf_in_userspace import BPF, BpfInUserspace
 
 DEFINITION: Final = re.compile(r"^#define (\w+)\s+(0x[0-9a-fA-F]+|[0-9]+)U?L*$", re.MULTILINE)
 
 
 def defined() -> dict[str, int]:
     """The numbers that the C defines, by name."""
-    text = "".join((bpf_files.directory() / name).read_text() for name in ("swiotlb_top.c", "attach.h", "record.h"))
+    text = "".join((BPF / name).read_text() for name in ("swiotlb_top.c", "attach.h", "record.h"))
     return {name: int(value, 0) for name, value in DEFINITION.findall(text)}
 
 

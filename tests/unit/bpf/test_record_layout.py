@@ -12,9 +12,9 @@ import pytest
 
 from swiotlb_top import events, records
 from swiotlb_top.events import Direction
-from swiotlb_top.probes.compile import bpf_files
 from swiotlb_top.records import Kind, RawRecord
 
+BPF: Final = Path(__file__).parents[3] / "bpf"
 MEMBERS: Final = RawRecord._fields
 """As Python names them."""
 
@@ -26,14 +26,14 @@ def run_c(body: str, directory: Path) -> bytes:
     source, binary = directory / "ask.c", directory / "ask"
     source.write_text(f"{PRELUDE}int main(void)\n{{\n{body}\nreturn 0;\n}}\n")
     subprocess.run(
-        ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{bpf_files.directory()}", "-o", binary, source],
+        ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-Werror", f"-I{BPF}", "-o", binary, source],
         check=True,
     )
     return subprocess.run([binary], check=True, capture_output=True).stdout
 
 
 def record_h() -> str:
-    return (bpf_files.directory() / "record.h").read_text()
+    return (BPF / "record.h").read_text()
 
 
 def test_members_have_the_offsets_and_sizes_that_records_unpacks(tmp_path: Path) -> None:

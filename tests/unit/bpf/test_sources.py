@@ -19,7 +19,7 @@ from swiotlb_top.kernel.hooks import HOOKS
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes.attach.loader import compiler_flags
-from swiotlb_top.probes.compile import bpf_files, plan
+from swiotlb_top.probes.compile import plan
 from swiotlb_top.probes.compile.plan import Plan
 from swiotlb_top.state import How
 from tests.kernels import KERNELS, layout_of
@@ -27,7 +27,8 @@ from tests.kernels import KERNELS, layout_of
 bcc: Any = pytest.importorskip("bcc", reason="bcc, the distribution's python3-bpfcc, is not installed")
 
 ROOT = Path(__file__).parents[3]
-C_FILES = sorted(path for path in (ROOT / "bpf").rglob("*") if path.suffix in (".c", ".h"))
+BPF = ROOT / "bpf"
+C_FILES = sorted(path for path in BPF.rglob("*") if path.suffix in (".c", ".h"))
 DIAGNOSTIC = re.compile(r"^\S+:\d+:\d+: (?:fatal )?(?:error|warning): .*$", re.MULTILINE)
 SMALL_RING_BYTES = 1 << 16
 
@@ -62,14 +63,14 @@ def kernel_source(directory: Path) -> Iterator[None]:
 
 def diagnostics(flags: list[str], capture: pytest.CaptureFixture[str]) -> list[str]:
     """What clang says about swiotlb_top.c with these flags, and nothing of what the kernel says."""
-    with kernel_source(bpf_files.directory() / "headers"), suppress(Exception):
+    with kernel_source(BPF / "headers"), suppress(Exception):
         # Where the maps cannot be made BCC raises, but it has compiled by then.
-        Unattached(src_file=os.fsencode(bpf_files.directory() / "swiotlb_top.c"), cflags=flags).cleanup()
+        Unattached(src_file=os.fsencode(BPF / "swiotlb_top.c"), cflags=flags).cleanup()
     return DIAGNOSTIC.findall(capture.readouterr().err)
 
 
 def flags_of(layout: Layout, made: Plan, *, spares: bool = True, jit: bool = True) -> list[str]:
-    return [f"-I{bpf_files.directory()}", *compiler_flags(layout, made, SMALL_RING_BYTES, spares=spares, jit=jit)]
+    return [f"-I{BPF}", *compiler_flags(layout, made, SMALL_RING_BYTES, spares=spares, jit=jit)]
 
 
 @pytest.mark.skipif(shutil.which("clang-format") is None, reason="clang-format is not installed")

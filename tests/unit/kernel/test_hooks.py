@@ -9,17 +9,18 @@ import pytest
 
 from swiotlb_top.kernel import hooks, layout, symbols
 from swiotlb_top.kernel.hooks import HOOKS
-from swiotlb_top.probes.compile import bpf_files
+
+BPF = Path(__file__).parents[3] / "bpf"
 
 
 def test_the_c_has_programs_for_each_hook_both_ways_and_for_no_other() -> None:
-    attach_h = (bpf_files.directory() / "attach.h").read_text()
+    attach_h = (BPF / "attach.h").read_text()
     probed = re.findall(r"^#ifdef (HOOK_\w+)_(FENTRY|KPROBE)$", attach_h, re.MULTILINE)
     assert sorted(probed) == sorted((hook.macro, how) for hook in HOOKS for how in ("FENTRY", "KPROBE"))
 
 
 def test_the_c_asks_for_no_parameter_that_its_hook_does_not_read() -> None:
-    attach_h = (bpf_files.directory() / "attach.h").read_text()
+    attach_h = (BPF / "attach.h").read_text()
     words = {f"{hook.name.upper()}_{word}" for hook in HOOKS for word in hook.reads}
     asked = {word for hook in HOOKS for word in re.findall(rf"\b{hook.name.upper()}_[a-z]\w*\b", attach_h)}
     assert asked <= words

@@ -1,0 +1,111 @@
+"""What the packages are made of: the tool's own wheel, and the libraries that it needs, unpacked into one directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from tools.packages.pins import PINS, ROOT
+
+CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "swiotlb-top"
+_HEADING: Final = re.compile(r"^## (?P<version>\S+) \((?P<day>\d{4}-\d\d-\d\d)\)$", re.MULTILINE)
+_OF_THE_INSTALLER: Final = {"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"}
+"""In a library's dist-info: how it came here, and no part of it."""
+
+
+def version() -> str:
+    """The version that is built, which is the changelog's latest."""
+    return _latest()["version"]
+
+
+def day() -> datetime:
+    """The day of that version, at its beginning: the time of every file in every package."""
+    return datetime.fromisoformat(_latest()["day"]).replace(tzinfo=UTC)
+
+
+def _latest() -> re.Match[str]:
+    found = _HEADING.search((ROOT / "CHANGELOG.md").read_text())
+    if found is None:
+        raise ValueError("CHANGELOG.md has no version with a day: ## VERSION (YEAR-MONTH-DAY)")
+    return found
+
+
+def environment() -> dict[str, str]:
+    """What tools that make packages are told: the time that files have."""
+    return {**os.environ, "SOURCE_DATE_EPOCH": str(int(day().timestamp()))}
+
+
+def built(into: Path) -> tuple[Path, Path]:
+    """The source distribution, and the wheel, which is made of that."""
+    into.mkdir(parents=True, exist_ok=True)
+    quiet = ("--no-isolation", "--skip-dependency-check", "--outdir", str(into))
+    subprocess.run(
+        [sys.executable, "-m", "build", *quiet, str(ROOT)], env=environment(), stdout=subprocess.DEVNULL, check=True
+    )
+    return into / f"swiotlb_top-{version()}.tar.gz", into / f"swiotlb_top-{version()}-py3-none-any.whl"
+
+
+def modules(wheel: Path, into: Path) -> None:
+    """Lay the tool and all that it imports into a directory that Python can import from."""
+    libraries(into)
+    prefix = _data(wheel)
+    with zipfile.ZipFile(wheel) as opened:
+        opened.extractall(into, [name for name in opened.namelist() if not name.startswith(prefix)])
+
+
+def libraries(into: Path) -> None:
+    """Lay the pinned libraries, without the tool, into a directory."""
+    shutil.copytree(_kept(), into)
+
+
+def beside(wheel: Path, into: Path) -> None:
+    """Lay what the wheel has for the prefix (``share/``) into a directory."""
+    prefix = _data(wheel)
+    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(wheel) as opened:
+        opened.extractall(scratch, [name for name in opened.namelist() if name.startswith(prefix)])
+        shutil.copytree(Path(scratch, prefix), into, dirs_exist_ok=True)
+
+
+def files(directory: Path) -> Iterator[Path]:
+    """All files, always in the same order."""
+    yield from sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def _data(wheel: Path) -> str:
+    return f"swiotlb_top-{version()}.data/data/"
+
+
+def _kept() -> Path:
+    """The pinned libraries in the cache, fetched each time the pins move."""
+    kept = CACHE / f"libraries-{hashlib.sha256(PINS.read_bytes()).hexdigest()[:16]}"
+    if not kept.is_dir():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
+            fetched = Path(scratch, "libraries")
+            _fetch(fetched)
+            fetched.rename(kept)
+    return kept
+
+
+def _fetch(into: Path) -> None:
+    strict = ("--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-compile", "--target", str(into))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *strict, "-r", str(PINS)],
+        check=True,
+    )
+    for path in files(into):
+        if path.suffix == ".so":
+            raise ValueError(f"{path.name} is for one Python and one machine: pin a library that is not")
+        if path.parent.name.endswith(".dist-info") and path.name in _OF_THE_INSTALLER:
+            path.unlink()
+    shutil.rmtree(into / "bin", ignore_errors=True)
