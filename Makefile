@@ -14,7 +14,7 @@ LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12
 	acpica-tools nodejs trace-cmd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs dist fix clean
+.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs dist dist-test fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,10 @@ docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, s
 
 dist: $(VENV)/dist ## what is handed out, in dist/: the single file, the Debian package, wheel and source distribution
 	@$(VENV)/bin/python -m tools.packages dist
+
+dist-test: $(VENV)/test ## those packages installed and run in Debian 12 and 13, in roots made for it (as root, some minutes)
+	@$(call install,lintian mmdebstrap)
+	$(VENV)/bin/pytest -v tests/installed/in_debian.py
 
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .

@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,7 +146,8 @@ def _why_not(said: str, error: Exception) -> str:
 @contextmanager
 def _stderr_of_c() -> Iterator[Any]:
     """Keep what C libraries write to stderr; the caller gets a function that returns it so far."""
-    with tempfile.TemporaryFile() as kept:
+    # In memory: a disk may be stalled.
+    with open(os.memfd_create("stderr"), "w+b") as kept:
         sys.stderr.flush()
         real = os.dup(2)
         os.dup2(kept.fileno(), 2)

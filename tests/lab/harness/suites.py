@@ -136,7 +136,7 @@ def _configure(directory: Path, suite: Suite) -> None:
     (etc / "apt.conf.d" / "zzzz-lab").write_text("#clear APT::Update;\n#clear DPkg;\n#clear APT::Default-Release;\n")
     (directory / "status").touch()
     (etc / "sources.list.d" / "lab.sources").write_text(
-        f"Types: deb\nURIs: {_mirror()}\nSuites: {suite.name}\nComponents: main\nSigned-By: {KEYRING}\n"
+        f"Types: deb\nURIs: {mirror()}\nSuites: {suite.name}\nComponents: main\nSigned-By: {KEYRING}\n"
     )
     (directory / "apt.conf").write_text(_configuration(directory, suite))
 
@@ -157,7 +157,7 @@ def _configuration(directory: Path, suite: Suite) -> str:
     )
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """From where the system gets Debian itself, as opposed to its security updates or others' packages."""
     told = output_of("apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)", "Created-By: Packages")
     found = re.search(r"^Debian Debian (\S+)$", told, re.MULTILINE)

@@ -23,7 +23,7 @@ MIRROR = "http://mirror.invalid/debian/"
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The lab's cache is a temporary directory, and Debian's mirror one that does not exist."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(suites, "_mirror", lambda: MIRROR)
+    monkeypatch.setattr(suites, "mirror", lambda: MIRROR)
     return tmp_path
 
 

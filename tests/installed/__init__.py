@@ -1,0 +1,1 @@
+"""The packages, installed and run where nothing else is (``make dist-test``)."""

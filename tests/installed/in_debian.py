@@ -1,0 +1,186 @@
+"""The Debian package and the single file in roots of Debian 12 and 13, made with mmdebstrap. As root.
+
+apt installs the package with what it depends on. That takes a minute for each, so that this is not among the tests that
+pytest finds by itself: ``make dist-test``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from swiotlb_top.probes.attach.loader import compiler_flags
+from swiotlb_top.probes.compile import plan
+from tests.kernels import layout_of
+from tests.lab.harness.suites import mirror
+from tests.support.prometheus import eventually
+from tools.packages import deb, single_file, tree
+
+DEADLINE_S: Final = 900.0
+RECORDING: Final = "/usr/lib/swiotlb-top/swiotlb_top/recordings/growing.swtrace"
+SINGLE: Final = "/opt/swiotlb-top.pyz"
+WITH_KERNEL: Final = """
+mount --rbind /proc "$0/proc" && mount --rbind /sys "$0/sys" && mount -t tmpfs none "$0/dev/shm" &&
+exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root directory that the package is installed in."""
+
+    directory: Path
+    python: str
+    """The version of its Python."""
+
+    def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a command in it, with this kernel's /proc and /sys."""
+        return subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", WITH_KERNEL, str(self.directory), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in it to its end."""
+        with self.start(*command) as started:
+            output, errors = started.communicate(timeout=DEADLINE_S)
+        return subprocess.CompletedProcess(command, started.returncode, output, errors)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The Debian package and the single file."""
+    directory = tmp_path_factory.mktemp("built")
+    wheel = tree.built(directory)[1]
+    single = directory / "swiotlb-top.pyz"
+    single_file.make(wheel, single)
+    return deb.make(wheel, directory), single
+
+
+@pytest.fixture(scope="module", params=[("bookworm", "3.11"), ("trixie", "3.13")], ids=["Debian 12", "Debian 13"])
+def root(
+    request: pytest.FixtureRequest, built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Root]:
+    suite, python = request.param
+    package, single = built
+    directory = tmp_path_factory.mktemp(suite) / "root"
+    hooks = [
+        f'copy-in "{package}" /tmp',
+        f'chroot "$1" apt-get install -qq -y --no-install-recommends /tmp/{package.name}',
+        f'copy-in "{single}" /opt',
+    ]
+    customized = [f"--customize-hook={hook}" for hook in hooks]
+    subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=apt", *customized, suite, str(directory), mirror()],
+        stdin=subprocess.DEVNULL,
+        check=True,
+        timeout=DEADLINE_S,
+    )
+    yield Root(directory, python)
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(params=["swiotlb-top", SINGLE], ids=["package", "single file"])
+def command(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_lintian_finds_nothing(built: tuple[Path, Path]) -> None:
+    found = subprocess.run(
+        ["lintian", "--allow-root", "--display-info", "--fail-on", "error,warning,info", built[0]],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+def test_it_is_installed_whole(root: Root) -> None:
+    assert root.run("dpkg-query", "-W", "-f", "${db:Status-Status}", "swiotlb-top").stdout == "installed"
+    assert root.run("dpkg", "--audit").stdout == ""
+    assert f"Python {root.python}." in root.run("python3", "--version").stdout
+
+
+def test_its_modules_are_compiled_for_this_python(root: Root) -> None:
+    compiled = root.directory / "usr/lib/swiotlb-top/swiotlb_top/cli/__pycache__"
+    tag = f"cpython-{root.python.replace('.', '')}"
+    assert (compiled / f"group.{tag}.pyc").is_file()
+
+
+def test_no_unit_is_enabled(root: Root) -> None:
+    assert (root.directory / "usr/lib/systemd/system/swiotlb-exporter.service").is_file()
+    assert list((root.directory / "etc/systemd").rglob("swiotlb*")) == []
+
+
+def test_it_tells_its_version(command: str, root: Root) -> None:
+    assert root.run(command, "--version").stdout == f"swiotlb-top, version {tree.version()}\n"
+
+
+def test_it_explains_judges_and_shows(command: str, root: Root) -> None:
+    why = root.run(command, "why", "virtio-pci 0000:00:04.0: swiotlb buffer is full")
+    assert (why.returncode, why.stderr) == (1, "")
+    replay = root.run(command, "replay", RECORDING)
+    assert (replay.returncode, replay.stderr) == (0, "")
+    assert "verdict: AGREE" in replay.stdout
+    demo = root.run(command, "--demo", "-n", "1")
+    assert (demo.returncode, demo.stderr) == (5, "")
+    assert demo.stdout.startswith("swiotlb-top · DEMONSTRATION")
+
+
+def test_it_says_what_can_be_watched(command: str, root: Root) -> None:
+    doctor = root.run(command, "doctor")
+    assert doctor.stderr == ""
+    assert doctor.returncode in (0, 3)
+    assert re.search(r"^ok +capabilities ", doctor.stdout, re.MULTILINE)
+
+
+def test_somebody_without_privileges_can_run_it(command: str, root: Root) -> None:
+    demo = root.run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", command, "--demo", "-n", "1")
+    assert (demo.returncode, demo.stderr) == (5, "")
+
+
+@pytest.mark.parametrize("modules", ["/usr/lib/swiotlb-top", SINGLE], ids=["package", "single file"])
+def test_this_debian_s_bcc_compiles_the_probes(modules: str, root: Root) -> None:
+    layout = layout_of("dynamic")
+    flags = compiler_flags(layout, plan.make(layout, kprobes=False), spares=True)
+    program = (
+        "import json, pathlib, sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from swiotlb_top.probes.attach import loader\n"
+        "from swiotlb_top.probes.compile.shelf import Shelf\n"
+        "image = loader.compiled(tuple(json.loads(sys.argv[2])), Shelf(pathlib.Path('/nonexistent')))\n"
+        "print(len(image.packed()) > 10_000)\n"
+    )
+    told = root.run("python3", "-I", "-c", program, modules, json.dumps(flags))
+    assert (told.stdout, told.stderr) == ("True\n", "")
+
+
+def test_it_exports(command: str, root: Root) -> None:
+    page = root.directory / "tmp/swiotlb.prom"
+    with root.start(command, "export", "--trace", RECORDING, "--textfile", "/tmp") as exporter:
+        eventually(lambda: page.is_file() and "\nswiotlb_up 1" in page.read_text(), DEADLINE_S)
+        exporter.terminate()
+        _, errors = exporter.communicate(timeout=DEADLINE_S)
+    assert errors == "swiotlb-top: replay (a recording of 6.12.117 (growing.swtrace)) into /tmp\n"
+    assert exporter.returncode == 0
+    assert not page.exists()
+
+
+def test_removed_it_leaves_nothing(root: Root) -> None:
+    removed = root.run("dpkg", "--remove", "swiotlb-top")
+    assert removed.returncode == 0, removed.stderr
+    assert not (root.directory / "usr/lib/swiotlb-top").exists()
+    assert not (root.directory / "usr/share/swiotlb-top").exists()
