@@ -248,7 +248,7 @@ class Recorder:
         """
         state, quiet = self._read_state()
         since = self._drain_to_what_is_known()
-        self._session.program.set_mode(Mode.STOP)
+        self._session.set_mode(Mode.STOP)
         time.sleep(_LAST_RECORDS_S)
         last = self._session.drain()
         self._note_losses()

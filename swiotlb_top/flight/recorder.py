@@ -176,7 +176,7 @@ def fly(
                 while signal.SIGUSR1 in came:
                     came.remove(signal.SIGUSR1)
                 _, counted = session.program.counted()
-                session.program.set_mode(Mode.RECORD)
+                session.set_mode(Mode.RECORD)
 
 
 def _also(judge: Beside | None, reason: str) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
@@ -24,6 +25,7 @@ from swiotlb_top.probes.attach.loader import RING_BYTES, possible_cpus
 from swiotlb_top.probes.read.disturbed import grew, touched
 from swiotlb_top.probes.read.program import Mode, Program
 from swiotlb_top.probes.read.reader import Reader
+from swiotlb_top.probes.read.shared import Shared
 from swiotlb_top.records import Kind, decode, of_kind, select, split_at
 from swiotlb_top.state import DeviceName, How, KernelInfo, MemState
 
@@ -46,6 +48,8 @@ class Session:
         self._layout = kernel_layout.load()
         self._known_ns = 0
         self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
+        self._shared = Shared(self.program)
+        self._records = self._shared.share(mode)
         try:
             # A call that began before its probes came is never seen: it must be over before the state is read.
             self.program.wait()
@@ -74,13 +78,24 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.program.close()
 
+    def another(self) -> Self:
+        """Another reader of the same probes, which may be in another thread: it gets the same records, once it wants
+        some. It only counts at first. Whoever closes one closes both."""
+        other = copy(self)
+        other._records = self._shared.share(Mode.COUNT)
+        return other
+
+    def set_mode(self, mode: Mode) -> None:
+        """Set what the probes are to do for this reader."""
+        self._records.set_mode(mode)
+
     def sizes(self) -> MemState:
         """The allocator and its pools without their slots: cheap, for screens."""
         return self._reader.mem(self._mem, slots=False)
 
     def drain(self) -> bytes:
         """The records that came since the last call, packed."""
-        return self.program.ring.drain()
+        return self._records.drain()
 
     def wait_for_older_calls(self, meanwhile: Callable[[], object]) -> None:
         """While entries are noted: wait, seconds at most, until calls that began before are over.
@@ -110,7 +125,7 @@ class Session:
         program.wait()  # which spares nearly all of them
         known_ns = program.none_under_way_before(asked_ns)
         program.wait()  # a probe that had told nobody yet has written its record by then
-        whole, records = program.ring.drain_what_is_there()
+        whole, records = self._records.drain_what_is_there()
         # Behind a record that is being written nothing is taken.
         self._known_ns = known_ns if whole else self._known_ns
         return records, self._known_ns

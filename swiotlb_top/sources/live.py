@@ -151,20 +151,20 @@ class LiveSource:
             records += last
             whole = self._session.has_every_entry()
         finally:
-            program.set_mode(Mode.COUNT)
+            self._session.set_mode(Mode.COUNT)
         if program.faults().lost_events > lost:
             return Burst(state, b"", until_ns, whole)
         return Burst(state, *cut(records, copied_ns, until_ns, _BURST_EVENTS, _LEAST_NS), whole)
 
     def _begin_to_record(self) -> None:
-        program = self._session.program
+        session = self._session
         if self._is_suspicious:
-            program.set_mode(Mode.NOTE)
-            self._session.wait_for_older_calls(lambda: None)
-            program.set_mode(Mode.RECORD)
+            session.set_mode(Mode.NOTE)
+            session.wait_for_older_calls(lambda: None)
+            session.set_mode(Mode.RECORD)
         else:
-            program.set_mode(Mode.RECORD)
-            program.wait()  # for calls whose entry was not noted
+            session.set_mode(Mode.RECORD)
+            session.program.wait()  # for calls whose entry was not noted
 
     def _stream(self, burst: Burst) -> Iterator[Item]:
         """A burst as what it is, a small recording after a time when nobody looked."""

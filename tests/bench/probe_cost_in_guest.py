@@ -48,7 +48,7 @@ def nothing() -> Iterator[None]:
 @contextmanager
 def _ours(begin: Mode, then: Mode) -> Iterator[None]:
     with Session(mode=begin, ring_bytes=RING_BYTES) as session:
-        session.program.set_mode(then)
+        session.set_mode(then)
         yield
         lost = session.program.faults().lost_events
         if lost:

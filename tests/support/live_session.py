@@ -90,6 +90,9 @@ class FakeSession:
     def sizes(self) -> MemState:
         return self.state
 
+    def set_mode(self, mode: Mode) -> None:
+        self.program.set_mode(mode)
+
     def settle(self) -> tuple[MemState, bytes, bytes]:
         records, self.records = self.records, b""
         self.program.told = replace(

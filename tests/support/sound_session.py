@@ -77,9 +77,7 @@ class SoundSession:
         self._lost = 0
         self.told: list[Event] = []
         """What came out of the ring."""
-        self.program = SimpleNamespace(
-            faults=lambda: Faults(lost_records=self._lost), counted=self._counted, set_mode=self._set_mode
-        )
+        self.program = SimpleNamespace(faults=lambda: Faults(lost_records=self._lost), counted=self._counted)
 
     @property
     def kernel(self) -> KernelInfo:
@@ -102,6 +100,9 @@ class SoundSession:
 
     def __exit__(self, *_: object) -> None: ...
 
+    def set_mode(self, mode: Mode) -> None:
+        self._stopped = mode is Mode.STOP
+
     def wait_for_older_calls(self, meanwhile: Callable[[], object]) -> None:
         meanwhile()
 
@@ -118,7 +119,14 @@ class SoundSession:
     def drain_to_what_is_known(self) -> tuple[bytes, int]:
         self.sleep(2 * self._grace_s)
         records = self.drain()
-        return records, min((_entry_ns(event) for event in self._of.events), default=self._of.now_ns)
+        return records, self.known_now_ns()
+
+    def known_now_ns(self) -> int:
+        return min((_entry_ns(event) for event in self._of.events), default=self._of.now_ns)
+
+    def state(self) -> MemState:
+        """The state now."""
+        return self._of.state()
 
     def settle(self) -> tuple[MemState, bytes, bytes]:
         self.sleep(2 * self._grace_s)
@@ -154,9 +162,6 @@ class SoundSession:
     def _counted(self) -> tuple[dict[int, DeviceTotals], Calls]:
         """All calls are those of a device that is gone."""
         return {}, Calls(self._of.maps, self._of.failures, self._of.unmaps)
-
-    def _set_mode(self, mode: Mode) -> None:
-        self._stopped = mode is Mode.STOP
 
 
 def _entry_ns(event: Event) -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from swiotlb_top import recorder
 from swiotlb_top.events import Device
-from swiotlb_top.probes.read.program import Calls, Faults
+from swiotlb_top.probes.read.program import Calls, Faults, Mode
 from swiotlb_top.recorder import Recording, RecordReport
 from swiotlb_top.records import RECORD, decode, tally
 from swiotlb_top.reports.replay import replay
@@ -39,13 +39,13 @@ class FakeSession:
         self.state = next(item for item in items if isinstance(item, MemState))
         self.records = next(item for item in items if isinstance(item, Records)).data
         self.faults = Faults()
-        self.program = SimpleNamespace(
-            faults=lambda: self.faults, counted=lambda: ({}, COUNTED), set_mode=lambda _: None
-        )
+        self.program = SimpleNamespace(faults=lambda: self.faults, counted=lambda: ({}, COUNTED))
         self.names: tuple[DeviceName, ...] = ()
         self.late_names: dict[int, DeviceName] = {}
         self._entries = iter(entries)
         self._known_ns = 0
+
+    def set_mode(self, _: Mode) -> None: ...
 
     def wait_for_older_calls(self, meanwhile: Callable[[], object]) -> None:
         later, self.records = self.records[EARLIER * RECORD.size :], self.records[: EARLIER * RECORD.size]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -159,6 +160,7 @@ class Program:
         self._in_flight = InFlight()
         self._grace = Grace()
         self._task_grace = TaskGrace(layout.idle_function_id())
+        self._lock = threading.Lock()
         self._closed = False
         self._mode = Mode.STOP
         self.set_mode(mode)
@@ -185,13 +187,14 @@ class Program:
 
         Every entry runs a probe, which keeps it only from :attr:`Mode.NOTE` on.
         """
-        if mode >= Mode.NOTE > self._mode:
-            # Entries of calls that returned after the last time, unseen.
-            self._objects.clear("nests", NEST_BYTES * self._cpus)
-            self._objects.clear("elsewhere", ELSEWHERE_BYTES)
-            self._in_flight = InFlight()
-        self._objects.update("control", mode)
-        self._mode = mode
+        with self._lock:
+            if mode >= Mode.NOTE > self._mode:
+                # Entries of calls that returned after the last time, unseen.
+                self._objects.clear("nests", NEST_BYTES * self._cpus)
+                self._objects.clear("elsewhere", ELSEWHERE_BYTES)
+                self._in_flight = InFlight()
+            self._objects.update("control", mode)
+            self._mode = mode
 
     def wait(self) -> None:
         """Wait for a grace period: until every probe that runs now has ended (see :class:`.Grace`)."""
@@ -217,9 +220,10 @@ class Program:
 
         The record of a call that has just returned may not be written yet.
         """
-        nests = self._objects.look_up("nests", NEST_BYTES * self._cpus)
-        known_ns = self._in_flight.none_before(now_ns, nests, self._objects.look_up("elsewhere", ELSEWHERE_BYTES))
-        self._never_told += self._in_flight.take_lost()
+        with self._lock:
+            nests = self._objects.look_up("nests", NEST_BYTES * self._cpus)
+            known_ns = self._in_flight.none_before(now_ns, nests, self._objects.look_up("elsewhere", ELSEWHERE_BYTES))
+            self._never_told += self._in_flight.take_lost()
         return known_ns
 
     def totals(self) -> dict[int, DeviceTotals]:
@@ -264,8 +268,9 @@ class Program:
 
         Returns None where an address cannot be read.
         """
-        self._objects.run("read_kernel_memory", head, head_bytes, body, body_bytes)
-        window = self._objects.look_up("window", _WINDOW.size + HEAD_BYTES + BODY_BYTES)
+        with self._lock:
+            self._objects.run("read_kernel_memory", head, head_bytes, body, body_bytes)
+            window = self._objects.look_up("window", _WINDOW.size + HEAD_BYTES + BODY_BYTES)
         begin_ns, end_ns, error = _WINDOW.unpack_from(window)
         if error:
             return None

@@ -26,7 +26,7 @@ def main() -> None:
     with Session(mode=Mode.RECORD) as session:
         subprocess.run(options.command, check=True)
         time.sleep(UNDER_WAY_S)
-        session.program.set_mode(Mode.STOP)
+        session.set_mode(Mode.STOP)
         time.sleep(UNDER_WAY_S)
         options.records.write_bytes(session.drain())
         print(json.dumps({dev: asdict(totals) for dev, totals in session.program.totals().items()}))

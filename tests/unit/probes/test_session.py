@@ -18,8 +18,9 @@ from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.kernel.preemption import Preemption
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes import session as sessions
-from swiotlb_top.probes.read.program import Window
+from swiotlb_top.probes.read.program import Mode, Window
 from swiotlb_top.probes.session import Session
+from swiotlb_top.records import RECORD, Kind
 from swiotlb_top.state import HookPlace, How
 from tests.kernels import KERNELS, layout_of
 from tests.unit.probes.read.test_reader import MEM, Memory, static_swiotlb
@@ -35,6 +36,7 @@ class LoadedProgram:
         self.waited = 0
         self.waited_for_tasks = 0
         self.has_every_entry = False
+        self.modes: list[Mode] = []
         self.ring = SimpleNamespace(drain=bytes, drain_what_is_there=lambda: (True, b""))
 
     def read(self, *asked: int) -> Window | None:
@@ -42,6 +44,9 @@ class LoadedProgram:
 
     def places(self) -> tuple[HookPlace, ...]:
         return (HookPlace("map", How.FENTRY, "fentry+fexit", "swiotlb_tbl_map_single"),)
+
+    def set_mode(self, mode: Mode) -> None:
+        self.modes.append(mode)
 
     def wait(self) -> None:
         self.waited += 1
@@ -124,6 +129,25 @@ def test_while_a_record_is_being_written_no_more_is_known_than_before(monkeypatc
     assert session.drain_to_what_is_known() == (b"", known_ns)
     program.ring.drain_what_is_there = lambda: (True, b"")
     assert session.drain_to_what_is_known()[1] > known_ns
+
+
+def test_two_readers_of_the_same_probes_get_the_same_records_and_the_second_only_if_it_wants_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = kernel_with(monkeypatch, "debian")
+    recorder = Session()
+    screen = recorder.another()
+    unmaps = [RECORD.pack(number, 0, 0, Kind.UNMAP, *[0] * 8) for number in range(4)]
+    came = iter(unmaps[:3])
+    program.ring.drain = lambda: next(came, b"")
+    assert (recorder.drain(), screen.drain()) == (unmaps[0], unmaps[1])
+    assert recorder.drain() == unmaps[1] + unmaps[2]
+    came = iter(unmaps[3:])
+    screen.set_mode(Mode.RECORD)
+    assert (recorder.drain(), screen.drain()) == (unmaps[3], unmaps[3])
+    screen.set_mode(Mode.COUNT)
+    assert program.modes == [Mode.RECORD, Mode.RECORD]
+    assert screen.settle()[0].settled
 
 
 def test_a_state_is_not_settled_where_a_call_is_under_way_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -45,6 +46,7 @@ def program() -> tuple[Program, Maps, Tasks]:
     loaded, maps, tasks = object.__new__(Program), Maps(), Tasks()
     loaded._objects, loaded._cpus, loaded._mode = cast(Any, maps), CPUS, Mode.STOP
     loaded._in_flight, loaded._task_grace, loaded._never_told = InFlight(), cast(Any, tasks), 0
+    loaded._lock = threading.Lock()
     return loaded, maps, tasks
 
 
