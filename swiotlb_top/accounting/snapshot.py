@@ -209,6 +209,29 @@ class Playback:
 
 
 @dataclass(frozen=True, slots=True)
+class FlightView:
+    """How the flight recorder does that runs beside a source."""
+
+    directory: str
+    """Where it writes to."""
+    recording: bool = False
+    """Whether it holds what happens; not before the probes are attached, nor where another source had to do."""
+    held_bytes: int = 0
+    """How much it holds in memory, packed as in a file."""
+    fired: tuple[tuple[str, int], ...] = ()
+    """Each trigger by name, and how often a file was to be written for it."""
+    files: int = 0
+    """How many it has written; those that are not kept any more among them."""
+    not_written: int = 0
+    """How many it could not write."""
+    last_file: str = ""
+    """The path of the latest; empty before the first."""
+    last_trigger: str = ""
+    last_wall_ns: int = 0
+    """When its trigger fired, by the wall clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything a view shows. Slots are counts of 2 KiB; -1 (or None) means not known here."""
 
@@ -252,6 +275,8 @@ class Snapshot:
     """Calls that are known to be missing in the totals."""
     kernel_log: KernelLog | None = None
     """What the kernel's own log says of swiotlb; None for a recording, and where nobody looked."""
+    flight: FlightView | None = None
+    """The flight recorder that runs beside this source; None where none was wanted."""
     recorded: Recorded | None = None
     """What a recording holds of the time before this; None for other sources, whose frames collect it."""
 

@@ -1,7 +1,8 @@
-"""The flight recorder: records into memory, writes a file when a trigger fires, and begins again.
+"""The flight recorder: records into memory, and writes a file when a trigger fires.
 
-For a file the probes stop, as at the end of any recording, so that its counters are those of its events. They start
-again as soon as it is written; what happens in between, some tenths of a second, is in no file.
+By itself it stops the probes for a file, as at the end of any recording, so that its counters are those of its events.
+They start again as soon as it is written; what happens in between, some tenths of a second, is in no file. Where others
+use the probes, too, they do not stop (``hosted.py``).
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ _TAIL_NS: Final = 1_000_000_000
 _USE_INTERVAL_NS: Final = 1_000_000_000
 _MOST_POSTPONED: Final = 5
 """After so many looks (a second) a segment begins even if transient pools are in use."""
-_STOPPING: Final = frozenset({signal.SIGINT, signal.SIGTERM})
+STOPPING: Final = frozenset({signal.SIGINT, signal.SIGTERM})
+"""The signals that end a flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +74,50 @@ class Flight(Recorder):
         self._postponed = 0
         self._credible = True
 
-    def watch(self, alarm: Alarm, came: list[int]) -> str:
+    @property
+    def size_bytes(self) -> int:
+        """How much is held, packed as in a file."""
+        return self._segments.size_bytes
+
+    def begin(self) -> None:
+        """Read the first state, once the calls are over that nobody saw begin."""
+        self._begin()
+
+    def watch(self, alarm: Alarm, came: list[int], looked: Callable[[], object] = lambda: None) -> str:
         """Record until there is a reason to write a file.
 
         :param came: fills with the signals that come.
+        :param looked: is called after each look.
         :returns: the reason; empty if a signal says to stop.
         """
-        self._begin()
-        while not _STOPPING.intersection(came):
+        while not STOPPING.intersection(came):
             reason = ASKED if signal.SIGUSR1 in came else alarm.reason(self._sight(alarm))
             if reason:
                 return reason
             self._segments.forget_before(now_ns() - self._window_ns)
+            looked()
             time.sleep(_LOOK_S)
         return ""
 
     def finish(self, came: list[int]) -> None:
         """Record a little longer, read the last state, and stop the probes."""
-        until_ns = now_ns() + _TAIL_NS
-        while now_ns() < until_ns and not _STOPPING.intersection(came):
-            time.sleep(_LOOK_S)
-            self._drain()
+        self._go_on(came)
         state, counted, quiet = self._stop()
         self._end_file(state, counted, 0, quiet=quiet)
 
+    def pause(self, came: list[int]) -> None:
+        """Record a little longer, and read a state with which a file can end. What follows it is kept, too.
+
+        The file has no counts of the kernel side, since these go on.
+        """
+        self._go_on(came)
+        state, quiet = self._read_state()
+        since = self._drain_to_what_is_known()
+        self._tell_late_names()
+        self._end_file(state, {}, 0, quiet=quiet and not since)
+
     def write(self, path: Path) -> int:
-        """Write what is kept, after :meth:`finish`. Returns how long that is, in nanoseconds.
+        """Write what is kept, after :meth:`finish` or :meth:`pause`. Returns how long that is, in nanoseconds.
 
         :raises CannotError: the file cannot be written.
         """
@@ -109,6 +129,13 @@ class Flight(Recorder):
         )
         self._segments.write(path, header, self._counted)
         return length_ns
+
+    def _go_on(self, came: list[int]) -> None:
+        """Record until a little after a trigger."""
+        until_ns = now_ns() + _TAIL_NS
+        while now_ns() < until_ns and not STOPPING.intersection(came):
+            time.sleep(_LOOK_S)
+            self._drain()
 
     def _sight(self, alarm: Alarm) -> Sight:
         self._drain()
@@ -151,7 +178,7 @@ def fly(
     """
     # Signals first: who reads the process id may send one at once.
     with (
-        noted(*_STOPPING, signal.SIGUSR1) as came,
+        noted(*STOPPING, signal.SIGUSR1) as came,
         Shelf(plan.directory, plan.keep) as shelf,
         Session() as session,
     ):
@@ -160,26 +187,39 @@ def fly(
         alarm, known, counted = Alarm(plan.triggers, plan.rearm_ns), Introductions(), Calls()
         judge = Beside(session.kernel, known, complain, now_ns) if alarm.needs_judge else None
         say(f"{plan.window_ns / 1e9:g} s are held in memory; files go to {plan.directory}; Ctrl-C ends it")
-        while not _STOPPING.intersection(came):
+        while not STOPPING.intersection(came):
             flight = Flight(session, plan, known, counted, judge)
+            flight.begin()
             if reason := flight.watch(alarm, came):
                 path = shelf.place_for(time.time_ns(), reason)
                 flight.finish(came)
-                also = _also(judge, reason)
+                more = also(judge, reason)
                 try:
-                    length_ns = flight.write(path)
+                    say(put(flight, shelf, path) + more)
                 except CannotError as error:
                     complain(str(error))
-                else:
-                    shelf.put(path)
-                    say(f"{path}: {length_ns / 1e9:.1f} s, {path.stat().st_size:,} bytes{also}")
-                while signal.SIGUSR1 in came:
-                    came.remove(signal.SIGUSR1)
+                answered(came)
                 _, counted = session.program.counted()
                 session.set_mode(Mode.RECORD)
 
 
-def _also(judge: Beside | None, reason: str) -> str:
+def put(flight: Flight, shelf: Shelf, path: Path) -> str:
+    """Write what a flight holds as the latest file of a shelf. Returns what is to be said of it.
+
+    :raises CannotError: the file cannot be written.
+    """
+    length_ns = flight.write(path)
+    shelf.put(path)
+    return f"{path}: {length_ns / 1e9:.1f} s, {path.stat().st_size:,} bytes"
+
+
+def answered(came: list[int]) -> None:
+    """Whoever asked for a file until now has it."""
+    while signal.SIGUSR1 in came:
+        came.remove(signal.SIGUSR1)
+
+
+def also(judge: Beside | None, reason: str) -> str:
     """What else a file shows than its reason says: a disagreement that became known while it was written."""
     if judge and judge.take_disagreements() and reason != DISAGREEMENT:
         return "; the reference disagrees with what is in it"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from swiotlb_top.flight import beside
+from swiotlb_top.flight import beside, hosted
 from swiotlb_top.flight import recorder as flight_recorder
 from swiotlb_top.flight.recorder import Plan, fly
 from swiotlb_top.flight.triggers import Trigger
@@ -94,9 +94,10 @@ def watched(session: FlightSession) -> Iterator[None]:
     """Recorders get this session and its clock instead of the machine's."""
     with recorded_from(session), pytest.MonkeyPatch.context() as patch:
         clock: Any = SimpleNamespace(sleep=session.sleep, time_ns=lambda: REALTIME_NS + session.now_ns())
-        patch.setattr(flight_recorder, "Session", lambda **_: session)
-        patch.setattr(flight_recorder, "now_ns", session.now_ns)
-        patch.setattr(flight_recorder, "time", clock)
+        for module in (flight_recorder, hosted):
+            patch.setattr(module, "Session", lambda **_: session)
+            patch.setattr(module, "now_ns", session.now_ns)
+            patch.setattr(module, "time", clock)
         patch.setattr(beside, "Uncounted", lambda kernel: Uncounted(kernel, SETTING.revision))
         yield
 
