@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from swiotlb_exporter import kernel_log
+from swiotlb_exporter import flight, kernel_log
 from swiotlb_exporter.devices import Totals, Who
 from swiotlb_exporter.histogram import Histogram, Native, beyond
 from swiotlb_top.accounting.fields import DEVICES, POOLS, TOTALS, Field, pool_kind
@@ -327,6 +327,49 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         (),
         "Whether the kernel's log (/dev/kmsg) can be read; where not, the three above are absent.",
         lambda seen: kernel_log.readable(seen.snapshot),
+    ),
+    MetricSpec(
+        "swiotlb_flight_recording",
+        "gauge",
+        (),
+        "Whether the flight recorder holds what happens; 0 while probes are not attached. Where none is wanted "
+        "(--flight), this and the rest of swiotlb_flight are absent.",
+        lambda seen: flight.number(seen.snapshot, "recording"),
+    ),
+    MetricSpec(
+        "swiotlb_flight_held_bytes",
+        "gauge",
+        (),
+        "How much the flight recorder holds in memory, packed as in a file.",
+        lambda seen: flight.number(seen.snapshot, "held_bytes"),
+    ),
+    MetricSpec(
+        "swiotlb_flight_triggers",
+        "counter",
+        ("trigger",),
+        "How often a file was to be written, by the trigger of --on; asked: by swiotlb-top snapshot or SIGUSR1.",
+        lambda seen: flight.fired(seen.snapshot),
+    ),
+    MetricSpec(
+        "swiotlb_flight_files",
+        "counter",
+        (),
+        "Files that the flight recorder has written, those that are not kept any more among them.",
+        lambda seen: flight.number(seen.snapshot, "files"),
+    ),
+    MetricSpec(
+        "swiotlb_flight_files_failed",
+        "counter",
+        (),
+        "Files that it could not write; standard error says why.",
+        lambda seen: flight.number(seen.snapshot, "not_written"),
+    ),
+    MetricSpec(
+        "swiotlb_flight_last_file_timestamp_seconds",
+        "gauge",
+        ("file", "trigger"),
+        "The latest of these files on the node, and when its trigger fired, since 1970; absent before the first.",
+        lambda seen: flight.last_file(seen.snapshot),
     ),
     MetricSpec(
         "swiotlb_hook_attached", "gauge", ("hook", "how"), "Whether a hook of the probe plan is there, and how.", _hooks

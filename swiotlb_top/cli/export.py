@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from swiotlb_top.cli import flight
 from swiotlb_top.cli.options import FileName, Seconds, examples, given, source_option, trace_option
 from swiotlb_top.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from swiotlb_exporter.run.serve import Beside, OpenSource
+    from swiotlb_top.flight.hosted import Hosted
+    from swiotlb_top.flight.recorder import Plan
     from swiotlb_top.sources import Source
+    from swiotlb_top.sources.select import Opener
 
 EPILOG = examples(
     "swiotlb-top export",
     "curl -s http://127.0.0.1:9788/metrics",
     "swiotlb-top export --web.listen-address :9788      on every address: mind who can reach it",
     "swiotlb-top export --textfile /var/lib/node_exporter",
+    "swiotlb-top export --flight 60s                    also be a flight recorder, on the same probes",
 )
 
 PORT_MAX = 65_535
@@ -70,9 +77,11 @@ _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
     help="End with status 3 where this machine cannot be watched. Default: serve swiotlb_up 0 and the reason, and "
     "try again once a minute.",
 )
+@flight.hosting_options
 @click.pass_context
 def export(
     context: click.Context,
+    /,
     listen: str,
     config: Path | None,
     textfile: Path | None,
@@ -81,30 +90,60 @@ def export(
     interval_s: float,
     devices: int,
     exit_if_blind: bool,
+    flight_s: float | None,
+    **of_flight: Any,
 ) -> Exit:
     """Serve this machine's swiotlb to Prometheus, until told to stop.
 
     Once the probes are attached, all capabilities are given up.
+
+    With --flight it is what record --flight is, besides. The probes then record all the time, and go on while a file is
+    written.
     """
     named = given(context)
     for name in sorted(named & _OF_HTTP.keys()) if textfile is not None else ():
         raise click.UsageError(f"--textfile and {_OF_HTTP[name]} exclude each other")
     host, port = listen_address(listen)
+    if flight_s is None:
+        flight.refuse(named, hosted=True)
+    elif trace is not None or source == "debugfs":
+        raise click.UsageError("--flight records what the probes tell: it takes no --trace and no --source debugfs")
     from swiotlb_exporter.run import serve
     from swiotlb_top.sources import select
 
-    if trace is not None:
-        open_source = partial(_round_and_round, trace)
-    else:
-        openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
-        open_source = partial(select.first_that_opens, openers)
-    # A recording that cannot be replayed now never can.
-    watching = serve.Watching(open_source, interval_s, devices, exit_if_blind or trace is not None)
-    if textfile is not None:
-        serve.into_directory(watching, textfile)
-    else:
-        serve.over_http(watching, host, port, config=config)
+    openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
+    open_source: OpenSource = partial(select.first_that_opens, openers)
+    beside: Beside = nullcontext
+    with ExitStack() as stack:
+        if trace is not None:
+            open_source = partial(_round_and_round, trace)
+        elif flight_s is not None:
+            recorder = stack.enter_context(_flight_recorder(flight.plan_of(flight_s=flight_s, **of_flight)))
+            open_source, beside = partial(_on_its_probes, recorder, openers), recorder.running
+        # A recording that cannot be replayed now never can.
+        watching = serve.Watching(open_source, interval_s, devices, exit_if_blind or trace is not None, beside)
+        if textfile is not None:
+            serve.into_directory(watching, textfile)
+        else:
+            serve.over_http(watching, host, port, config=config)
     return Exit.OK
+
+
+def _flight_recorder(plan: Plan) -> AbstractContextManager[Hosted]:
+    from swiotlb_top.cli import complain
+    from swiotlb_top.cli.record import advise
+    from swiotlb_top.flight.hosted import hosted
+
+    advise(plan.directory)
+    return hosted(plan, complain)
+
+
+def _on_its_probes(recorder: Hosted, openers: dict[str, Opener]) -> Source:
+    """The live source on the probes of a flight recorder, or the next that opens; each snapshot says which."""
+    from swiotlb_top.sources import select
+
+    source = select.first_that_opens({**openers, "live": recorder.open_live})
+    return select.RetoldSource(source, recorder.retold)
 
 
 def _round_and_round(trace: Path) -> Source:

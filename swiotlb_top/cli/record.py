@@ -89,7 +89,7 @@ def record(
             raise click.UsageError("--flight takes no --duration, no --max-size and no COMMAND")
         if output is not None:
             advise(output)
-        return flight.fly(output, flight_s, keep=keep, **of_flight)
+        return flight.fly(flight.plan_of(output, flight_s, keep=keep, **of_flight))
     flight.refuse(given(context))
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'")

@@ -27,7 +27,7 @@ EPILOG = examples(
 def snapshot(directory: Path | None) -> Exit:
     """Have the flight recorder write what it holds, and print the name of the file.
 
-    The flight recorder is what record --flight runs.
+    The flight recorder is what record --flight and export --flight run.
     """
     from swiotlb_top.flight.shelf import DIRECTORY
     from swiotlb_top.flight.snapshot import snapshot as ask

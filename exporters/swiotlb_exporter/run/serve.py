@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -35,6 +35,7 @@ RETRY_S: Final = 60.0
 _BEAT_S: Final = 10.0
 
 OpenSource = Callable[[], Source]
+Beside = Callable[[], AbstractContextManager[None]]
 
 
 class _Told(BaseException):
@@ -51,6 +52,8 @@ class Watching:
     """How many have series of their own."""
     exit_if_blind: bool = False
     """End where the source cannot be opened, rather than serve ``swiotlb_up 0`` and try again."""
+    beside: Beside = nullcontext
+    """What runs beside the source, from when it is open and privileges are given up."""
 
     @property
     def patience_s(self) -> float:
@@ -100,7 +103,8 @@ def _keep_watching(watch: Watch, watching: Watching, where: str, each_time: Call
     with _opened(watch, watching, where, pulse) as source:
         debugfs = source.snapshot().source == "debugfs"
         privileges.drop(keep=(privileges.CAP_DAC_READ_SEARCH,) if debugfs else ())
-        with Sampler(source, watching.interval_s, PATIENCE_S, Frame.alone, watch.recent) as sampler:
+        sampling = Sampler(source, watching.interval_s, PATIENCE_S, Frame.alone, watch.recent)
+        with watching.beside(), sampling as sampler:
             watch.sampler = sampler
             now = sampler.frame.now
             pulse.ready(f"{now.source}: {now.reason}")

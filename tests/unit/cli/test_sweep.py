@@ -21,7 +21,9 @@ from swiotlb_top import recorder
 from swiotlb_top.cli import main
 from swiotlb_top.cli.group import swiotlb_top
 from swiotlb_top.errors import CannotError, Exit
+from swiotlb_top.flight import hosted as flight_hosted
 from swiotlb_top.flight import recorder as flight_recorder
+from swiotlb_top.flight import shelf
 from swiotlb_top.sources import Source, sampler, select
 
 DEADLINE_S = 300.0
@@ -114,12 +116,14 @@ def harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(**_: object) -> None:
         raise CannotError("no probes here")
 
-    def interrupt() -> Source:
+    def interrupt(**_: object) -> Source:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sampler, "frames", two_frames)
     monkeypatch.setattr(recorder, "Session", refuse)
     monkeypatch.setattr(flight_recorder, "Session", refuse)
+    monkeypatch.setattr(flight_hosted, "Session", interrupt)
+    monkeypatch.setattr(shelf, "DIRECTORY", tmp_path / "flights")
     monkeypatch.setattr(select, "KERNEL_SOURCES", {"live": interrupt, "debugfs": interrupt})
     monkeypatch.chdir(tmp_path)
 
@@ -196,6 +200,7 @@ RUNS = {
     "cut": ["cut", RECORDING, "-o", "/nonexistent/x.swtrace"],
     "anonymise": ["anonymise", RECORDING, "-o", "/nonexistent/x.swtrace"],
     "export": ["export", "--web.listen-address", "nowhere"],
+    "export flight": ["export", "--flight", "60s", "-o", "/nonexistent/x"],
     "doctor": ["doctor"],
     "doctor json": ["doctor", "--json"],
     "revisions": ["revisions"],
@@ -212,6 +217,7 @@ QUIET_ONES = {
     "cut": Exit.CANNOT,
     "anonymise": Exit.CANNOT,
     "export": Exit.USAGE,
+    "export flight": Exit.CANNOT,
 }
 """Runs that write nothing on standard output, and how they end."""
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from swiotlb_exporter.collector import MOST_POOLS, SnapshotCollector
 from swiotlb_exporter.metrics import METRICS
 from swiotlb_exporter.watch import NotYetError
-from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.accounting.snapshot import FlightView, Snapshot
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
@@ -81,6 +81,27 @@ def test_hooks_say_whether_they_are_attached_and_how() -> None:
     value = registry_of(replace(STALLED, hooks=(unmap, grow))).get_sample_value
     assert value("swiotlb_hook_attached", {"hook": "unmap", "how": "fentry+fexit __swiotlb_tbl_unmap_single"}) == 1
     assert value("swiotlb_hook_attached", {"hook": "grow", "how": "absent: growth is not seen"}) == 0
+
+
+def test_how_the_flight_recorder_does_and_its_latest_file() -> None:
+    flight = FlightView("/run/s", recording=True, held_bytes=4096, fired=(("failure", 1), ("asked", 2)))
+    value = registry_of(replace(STALLED, flight=flight)).get_sample_value
+    assert (value("swiotlb_flight_recording"), value("swiotlb_flight_held_bytes")) == (1, 4096)
+    triggers = [value("swiotlb_flight_triggers_total", {"trigger": name}) for name in ("failure", "asked")]
+    assert triggers == [1, 2]
+    assert (value("swiotlb_flight_files_total"), value("swiotlb_flight_files_failed_total")) == (0, 0)
+    latest = {"file": "/run/s/a.swtrace", "trigger": "failure"}
+    assert value("swiotlb_flight_last_file_timestamp_seconds", latest) is None
+    written = replace(
+        flight, files=1, not_written=2, last_file=latest["file"], last_trigger="failure", last_wall_ns=15 * 10**8
+    )
+    value = registry_of(replace(STALLED, flight=written)).get_sample_value
+    assert (value("swiotlb_flight_files_total"), value("swiotlb_flight_files_failed_total")) == (1, 2)
+    assert value("swiotlb_flight_last_file_timestamp_seconds", latest) == 1.5
+
+
+def test_where_no_flight_recorder_is_wanted_none_is_told_of() -> None:
+    assert b"\nswiotlb_flight" not in generate_latest(registry_of(STALLED))
 
 
 def test_counters_without_labels_are_there_before_anything_happens() -> None:
