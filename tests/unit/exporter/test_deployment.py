@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from swiotlb_exporter.findings import KNOWABLE, Recent
 from swiotlb_exporter.metrics import METRICS
 from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.accounting.snapshot import Snapshot
+from swiotlb_top.accounting.snapshot import FlightView, Snapshot
 from swiotlb_top.cli.group import swiotlb_top
 from swiotlb_top.errors import Exit
 from swiotlb_top.flight.shelf import DIRECTORY
@@ -53,7 +54,8 @@ def registry_of(source: Any) -> CollectorRegistry:
 
 @needs_prometheus
 def test_prometheus_finds_nothing_to_lint_in_the_metrics() -> None:
-    checked = promtool("check", "metrics", given=generate_latest(registry_of(ScriptedSource([STALLED]))).decode())
+    flying = replace(STALLED, flight=FlightView("/run/s", fired=(("failure", 1),), last_file="/run/s/a.swtrace"))
+    checked = promtool("check", "metrics", given=generate_latest(registry_of(ScriptedSource([flying]))).decode())
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
@@ -221,6 +223,17 @@ def test_an_alert_says_what_is_found_and_what_helps(alert: str, tmp_path: Path) 
     assert 'advice="Run swiotlb-top check on the node."' in said_of(SERIES[alert][0], tmp_path, {})
 
 
+@needs_prometheus
+@pytest.mark.parametrize("alert", ["SwiotlbMapsFailing", "SwiotlbReferenceDisagrees"])
+def test_an_alert_says_where_the_recording_is(alert: str, tmp_path: Path) -> None:
+    latest = 'swiotlb_flight_last_file_timestamp_seconds{{trigger="{}",file="/run/s/{}.swtrace"}}'
+    files = {latest.format("asked", "older"): "5+0x30", latest.format("failure", "newer"): "7+0x30"}
+    said = said_of(SERIES[alert][0] | files, tmp_path, {})
+    assert 'recording="/run/s/newer.swtrace on node"' in said, said
+    said = said_of(SERIES[alert][0], tmp_path, {})
+    assert 'recording="None by the exporter: its option --flight, or swiotlb-flight.service, makes them."' in said, said
+
+
 def test_every_kind_of_trouble_that_is_exported_is_quoted_by_some_alert() -> None:
     """A device that takes most slots at once wakes somebody if maps fail for it: it may have got on well."""
     text = RULES[1].read_text()
@@ -340,6 +353,21 @@ def test_the_flight_recorder_writes_where_systemd_makes_room_for_it_and_leaves_i
     assert f"-o %t/{unit['RuntimeDirectory']}" in unit["ExecStart"]
     assert Path("/run", unit["RuntimeDirectory"]) == DIRECTORY
     assert unit["RuntimeDirectoryPreserve"] == "yes"
+
+
+def test_the_exporter_s_unit_has_room_for_the_files_of_a_flight_recorder_and_says_how() -> None:
+    unit = service("swiotlb-exporter.service")
+    assert unit["RuntimeDirectoryPreserve"] == "yes"
+    words = f"--flight 60s -o %t/{unit['RuntimeDirectory']}"
+    for place in (DEPLOYED / "systemd" / "swiotlb-exporter.service", ROOT / "docs" / "exporter.md"):
+        assert words in place.read_text()
+    _, command, *arguments = f"{unit['ExecStart']} {words}".replace("%t", "/run").split()
+    swiotlb_top.commands[command].make_context(command, arguments)
+
+
+def test_the_two_units_do_not_share_a_directory_whose_owner_systemd_would_change() -> None:
+    directories = [service(name)["RuntimeDirectory"] for name in UNITS]
+    assert len(set(directories)) == len(UNITS)
 
 
 def test_units_and_daemonset_have_the_same_capabilities_and_no_more() -> None:
