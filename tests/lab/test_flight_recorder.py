@@ -1,6 +1,6 @@
 """The flight recorder on a distribution's own kernel: in a while a disk stalls, and the file has what came before.
 
-While it goes on stalling, this machine is sized, too.
+While it goes on stalling, this machine is sized, too. On a kernel with a bug, a file has what the reference does not.
 """
 
 from __future__ import annotations
@@ -53,6 +53,31 @@ SCRIPT = f"""
     ls -A /run/swiotlb-top >/results/left
     cp /run/swiotlb-top/*.swtrace /results
 """
+
+
+FAULTY = f"""
+    $tool record --flight 60s --on disagreement >/results/flight.out 2>/results/flight.err &
+    flight=$!
+    until grep -q 'are held in memory' /results/flight.out || ! kill -0 $flight; do sleep 0.2; done
+    sleep {BEFORE_S}
+    tries=0
+    until ls /run/swiotlb-top/*-disagreement.swtrace >/dev/null 2>&1 || [ $tries -eq 120 ]; do
+        dd if=/dev/nvme0n1 bs=16k count=20 iflag=direct of=/dev/null status=none
+        tries=$((tries + 1))
+        sleep 0.5
+    done
+    kill $flight
+    wait $flight
+    echo $? >/results/flight.status
+    cp /run/swiotlb-top/*.swtrace /results
+"""
+"""Few calls a second, so that the judge can judge all of them."""
+
+
+@pytest.fixture(scope="module")
+def faulty(lab: Lab) -> Path:
+    """A guest whose kernel forgets to give back the last slot of some mappings."""
+    return ran_well(lab.run(Machine(kernel="injected-lost-release"), guest_shell(FAULTY))).files
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +153,18 @@ def test_a_machine_that_fails_maps_is_sized_while_it_runs(files: Path) -> None:
     assert disk["known_as"] == "vda"
     assert disk["queue_requests"] > 0
     assert (files / "scratch").read_text() == ""
+
+
+def test_what_the_reference_does_not_do_writes_a_file_that_shows_it(faulty: Path) -> None:
+    path = recording(faulty, "disagreement")
+    replayed = replay(path)
+    report = replayed.report
+    assert (replayed.status, report["verdict"], report["lost"]) == (Exit.DISAGREE, "disagree", 0)
+    assert report["agree"] > report["disagree"] > 0
+
+
+def test_that_file_has_what_came_before_the_disagreement_and_there_is_no_other(faulty: Path) -> None:
+    assert replay(recording(faulty, "disagreement")).report["first_disagreement"]["operation"] > 1
+    assert len((faulty / "flight.out").read_text().splitlines()) == 2
+    assert (faulty / "flight.err").read_text() == ""
+    assert (faulty / "flight.status").read_text() == "0\n"
