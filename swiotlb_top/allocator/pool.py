@@ -189,7 +189,8 @@ class Pool:
             raise ValueError(f"slots {slot}..{slot + nslots - 1} are not free")
         pad_slots = 0
         if alloc_align_mask and self._pads_slots:
-            pad_slots = (orig_addr & limits[1] & alloc_align_mask) >> IO_TLB_SHIFT
+            # A size without its padding, which no kernel asks for, or one that was cut: the buffer's slot is its own.
+            pad_slots = min((orig_addr & limits[1] & alloc_align_mask) >> IO_TLB_SHIFT, nslots - 1)
         # Past the class's own __new__, which is slower: a tenth of a map and unmap.
         mapping = tuple.__new__(Mapping, (slot, nslots, pad_slots, alloc_size_bytes, orig_addr, dev))
         area_nslabs = self.area_nslabs

@@ -218,6 +218,21 @@ def test_force_cuts_a_run_at_the_end_of_its_slot_set_and_of_the_pool(slot: int, 
     assert pool.mappings() == (Mapping(slot, nslots, 0, nslots << 11, 0, DEV),)
 
 
+@pytest.mark.parametrize("forced", [False, True], ids=["a size without its padding", "a run that was cut"])
+def test_a_buffer_begins_in_its_own_slots_and_not_in_its_neighbours(forced: bool) -> None:
+    pool = one_area()
+    padded = slots(2 if forced else 1, 0x1800, 0xFFF, Limits(min_align_mask=0xFFF))  # a slot of padding
+    if forced:
+        pool.force(127, padded, DEV)
+    else:
+        pool.take(127, padded, DEV)
+    beside = pool.take(128, slots(1), DEV)
+    assert [mapping.slot for mapping in pool.mappings()] == [127, 128]
+    pool.undo(beside)
+    release(pool, 127)
+    assert not pool.used_slots
+
+
 def test_only_what_is_live_can_be_released() -> None:
     pool = one_area()
     pool.take(0, slots(2), DEV)
