@@ -132,6 +132,8 @@ class DemandReader(Consumer):
         """Why the stream could not be read to its end."""
         self._names: dict[int, DeviceName] = {}
         self._count: Counter[str] = Counter()
+        self._maps = 0
+        """Those that failed, and what was mapped before, among them."""
         self._last_ns = 0
         self._full_since_ns = 0
         """When a search first found no room in the pools on the list; 0: since the latest growth none did."""
@@ -301,8 +303,8 @@ class DemandReader(Consumer):
         self._open.clear()
 
     def _check_count(self) -> None:
-        self._count["maps"] += 1
-        if self._count["maps"] > MOST_NEEDS:
+        self._maps += 1
+        if self._maps > MOST_NEEDS:
             raise UnreadableError(
                 f"{self._called}: more than {MOST_NEEDS:,} maps are more than are sized at once; record for less time"
             )
@@ -311,7 +313,7 @@ class DemandReader(Consumer):
 
     def demand(self, release: str) -> Demand:
         """All of it. :raises UnreadableError: there was no state, or no map."""
-        if self.damage and not (self._state and self._count["maps"]):
+        if self.damage and not (self._state and self._maps):
             raise UnreadableError(self.damage)
         if self._state is None:
             raise UnreadableError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -148,7 +150,20 @@ def answer(names: Sequence[str | Path], question: Question, revision: str | None
 
 
 def _sized_by_name(name: str, question: Question, revision: str | None, below: Path | None) -> Sized:
-    return size(read_named(name, revision, below), question)
+    with _uncollected():
+        return size(read_named(name, revision, below), question)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing that is made here refers to itself, and what looks for that in vain takes a tenth of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def report_of(demand: Demand, question: Question) -> SizeReport:

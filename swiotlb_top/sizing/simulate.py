@@ -156,9 +156,8 @@ class _Run:
             self._grow()
         if self._held_slots + nslots > outcome.peak_slots:
             outcome.peak_slots = self._held_slots + nslots
-        swiotlb.spend(_AREAS_TO_COME_AND_GO)
         found = swiotlb.find_slots(need.cpu, request)
-        swiotlb.spend(self._passed(request, found))
+        swiotlb.spend(_AREAS_TO_COME_AND_GO + self._passed(request, found))
         pool, slot = found if found else self._beyond_pools(need)
         if pool is None:
             return
@@ -169,15 +168,14 @@ class _Run:
 
     def _passed(self, request: Request, found: Found | None) -> int:
         """How much work a search was, in areas, besides asking each: in a large area it may pass many slots."""
-        pools = self._swiotlb.pools
-        if not pools or request.alloc_size_bytes > MAX_ALLOC_BYTES:
-            return 0
         if found:
-            area = found.slot // found.pool.area_nslabs
-            first = area * found.pool.area_nslabs + found.pool.area_index[area]
-            slots = (found.slot - first) % found.pool.area_nslabs
+            pool, slot = found
+            area, in_area = divmod(slot, pool.area_nslabs)
+            slots = (in_area - pool.area_index[area]) % pool.area_nslabs
+        elif request.alloc_size_bytes > MAX_ALLOC_BYTES:
+            return 0
         else:
-            slots = sum(pool.nslabs for pool in pools)
+            slots = sum(pool.nslabs for pool in self._swiotlb.pools)
         return (slots >> SLOT_SET_SHIFT) // _SLOT_SETS_AN_AREA
 
     def held_at_once(self, slots: int) -> None:
