@@ -174,7 +174,9 @@ class Checker:
     def _undo_to(self, depth: int) -> None:
         while len(self._undo) > depth:
             self._undo.pop()()
-            self._leaving.taken_back(self._order.pop())
+            at = self._order.pop()
+            if self._wanted is not None:
+                self._leaving.taken_back(at)
 
     def _backtrack(self) -> None:
         """All moves of the last node were tried: leave it."""
@@ -277,7 +279,8 @@ class Checker:
     def _push(self, at: int, undo: Undo) -> None:
         self._undo.append(undo)
         self._order.append(at)
-        self._leaving.applied(at)
+        if self._wanted is not None:
+            self._leaving.applied(at)
 
     def _apply(self, at: int, progress: dict[int, ScanProgress]) -> Undo | None:
         operation, model = self._group[at], self._model

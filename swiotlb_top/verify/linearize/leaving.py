@@ -23,14 +23,12 @@ class Leaving:
     """
 
     def __init__(self, group: Sequence[Operation]) -> None:
-        self._left_by: list[tuple[Area, int] | None] = []
+        self._left_by: list[tuple[Area, int] | None] = [None] * len(group)
         self._to_come: dict[Area, Counter[int]] = {}
-        for operation in group:
-            area = operation.sets_index_of if isinstance(operation, SlotSearch) else None
-            self._left_by.append((area, operation.next_index) if area and isinstance(operation, SlotSearch) else None)
-        for left in self._left_by:
-            if left:
-                self._to_come.setdefault(left[0], Counter())[left[1]] += 1
+        for at, search in enumerate(group):
+            if isinstance(search, SlotSearch) and (area := search.sets_index_of):
+                self._left_by[at] = area, search.next_index
+                self._to_come.setdefault(area, Counter())[search.next_index] += 1
         self.areas = tuple(self._to_come)
         """The areas in which searches of the group take slots."""
         self._searches = {area: counts.total() for area, counts in self._to_come.items()}
