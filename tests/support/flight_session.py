@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from swiotlb_top.pipeline import Uncounted
 from swiotlb_top.state import MemState
 from swiotlb_top.stream import Item
 from swiotlb_top.trace import TraceReader
+from swiotlb_top.trace.partial_file import PartialFile
 from tests.support.histories import machine, state_of
 from tests.support.sound_kernel_settings import Setting
 from tests.support.sound_session import REALTIME_NS, SETTING, SoundSession, recorded_from
@@ -112,3 +115,15 @@ def asking(*looks: int, stop: int) -> Callable[[int], None]:
             signal.raise_signal(signal.SIGTERM)
 
     return looked
+
+
+def full_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk be full once, in the midst of the first file."""
+    write, writes = PartialFile.write, iter(range(1000))
+
+    def written(self: PartialFile, data: bytes) -> None:
+        if next(writes) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, data)
+
+    monkeypatch.setattr(PartialFile, "write", written)

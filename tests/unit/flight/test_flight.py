@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 from collections.abc import Callable
@@ -19,9 +18,8 @@ from swiotlb_top.flight.triggers import Trigger
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import MemState
 from swiotlb_top.stream import End
-from swiotlb_top.trace.partial_file import PartialFile
 from swiotlb_top.verify import Verdict
-from tests.support.flight_session import SECOND_NS, FlightSession, asking, flown, plan, watched
+from tests.support.flight_session import SECOND_NS, FlightSession, asking, flown, full_at_first, plan, watched
 
 FAILURE = (Trigger("failure"),)
 
@@ -118,14 +116,7 @@ def test_told_to_end_after_a_trigger_it_writes_the_file_first(tmp_path: Path) ->
 def test_a_file_that_cannot_be_written_is_told_of_and_leaves_nothing_and_the_next_one_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, writes = PartialFile.write, iter(range(1000))
-
-    def full_at_first(self: PartialFile, data: bytes) -> None:
-        if next(writes) == 3:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(self, data)
-
-    monkeypatch.setattr(PartialFile, "write", full_at_first)
+    full_at_first(monkeypatch)
     flight = flown(FlightSession(looked=asking(40, 120, stop=160)), plan(tmp_path))
     (complaint,) = flight.complaints
     assert "No space left on device" in complaint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import threading
@@ -27,9 +26,8 @@ from swiotlb_top.sources import Source
 from swiotlb_top.state import KernelInfo
 from swiotlb_top.stream import End, Records
 from swiotlb_top.trace import TraceReader
-from swiotlb_top.trace.partial_file import PartialFile
 from swiotlb_top.verify import Verdict
-from tests.support.flight_session import SECOND_NS, FlightSession, plan, watched
+from tests.support.flight_session import SECOND_NS, FlightSession, full_at_first, plan, watched
 from tests.support.snapshots import QUIET, ScriptedSource
 
 PATIENCE_S = 60
@@ -191,14 +189,7 @@ def test_only_the_latest_files_stay(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_told_of_and_what_it_would_have_held_is_in_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, writes = PartialFile.write, iter(range(1000))
-
-    def full_at_first(self: PartialFile, data: bytes) -> None:
-        if next(writes) == 3:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(self, data)
-
-    monkeypatch.setattr(PartialFile, "write", full_at_first)
+    full_at_first(monkeypatch)
     flight = flown(plan(tmp_path, window_ns=60 * SECOND_NS), asks=(40, 80), looks=120)
     assert "No space left on device" in flight.said[0]
     (file,) = flight.files
