@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import os
 import re
@@ -17,7 +18,6 @@ from typing import Final
 
 from tools.packages.pins import PINS, ROOT
 
-CACHE: Final = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "swiotlb-top"
 _HEADING: Final = re.compile(r"^## (?P<version>\S+) \((?P<day>\d{4}-\d\d-\d\d)\)$", re.MULTILINE)
 _OF_THE_INSTALLER: Final = {"INSTALLER", "RECORD", "REQUESTED", "direct_url.json"}
 """In a library's dist-info: how it came here, and no part of it."""
@@ -46,12 +46,18 @@ def environment() -> dict[str, str]:
 
 
 def built(into: Path) -> tuple[Path, Path]:
-    """The source distribution, and the wheel, which is made of that."""
+    """The source distribution, and the wheel, which is made of that.
+
+    They are built in a copy: setuptools lays out the source distribution in the tree that it builds,
+    where two at once would take each other's files away.
+    """
     into.mkdir(parents=True, exist_ok=True)
-    quiet = ("--no-isolation", "--skip-dependency-check", "--outdir", str(into))
-    subprocess.run(
-        [sys.executable, "-m", "build", *quiet, str(ROOT)], env=environment(), stdout=subprocess.DEVNULL, check=True
-    )
+    quiet = ("--no-isolation", "--skip-dependency-check", "--outdir", str(into.resolve()))
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = shutil.copytree(ROOT, Path(scratch, "tree"), ignore=_made)
+        subprocess.run(
+            [sys.executable, "-m", "build", *quiet, str(copy)], env=environment(), stdout=subprocess.DEVNULL, check=True
+        )
     return into / f"swiotlb_top-{version()}.tar.gz", into / f"swiotlb_top-{version()}-py3-none-any.whl"
 
 
@@ -81,19 +87,31 @@ def files(directory: Path) -> Iterator[Path]:
     yield from sorted(path for path in directory.rglob("*") if path.is_file())
 
 
+def _made(directory: str, names: list[str]) -> set[str]:
+    """What of these names in a directory is no source: what git ignores, and git's own."""
+    patterns = [".git", *(ROOT / ".gitignore").read_text().split()]
+    here = [pattern.strip("/") for pattern in patterns if not pattern.startswith("/") or Path(directory) == ROOT]
+    return {name for pattern in here for name in fnmatch.filter(names, pattern)}
+
+
 def _data(wheel: Path) -> str:
     return f"swiotlb_top-{version()}.data/data/"
 
 
 def _kept() -> Path:
     """The pinned libraries in the cache, fetched each time the pins move."""
-    kept = CACHE / f"libraries-{hashlib.sha256(PINS.read_bytes()).hexdigest()[:16]}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "swiotlb-top"
+    kept = cache / f"libraries-{hashlib.sha256(PINS.read_bytes()).hexdigest()[:16]}"
     if not kept.is_dir():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as scratch:
             fetched = Path(scratch, "libraries")
             _fetch(fetched)
-            fetched.rename(kept)
+            try:
+                fetched.rename(kept)
+            except OSError:
+                if not kept.is_dir():  # else somebody else was quicker
+                    raise
     return kept
 
 
