@@ -83,9 +83,10 @@ atheris: $(VENV)/test ## small recordings, thousands a minute and guided by cove
 prove-size: $(VENV)/test ## machines booted as `size` says: nothing fails at what it recommends, and something below
 	$(VENV)/bin/python -m tests.lab.prove_size
 
-docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, screen and sizes, pictures, Grafana's dashboards
+docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, screen and sizes, pictures, dashboards, alerts
 	$(VENV)/bin/python -m tools.metrics_page >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 	$(VENV)/bin/python -m tools.dashboards exporters/grafana
+	$(VENV)/bin/python -m tools.alerts >alerts.yml.new && mv alerts.yml.new exporters/prometheus/swiotlb-alerts.yml
 	$(VENV)/bin/python -m tests.support.screen_docs
 	$(VENV)/bin/python -m tests.support.timeline_docs
 	$(VENV)/bin/python -m tests.support.sizing_docs

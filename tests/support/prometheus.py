@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 ROOT: Final = Path(__file__).parents[2]
 DEPLOYED: Final = ROOT / "exporters"
 RULES: Final = tuple(DEPLOYED / "prometheus" / f"swiotlb-{kind}.yml" for kind in ("recording", "alerts"))
@@ -33,6 +35,7 @@ def _program(name: str) -> str | None:
 
 MISSING: Final = (_program("prometheus") is None or _program("promtool") is None) and not os.environ.get(REQUIRE_LAB)
 WHY_MISSING: Final = "the distribution's prometheus is not there: make test unpacks it"
+needs_prometheus: Final = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 
 
 def promtool(*words: str | Path, given: str | None = None) -> subprocess.CompletedProcess[str]:

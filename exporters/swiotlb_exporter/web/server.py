@@ -1,4 +1,4 @@
-"""The HTTP side: ``/metrics``, ``/healthz``, ``/livez`` and a page at ``/``."""
+"""The HTTP side: ``/metrics``, ``/healthz``, ``/livez``, a page at ``/``, and what to do about alerts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import gzip_accepted
 
-from swiotlb_exporter.web import exposition
+from swiotlb_exporter.web import exposition, runbook
 from swiotlb_exporter.web.guard import Guard, guarded
 from swiotlb_top.errors import CannotError
 
@@ -43,19 +43,21 @@ _INDEX: Final = """<!DOCTYPE html>
 <body>
 <h1>swiotlb-top exporter</h1>
 <p>{state}</p>
-<p><a href="/metrics">Metrics</a> <a href="/healthz">Health</a></p>
+<p><a href="/metrics">Metrics</a> <a href="/healthz">Health</a> <a href="{runbook}">Alerts</a></p>
 </body>
 </html>
 """
 
 
 def make_app(registry: CollectorRegistry, state: State, guard: Guard) -> App:
-    """A WSGI application: ``/metrics`` of ``registry`` in the format that is asked for, the two health pages, ``/``.
+    """A WSGI application: ``/metrics`` of ``registry`` in the format that is asked for, the two health pages, the page
+    of alerts, ``/``.
 
     ``/metrics?name[]=swiotlb_up`` gives the families of these names only, as Prometheus's own exporters do.
 
     :param state: how the exporter stands, asked at each request.
-    :param guard: asked before every page but the health pages: a kubelet has no password, and learns one word.
+    :param guard: asked before every page but the health pages (a kubelet has no password, and learns one word) and that
+        of alerts (who is woken up may have none either, and it says nothing of this machine).
     """
 
     def metrics(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -79,12 +81,19 @@ def make_app(registry: CollectorRegistry, state: State, guard: Guard) -> App:
         return _page(start_response, "200 OK" if alive else "503 Service Unavailable", "ok\n" if alive else "stuck\n")
 
     def index(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return _page(start_response, "200 OK", _INDEX.format(state=html.escape(state.sentence())), "html")
+        shown = _INDEX.format(state=html.escape(state.sentence()), runbook=runbook.PATH)
+        return _page(start_response, "200 OK", shown, "html")
 
     def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         return _page(start_response, "404 Not Found", "not found: see /metrics\n")
 
-    pages = {"/metrics": guarded(metrics, guard), "/healthz": health, "/livez": life, "/": guarded(index, guard)}
+    pages = {
+        "/metrics": guarded(metrics, guard),
+        "/healthz": health,
+        "/livez": life,
+        runbook.PATH: _alerts,
+        "/": guarded(index, guard),
+    }
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         def nameless(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
@@ -99,6 +108,10 @@ def make_app(registry: CollectorRegistry, state: State, guard: Guard) -> App:
         return body if method == "GET" else ()
 
     return app
+
+
+def _alerts(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    return _page(start_response, "200 OK", runbook.page(), "html")
 
 
 def _page(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import json
 import re
 import shutil
 import subprocess
@@ -18,27 +17,18 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from swiotlb_exporter.collector import SnapshotCollector
-from swiotlb_exporter.findings import KNOWABLE, Recent
+from swiotlb_exporter.findings import Recent
 from swiotlb_exporter.metrics import METRICS
-from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import FlightView, Snapshot
 from swiotlb_top.cli.group import swiotlb_top
 from swiotlb_top.errors import Exit
 from swiotlb_top.flight.shelf import DIRECTORY
-from swiotlb_top.sources import PlayOrder
-from swiotlb_top.sources.replay import ReplaySource
-from tests.support.prometheus import DEPLOYED, MISSING, ROOT, RULES, WHY_MISSING, promtool
+from tests.support.prometheus import DEPLOYED, ROOT, RULES, needs_prometheus, promtool
 from tests.support.snapshots import STALLED, ScriptedSource
 from tools import dashboards, metrics_page
 
 RECORDINGS = {"stall": ROOT / "tests/traces/stall.swtrace", "growing": ROOT / "swiotlb_top/recordings/growing.swtrace"}
-STEP_S = 15
-STEPS = 20
-SLOWLY = 1 / 64
-"""A recording of some seconds then lasts longer than the rules look back."""
-
-needs_prometheus = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 
 
 def registry_of(source: Any) -> CollectorRegistry:
@@ -64,223 +54,6 @@ def test_rules_and_scrape_configuration_are_valid() -> None:
     for kind, files in (("rules", RULES), ("config", (DEPLOYED / "prometheus" / "scrape.yml",))):
         checked = promtool("check", kind, *files)
         assert checked.returncode == 0, checked.stdout + checked.stderr
-
-
-def alerts() -> dict[str, dict[str, Any]]:
-    rules = yaml.safe_load(RULES[1].read_text())["groups"][0]["rules"]
-    return {rule["alert"]: rule for rule in rules}
-
-
-SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    # alert: series on which it fires within half an hour, and series like them on which it does not; a value a minute
-    "SwiotlbMapsFailing": (
-        {'swiotlb_map_failures_total{device="d",driver="v"}': "0+10x30"},
-        {'swiotlb_map_failures_total{device="d",driver="v"}': "0 5 9 9+0x30"},
-    ),
-    "SwiotlbNearlyFull": (
-        {"swiotlb_slots": "512+0x30", "swiotlb_used_slots": "470+0x30", "swiotlb_used_hiwater_slots": "470+0x30"},
-        {"swiotlb_slots": "512+0x30", "swiotlb_used_slots": "0+0x30", "swiotlb_used_hiwater_slots": "470+0x30"},
-    ),
-    "SwiotlbGrowthFailing": (
-        {"swiotlb_growths_total": "0 0 1+1x30", "swiotlb_pools_added_total": "0+0x30"},
-        {"swiotlb_growths_total": "0 0 1+1x30", "swiotlb_pools_added_total": "3 3 4+1x30"},
-    ),
-    "SwiotlbFragmented": (
-        {
-            "swiotlb_slots": "512+0x30",
-            "swiotlb_used_slots": "384+0x30",
-            'swiotlb_pool_longest_free_slots{pool="a"}': "31+0x30",
-            'swiotlb_pool_longest_free_slots{pool="b"}': "3+0x30",
-        },
-        {
-            "swiotlb_slots": "512+0x30",
-            "swiotlb_used_slots": "384+0x30",
-            'swiotlb_pool_longest_free_slots{pool="a"}': "32+0x30",
-            'swiotlb_pool_longest_free_slots{pool="b"}': "3+0x30",
-        },
-    ),
-    "SwiotlbReferenceDisagrees": (
-        {'swiotlb_verified_operations_total{verdict="disagree"}': "0+0x25 1+0x5"},
-        {
-            'swiotlb_verified_operations_total{verdict="agree"}': "0+100x30",
-            'swiotlb_verified_operations_total{verdict="disagree"}': "7+0x30",
-            "swiotlb_safety_violations_total": "0+0x30",
-        },
-    ),
-    "SwiotlbLeak": (
-        {'swiotlb_finding{finding="leak"}': "0+0x10 1+0x20", 'swiotlb_finding{finding="runaway"}': "0+0x30"},
-        {'swiotlb_finding{finding="leak"}': "0+0x15 1+0x10 0+0x5", 'swiotlb_finding{finding="transient"}': "1+0x30"},
-    ),
-    "SwiotlbExporterBlind": (
-        {"swiotlb_up": "1 1 0+0x30"},
-        {"swiotlb_up": "1 0 1 0 1+0x30", 'up{job="swiotlb"}': "1+0x30"},
-    ),
-}
-SWIOTLB_IS_OFF = {
-    "swiotlb_up": "0+0x30",
-    "swiotlb_slots": "0+0x30",
-    'swiotlb_blind_info{reason="swiotlb is off"}': "1+0x30",
-    'up{job="swiotlb"}': "1+0x30",
-}
-MORE_THAT_FIRE: list[tuple[str, dict[str, str]]] = [
-    (
-        "SwiotlbNearlyFull",
-        {"swiotlb_slots": "256+0x30", "swiotlb_used_slots": "0+0x30", "swiotlb_used_hiwater_slots": "9+0x22 250+0x8"},
-    ),
-    ("SwiotlbReferenceDisagrees", {"swiotlb_safety_violations_total": "0+0x25 2+0x5"}),
-    ("SwiotlbExporterBlind", {'up{job="swiotlb"}': "1 1 0+0x30"}),
-    ("SwiotlbExporterBlind", {'node_textfile_mtime_seconds{file="/d/swiotlb.prom"}': "1+0x30"}),
-]
-
-
-def fired(series: dict[str, str], directory: Path, *, step_s: int = 60, at_s: int = 1800) -> set[str]:
-    """Which alerts fire at a time."""
-    return set(re.findall(r"alertname:\s*(\w+)", said_of(series, directory, {}, step_s, at_s)))
-
-
-def said_of(
-    series: dict[str, str], directory: Path, external_labels: dict[str, str], step_s: int = 60, at_s: int = 1800
-) -> str:
-    """What promtool says of the alerts that fire at a time, when it is told that none does."""
-    given = [{"series": labelled(name), "values": values} for name, values in series.items()]
-    expected = [{"eval_time": f"{at_s}s", "alertname": name, "exp_alerts": []} for name in alerts()]
-    tests = {
-        "rule_files": [str(path) for path in RULES],
-        "evaluation_interval": f"{step_s}s",
-        "tests": [
-            {
-                "interval": f"{step_s}s",
-                "external_labels": external_labels,
-                "input_series": given,
-                "alert_rule_test": expected,
-            }
-        ],
-    }
-    path = directory / "test.yml"
-    path.write_text(json.dumps(tests))
-    tested = promtool("test", "rules", path)
-    said = tested.stdout + tested.stderr
-    assert (tested.returncode != 0) == ("alertname:" in said), said
-    return said
-
-
-def labelled(series: str) -> str:
-    """With the labels that every series of a target has, unless it has them."""
-    name, _, labels = series.partition("{")
-    known = labels.rstrip("}").split(",") if labels else []
-    more = [label for label in ('instance="node"', 'job="swiotlb"') if label.split("=")[0] not in labels]
-    return f"{name}{{{','.join((*known, *more))}}}"
-
-
-@needs_prometheus
-@pytest.mark.parametrize(
-    ("alert", "series"),
-    [*((alert, fires) for alert, (fires, _) in SERIES.items()), *MORE_THAT_FIRE],
-)
-def test_an_alert_fires_on_what_it_is_for_and_no_other_does(alert: str, series: dict[str, str], tmp_path: Path) -> None:
-    assert fired(series, tmp_path) == {alert}
-
-
-@needs_prometheus
-@pytest.mark.parametrize("alert", SERIES)
-def test_it_stays_silent_on_what_only_looks_like_it(alert: str, tmp_path: Path) -> None:
-    assert fired(SERIES[alert][1], tmp_path) == set()
-
-
-@needs_prometheus
-def test_a_node_whose_swiotlb_is_off_alerts_nobody(tmp_path: Path) -> None:
-    assert fired(SWIOTLB_IS_OFF, tmp_path) == set()
-
-
-@needs_prometheus
-def test_the_alert_of_a_blind_node_says_why_it_is_blind(tmp_path: Path) -> None:
-    series = {"swiotlb_up": "0+0x30", 'swiotlb_blind_info{reason="no BTF"}': "1+0x30"}
-    assert 'description="no BTF."' in said_of(series, tmp_path, {})
-
-
-QUOTED = {
-    "SwiotlbMapsFailing": Kind.TOO_LARGE,
-    "SwiotlbNearlyFull": Kind.NEARLY_FULL,
-    "SwiotlbGrowthFailing": Kind.GROWTH_FAILS,
-    "SwiotlbFragmented": Kind.FRAGMENTED,
-    "SwiotlbReferenceDisagrees": Kind.HARM,
-    "SwiotlbLeak": Kind.LEAK,
-}
-"""A finding that each alert may quote."""
-
-
-@needs_prometheus
-@pytest.mark.parametrize("alert", QUOTED)
-def test_an_alert_says_what_is_found_and_what_helps(alert: str, tmp_path: Path) -> None:
-    kind, other = QUOTED[alert], Kind.TRANSIENT
-    told = ((one.value, MEANINGS[one], " ".join(ADVICE[one])) for one in (kind, other))
-    infos = {
-        f'swiotlb_finding_info{{finding="{one}",meaning="{meaning}",advice="{helps}"}}' for one, meaning, helps in told
-    }
-    said = said_of(SERIES[alert][0] | dict.fromkeys(infos, "1+0x30"), tmp_path, {})
-    assert f'advice="{MEANINGS[kind]} {" ".join(ADVICE[kind])}"' in said, said
-    assert MEANINGS[other] not in said
-    assert 'advice="Run swiotlb-top check on the node."' in said_of(SERIES[alert][0], tmp_path, {})
-
-
-@needs_prometheus
-@pytest.mark.parametrize("alert", ["SwiotlbMapsFailing", "SwiotlbReferenceDisagrees"])
-def test_an_alert_says_where_the_recording_is(alert: str, tmp_path: Path) -> None:
-    latest = 'swiotlb_flight_last_file_timestamp_seconds{{trigger="{}",file="/run/s/{}.swtrace"}}'
-    files = {latest.format("asked", "older"): "5+0x30", latest.format("failure", "newer"): "7+0x30"}
-    said = said_of(SERIES[alert][0] | files, tmp_path, {})
-    assert 'recording="/run/s/newer.swtrace on node"' in said, said
-    said = said_of(SERIES[alert][0], tmp_path, {})
-    assert 'recording="None by the exporter: its option --flight, or swiotlb-flight.service, makes them."' in said, said
-
-
-def test_every_kind_of_trouble_that_is_exported_is_quoted_by_some_alert() -> None:
-    """A device that takes most slots at once wakes somebody if maps fail for it: it may have got on well."""
-    text = RULES[1].read_text()
-    trouble = {kind.value for kind in KNOWABLE if kind.is_trouble and kind is not Kind.RUNAWAY}
-    quoted = set(chain.from_iterable(group.split("|") for group in re.findall(r'finding=~?\\"([a-z_|]+)\\"', text)))
-    assert quoted == trouble
-
-
-def test_every_alert_is_tested() -> None:
-    assert set(SERIES) == set(alerts())
-
-
-def replayed(path: Path) -> dict[str, str]:
-    """Every series of the exporter while it shows a recording in slow motion, a value a step."""
-    source = ReplaySource(path, speed=SLOWLY)
-    registry = registry_of(source)
-    seen: dict[str, list[str]] = {}
-    for step in range(STEPS):
-        for line in generate_latest(registry).decode().splitlines():
-            if not line.startswith("#"):
-                name, value = line.rsplit(" ", 1)
-                seen.setdefault(name, ["_"] * step).append(value)
-        source.play(PlayOrder(passed_ns=STEP_S * 1_000_000_000))
-    return {name: " ".join(values) for name, values in seen.items()}
-
-
-@needs_prometheus
-@pytest.mark.parametrize(("recording", "firing"), [("stall", {"SwiotlbMapsFailing"}), ("growing", set())])
-def test_of_the_recordings_the_stall_fires_and_the_growth_does_not(
-    recording: str, firing: set[str], tmp_path: Path
-) -> None:
-    series = replayed(RECORDINGS[recording])
-    assert fired(series, tmp_path, step_s=STEP_S, at_s=STEP_S * (STEPS - 1)) == firing
-
-
-def test_every_alert_has_a_section() -> None:
-    page = (ROOT / "docs" / "alerts.md").read_text()
-    sections = re.findall(r"^## (\w+)$", page, re.MULTILINE)
-    assert sections == list(alerts())
-
-
-@needs_prometheus
-@pytest.mark.parametrize("alert", SERIES)
-def test_its_runbook_is_that_section_where_the_docs_are_served(alert: str, tmp_path: Path) -> None:
-    for labels, base in (({"swiotlb_docs": "https://wiki.example.org/s"}, "https://wiki.example.org/s"), ({}, "docs")):
-        said = said_of(SERIES[alert][0], tmp_path, labels)
-        assert f'runbook_url="{base}/alerts.md#{alert.lower()}"' in said, said
 
 
 def test_the_page_of_metrics_is_what_the_table_says() -> None:

@@ -30,7 +30,7 @@ from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.cli.export import listen_address
 from swiotlb_top.errors import CannotError, Exit, UsageError
-from tests.support.prometheus import answers, eventually, free_port
+from tests.support.prometheus import ROOT, answers, eventually, free_port
 from tests.support.snapshots import STALLED, ScriptedSource
 
 DEADLINE_S = 300.0
@@ -115,8 +115,16 @@ def test_whoever_takes_it_compressed_gets_that(address: str) -> None:
 def test_the_front_page_links_to_the_others_and_nothing_else_is_there(address: str) -> None:
     status, content_type, text = get(f"{address}/")
     assert (status, content_type.split(";")[0]) == (200, "text/html")
-    assert set(re.findall(r'href="([^"]+)"', text)) == {"/metrics", "/healthz"}
+    assert set(re.findall(r'href="([^"]+)"', text)) == {"/metrics", "/healthz", "/alerts.md"}
     assert get(f"{address}/etc/passwd")[0] == 404
+
+
+def test_what_to_do_about_alerts_is_a_page_with_a_section_each(address: str) -> None:
+    status, content_type, text = get(f"{address}/alerts.md")
+    assert (status, content_type.split(";")[0]) == (200, "text/html")
+    sections = re.findall(r"^## (\w+)$", (ROOT / "docs" / "alerts.md").read_text(), re.MULTILINE)
+    assert re.findall(r'<h2 id="(swiotlb\w+)">', text) == [section.lower() for section in sections]
+    assert "Free some memory" in text
 
 
 def test_whoever_asks_for_the_head_gets_no_body(address: str) -> None:
@@ -128,7 +136,7 @@ def test_whoever_asks_for_the_head_gets_no_body(address: str) -> None:
     assert answer.endswith(b"\r\n\r\n")
 
 
-@pytest.mark.parametrize("page", ["/", "/metrics", "/healthz", "/absent"])
+@pytest.mark.parametrize("page", ["/", "/metrics", "/healthz", "/alerts.md", "/absent"])
 def test_the_head_says_how_long_the_body_is_and_no_version_to_strangers(address: str, page: str) -> None:
     host, port = address.removeprefix("http://").split(":")
     lengths = set()

@@ -119,6 +119,7 @@ def test_a_user_with_the_right_password_is_let_in_and_nobody_else(tmp_path: Path
         assert status(page, login=("", "")) == 401
         assert status(f"{url}/") == 401
         assert status(f"{url}/healthz") == 200
+        assert status(f"{url}/alerts.md") == 200
 
 
 @pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic /w==", "Bearer abc", "Basic Og==", "basic"])
