@@ -167,13 +167,14 @@ ALERTS: Final = (
     ),
     Alert(
         "SwiotlbExporterCostly",
-        "rate(swiotlb_exporter_process_cpu_seconds_total[15m]) > 0.1 "
+        "instance:swiotlb_watching_cpus:rate5m > 0.25 "
         "or swiotlb_exporter_process_resident_memory_bytes > 400 * 1024 * 1024",
         "15m",
         "warning",
         "watching swiotlb costs {{ $labels.instance }} too much",
-        "The exporter {{ if lt $value 1000.0 }}takes {{ $value | humanizePercentage }} of a CPU{{ else }}has "
-        "{{ $value | humanize1024 }}B of memory{{ end }}.",
+        "{{ if lt $value 1000.0 }}The exporter, with its BPF programs where the kernel counts their time, takes "
+        "{{ $value | humanizePercentage }} of a CPU{{ else }}The exporter has {{ $value | humanize1024 }}B of memory"
+        "{{ end }}.",
         "A longer --interval, fewer --devices and no --flight cost less. Restart the exporter, and report it if that "
         "does not help.",
     ),

@@ -199,9 +199,26 @@ NODE: Final = Dashboard(
             unit="ops",
         ),
         Panel(
+            "Calls that are verified",
+            {"share": f"instance:swiotlb_verified:ratio_rate5m{_NODE}"},
+            unit="percentunit",
+            description="Live, those of bursts; how many that are is set by what judging costs.",
+        ),
+        Panel("Calls", {"maps and unmaps": f"instance:swiotlb_operations:rate5m{_NODE}"}, unit="ops"),
+        Panel(
+            "A run of each BPF program",
+            {
+                "{{program}}": f"{_rate(f'swiotlb_bpf_run_seconds_total{_NODE}')} / "
+                f"{_rate(f'swiotlb_bpf_runs_total{_NODE}')}"
+            },
+            unit="s",
+            description="Only while the kernel counts it: sysctl kernel.bpf_stats_enabled=1.",
+        ),
+        Panel(
             "The exporter itself",
             {
                 "CPUs": _rate(f"swiotlb_exporter_process_cpu_seconds_total{_NODE}"),
+                "CPUs, with its BPF programs": f"instance:swiotlb_watching_cpus:rate5m{_NODE}",
                 "seconds a scrape": f"swiotlb_exporter_scrape_duration_seconds{_NODE}",
                 "errors": _rate(f"swiotlb_scrape_errors_total{_NODE}"),
             },

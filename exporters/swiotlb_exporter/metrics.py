@@ -298,6 +298,22 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "How old the latest burst is, of which free runs, causes, latencies and verdicts are; absent where none was.",
         _burst_age,
     ),
+    MetricSpec(
+        "swiotlb_bpf_run_seconds",
+        "counter",
+        ("program",),
+        "Time that the exporter's BPF programs ran, on all CPUs together. Absent unless the kernel counts it: sysctl "
+        "kernel.bpf_stats_enabled=1, which itself costs each run of every BPF program of the machine two readings of a "
+        "clock.",
+        lambda seen: (((cost.name,), cost.run_ns / 1e9) for cost in seen.snapshot.programs),
+    ),
+    MetricSpec(
+        "swiotlb_bpf_runs",
+        "counter",
+        ("program",),
+        "How often they ran; absent likewise.",
+        lambda seen: (((cost.name,), cost.runs) for cost in seen.snapshot.programs),
+    ),
     MetricSpec("swiotlb_events_lost", "counter", (), "Events lost before they were read.", _known(lambda s: s.lost)),
     MetricSpec(
         "swiotlb_kernel_log_failures",

@@ -231,6 +231,15 @@ class FlightView:
     """When its trigger fired, by the wall clock."""
 
 
+class ProgramCost(NamedTuple):
+    """What one of the BPF programs has cost since it was loaded."""
+
+    name: str
+    run_ns: int
+    """Time on a CPU, of all its runs together."""
+    runs: int
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything a view shows. Slots are counts of 2 KiB; -1 (or None) means not known here."""
@@ -277,6 +286,8 @@ class Snapshot:
     """What the kernel's own log says of swiotlb; None for a recording, and where nobody looked."""
     flight: FlightView | None = None
     """The flight recorder that runs beside this source; None where none was wanted."""
+    programs: tuple[ProgramCost, ...] = ()
+    """What watching costs the kernel; empty where the kernel does not count it, which is the default."""
     recorded: Recorded | None = None
     """What a recording holds of the time before this; None for other sources, whose frames collect it."""
 

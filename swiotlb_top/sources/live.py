@@ -94,6 +94,7 @@ class LiveSource:
             sampled=judge is not None,
             sampled_ns=self._sampled_ns,
             watched_ns=time_ns - self._since_ns,
+            programs=self._session.program.costs(),
         )
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(MISSING, reason=WHY_MISSING)
 SCRAPES_WITHOUT_ALERT = 90
 
 GROWTH = f"""
+    echo 1 >/proc/sys/kernel/bpf_stats_enabled
     debugfs >/results/before
     $tool export --source live --textfile /results --interval 2 2>/results/export.err &
     exporter=$!
@@ -45,6 +46,8 @@ GROWTH = f"""
     sleep 4
     cat /results/swiotlb.prom >/results/last.prom
     debugfs >/results/after
+    echo 0 >/proc/sys/kernel/bpf_stats_enabled
+    sleep 4
     echo 1 >/sys/bus/pci/devices/{NVME}/remove
     for _ in $(seq 1200); do grep -q 'device="{NVME}"' /results/swiotlb.prom || break; sleep 1; done
     cat /results/swiotlb.prom >/results/unplugged.prom
@@ -72,6 +75,20 @@ def test_pools_and_slots_rise_as_debugfs_says(grown: Watched) -> None:
     slots = [value for name, value in samples.items() if name[0] == "swiotlb_pool_slots"]
     assert sum(slots) == after["io_tlb_nslabs"]
     assert samples["swiotlb_pools", "default"] + samples["swiotlb_pools", "grown"] == len(slots) > 1
+
+
+def test_what_each_program_cost_is_told_while_the_kernel_counts_it(grown: Watched) -> None:
+    samples = grown.samples()
+    runs = {labels[0]: value for (name, *labels), value in samples.items() if name == "swiotlb_bpf_runs_total"}
+    seconds = {
+        labels[0]: value for (name, *labels), value in samples.items() if name == "swiotlb_bpf_run_seconds_total"
+    }
+    assert runs.keys() == seconds.keys()
+    maps = sum(value for name, value in samples.items() if name[0] == "swiotlb_maps_total")
+    most = max(runs, key=runs.__getitem__)
+    assert runs[most] >= maps > 0
+    assert 0 < seconds[most] / runs[most] < 1e-3
+    assert not {name for name in grown.samples("unplugged.prom") if name[0].startswith("swiotlb_bpf_")}
 
 
 def test_a_device_that_is_unplugged_ends_its_series_and_no_other(grown: Watched) -> None:

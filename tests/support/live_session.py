@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from swiotlb_top.accounting.snapshot import ProgramCost
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.kernel.around import Around, of_recording
 from swiotlb_top.probes.read.program import Calls, Faults, Mode, calls_of
@@ -51,6 +52,7 @@ class FakeProgram:
     modes: list[Mode] = field(default_factory=list)
     plan: FakePlan = field(default_factory=FakePlan)
     grown: int = 0
+    cost: tuple[ProgramCost, ...] = ()
     closed: bool = False
 
     def totals(self) -> dict[int, DeviceTotals]:
@@ -61,6 +63,9 @@ class FakeProgram:
 
     def faults(self) -> Faults:
         return self.told
+
+    def costs(self) -> tuple[ProgramCost, ...]:
+        return self.cost
 
     def growths(self) -> int:
         return self.grown

@@ -43,7 +43,7 @@ _INDEX: Final = """<!DOCTYPE html>
 <body>
 <h1>swiotlb-top exporter</h1>
 <p>{state}</p>
-<p><a href="/metrics">Metrics</a> <a href="/healthz">Health</a> <a href="{runbook}">Alerts</a></p>
+<p><a href="/metrics">Metrics</a> <a href="/healthz">Health</a> <a href="/alerts.md">Alerts</a></p>
 </body>
 </html>
 """
@@ -81,19 +81,10 @@ def make_app(registry: CollectorRegistry, state: State, guard: Guard) -> App:
         return _page(start_response, "200 OK" if alive else "503 Service Unavailable", "ok\n" if alive else "stuck\n")
 
     def index(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        shown = _INDEX.format(state=html.escape(state.sentence()), runbook=runbook.PATH)
-        return _page(start_response, "200 OK", shown, "html")
+        return _page(start_response, "200 OK", _INDEX.format(state=html.escape(state.sentence())), "html")
 
-    def nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return _page(start_response, "404 Not Found", "not found: see /metrics\n")
-
-    pages = {
-        "/metrics": guarded(metrics, guard),
-        "/healthz": health,
-        "/livez": life,
-        runbook.PATH: _alerts,
-        "/": guarded(index, guard),
-    }
+    pages = {"/healthz": health, "/livez": life, runbook.PATH: _alerts}
+    pages |= {"/metrics": guarded(metrics, guard), "/": guarded(index, guard)}
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         def nameless(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
@@ -104,7 +95,7 @@ def make_app(registry: CollectorRegistry, state: State, guard: Guard) -> App:
         if method not in ("GET", "HEAD"):
             allow = ("Allow", "GET, HEAD")
             return _page(nameless, "405 Method Not Allowed", "only GET and HEAD\n", headers=(allow,))
-        body = pages.get(environ.get("PATH_INFO", "/"), nothing)(environ, nameless)
+        body = pages.get(environ.get("PATH_INFO", "/"), _nothing)(environ, nameless)
         return body if method == "GET" else ()
 
     return app
@@ -112,6 +103,10 @@ def make_app(registry: CollectorRegistry, state: State, guard: Guard) -> App:
 
 def _alerts(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     return _page(start_response, "200 OK", runbook.page(), "html")
+
+
+def _nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    return _page(start_response, "404 Not Found", "not found: see /metrics\n")
 
 
 def _page(

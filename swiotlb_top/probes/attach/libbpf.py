@@ -23,6 +23,8 @@ _LICENSE: Final = b"GPL"
 _NAME_BYTES: Final = 15
 """BPF_OBJ_NAME_LEN, without its end"""
 _LOG_BYTES: Final = 1 << 20
+_RUN_TIME_NS_AT: Final = 192  # offsetof(struct bpf_prog_info, run_time_ns), 5f8f8b93aeb8 (5.1)
+_RUN_CNT_AT: Final = 200
 _RECURSION_MISSES_AT: Final = 208  # offsetof(struct bpf_prog_info, recursion_misses), 9ed9e9ba2337 (5.12)
 _KPROBES: Final = Path("/sys/bus/event_source/devices/kprobe")
 _PERF_EVENT_OPEN: Final[Mapping[str, int]] = {"x86_64": 298, "aarch64": 241}
@@ -222,6 +224,16 @@ def run(program: int, arguments: tuple[int, ...]) -> int:
 def missed_runs(program: int) -> int:
     """How often the kernel skipped a program because it ran already on that CPU; or a negative error number."""
     return _counted(program, _RECURSION_MISSES_AT)
+
+
+def run_time_ns(program: int) -> int:
+    """For how long a program has run, on all CPUs together, while the kernel counted; or a negative error number."""
+    return _counted(program, _RUN_TIME_NS_AT)
+
+
+def runs(program: int) -> int:
+    """How often a program has run while the kernel counted; or a negative error number."""
+    return _counted(program, _RUN_CNT_AT)
 
 
 def missed_hits(link: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
+from swiotlb_top.accounting.snapshot import ProgramCost
 from swiotlb_top.errors import CannotError
 from swiotlb_top.probes.attach import libbpf
 from swiotlb_top.probes.attach.libbpf import AttachType, ProgramType
@@ -100,6 +101,16 @@ class Objects:
         """How often the kernel skipped one of these programs because it ran already on that CPU."""
         return sum(_told(libbpf.missed_runs(self.programs[name])) for name in names)
 
+    def costs(self) -> tuple[ProgramCost, ...]:
+        """What each program has cost while the kernel counted.
+
+        :raises CannotError: the kernel does not tell.
+        """
+        return tuple(
+            ProgramCost(name, _told(libbpf.run_time_ns(program)), _told(libbpf.runs(program)))
+            for name, program in self.programs.items()
+        )
+
     def missed_hits(self, names: Iterable[str]) -> int:
         """How many calls of a function its kprobes missed; ``names`` are the programs at its entry and at its return.
 
@@ -116,5 +127,5 @@ class Objects:
 
 def _told(count: int) -> int:
     if count < 0:
-        raise CannotError(f"the kernel does not tell which calls its probes missed (error {count})")
+        raise CannotError(f"the kernel does not tell how its probes ran (error {count})")
     return count

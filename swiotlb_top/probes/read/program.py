@@ -11,8 +11,10 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from swiotlb_top.accounting.snapshot import ProgramCost
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.errors import CannotError
+from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes.attach import loader
 from swiotlb_top.probes.attach.grace import Grace, TaskGrace
@@ -244,6 +246,11 @@ class Program:
     def growths(self) -> int:
         """How often ``swiotlb_dyn_alloc()`` ran."""
         return sum(memoryview(self._objects.look_up("growths", 8 * self._cpus)).cast("Q"))
+
+    def costs(self) -> tuple[ProgramCost, ...]:
+        """What each BPF program has cost; empty while the kernel does not count that (kernel.bpf_stats_enabled)."""
+        counts = settings.text("proc/sys/kernel/bpf_stats_enabled") == "1"
+        return self._objects.costs() if counts else ()
 
     def faults(self) -> Faults:
         """What was lost so far.

@@ -104,7 +104,7 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"swiotlb_burst_age_seconds": "5+60x30", MAPS: "60+0x30"},
     ),
     "SwiotlbExporterCostly": (
-        {"swiotlb_exporter_process_cpu_seconds_total": "0+12x30"},
+        {"swiotlb_exporter_process_cpu_seconds_total": "0+18x30"},
         {
             "swiotlb_exporter_process_cpu_seconds_total": "0+1x30",
             "swiotlb_exporter_process_resident_memory_bytes": "90000000+0x30",
@@ -133,6 +133,14 @@ MORE_THAT_FIRE: list[tuple[str, dict[str, str]]] = [
     ),
     ("SwiotlbReferenceDisagrees", {"swiotlb_safety_violations_total": "0+0x25 2+0x5"}),
     ("SwiotlbStale", {'node_textfile_mtime_seconds{file="/d/swiotlb.prom"}': "1+0x30"}),
+    (
+        "SwiotlbExporterCostly",
+        {
+            "swiotlb_exporter_process_cpu_seconds_total": "0+6x30",
+            'swiotlb_bpf_run_seconds_total{program="p"}': "0+6x30",
+            'swiotlb_bpf_run_seconds_total{program="q"}': "0+6x30",
+        },
+    ),
     ("SwiotlbExporterCostly", {"swiotlb_exporter_process_resident_memory_bytes": "500000000+0x30"}),
 ]
 MORE_THAT_DO_NOT: list[tuple[str, dict[str, str]]] = [

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from swiotlb_exporter.collector import MOST_POOLS, SnapshotCollector
 from swiotlb_exporter.metrics import METRICS
 from swiotlb_exporter.watch import NotYetError
-from swiotlb_top.accounting.snapshot import FlightView, Snapshot
+from swiotlb_top.accounting.snapshot import FlightView, ProgramCost, Snapshot
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
@@ -50,6 +50,13 @@ def test_devices_are_labels_of_counters_that_exist_at_zero() -> None:
     for cause in Cause:
         labels = {**NVME_LABELS, "cause": cause.value}
         assert value("swiotlb_map_failures_explained_total", labels) == 0
+
+
+def test_what_a_bpf_program_costs_is_told_where_the_kernel_counts_it_and_absent_where_not() -> None:
+    value = registry_of(replace(STALLED, programs=(ProgramCost("kfunc__swiotlb_map", 1_500_000_000, 41),)))
+    assert value.get_sample_value("swiotlb_bpf_run_seconds_total", {"program": "kfunc__swiotlb_map"}) == 1.5
+    assert value.get_sample_value("swiotlb_bpf_runs_total", {"program": "kfunc__swiotlb_map"}) == 41
+    assert "swiotlb_bpf_runs_total{" not in generate_latest(registry_of(STALLED)).decode()
 
 
 def test_what_is_bounced_counts_by_direction_and_what_is_not_known_is_absent() -> None:

@@ -20,7 +20,7 @@ from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.findings import Recent
 from swiotlb_exporter.metrics import METRICS
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.accounting.snapshot import FlightView, Snapshot
+from swiotlb_top.accounting.snapshot import FlightView, ProgramCost, Snapshot
 from swiotlb_top.cli.group import swiotlb_top
 from swiotlb_top.errors import Exit
 from swiotlb_top.flight.shelf import DIRECTORY
@@ -44,7 +44,8 @@ def registry_of(source: Any) -> CollectorRegistry:
 
 @needs_prometheus
 def test_prometheus_finds_nothing_to_lint_in_the_metrics() -> None:
-    flying = replace(STALLED, flight=FlightView("/run/s", fired=(("failure", 1),), last_file="/run/s/a.swtrace"))
+    flight = FlightView("/run/s", fired=(("failure", 1),), last_file="/run/s/a.swtrace")
+    flying = replace(STALLED, flight=flight, programs=(ProgramCost("p", 1, 1),))
     checked = promtool("check", "metrics", given=generate_latest(registry_of(ScriptedSource([flying]))).decode())
     assert (checked.returncode, checked.stderr) == (0, "")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
-from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
+from swiotlb_top.accounting.snapshot import UNKNOWN, ProgramCost, Snapshot
 from swiotlb_top.allocator import Pool
 from swiotlb_top.events import Device
 from swiotlb_top.pipeline import Pipeline
@@ -237,3 +237,9 @@ def test_the_slots_shown_live_are_those_a_burst_begins_from(path: Path) -> None:
     session = AfterItself(path, 0)
     shown = [pool.slots for pool in session.source().snapshot().pools]
     assert shown == [pool.slots for pool in session.before.pools] != []
+
+
+def test_what_watching_costs_is_in_each_snapshot() -> None:
+    session = FakeSession()
+    session.program.cost = (ProgramCost("kfunc__swiotlb_map", 5_000, 7),)
+    assert session.source().snapshot().programs == session.program.cost

@@ -69,10 +69,10 @@ def test_a_kernel_that_does_not_tell_what_it_skipped_is_not_taken_for_one_that_s
     closed = os.open(os.devnull, os.O_RDONLY)
     os.close(closed)
     objects = Objects(Image((), {}), {}, programs={"kretfunc__swiotlb_map": closed})
-    with pytest.raises(CannotError, match="does not tell which calls its probes missed"):
+    with pytest.raises(CannotError, match="does not tell how its probes ran"):
         objects.missed_runs(["kretfunc__swiotlb_map"])
     objects.programs.clear()
-    with pytest.raises(CannotError, match="does not tell which calls its probes missed"):
+    with pytest.raises(CannotError, match="does not tell how its probes ran"):
         Objects(Image((), {}), {}, links={"map_entered": closed}).missed_hits(["map_entered"])
 
 
