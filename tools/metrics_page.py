@@ -19,7 +19,8 @@ or verdict. [glossary.md](glossary.md) explains the terms.
 
 - A slot is 2 KiB. Counters begin at 0 when the exporter starts, and go back to 0 when it is started again.
 - Devices: at most `--devices` (100) have series of their own; those whose maps fail come first. The others are summed
-  up as `device="other"`. When a device is unplugged, its series end.
+  up as `device="other"`. When a device is unplugged, its series end. Which devices, and what else can be left out:
+  [exporter.md](exporter.md#how-many-series).
 - Pools: `default` is the pool made at boot; `grown-1`, `grown-2`... were added later, in that order. At most a hundred
   pools have series of their own, and transient pools never have any.
 - No metric holds an address.

@@ -14,14 +14,15 @@ from prometheus_client.registry import Collector
 
 from swiotlb_exporter.devices import Devices, Presence
 from swiotlb_exporter.histogram import HistogramFamily
-from swiotlb_exporter.metrics import METRICS, MetricSpec, Sample, Seen
+from swiotlb_exporter.metrics import METRICS
 from swiotlb_exporter.pools import PoolNames
+from swiotlb_exporter.spec import MetricSpec, Sample, Seen
+from swiotlb_exporter.wanted import Wanted
 from swiotlb_exporter.watch import Blindness, NotYetError
 from swiotlb_top import __version__
 from swiotlb_top.accounting.finding import Kind
 from swiotlb_top.accounting.snapshot import Snapshot
 
-MOST_DEVICES: Final = 100
 MOST_POOLS: Final = 100
 """The oldest have series of their own; all are in the totals."""
 _SLOTS: Final = next(spec for spec in METRICS if spec.name == "swiotlb_slots")
@@ -35,7 +36,7 @@ class SnapshotCollector(Collector):
     is there all the same and 0, since that is known. Other failures are counted in swiotlb_scrape_errors_total, but for
     those while the source is being opened for the first time.
 
-    :param devices: how many devices have series of their own.
+    :param wanted: which devices have series of their own, and what is left out.
     :param is_there: whether a device of a name still exists; what is gone has no series.
     :param findings: which kinds of findings are there of late, and which are not.
     """
@@ -44,12 +45,13 @@ class SnapshotCollector(Collector):
         self,
         sample: Callable[[], Snapshot],
         *,
-        devices: int = MOST_DEVICES,
+        wanted: Wanted | None = None,
         is_there: Callable[[str], bool] | None = None,
         findings: Callable[[], Mapping[Kind, bool]] = dict,
     ) -> None:
         self._sample = sample
-        self._devices = Devices(devices, is_there or Presence())
+        self._wanted = wanted or Wanted()
+        self._devices = Devices(self._wanted, is_there or Presence())
         self._pool_names = PoolNames()
         self._findings = findings
         self._errors = 0
@@ -71,7 +73,7 @@ class SnapshotCollector(Collector):
         blind: Blindness | None = None
         try:
             seen = self._see(self._sample())
-            families = [_family(spec, spec.samples(seen)) for spec in METRICS]
+            families = [_family(spec, spec.wanted_samples(seen, self._wanted)) for spec in METRICS]
         except Exception as error:
             blind = Blindness.by(error)
             self._errors += not (blind.off or isinstance(error, NotYetError))

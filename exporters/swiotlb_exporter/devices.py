@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from swiotlb_exporter.wanted import Wanted
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Snapshot
 from swiotlb_top.allocator import Cause
 
@@ -105,7 +106,7 @@ def who(device: DeviceView) -> Who:
 
 
 class Devices:
-    """Chooses ``most`` devices; the rest count as "other".
+    """Chooses as many devices as are wanted, of those that are wanted; the rest count as "other".
 
     Devices whose maps fail come first, then those that had series already, then the busiest: a series must not come
     and go. "other" counts what devices did while they were among the others, and so never decreases. Two struct devices
@@ -114,8 +115,8 @@ class Devices:
     :param is_there: whether a device of this name, once seen, still exists.
     """
 
-    def __init__(self, most: int, is_there: Callable[[str], bool]) -> None:
-        self._most = most
+    def __init__(self, wanted: Wanted, is_there: Callable[[str], bool]) -> None:
+        self._wanted = wanted
         self._is_there = is_there
         self._chosen: set[Who] = set()
         self._before: dict[Who, Totals] = {}
@@ -131,9 +132,10 @@ class Devices:
         for device in snapshot.devices:
             everyone[who(device)].add(totals_of(device))
         there = {label: totals for label, totals in everyone.items() if self._is_there(label[0])}
-        ranked = sorted(there, key=lambda label: self._rank(label, there[label]), reverse=True)
-        self._chosen = set(ranked[: self._most])
-        for label in ranked[self._most :]:
+        may_be_shown = filter(self._wanted.may_be_shown, there)
+        ranked = sorted(may_be_shown, key=lambda label: self._rank(label, there[label]), reverse=True)
+        self._chosen = set(ranked[: self._wanted.most_devices])
+        for label in there.keys() - self._chosen:
             self._other = self._other or Totals()
             self._other.add(there[label].since(self._before.get(label, Totals())))
         self._before = dict(everyone)

@@ -6,43 +6,20 @@ sample that is not known (-1) is left out rather than shown as a number. Counter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final
 
 from swiotlb_exporter import flight, kernel_log
-from swiotlb_exporter.devices import Totals, Who
+from swiotlb_exporter.devices import Totals
 from swiotlb_exporter.histogram import Histogram, Native, beyond
+from swiotlb_exporter.spec import MetricSpec, Sample, Seen
+from swiotlb_exporter.wanted import Part
 from swiotlb_top.accounting.fields import DEVICES, POOLS, TOTALS, Field, pool_kind
-from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
+from swiotlb_top.accounting.finding import ADVICE, MEANINGS
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, LATENCY_BUCKETS_NS, UNKNOWN, PoolView, Snapshot
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.constants import IO_TLB_SIZE, SIZE_BUCKETS_SLOTS
-
-Sample: TypeAlias = tuple[tuple[str, ...], Any]
-"""Label values, in the order of the labels, and the value: a number, or a :class:`.Histogram`."""
-
-
-class Seen(NamedTuple):
-    """A snapshot, with its devices and pools as they are labelled."""
-
-    snapshot: Snapshot
-    devices: Mapping[Who, Totals]
-    pools: Sequence[tuple[str, PoolView]]
-    findings: Mapping[Kind, bool]
-    """Whether a kind is found of late; kinds of which nothing is known are left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricSpec:
-    """One metric family; a counter's ``name`` is without the ``_total`` that is added on the wire."""
-
-    name: str
-    kind: Literal["gauge", "counter", "histogram"]
-    labels: tuple[str, ...]
-    help: str
-    samples: Callable[[Seen], Iterable[Sample]]
 
 
 def _help(table: tuple[Field[Any], ...], name: str) -> str:
@@ -177,6 +154,7 @@ def _of_all() -> Iterator[MetricSpec]:
             (),
             f"In bytes: {_help(TOTALS, field)}",
             _known(value, IO_TLB_SIZE),
+            Part.BYTES,
         )
 
 
@@ -225,6 +203,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         (*_DEVICE, "cause"),
         "Mappings refused, by the cause the reference found; live only those of bursts are asked about.",
         _causes,
+        Part.ZERO_CAUSES,
     ),
     MetricSpec(
         "swiotlb_unmaps", "counter", _DEVICE, _help(DEVICES, "unmaps_per_second"), _per_device(lambda t: t.unmaps)
@@ -249,6 +228,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         _DEVICE,
         "Mappings asked for, refused ones too, by the slots they need in one run.",
         _histogram(lambda t: t.sizes, SIZE_BUCKETS_SLOTS, lambda t: t.asked_slots, _native_sizes),
+        Part.HISTOGRAMS,
     ),
     MetricSpec(
         "swiotlb_map_duration_seconds",
@@ -261,6 +241,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
             lambda t: t.latency_sum_ns / 1e9,
             lambda t: Native(FINE_SCHEMA, t.fine_latencies),
         ),
+        Part.HISTOGRAMS,
     ),
     MetricSpec(
         "swiotlb_verified_operations",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from swiotlb_exporter.wanted import Part, Wanted
 from swiotlb_top.cli import flight
 from swiotlb_top.cli.options import FileName, Seconds, examples, given, source_option, trace_option
 from swiotlb_top.errors import Exit, UsageError
@@ -72,6 +73,20 @@ _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
     help='Devices with series of their own; the others are summed up as "other". Default: 100.',
 )
 @click.option(
+    "--only",
+    multiple=True,
+    metavar="PATTERN",
+    help="Devices that may have series of their own: those whose name or driver matches ('0000:00:04.0', 'nvme*'); the "
+    'others count as "other". May be given more than once. Default: any.',
+)
+@click.option(
+    "--without",
+    type=click.Choice([part.value for part in Part]),
+    multiple=True,
+    help="Series to leave out: histograms, causes that no map has failed for yet, or bytes where slots say the same. "
+    "May be given more than once. Default: none.",
+)
+@click.option(
     "--exit-if-blind",
     is_flag=True,
     help="End with status 3 where this machine cannot be watched. Default: serve swiotlb_up 0 and the reason, and "
@@ -89,6 +104,8 @@ def export(
     trace: Path | None,
     interval_s: float,
     devices: int,
+    only: tuple[str, ...],
+    without: tuple[str, ...],
     exit_if_blind: bool,
     flight_s: float | None,
     **of_flight: Any,
@@ -121,7 +138,8 @@ def export(
             recorder = stack.enter_context(_flight_recorder(flight.plan_of(flight_s=flight_s, **of_flight)))
             open_source, beside = partial(_on_its_probes, recorder, openers), recorder.running
         # A recording that cannot be replayed now never can.
-        watching = serve.Watching(open_source, interval_s, devices, exit_if_blind or trace is not None, beside)
+        wanted = Wanted(devices, only, frozenset(map(Part, without)))
+        watching = serve.Watching(open_source, interval_s, wanted, exit_if_blind or trace is not None, beside)
         if textfile is not None:
             serve.into_directory(watching, textfile)
         else:

@@ -154,7 +154,7 @@ def _exported(path: Path) -> None:
             source.play(PlayOrder(passed_ns=after_s * 1_000_000_000))
             snapshot = source.snapshot()
             registry = CollectorRegistry()
-            registry.register(SnapshotCollector(lambda shown=snapshot: shown, devices=100))  # type: ignore[misc]
+            registry.register(SnapshotCollector(lambda shown=snapshot: shown))  # type: ignore[misc]
             if b"\nswiotlb_up 1.0\n" not in generate_latest(registry):
                 raise AssertionError("the collector cannot show what the source gives")
 

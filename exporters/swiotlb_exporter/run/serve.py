@@ -20,6 +20,7 @@ from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.run import privileges
 from swiotlb_exporter.run.service_manager import ServiceManager
 from swiotlb_exporter.run.textfile import Textfile
+from swiotlb_exporter.wanted import Wanted
 from swiotlb_exporter.watch import Watch
 from swiotlb_exporter.web.guard import Guard
 from swiotlb_exporter.web.server import listen, make_app, url_of
@@ -48,8 +49,7 @@ class Watching:
 
     open_source: OpenSource
     interval_s: float
-    devices: int
-    """How many have series of their own."""
+    wanted: Wanted
     exit_if_blind: bool = False
     """End where the source cannot be opened, rather than serve ``swiotlb_up 0`` and try again."""
     beside: Beside = nullcontext
@@ -72,7 +72,7 @@ def over_http(watching: Watching, host: str, port: int, *, config: Path | None) 
     watch = Watch(watching.patience_s)
     guard = Guard(config)
     with _until_told(), listen(host, port, guard) as server:
-        server.set_app(make_app(_registry(watch, watching.devices), watch, guard))
+        server.set_app(make_app(_registry(watch, watching.wanted), watch, guard))
         where = f"on {url_of(server, guard.scheme)}/metrics"
         with _answering(server.serve_forever, server.shutdown):
             _keep_watching(watch, watching, where, lambda: None, _BEAT_S)
@@ -85,7 +85,7 @@ def into_directory(watching: Watching, directory: Path) -> None:
     """
     watch = Watch(watching.patience_s)
     with _until_told():
-        textfile = Textfile(directory, _registry(watch, watching.devices))
+        textfile = Textfile(directory, _registry(watch, watching.wanted))
         try:
             _keep_watching(watch, watching, f"into {directory}", textfile.write, watching.interval_s)
         finally:
@@ -161,9 +161,9 @@ class _Pulse:
                 self._manager.tell("WATCHDOG=1")
 
 
-def _registry(watch: Watch, devices: int) -> CollectorRegistry:
+def _registry(watch: Watch, wanted: Wanted) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(SnapshotCollector(watch.snapshot, devices=devices, findings=lambda: watch.recent.found))
+    registry.register(SnapshotCollector(watch.snapshot, wanted=wanted, findings=lambda: watch.recent.found))
     # Under a name of its own: node_exporter, which reads the file, has process_* too.
     ProcessCollector(namespace="swiotlb_exporter", registry=registry)
     return registry

@@ -14,6 +14,7 @@ import pytest
 
 from swiotlb_exporter.run import serve
 from swiotlb_exporter.run.serve import Watching
+from swiotlb_exporter.wanted import Part, Wanted
 from swiotlb_top.accounting.snapshot import FlightView
 from swiotlb_top.cli import main
 from swiotlb_top.errors import Exit
@@ -97,6 +98,25 @@ def test_its_words_are_those_of_record(hosting: list[Hosting]) -> None:
     assert main(["export", "--textfile", "here", *chosen]) == Exit.OK
     triggers = (Trigger("use", 90.0), Trigger("disagreement"))
     assert hosting[0].plan == Plan(Path("there"), 120 * 10**9, 1 << 30, 3, triggers, 3600 * 10**9)
+
+
+def test_which_series_there_are_is_said_on_the_command_line(hosting: list[Hosting]) -> None:
+    few = [
+        "--devices",
+        "7",
+        "--only",
+        "nvme*",
+        "--only",
+        "0000:00:04.0",
+        "--without",
+        "bytes",
+        "--without",
+        "histograms",
+    ]
+    assert main(["export", *few]) == Exit.OK
+    assert main(["export"]) == Exit.OK
+    wanted = Wanted(7, ("nvme*", "0000:00:04.0"), frozenset({Part.BYTES, Part.HISTOGRAMS}))
+    assert [one.watching.wanted for one in hosting] == [wanted, Wanted()]
 
 
 def test_by_itself_it_is_none(hosting: list[Hosting]) -> None:

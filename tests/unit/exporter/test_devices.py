@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_exporter.devices import OTHER, UNNAMED, Devices, Presence, Who
+from swiotlb_exporter.wanted import Wanted
 from swiotlb_top.accounting.snapshot import DeviceView
 from tests.support.snapshots import DISK, NVME, SECOND_NS, STALLED
 
@@ -21,7 +22,7 @@ def device(number: int, *, maps: int = 0, map_failures: int = 0) -> DeviceView:
 
 
 def of(*devices: DeviceView, most: int = 2, gone: tuple[str, ...] = ()) -> set[Who]:
-    return set(Devices(most, lambda name: name not in gone).totals(replace(STALLED, devices=devices)))
+    return set(Devices(Wanted(most), lambda name: name not in gone).totals(replace(STALLED, devices=devices)))
 
 
 def test_without_more_devices_than_fit_there_is_no_other() -> None:
@@ -29,7 +30,7 @@ def test_without_more_devices_than_fit_there_is_no_other() -> None:
 
 
 def test_the_busiest_are_chosen_and_the_others_are_summed_up() -> None:
-    devices = Devices(2, lambda name: True)
+    devices = Devices(Wanted(2), lambda name: True)
     totals = devices.totals(replace(STALLED, devices=tuple(device(n, maps=n) for n in range(1, 6))))
     assert set(totals) == {("dev5", ""), ("dev4", ""), OTHER}
     assert totals[OTHER].maps == 1 + 2 + 3
@@ -40,7 +41,7 @@ def test_a_device_whose_maps_fail_is_chosen_before_busier_ones() -> None:
 
 
 def test_a_device_that_had_series_keeps_them_though_others_became_busier() -> None:
-    devices = Devices(1, lambda name: True)
+    devices = Devices(Wanted(1), lambda name: True)
     devices.totals(replace(STALLED, devices=(device(1, maps=5),)))
     later = replace(STALLED, time_ns=7 * SECOND_NS, devices=(device(1, maps=6), device(2, maps=900)))
     assert set(devices.totals(later)) == {("dev1", ""), OTHER}
@@ -56,7 +57,7 @@ def test_devices_gone_before_they_could_be_named_share_a_series_without_their_ad
 
 
 def test_a_recording_that_begins_anew_counts_from_zero() -> None:
-    devices = Devices(1, lambda name: True)
+    devices = Devices(Wanted(1), lambda name: True)
     devices.totals(replace(STALLED, devices=(device(1, maps=5), device(2, maps=3))))
     again = devices.totals(replace(STALLED, time_ns=SECOND_NS, devices=(device(2, maps=1),)))
     assert set(again) == {("dev2", "")}
@@ -66,7 +67,7 @@ def test_a_recording_that_begins_anew_counts_from_zero() -> None:
 def test_other_never_falls_and_no_call_of_an_unnamed_device_is_missed(
     rounds: list[list[tuple[int, int, int]]],
 ) -> None:
-    devices, maps, failures = Devices(2, lambda name: True), Counter[int](), Counter[int]()
+    devices, maps, failures = Devices(Wanted(2), lambda name: True), Counter[int](), Counter[int]()
     before, unnamed = 0, 0
     for number, calls in enumerate(rounds):
         was = dict(maps)

@@ -8,6 +8,7 @@ import pytest
 
 from swiotlb_exporter.devices import Devices
 from swiotlb_exporter.run.laps import Laps
+from swiotlb_exporter.wanted import Wanted
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
@@ -44,7 +45,7 @@ def test_however_seldom_it_is_looked_at_it_fails_as_often_a_second_as_was_record
 
 def test_no_counter_falls_and_the_clock_goes_on() -> None:
     laps = Laps(ReplaySource(STALL, loops=True))
-    devices = Devices(most=100, is_there=lambda name: True)
+    devices = Devices(Wanted(100), is_there=lambda name: True)
     before, seen = laps.snapshot(), devices.totals(laps.snapshot())
     for _ in range(12):
         laps.play(PlayOrder(passed_ns=A_SECOND_NS))

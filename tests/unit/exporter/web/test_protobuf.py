@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from prometheus_client import Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from swiotlb_exporter.collector import MOST_DEVICES, SnapshotCollector
+from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.histogram import Native
+from swiotlb_exporter.wanted import MOST_DEVICES, Wanted
 from swiotlb_exporter.web.exposition import PROTOBUF
 from swiotlb_exporter.web.protobuf_page import MetricFamily
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, DeviceView, Snapshot
@@ -42,7 +43,9 @@ Lines = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def collected(snapshot: Snapshot, devices: int = MOST_DEVICES) -> list[Metric]:
-    collector = SnapshotCollector(ScriptedSource([snapshot]).snapshot, is_there=lambda name: True, devices=devices)
+    collector = SnapshotCollector(
+        ScriptedSource([snapshot]).snapshot, is_there=lambda name: True, wanted=Wanted(devices)
+    )
     return list(collector.collect())
 
 
