@@ -161,9 +161,3 @@ def test_no_node_is_restarted_over_and_over_because_it_cannot_be_watched() -> No
     for name in UNITS:
         never = set(map(int, service(name)["RestartPreventExitStatus"].split()))
         assert {int(Exit.USAGE), int(Exit.CANNOT)} == never
-    daemonset = yaml.safe_load((DEPLOYED / "kubernetes" / "daemonset.yaml").read_text())
-    (container,) = daemonset["spec"]["template"]["spec"]["containers"]
-    assert container["readinessProbe"]["httpGet"]["path"] == "/healthz"
-    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
-    assert "startupProbe" not in container
-    assert daemonset["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"] == "100%"
