@@ -41,7 +41,7 @@ _DEVICE: Final = "on (job, instance, device, driver)"
 _NODE: Final = "on (job, instance)"
 _FAILURES: Final = "instance_device:swiotlb_map_failures:rate5m > 10 / 300"
 """Ten in five minutes: a driver that failed once and got on wakes nobody."""
-_CAUSES: Final = "instance_device_cause:swiotlb_map_failures_explained:rate5m > 0"
+_CAUSES: Final = "instance_device_cause:swiotlb_map_failures_explained:rate5m"
 _RATIO: Final = "instance:swiotlb_used_slots:ratio"
 UNEXPLAINED: Final = "unexplained"
 """The cause of failures that no burst has explained."""
@@ -49,7 +49,7 @@ UNEXPLAINED: Final = "unexplained"
 ALERTS: Final = (
     Alert(
         "SwiotlbMapsFailing",
-        f"(({_CAUSES}) * 0 + {_DEVICE} group_left () ({_FAILURES})) or "
+        f"({_CAUSES} * 0 + {_DEVICE} group_left () ({_FAILURES})) or "
         f'label_replace({_FAILURES} unless {_DEVICE} {_CAUSES}, "cause", "{UNEXPLAINED}", "", "")',
         "1m",
         "critical",
@@ -84,22 +84,23 @@ ALERTS: Final = (
     Alert(
         "SwiotlbLeak",
         # Found in 10 to 20 minutes, and still in those after them: a load that only grows looks the same for a while.
-        'swiotlb_finding{finding="leak"} == 1',
+        'swiotlb_finding_device_info{finding="leak"} == 1',
         "15m",
         "warning",
-        "a device on {{ $labels.instance }} holds more and more bounce buffers",
-        "swiotlb-top check on the node names the device, and says when the pools are full.",
+        "{{ $labels.device }} on {{ $labels.instance }} holds more and more bounce buffers",
+        "{{ $labels.device }} ({{ $labels.driver }}) gives fewer back than it takes. swiotlb-top check on the node "
+        "says when the pools are full.",
         findings=(Kind.LEAK,),
     ),
     Alert(
         "SwiotlbRunaway",
         # Who took most of what was there and left others enough, or made the pools grow, wakes nobody.
-        'swiotlb_finding{finding="runaway"} == 1 '
+        'swiotlb_finding_device_info{finding="runaway"} == 1 '
         f'and {_NODE} ({_RATIO} > 0.9 or swiotlb_finding{{finding=~"full|fragmented|cannot_grow|unexplained"}} == 1)',
         "1m",
         "warning",
-        "a device on {{ $labels.instance }} took most of the bounce buffers within a second, and others lack them",
-        "That was in the last 20 minutes. swiotlb-top check on the node names the device, if it does so again.",
+        "{{ $labels.device }} on {{ $labels.instance }} took most of the bounce buffers at once, and others lack them",
+        "{{ $labels.device }} ({{ $labels.driver }}) took over half of them within a second, in the last 20 minutes.",
         findings=(Kind.RUNAWAY,),
     ),
     Alert(

@@ -148,7 +148,7 @@ NODE: Final = Dashboard(
         ),
         Panel(
             "Failed maps",
-            {"{{device}} {{driver}}": f"instance_device:swiotlb_map_failures:rate5m{_NODE}"},
+            {"{{device}} {{driver}}": f"sum by (device, driver) ({_rate(f'swiotlb_map_failures_total{_NODE}')})"},
             unit="ops",
             link="swiotlb-device",
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -13,6 +13,7 @@ from prometheus_client.core import Sample as Line
 from prometheus_client.registry import Collector
 
 from swiotlb_exporter.devices import Devices, Presence
+from swiotlb_exporter.findings import Told
 from swiotlb_exporter.histogram import HistogramFamily
 from swiotlb_exporter.metrics import METRICS
 from swiotlb_exporter.pools import PoolNames
@@ -20,7 +21,6 @@ from swiotlb_exporter.spec import MetricSpec, Sample, Seen
 from swiotlb_exporter.wanted import Wanted
 from swiotlb_exporter.watch import Blindness, NotYetError
 from swiotlb_top import __version__
-from swiotlb_top.accounting.finding import Kind
 from swiotlb_top.accounting.snapshot import Snapshot
 
 MOST_POOLS: Final = 100
@@ -38,7 +38,7 @@ class SnapshotCollector(Collector):
 
     :param wanted: which devices have series of their own, and what is left out.
     :param is_there: whether a device of a name still exists; what is gone has no series.
-    :param findings: which kinds of findings are there of late, and which are not.
+    :param findings: what is found of late.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class SnapshotCollector(Collector):
         *,
         wanted: Wanted | None = None,
         is_there: Callable[[str], bool] | None = None,
-        findings: Callable[[], Mapping[Kind, bool]] = dict,
+        findings: Callable[[], Told] = Told,
     ) -> None:
         self._sample = sample
         self._wanted = wanted or Wanted()

@@ -6,11 +6,11 @@ to see it by, for long enough: else nothing is said of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from swiotlb_exporter.devices import totals_of, with_totals
+from swiotlb_exporter.devices import Who, totals_of, who, with_totals
 from swiotlb_top.accounting.finding import Kind
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Snapshot, VerdictView
@@ -61,6 +61,15 @@ KNOWABLE: Final[Mapping[Kind, Seen]] = {
 the kernel's log has metrics of its own."""
 
 
+class Told(NamedTuple):
+    """What is found."""
+
+    kinds: Mapping[Kind, bool] = {}
+    """Whether a kind is found; kinds of which nothing is known are left out."""
+    devices: Mapping[Kind, frozenset[Who]] = {}
+    """Whose it is, of kinds that are found and are a device's."""
+
+
 class Recent:
     """Is told every frame of a source, and says what is found of late. Any thread may ask.
 
@@ -69,8 +78,7 @@ class Recent:
 
     def __init__(self) -> None:
         self._windows: list[_Window] = []
-        self.found: Mapping[Kind, bool] = {}
-        """Whether a kind is found; kinds of which nothing is known are left out."""
+        self.told = Told()
 
     def __call__(self, frame: Frame) -> Frame:
         """The same frame: only what is asked later changes."""
@@ -81,8 +89,13 @@ class Recent:
             self._windows = [*self._windows, _Window(now)][-2:]
         for window in self._windows:
             window.add(now)
-        self.found = self._windows[0].found()
+        self.told = self._windows[0].told()
         return frame
+
+    @property
+    def found(self) -> Mapping[Kind, bool]:
+        """Whether a kind is found; kinds of which nothing is known are left out."""
+        return self.told.kinds
 
 
 class _Window:
@@ -96,8 +109,14 @@ class _Window:
         before = self._watched.frame
         self._watched.add(Frame(since(now, self.base), before.now if before else None))
 
-    def found(self) -> dict[Kind, bool]:
-        there = {finding.kind for finding in findings(self._watched)}
+    def told(self) -> Told:
+        found = findings(self._watched)
+        labels = {device.name: who(device) for device in self._watched.now.devices}
+        named = [(finding.kind, labels[finding.device]) for finding in found if finding.device in labels]
+        devices = {kind: frozenset(of for other, of in named if other is kind) for kind, _ in named}
+        return Told(self._kinds({finding.kind for finding in found}), devices)
+
+    def _kinds(self, there: Set[Kind]) -> dict[Kind, bool]:
         if self._watched.duration_ns < SLOPE_LEAST_NS:
             return {kind: True for kind in KNOWABLE if kind in there}
         # Maps failed, and it is not known why: it may be for any of the causes.

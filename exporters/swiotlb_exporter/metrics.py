@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from swiotlb_exporter import flight, kernel_log
-from swiotlb_exporter.devices import Totals
+from swiotlb_exporter.devices import OTHER, Totals
 from swiotlb_exporter.histogram import Histogram, Native, beyond
 from swiotlb_exporter.spec import MetricSpec, Sample, Seen
 from swiotlb_exporter.wanted import Part
@@ -107,12 +107,18 @@ def _pool_count(seen: Seen) -> Iterator[Sample]:
 
 
 def _findings(seen: Seen) -> Iterator[Sample]:
-    yield from (((kind.value,), int(is_there)) for kind, is_there in seen.findings.items())
+    yield from (((kind.value,), int(is_there)) for kind, is_there in seen.findings.kinds.items())
 
 
 def _found(seen: Seen) -> Iterator[Sample]:
-    for kind in (kind for kind, is_there in seen.findings.items() if is_there):
+    for kind in (kind for kind, is_there in seen.findings.kinds.items() if is_there):
         yield (kind.value, MEANINGS[kind], " ".join(ADVICE[kind])), 1
+
+
+def _found_of(seen: Seen) -> Iterator[Sample]:
+    for kind in (kind for kind in seen.findings.devices if seen.findings.kinds.get(kind)):
+        devices = {label if label in seen.devices else OTHER for label in seen.findings.devices[kind]}
+        yield from (((kind.value, *label), 1) for label in sorted(devices))
 
 
 def _source(seen: Seen) -> Iterator[Sample]:
@@ -271,6 +277,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         ("finding", "meaning", "advice"),
         "What swiotlb_finding has as 1, in a sentence, and what helps: for alerts to quote.",
         _found,
+    ),
+    MetricSpec(
+        "swiotlb_finding_device_info",
+        "gauge",
+        ("finding", *_DEVICE),
+        "Whose it is what swiotlb_finding has as 1, where it is a device's.",
+        _found_of,
     ),
     MetricSpec(
         "swiotlb_burst_age_seconds",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from swiotlb_exporter.devices import Totals, Who
+from swiotlb_exporter.findings import Told
 from swiotlb_exporter.wanted import Part, Wanted
-from swiotlb_top.accounting.finding import Kind
 from swiotlb_top.accounting.snapshot import PoolView, Snapshot
 
 Sample: TypeAlias = tuple[tuple[str, ...], Any]
@@ -21,8 +21,7 @@ class Seen(NamedTuple):
     snapshot: Snapshot
     devices: Mapping[Who, Totals]
     pools: Sequence[tuple[str, PoolView]]
-    findings: Mapping[Kind, bool]
-    """Whether a kind is found of late; kinds of which nothing is known are left out."""
+    findings: Told
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,7 @@ class _Pulse:
 
 def _registry(watch: Watch, wanted: Wanted) -> CollectorRegistry:
     registry = CollectorRegistry()
-    registry.register(SnapshotCollector(watch.snapshot, wanted=wanted, findings=lambda: watch.recent.found))
+    registry.register(SnapshotCollector(watch.snapshot, wanted=wanted, findings=lambda: watch.recent.told))
     # Under a name of its own: node_exporter, which reads the file, has process_* too.
     ProcessCollector(namespace="swiotlb_exporter", registry=registry)
     return registry

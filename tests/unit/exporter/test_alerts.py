@@ -36,6 +36,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 
 MAPS = 'swiotlb_maps_total{device="d",driver="v"}'
 FAILURES = 'swiotlb_map_failures_total{device="d",driver="v"}'
+FOUND = 'swiotlb_finding_device_info{device="d",driver="v",finding="%s"}'
 EXPLAINED = 'swiotlb_map_failures_explained_total{device="d",driver="v",cause="%s"}'
 
 SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -53,9 +54,9 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"swiotlb_slots": "512+0x30", "swiotlb_used_slots": "300+0.3x30"},
     ),
     "SwiotlbRunaway": (
-        {'swiotlb_finding{finding="runaway"}': "0+0x28 1 1", 'swiotlb_finding{finding="full"}': "1+0x30"},
+        {FOUND % "runaway": "_x28 1 1", 'swiotlb_finding{finding="full"}': "1+0x30"},
         {
-            'swiotlb_finding{finding="runaway"}': "1+0x30",
+            FOUND % "runaway": "1+0x30",
             'swiotlb_finding{finding="full"}': "0+0x30",
             "swiotlb_slots": "512+0x30",
             "swiotlb_used_slots": "400+0x30",
@@ -88,8 +89,12 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
     ),
     "SwiotlbLeak": (
-        {'swiotlb_finding{finding="leak"}': "0+0x10 1+0x20", 'swiotlb_finding{finding="runaway"}': "0+0x30"},
-        {'swiotlb_finding{finding="leak"}': "0+0x15 1+0x10 0+0x5", 'swiotlb_finding{finding="transient"}': "1+0x30"},
+        {FOUND % "leak": "_x10 1+0x20"},
+        {
+            FOUND % "leak": "_x15 1+0x10 stale _x4",
+            FOUND % "full": "1+0x30",
+            'swiotlb_finding{finding="leak"}': "1+0x30",
+        },
     ),
     "SwiotlbExporterUnreachable": (
         {'up{job="swiotlb"}': "1 1 0+0x30"},
@@ -126,9 +131,9 @@ MORE_THAT_FIRE: list[tuple[str, dict[str, str]]] = [
     (
         "SwiotlbRunaway",
         {
-            'swiotlb_finding{finding="runaway"}': "1+0x30",
+            FOUND % "runaway": "1+0x30",
             "swiotlb_slots": "512+0x30",
-            "swiotlb_used_slots": "100+0x28 480 480",
+            "swiotlb_used_slots": "100+0x26 480+0x3",
         },
     ),
     ("SwiotlbReferenceDisagrees", {"swiotlb_safety_violations_total": "0+0x25 2+0x5"}),

@@ -38,7 +38,7 @@ def registry_of(source: Any) -> CollectorRegistry:
     def sample() -> Snapshot:
         return recent(Frame(source.snapshot())).now
 
-    registry.register(SnapshotCollector(sample, is_there=lambda name: True, findings=lambda: recent.found))
+    registry.register(SnapshotCollector(sample, is_there=lambda name: True, findings=lambda: recent.told))
     return registry
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from swiotlb_exporter.collector import SnapshotCollector
-from swiotlb_exporter.findings import KNOWABLE, WINDOW_NS, Recent, since
+from swiotlb_exporter.devices import OTHER, UNNAMED, Who
+from swiotlb_exporter.findings import KNOWABLE, WINDOW_NS, Recent, Told, since
 from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
@@ -154,12 +155,22 @@ def test_what_passed_since_is_the_difference_of_the_totals() -> None:
     assert since(failing(3), failing(3)).devices[0].causes == ()
 
 
+def test_whose_a_finding_is_is_known_where_it_is_a_device_s() -> None:
+    assert told([SOUND, failing(3)]).told.devices == {Kind.FULL: {(DISK.name, DISK.driver)}}
+    assert told([SOUND, replace(SOUND, used_hiwater_slots=951)]).told.devices == {}
+
+
+def test_a_device_that_could_not_be_named_is_not_told_by_its_address() -> None:
+    nameless = replace(failing(3).devices[0], name=f"device {DISK.dev & 0xFFFF:04x}", driver="")
+    assert told([SOUND, replace(failing(3), devices=(nameless, NVME))]).told.devices == {Kind.FULL: {(UNNAMED, "")}}
+
+
 # ---- as metrics ----------------------------------------------------------------
 
 
 def value(found: dict[Kind, bool], name: str, **labels: str) -> float | None:
     registry = CollectorRegistry()
-    registry.register(SnapshotCollector(lambda: SOUND, is_there=lambda name: True, findings=lambda: found))
+    registry.register(SnapshotCollector(lambda: SOUND, is_there=lambda name: True, findings=lambda: Told(found)))
     return registry.get_sample_value(name, labels)
 
 
@@ -170,3 +181,16 @@ def test_a_finding_is_one_zero_or_absent(found: dict[Kind, bool], shown: float |
         found, "swiotlb_finding_info", finding="leak", meaning=MEANINGS[Kind.LEAK], advice=" ".join(ADVICE[Kind.LEAK])
     )
     assert told_info == (1 if shown else None)
+
+
+@pytest.mark.parametrize(
+    ("whose", "labels"),
+    [((NVME.name, NVME.driver), (NVME.name, NVME.driver)), (("0000:00:09.0", "gone"), OTHER)],
+)
+def test_whose_it_is_is_a_label_and_other_where_the_device_has_no_series(whose: Who, labels: Who) -> None:
+    registry = CollectorRegistry()
+    found = Told({Kind.LEAK: True}, {Kind.LEAK: frozenset({whose})})
+    registry.register(SnapshotCollector(lambda: SOUND, is_there=lambda name: True, findings=lambda: found))
+    device, driver = labels
+    shown = {"finding": "leak", "device": device, "driver": driver}
+    assert registry.get_sample_value("swiotlb_finding_device_info", shown) == 1
