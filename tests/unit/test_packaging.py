@@ -216,6 +216,11 @@ def test_installed_it_finds_its_own_c_and_recording(installed: Path) -> None:
     assert run_installed(installed, "-c", program).splitlines() == [str(installed / "swiotlb_top/bpf"), "replay"]
 
 
+def test_installed_it_knows_what_to_do_about_alerts(installed: Path) -> None:
+    program = "from swiotlb_exporter.web import runbook; print(runbook.page())"
+    assert '<h2 id="swiotlbleak">' in run_installed(installed, "-c", program)
+
+
 def test_installed_it_replays(installed: Path) -> None:
     (recording, *_) = sorted((installed / "swiotlb_top/recordings").glob("*.swtrace"))
     assert "agree" in run_installed(installed, "-m", "swiotlb_top", "replay", str(recording))
