@@ -7,6 +7,7 @@ the exporter has found on that node, and what helps), ``runbook_url``, and ``rec
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -15,6 +16,8 @@ import yaml
 from swiotlb_exporter.findings import KNOWABLE
 from swiotlb_top.accounting.finding import Kind
 from swiotlb_top.findings.rules import KIND_OF_CAUSE
+from swiotlb_top.kernel_log.causes import LogCause
+from swiotlb_top.kernel_log.meanings import MEANINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,15 @@ _CAUSES: Final = "instance_device_cause:swiotlb_map_failures_explained:rate5m"
 _RATIO: Final = "instance:swiotlb_used_slots:ratio"
 UNEXPLAINED: Final = "unexplained"
 """The cause of failures that no burst has explained."""
+
+_UNREACHABLE: Final = (LogCause.UNREACHABLE, LogCause.NOT_BOUNCED)
+_OUT_OF_REACH: Final = f'cause=~"{"|".join(cause.value for cause in _UNREACHABLE)}"'
+
+
+def _by_cause(said: Mapping[LogCause, str]) -> str:
+    """What is said of the label ``cause``."""
+    return "".join(f'{{{{ if eq $labels.cause "{cause.value}" }}}}{text}{{{{ end }}}}' for cause, text in said.items())
+
 
 ALERTS: Final = (
     Alert(
@@ -120,6 +132,17 @@ ALERTS: Final = (
         "swiotlb of {{ $labels.instance }} wants to grow and cannot",
         "In ten minutes some {{ $value | humanize }} runs of swiotlb_dyn_alloc() added no pool.",
         findings=(Kind.GROWTH_FAILS,),
+    ),
+    Alert(
+        "SwiotlbUnreachable",
+        # The kernel says so once a boot: it is there, or it is not.
+        f"swiotlb_kernel_log_failures_total{{{_OUT_OF_REACH}}} > 0 "
+        f"or swiotlb_kernel_log_earlier_failures{{{_OUT_OF_REACH}}} > 0",
+        "0m",
+        "warning",
+        "{{ $labels.device }} on {{ $labels.instance }} cannot reach its bounce buffers",
+        _by_cause({cause: MEANINGS[cause].means for cause in _UNREACHABLE}),
+        f"What helps: {_by_cause({cause: MEANINGS[cause].helps for cause in _UNREACHABLE})}",
     ),
     Alert(
         "SwiotlbReferenceDisagrees",

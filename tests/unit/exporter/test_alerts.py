@@ -17,6 +17,8 @@ from swiotlb_exporter.web import runbook
 from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Kind
 from swiotlb_top.allocator import Cause
 from swiotlb_top.findings.rules import KIND_OF_CAUSE
+from swiotlb_top.kernel_log import meanings
+from swiotlb_top.kernel_log.causes import LogCause
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.sources.replay import ReplaySource
 from tests.support.prometheus import ROOT, RULES, needs_prometheus, promtool
@@ -37,6 +39,8 @@ def alerts() -> dict[str, dict[str, Any]]:
 MAPS = 'swiotlb_maps_total{device="d",driver="v"}'
 FAILURES = 'swiotlb_map_failures_total{device="d",driver="v"}'
 FOUND = 'swiotlb_finding_device_info{device="d",driver="v",finding="%s"}'
+LOGGED = 'swiotlb_kernel_log_earlier_failures{device="d",driver="v",cause="%s"}'
+LOGGED_SINCE = 'swiotlb_kernel_log_failures_total{device="d",driver="v",cause="%s"}'
 EXPLAINED = 'swiotlb_map_failures_explained_total{device="d",driver="v",cause="%s"}'
 
 SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -96,6 +100,10 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
             'swiotlb_finding{finding="leak"}': "1+0x30",
         },
     ),
+    "SwiotlbUnreachable": (
+        {LOGGED % "unreachable": "1+0x30"},
+        {LOGGED % "exhausted": "1+0x30", LOGGED_SINCE % "unreachable": "0+0x30"},
+    ),
     "SwiotlbExporterUnreachable": (
         {'up{job="swiotlb"}': "1 1 0+0x30"},
         {'up{job="swiotlb"}': "1 0 1 0 1+0x30", 'up{job="node"}': "0+0x30"},
@@ -128,6 +136,7 @@ MORE_THAT_FIRE: list[tuple[str, dict[str, str]]] = [
         {"swiotlb_slots": "256+0x30", "swiotlb_used_slots": "0+0x30", "swiotlb_used_hiwater_slots": "9+0x22 250+0x8"},
     ),
     ("SwiotlbMapsFailing", {FAILURES: "0+10x30"}),
+    ("SwiotlbUnreachable", {LOGGED_SINCE % "not_bounced": "0+0x20 1+0x10"}),
     (
         "SwiotlbRunaway",
         {
@@ -283,6 +292,17 @@ def test_a_device_whose_maps_fail_for_two_causes_alerts_for_each(tmp_path: Path)
     causes = {EXPLAINED % cause: "0+1x30" for cause in ("exhausted", "fragmented")}
     said = said_of({FAILURES: "0+10x30"} | causes, tmp_path, {})
     assert set(re.findall(r'cause="(\w+)"', said)) == {"exhausted", "fragmented"}
+
+
+@needs_prometheus
+@pytest.mark.parametrize("cause", [LogCause.UNREACHABLE, LogCause.NOT_BOUNCED])
+def test_a_device_that_cannot_reach_its_buffers_alerts_with_what_the_line_means(
+    cause: LogCause, tmp_path: Path
+) -> None:
+    said = said_of({LOGGED % cause.value: "1+0x30"}, tmp_path, {})
+    meaning = meanings.MEANINGS[cause]
+    assert f'description="{meaning.means}"' in said, said
+    assert f'advice="What helps: {meaning.helps}"' in said
 
 
 @needs_prometheus
