@@ -7,6 +7,9 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # The exit status that says that this machine cannot be watched. The reason is then on the terminal for a moment.
 CANNOT := 3
 
+# What is missing is installed without a question (yes: what developers call does that), or only after one.
+INSTALL :=
+
 # What Debian has and PyPI has not. The lab builds a kernel, hence the toolchain.
 RUN_PACKAGES := python3 python3-venv python3-bpfcc
 LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12 gcc binutils make flex bison bc perl patch \
@@ -14,7 +17,8 @@ LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12
 	acpica-tools nodejs trace-cmd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs dist dist-test fix clean
+.PHONY: help run run-packages test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs dist \
+	dist-test fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,36 +110,47 @@ fix: $(VENV)/test ## format Python and C
 clean: ## remove what make made here (the lab's kernels stay in the cache)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage mutants
 
-# The interpreter is Debian's, so that the environment sees Debian's bcc.
-$(VENV)/run: pyproject.toml
-	@$(call install,$(RUN_PACKAGES))
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv --system-site-packages $(VENV)
+# The interpreter is Debian's, so that the environment sees Debian's bcc. One that is half made is no environment.
+$(VENV)/run: pyproject.toml | run-packages
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv --system-site-packages $(VENV) || { rm -f $(VENV)/bin/python; exit 1; }
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
 	@touch $@
+
+# Without bcc there is still the demonstration.
+run-packages:
+	@$(call install,$(RUN_PACKAGES))
 
 $(VENV)/dist: $(VENV)/run
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[dist]'
 	@touch $@
 
+$(VENV)/test dist-test: INSTALL := yes
 $(VENV)/test: $(VENV)/run
 	@$(call install,$(LAB_PACKAGES))
 	@$(unpack_prometheus)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-# Installs only what is missing, and asks apt only then.
+# Installs only what is missing, and asks apt only then: after a question on a terminal, elsewhere only if told to.
 define install
 missing=; for package in $(1); do \
 	dpkg-query -W -f '$${db:Status-Status}\n' $$package 2>/dev/null | grep -qx installed || missing="$$missing $$package"; \
 done; \
-if [ -n "$$missing" ]; then \
-	if command -v apt-get >/dev/null; then \
+answer=$(INSTALL); \
+if [ -n "$$missing" ] && ! command -v apt-get >/dev/null; then \
+	echo "not a Debian system; please install what Debian calls:$$missing" >&2; \
+elif [ -n "$$missing" ]; then \
+	if [ "$$answer" != yes ] && [ -t 0 ] && [ -t 2 ]; then \
+		printf 'missing:%s. Install with apt-get? [y/N] ' "$$missing" >&2; read -r answer; \
+	fi; \
+	case "$$answer" in \
+	[Yy]*) \
 		echo "installing:$$missing"; \
 		$(SUDO) apt-get -qq update && \
-		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
-	else \
-		echo "not a Debian system; please install what Debian calls:$$missing"; \
-	fi; \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null ;; \
+	*) \
+		echo "missing, and not installed:$$missing. To install: make $(MAKECMDGOALS) INSTALL=yes" >&2 ;; \
+	esac; \
 fi
 endef
 
