@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
@@ -68,7 +67,7 @@ def lay_out(wheel: Path, root: Path) -> None:
     _put(page.with_suffix(".1.gz"), _gzipped(page.read_bytes()))
     page.unlink()
     _control(root)
-    _even(root)
+    tree.even(root, {root / name for name in _RUNS})
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -135,12 +134,3 @@ def _control(root: Path) -> None:
     _put(root / "DEBIAN/control", control.encode())
     for script in ("postinst", "prerm"):
         shutil.copy(_HERE / script, root / "DEBIAN")
-
-
-def _even(root: Path) -> None:
-    """Give everything the modes and times that it has on every machine."""
-    when = tree.day().timestamp()
-    for path in (root, *root.rglob("*")):
-        runs = path.is_dir() or str(path.relative_to(root)) in _RUNS
-        path.chmod(0o755 if runs else 0o644)
-        os.utime(path, (when, when))

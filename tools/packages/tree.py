@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from tools.packages import repack
 from tools.packages.pins import PINS, ROOT
 
 _HEADING: Final = re.compile(r"^## (?P<version>\S+) \((?P<day>\d{4}-\d\d-\d\d)\)$", re.MULTILINE)
@@ -49,16 +50,31 @@ def built(into: Path) -> tuple[Path, Path]:
     """The source distribution, and the wheel, which is made of that.
 
     They are built in a copy: setuptools lays out the source distribution in the tree that it builds,
-    where two at once would take each other's files away.
+    where two at once would take each other's files away. And a wheel has the modes of what it is made of.
     """
     into.mkdir(parents=True, exist_ok=True)
     quiet = ("--no-isolation", "--skip-dependency-check", "--outdir", str(into.resolve()))
     with tempfile.TemporaryDirectory() as scratch:
         copy = shutil.copytree(ROOT, Path(scratch, "tree"), ignore=_made)
+        even(copy, {path for path in files(copy) if path.stat().st_mode & 0o100})
         subprocess.run(
-            [sys.executable, "-m", "build", *quiet, str(copy)], env=environment(), stdout=subprocess.DEVNULL, check=True
+            [sys.executable, "-m", "build", *quiet, str(copy)],
+            env=environment(),
+            umask=0o022,
+            stdout=subprocess.DEVNULL,
+            check=True,
         )
-    return into / f"swiotlb_top-{version()}.tar.gz", into / f"swiotlb_top-{version()}-py3-none-any.whl"
+    sdist, wheel = into / f"swiotlb_top-{version()}.tar.gz", into / f"swiotlb_top-{version()}-py3-none-any.whl"
+    repack.without_maker(sdist, int(day().timestamp()))
+    return sdist, wheel
+
+
+def even(root: Path, runs: Collection[Path]) -> None:
+    """Give everything in a directory the mode and time that it has on every machine; ``runs`` can be executed."""
+    when = day().timestamp()
+    for path in (root, *root.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path in runs else 0o644)
+        os.utime(path, (when, when))
 
 
 def modules(wheel: Path, into: Path) -> None:

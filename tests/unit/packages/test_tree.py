@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tarfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +14,41 @@ import pytest
 from tools.packages import tree
 
 ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def private_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def checked_out_again(private_umask: None, tmp_path: Path) -> Path:
+    """The same tree, later, by somebody who lets nobody else read it."""
+    copy = shutil.copytree(ROOT, tmp_path / "again", ignore=shutil.ignore_patterns(".venv", ".git", "__pycache__"))
+    for path in copy.rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+        os.utime(path, (1e9, 1e9))
+    return copy
+
+
+def test_the_same_tree_makes_the_same_bytes(
+    checked_out_again: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tree.built(tmp_path / "first")
+    monkeypatch.setattr(tree, "ROOT", checked_out_again)
+    second = tree.built(tmp_path / "second")
+    assert [path.name for path in second] == [path.name for path in first]
+    assert [path.read_bytes() for path in second] == [path.read_bytes() for path in first]
+
+
+def test_the_source_distribution_does_not_say_who_made_it_and_when(tmp_path: Path) -> None:
+    with tarfile.open(tree.built(tmp_path)[0]) as opened:
+        entries = opened.getmembers()
+    assert {(entry.uid, entry.gid, entry.uname, entry.gname) for entry in entries} == {(0, 0, "", "")}
+    assert {entry.mtime for entry in entries} == {tree.day().timestamp()}
+    assert {oct(entry.mode) for entry in entries if entry.isfile()} == {"0o644", "0o755"}
 
 
 def test_two_can_build_at_once(tmp_path: Path) -> None:
