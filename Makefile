@@ -95,7 +95,7 @@ docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, s
 	$(VENV)/bin/python -m tests.support.timeline_docs
 	$(VENV)/bin/python -m tests.support.sizing_docs
 
-dist: $(VENV)/dist ## what is handed out, in dist/: the single file, the Debian package, wheel and source distribution
+dist: $(VENV)/dist ## what is handed out, in dist/: the single file, the Debian package, their SBOM, wheel and source distribution
 	@$(VENV)/bin/python -m tools.packages dist
 
 dist-test: $(VENV)/test ## those packages installed and run in Debian 12 and 13, in roots made for it (as root, some minutes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tools.packages import deb, single_file, tree
+from tools.packages import deb, sbom, single_file, tree
 
 
 def main(into: Path) -> None:
@@ -13,7 +13,7 @@ def main(into: Path) -> None:
     sdist, wheel = tree.built(into)
     single = into / "swiotlb-top.pyz"
     single_file.make(wheel, single)
-    for path in (sdist, wheel, single, deb.make(wheel, into)):
+    for path in (sdist, wheel, single, deb.make(wheel, into), sbom.make(wheel, into)):
         print(f"{path.stat().st_size / 1e6:5.1f} MB  {path}")
 
 

@@ -7,6 +7,7 @@ with the hash of its wheel.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,12 +16,18 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
 PINS: Final = Path(__file__).with_name("requirements.txt")
+_PIN: Final = re.compile(r"^(?P<library>\S+==\S+) --hash=sha256:(?P<sha256>[0-9a-f]{64})$", re.MULTILINE)
 
 
 def required() -> list[str]:
     """What pyproject.toml requires, without extras."""
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return list(project["dependencies"])
+
+
+def pinned() -> dict[str, str]:
+    """The SHA-256 of each library's wheel, by ``name==version``, the name in small letters."""
+    return {pin["library"]: pin["sha256"] for pin in _PIN.finditer(PINS.read_text())}
 
 
 def main() -> None:

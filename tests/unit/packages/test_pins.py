@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from email.parser import HeaderParser
 from pathlib import Path
 
@@ -14,10 +13,7 @@ from tools.packages import pins, tree
 
 def pinned() -> dict[str, str]:
     """Versions by name."""
-    lines = [line for line in pins.PINS.read_text().splitlines() if not line.startswith("#")]
-    found = [re.fullmatch(r"(\S+)==(\S+) --hash=sha256:[0-9a-f]{64}", line) for line in lines]
-    assert all(found)
-    return {canonicalize_name(pin[1]): pin[2] for pin in found if pin}
+    return {canonicalize_name(name): version for name, version in (pin.split("==") for pin in pins.pinned())}
 
 
 def wanted(requirements: list[str], metadata: dict[str, list[str]]) -> dict[str, list[Requirement]]:
@@ -40,6 +36,11 @@ def metadata_in(directory: Path) -> dict[str, list[str]]:
     """What each library in a directory requires."""
     read = [HeaderParser().parsestr(path.read_text()) for path in directory.glob("*.dist-info/METADATA")]
     return {canonicalize_name(told["Name"]): told.get_all("Requires-Dist", []) for told in read}
+
+
+def test_each_line_is_a_pin() -> None:
+    lines = [line for line in pins.PINS.read_text().splitlines() if not line.startswith("#")]
+    assert [f"{library} --hash=sha256:{sha256}" for library, sha256 in pins.pinned().items()] == lines
 
 
 def test_they_are_all_that_is_required_and_no_others(tmp_path: Path) -> None:
