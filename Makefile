@@ -15,10 +15,11 @@ RUN_PACKAGES := python3 python3-venv python3-bpfcc
 LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12 gcc binutils make flex bison bc perl patch \
 	xz-utils zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl \
 	acpica-tools nodejs trace-cmd
+IMAGE_PACKAGES := mmdebstrap skopeo umoci
 
 .DEFAULT_GOAL := help
 .PHONY: help run run-packages test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs dist \
-	dist-test fix clean
+	image dist-test fix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,9 +99,13 @@ docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, s
 dist: $(VENV)/dist ## what is handed out, in dist/: the single file, the Debian package, their SBOM, wheel and source distribution
 	@$(VENV)/bin/python -m tools.packages dist
 
-dist-test: $(VENV)/test ## those packages installed and run in Debian 12 and 13, in roots made for it (as root, some minutes)
-	@$(call install,lintian mmdebstrap)
-	$(VENV)/bin/pytest -v tests/installed/in_debian.py
+image: dist ## an OCI image beside them: the exporter, with what it needs of Debian 13 (as root, some minutes)
+	@$(call install,$(IMAGE_PACKAGES))
+	@$(VENV)/bin/python -m tools.packages.image dist
+
+dist-test: $(VENV)/test ## packages and image, installed and run in Debian 12 and 13, in roots made for it (as root, some minutes)
+	@$(call install,lintian $(IMAGE_PACKAGES))
+	$(VENV)/bin/pytest -v tests/installed/in_debian.py tests/installed/in_image.py
 
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .

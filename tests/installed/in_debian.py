@@ -6,57 +6,22 @@ pytest finds by itself: ``make dist-test``.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from swiotlb_top.probes.attach.loader import compiler_flags
-from swiotlb_top.probes.compile import plan
-from tests.kernels import layout_of
+from tests.installed.root import DEADLINE_S, Root
 from tests.lab.harness.suites import mirror
 from tests.support.prometheus import eventually
 from tools.packages import deb, single_file, tree
 
-DEADLINE_S: Final = 900.0
 RECORDING: Final = "/usr/lib/swiotlb-top/swiotlb_top/recordings/growing.swtrace"
 SINGLE: Final = "/opt/swiotlb-top.pyz"
-WITH_KERNEL: Final = """
-mount --rbind /proc "$0/proc" && mount --rbind /sys "$0/sys" && mount -t tmpfs none "$0/dev/shm" &&
-exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"
-"""
-
-
-@dataclass(frozen=True)
-class Root:
-    """A root directory that the package is installed in."""
-
-    directory: Path
-    python: str
-    """The version of its Python."""
-
-    def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command in it, with this kernel's /proc and /sys."""
-        return subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", WITH_KERNEL, str(self.directory), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in it to its end."""
-        with self.start(*command) as started:
-            output, errors = started.communicate(timeout=DEADLINE_S)
-        return subprocess.CompletedProcess(command, started.returncode, output, errors)
 
 
 @pytest.fixture(scope="module")
@@ -154,17 +119,7 @@ def test_somebody_without_privileges_can_run_it(command: str, root: Root) -> Non
 
 @pytest.mark.parametrize("modules", ["/usr/lib/swiotlb-top", SINGLE], ids=["package", "single file"])
 def test_this_debian_s_bcc_compiles_the_probes(modules: str, root: Root) -> None:
-    layout = layout_of("dynamic")
-    flags = compiler_flags(layout, plan.make(layout, kprobes=False), spares=True)
-    program = (
-        "import json, pathlib, sys\n"
-        "sys.path.insert(0, sys.argv[1])\n"
-        "from swiotlb_top.probes.attach import loader\n"
-        "from swiotlb_top.probes.compile.shelf import Shelf\n"
-        "image = loader.compiled(tuple(json.loads(sys.argv[2])), Shelf(pathlib.Path('/nonexistent')))\n"
-        "print(len(image.packed()) > 10_000)\n"
-    )
-    told = root.run("python3", "-I", "-c", program, modules, json.dumps(flags))
+    told = root.compile_probes(modules)
     assert (told.stdout, told.stderr) == ("True\n", "")
 
 

@@ -40,9 +40,14 @@ Under the Apache License, version 2.0. On Debian systems its text is in /usr/sha
 """
 
 
+def path(directory: Path) -> Path:
+    """Where it is in a directory of packages."""
+    return directory / f"swiotlb-top_{tree.version()}_all.deb"
+
+
 def make(wheel: Path, into: Path) -> Path:
     """Write the package into a directory."""
-    target = into / f"swiotlb-top_{tree.version()}_all.deb"
+    target = path(into)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch, "root")
         lay_out(wheel, root)

@@ -19,6 +19,11 @@ SPECIFICATION: Final = "1.6"
 """The version of CycloneDX's format."""
 
 
+def path(directory: Path) -> Path:
+    """Where it is in a directory of packages."""
+    return directory / f"swiotlb-top-{tree.version()}.cdx.json"
+
+
 def make(wheel: Path, into: Path) -> Path:
     """Write it into a directory."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -30,7 +35,7 @@ def make(wheel: Path, into: Path) -> Path:
     for component in bill["components"]:
         name = f"{component['name'].lower()}=={component['version']}"
         component["hashes"] = [{"alg": "SHA-256", "content": sha256[name]}]
-    target = into / f"swiotlb-top-{tree.version()}.cdx.json"
+    target = path(into)
     target.write_text(json.dumps(bill, indent=2) + "\n")
     return target
 

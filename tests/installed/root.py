@@ -1,0 +1,59 @@
+"""A root directory in which commands are run, with this kernel."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from swiotlb_top.probes.attach.loader import compiler_flags
+from swiotlb_top.probes.compile import plan
+from tests.kernels import layout_of
+
+DEADLINE_S: Final = 900.0
+WITH_KERNEL: Final = """
+mount --rbind /proc "$0/proc" && mount --rbind /sys "$0/sys" && mount -t tmpfs none "$0/dev/shm" &&
+exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"
+"""
+COMPILE: Final = """
+import json, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+from swiotlb_top.probes.attach import loader
+from swiotlb_top.probes.compile.shelf import Shelf
+image = loader.compiled(tuple(json.loads(sys.argv[2])), Shelf(pathlib.Path("/nonexistent")))
+print(len(image.packed()) > 10_000)
+"""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root directory that has the tool."""
+
+    directory: Path
+    python: str
+    """The version of its Python."""
+
+    def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a command in it, with this kernel's /proc and /sys."""
+        return subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", WITH_KERNEL, str(self.directory), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in it to its end."""
+        with self.start(*command) as started:
+            output, errors = started.communicate(timeout=DEADLINE_S)
+        return subprocess.CompletedProcess(command, started.returncode, output, errors)
+
+    def compile_probes(self, modules: str) -> subprocess.CompletedProcess[str]:
+        """Have its bcc compile the probes of a kernel, with the tool that lies at ``modules``. It prints True."""
+        layout = layout_of("dynamic")
+        flags = compiler_flags(layout, plan.make(layout, kprobes=False), spares=True)
+        return self.run("python3", "-I", "-c", COMPILE, modules, json.dumps(flags))
