@@ -47,7 +47,7 @@ MEANINGS: Final[Mapping[Kind, str]] = {
     Kind.DISAGREE: "The kernel did something else than the reference would have done.",
     Kind.FULL: "Maps fail because fewer slots are free than they need.",
     Kind.FRAGMENTED: "Maps fail although enough slots are free: no run of free slots is long enough.",
-    Kind.TOO_LARGE: "Maps fail because each asks for more than 128 slots (256 KiB), which no map can have.",
+    Kind.TOO_LARGE: "Maps fail because each needs more than 128 slots (256 KiB), which no map can have.",
     Kind.UNSUITED: "Maps fail although long runs are free: none begins where the device needs it.",
     Kind.CANNOT_GROW: "Maps fail because the pools are full and the kernel could not add another one.",
     Kind.NO_POOL: "Maps fail because swiotlb has no memory.",

@@ -15,11 +15,14 @@ from swiotlb_top.allocator import Cause
 
 CAUSES: Final = {
     Cause.NOT_INITIALISED: "swiotlb has no memory.",
+    Cause.ABSURD_SIZE: "The driver asks for a size that nobody means: it has miscalculated.",
     Cause.TOO_LARGE: "The map needs more than 128 slots (256 KiB), which no map can have.",
+    Cause.PADDED: "The map has no more than 256 KiB, but needs more than 128 slots with the padding before its buffer.",
     Cause.EXHAUSTED: "Fewer slots are free than the map needs.",
     Cause.FRAGMENTED: "Enough slots are free, but no run of them is long enough.",
     Cause.MISALIGNED: "There are runs that are long enough, but none begins at an address that the device takes.",
     Cause.BOUNDARY: "There are runs that are long enough, but each would cross a boundary of the device's segments.",
+    Cause.OVERTAKEN: "Each area had no room when the search looked at it; what others gave back came behind it.",
     Cause.CANNOT_GROW: "The pools are full, and swiotlb may not add one.",
     Cause.GROW_FAILED: "The pools are full, and the kernel had no memory for a transient pool.",
 }

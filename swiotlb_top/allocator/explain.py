@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from swiotlb_top.allocator.allocator import Allocator
 from swiotlb_top.allocator.geometry import nr_slots
@@ -13,16 +13,22 @@ from swiotlb_top.allocator.request import NO_BOUNDARY, Request
 from swiotlb_top.allocator.walk import NEVER_ENDS
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT, MAX_ALLOC_BYTES, PAGE_SIZE
 
+ABSURD_BYTES: Final = 1 << 30
+"""No driver means to map so much at once."""
+
 
 class Cause(Enum):
     """Why a request got no slots."""
 
     NOT_INITIALISED = "not_initialised"
+    ABSURD_SIZE = "absurd_size"
     TOO_LARGE = "too_large"
+    PADDED = "padded"
     EXHAUSTED = "exhausted"
     FRAGMENTED = "fragmented"
     MISALIGNED = "misaligned"
     BOUNDARY = "boundary"
+    OVERTAKEN = "overtaken"
     CANNOT_GROW = "cannot_grow"
     GROW_FAILED = "grow_failed"
 
@@ -50,7 +56,9 @@ class _Room(NamedTuple):
     longest_free_slots: int
 
 
-def explain(allocator: Allocator, cpu: int, request: Request, transient: Pool | None = None) -> Explanation | None:
+def explain(
+    allocator: Allocator, cpu: int, request: Request, transient: Pool | None = None, *, failed: bool = False
+) -> Explanation | None:
     """Why ``swiotlb_find_slots()`` on ``cpu`` fails; None where the pools have room.
 
     On a dynamic kernel that may grow, the answer supposes that it failed all the same.
@@ -58,6 +66,8 @@ def explain(allocator: Allocator, cpu: int, request: Request, transient: Pool | 
     :param transient: the transient pool there was memory for, but that did not suit; None: there was
         no memory. It has no slot more than is needed, so that a buffer in the second half of its page,
         whose first slot must be odd, has no place in it.
+    :param failed: it is known to have failed. Where the pools have room, others then gave that back in areas which
+        the search, that looks at one area after another, had passed.
     """
     needed = nr_slots(request.alloc_size_bytes)
     # Where nareas is no power of two, the kernel asks some areas twice.
@@ -66,11 +76,11 @@ def explain(allocator: Allocator, cpu: int, request: Request, transient: Pool | 
     if not allocator.nslabs:
         return _explained(Cause.NOT_INITIALISED, "swiotlb has no memory", needed, room)
     if request.alloc_size_bytes > MAX_ALLOC_BYTES:
-        why = f"needs {needed} contiguous slots, no mapping can have more than {IO_TLB_SEGSIZE} (256 KiB)"
-        return _explained(Cause.TOO_LARGE, why, needed, room)
-    if allocator.find_slots(cpu, request):
+        return _explained(*_too_large(allocator, request, needed), needed, room)
+    has_room = allocator.find_slots(cpu, request) is not None
+    if has_room and not failed:
         return None
-    cause, why = _pools_cause(allocator, asked, request, needed, room)
+    cause, why = _overtaken(needed) if has_room else _pools_cause(allocator, asked, request, needed, room)
     if any(pool.search(area, request) == NEVER_ENDS for pool, area in asked):
         why += "; and this kernel's search for them never ends"
     if not allocator.dynamic:
@@ -83,6 +93,19 @@ def explain(allocator: Allocator, cpu: int, request: Request, transient: Pool | 
     unsuited, why_not = _unsuited(allocator, [(transient, 0)], request)
     why += f", and in the transient pool of {transient.nslabs} slots {why_not}"
     return Explanation(unsuited, cause, why, needed, room.longest_free_slots)
+
+
+def _too_large(allocator: Allocator, request: Request, needed: int) -> tuple[Cause, str]:
+    """What is wrong with a request that no pool can serve: the driver's arithmetic, its size, or the padding."""
+    orig_addr, alloc_size_bytes, alloc_align_mask, limits = request
+    if alloc_size_bytes >= ABSURD_BYTES:
+        as_signed = alloc_size_bytes - (1 << 64) if alloc_size_bytes >> 63 else alloc_size_bytes
+        return Cause.ABSURD_SIZE, f"asks for {as_signed} bytes, which no driver means: it has miscalculated"
+    why = f"needs {needed} contiguous slots, no mapping can have more than {IO_TLB_SEGSIZE} (256 KiB)"
+    padding_bytes = allocator.revision.padding_bytes(orig_addr, alloc_align_mask, limits)
+    if alloc_size_bytes - padding_bytes > MAX_ALLOC_BYTES:
+        return Cause.TOO_LARGE, why
+    return Cause.PADDED, f"{why}, and {padding_bytes} bytes of padding before the buffer make it so many"
 
 
 def _explained(cause: Cause, sentence: str, needed: int, room: _Room) -> Explanation:
@@ -128,6 +151,11 @@ def _pools_cause(
         )
     unsuited, why_not = _unsuited(allocator, allowed, request)
     return unsuited, f"needs {needed} contiguous slots, longest free run {room.longest_free_slots}, {why_not}"
+
+
+def _overtaken(needed: int) -> tuple[Cause, str]:
+    behind = "each area had no room when the search looked at it, and some came free behind it"
+    return Cause.OVERTAKEN, f"needs {needed} slots, {behind}"
 
 
 def _unsuited(allocator: Allocator, asked: list[tuple[Pool, int]], request: Request) -> tuple[Cause, str]:

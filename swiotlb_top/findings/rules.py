@@ -21,11 +21,14 @@ Rule: TypeAlias = Callable[[Watched], Iterator[Finding]]
 
 KIND_OF_CAUSE: Final[Mapping[Cause, Kind]] = {
     Cause.NOT_INITIALISED: Kind.NO_POOL,
+    Cause.ABSURD_SIZE: Kind.TOO_LARGE,
     Cause.TOO_LARGE: Kind.TOO_LARGE,
+    Cause.PADDED: Kind.TOO_LARGE,
     Cause.EXHAUSTED: Kind.FULL,
     Cause.FRAGMENTED: Kind.FRAGMENTED,
     Cause.MISALIGNED: Kind.UNSUITED,
     Cause.BOUNDARY: Kind.UNSUITED,
+    Cause.OVERTAKEN: Kind.FULL,
     Cause.CANNOT_GROW: Kind.CANNOT_GROW,
     Cause.GROW_FAILED: Kind.CANNOT_GROW,
 }

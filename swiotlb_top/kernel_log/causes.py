@@ -5,13 +5,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, NamedTuple
 
-from swiotlb_top.allocator import Cause
+from swiotlb_top.allocator import ABSURD_BYTES, Cause
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE, MAX_ALLOC_BYTES
 from swiotlb_top.kernel_log.lines import Line
 from swiotlb_top.kernel_log.wordings import Kind
 
-_IMPLAUSIBLE_BYTES: Final = 1 << 30
-"""No driver means to map so much at once."""
 _WRAPPED_SLOTS: Final = 1 << 31
 """A counter of slots that reads more than this has fallen below 0."""
 _MOST_PADDING_BYTES: Final = IO_TLB_SIZE - 1
@@ -26,6 +24,7 @@ class LogCause(Enum):
     """What a line tells of the cause. What each means is in :mod:`.meanings`."""
 
     NOT_INITIALISED = Cause.NOT_INITIALISED.value
+    ABSURD_SIZE = Cause.ABSURD_SIZE.value
     TOO_LARGE = Cause.TOO_LARGE.value
     EXHAUSTED = Cause.EXHAUSTED.value
     NO_RUN = "no_run"
@@ -48,14 +47,17 @@ class LogCause(Enum):
         return _POSSIBLE.get(self, ())
 
 
+_RARELY: Final = (Cause.PADDED, Cause.OVERTAKEN)
 _POSSIBLE: Final = {
     LogCause.NOT_INITIALISED: (Cause.NOT_INITIALISED,),
-    LogCause.TOO_LARGE: (Cause.TOO_LARGE,),
+    LogCause.ABSURD_SIZE: (Cause.ABSURD_SIZE,),
+    # Since 6.9 the size has the padding in it.
+    LogCause.TOO_LARGE: (Cause.TOO_LARGE, Cause.PADDED),
     LogCause.EXHAUSTED: (Cause.EXHAUSTED,),
     # What was in use is counted after the search: it may have been more before others gave back.
-    LogCause.NO_RUN: (Cause.FRAGMENTED, Cause.MISALIGNED, Cause.BOUNDARY, Cause.EXHAUSTED),
-    LogCause.UNSUITABLE_RUN: (Cause.MISALIGNED, Cause.BOUNDARY, Cause.EXHAUSTED, Cause.FRAGMENTED),
-    LogCause.UNTOLD: (Cause.EXHAUSTED, Cause.FRAGMENTED, Cause.MISALIGNED, Cause.BOUNDARY),
+    LogCause.NO_RUN: (Cause.FRAGMENTED, Cause.MISALIGNED, Cause.BOUNDARY, Cause.EXHAUSTED, *_RARELY),
+    LogCause.UNSUITABLE_RUN: (Cause.MISALIGNED, Cause.BOUNDARY, Cause.EXHAUSTED, Cause.FRAGMENTED, *_RARELY),
+    LogCause.UNTOLD: (Cause.EXHAUSTED, Cause.FRAGMENTED, Cause.MISALIGNED, Cause.BOUNDARY, *_RARELY),
 }
 
 _BY_KIND: Final = {
@@ -119,9 +121,8 @@ def _refused(line: Line) -> Verdict:
         return Verdict(LogCause.NOT_INITIALISED)
     if size is None:
         return Verdict(LogCause.UNTOLD, ("The line has no numbers.",))
-    if size < 0 or size > MAX_ALLOC_BYTES:
-        absurd = f"{size} bytes is no size that anybody means: a driver's miscalculation."
-        return Verdict(LogCause.TOO_LARGE, () if 0 <= size < _IMPLAUSIBLE_BYTES else (absurd,))
+    if not 0 <= size <= MAX_ALLOC_BYTES:
+        return _beyond(size)
     if total is None or used is None:
         return Verdict(LogCause.UNTOLD, ("The line does not say how full the pool was (kernels before 5.2).",))
     if used > total:
@@ -130,6 +131,14 @@ def _refused(line: Line) -> Verdict:
     if total - used < needed:
         return Verdict(LogCause.EXHAUSTED)
     return Verdict(*_no_run(size, total, used, needed))
+
+
+def _beyond(size: int) -> Verdict:
+    """More than any map can have, or less than nothing."""
+    if 0 <= size < ABSURD_BYTES:
+        return Verdict(LogCause.TOO_LARGE)
+    absurd = f"{size} bytes is no size that anybody means: a driver's miscalculation."
+    return Verdict(LogCause.ABSURD_SIZE, (absurd,))
 
 
 def _no_run(size: int, total: int, used: int, needed: int) -> tuple[LogCause, tuple[str, ...]]:

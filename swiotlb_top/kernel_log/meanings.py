@@ -33,6 +33,13 @@ MEANINGS: Final[Mapping[LogCause, Meaning]] = {
         "Why there is no memory: none was needed when it booted, it was switched off, or an IOMMU's driver gave it "
         "back. On that machine, swiotlb-top doctor tells; its log's lines of boot (software IO TLB) may.",
     ),
+    LogCause.ABSURD_SIZE: Meaning(
+        "A driver asked for a size that nobody means, of a GiB and more, or below 0: it has miscalculated. The kernel "
+        "calls that full, too.",
+        "To report it to the driver's authors, with this line.",
+        "No value of swiotlb= changes this, and neither does an emptier pool.",
+        f"It is open where the driver went wrong; its other lines in the log may tell. {_RECORD} records each request.",
+    ),
     LogCause.TOO_LARGE: Meaning(
         "One map asked for more than 128 slots (256 KiB) in one piece, and no map can have more. The kernel calls that "
         "full, too, however empty the pool is.",

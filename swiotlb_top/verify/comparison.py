@@ -184,9 +184,19 @@ class Comparison:
             else:
                 self._judge_without_order(group, outcome, faults)
             return
-        for operation in outcome.order:
-            self._agree(operation, None if outcome.proved else Doubt.TOO_MANY_ORDERS)
+        self._agree_in_order(outcome)
         self._set_alternatives(outcome.alternatives)
+
+    def _agree_in_order(self, outcome: Linearization) -> None:
+        """Count operations that were applied in an order that the model accepts."""
+        # A failure is explained by what it met: then the others behind it must not have happened yet.
+        again = any(isinstance(operation, SlotSearch) and operation.slot < 0 for operation in outcome.order)
+        if again:
+            outcome.take_back()
+        for operation in outcome.order:
+            if again:
+                operation.apply_forced(self.model)
+            self._agree(operation, None if outcome.proved else Doubt.TOO_MANY_ORDERS)
 
     # ---- groups without a linearization ----------------------------------
 
@@ -322,11 +332,14 @@ class Comparison:
         return sum(pool.nareas for pool in self.model.pools) <= _FEW_AREAS
 
     def _explain(self, search: SlotSearch) -> None:
-        """Say why a search failed, on whose failure the model agrees."""
+        """Say why a search failed, on whose failure the model agrees. The model is as the search found it."""
         self.model.spend(sum(pool.nareas for pool in self.model.pools))
-        explanation = explain(self.model, search.cpu, search.request, search.pool)
+        cpu = search.cpu
+        if search.other_cpus:
+            cpu = next((one for one in search.cpus if self.model.find_slots(one, search.request) is None), cpu)
+        explanation = explain(self.model, cpu, search.request, search.pool, failed=True)
         if explanation is not None:
-            moment = Moment(self.model, search.cpu, search.request)
+            moment = Moment(self.model, cpu, search.request)
             self._findings.explained(Failure(search.event, search.dev, explanation), moment)
 
     # ---- what is known besides the model ---------------------------------

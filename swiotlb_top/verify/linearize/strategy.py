@@ -27,7 +27,7 @@ from swiotlb_top.verify.linearize.possible_indices import (
     initial_indices,
     set_indices,
 )
-from swiotlb_top.verify.operations.base import Operation, Undo
+from swiotlb_top.verify.operations.base import Operation, Undo, no_undo
 
 DEFAULT_BUDGET: Final = 80_000
 """Steps that are tried at most to find a linearization of a group of usual size."""
@@ -57,6 +57,8 @@ class Linearization:
     """The longest of the orders that could not be continued."""
     alternatives: IndexAlternatives = field(default_factory=dict)
     """What other orders leave; empty for an area whose ``index`` is certain now."""
+    take_back: Undo = no_undo
+    """Takes the order back that was applied."""
 
 
 def linearize(
@@ -106,8 +108,9 @@ def linearize(
         undo_it()
         budget = budget // _FINAL_INDICES_SHARE + _FINAL_INDICES_STEPS * len(group)
         outcome.steps += final.explore(model, budget, atomic=atomic_only, proved=not outcome.proved)
-        _apply_again(outcome.order, start, model)
-    outcome.alternatives = final.alternatives()
+        set_indices(start)
+        undo_it = _apply_again(outcome.order, model)
+    outcome.alternatives, outcome.take_back = final.alternatives(), undo_it
     return outcome
 
 
@@ -139,11 +142,17 @@ def _search(
     return None
 
 
-def _apply_again(order: Iterable[Operation], start: InitialIndices, model: Allocator) -> None:
-    """Apply an order that was found, and taken back."""
-    set_indices(start)
-    for operation in order:
-        operation.apply_forced(model)
+def _apply_again(order: Iterable[Operation], model: Allocator) -> Undo:
+    """Apply an order that was found, and taken back. :returns: how to take it back once more."""
+    return _taking_back([applied for operation in order if (applied := operation.apply_forced(model)) is not None])
+
+
+def _taking_back(undo: list[Undo]) -> Undo:
+    def undo_it() -> None:
+        while undo:
+            undo.pop()()
+
+    return undo_it
 
 
 def _in_order_of_exit(model: Allocator, group: list[Operation]) -> Undo | None:
@@ -152,11 +161,7 @@ def _in_order_of_exit(model: Allocator, group: list[Operation]) -> Undo | None:
     :returns: how to take them back; None, with the model unchanged, if that order is not legal.
     """
     undo: list[Undo] = []
-
-    def undo_it() -> None:
-        while undo:
-            undo.pop()()
-
+    undo_it = _taking_back(undo)
     for operation in group:
         applied = operation.apply_if_legal(model)
         if applied is None:

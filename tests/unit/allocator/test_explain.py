@@ -292,3 +292,47 @@ def test_the_cause_is_what_counting_free_slots_says(
     request = Request(orig_addr, needed << 11, 0, Limits(boundary, min_align))
     explanation = explain(allocator, 0, request)
     assert ({explanation.cause} if explanation else set()) == naive(pool, request)
+
+
+# ---- what no pool can serve ----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["6.1", "6.6", "6.8", "6.9", "6.10", "7.3"])
+def test_a_mapping_that_only_its_padding_makes_too_large_says_so_on_every_revision(name: str) -> None:
+    revision = REVISIONS[name]
+    allocator = Allocator(revision, [Pool(1, START, 256, 1, rule=revision.rule)], 256, 1, can_grow=False, dynamic=False)
+    request = revision.request(256 << 10, 0x20_0600, 0, Limits(min_align_mask=0xFFF))
+    assert why(allocator, request) == (
+        Cause.PADDED,
+        "needs 129 contiguous slots, no mapping can have more than 128 (256 KiB), "
+        "and 1536 bytes of padding before the buffer make it so many",
+    )
+    one_byte_more = revision.request((256 << 10) + 1, 0x20_0600, 0, Limits(min_align_mask=0xFFF))
+    assert why(allocator, one_byte_more)[0] is Cause.TOO_LARGE
+
+
+def test_padding_of_whole_slots_counts_too() -> None:
+    limits = Limits(min_align_mask=0x3FFF)
+    before_it_was_rounded = REVISIONS["6.9"].request(256 << 10, 0x20_2000, 0x3FFF, limits)
+    assert why(static(256, []), before_it_was_rounded)[0] is Cause.PADDED
+    # Since 6.10 the sum is rounded up: how much of it is the mapping's is not known to swiotlb_find_slots().
+    assert why(static(256, []), V6_10.request(256 << 10, 0x20_2000, 0x3FFF, limits))[0] is Cause.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "said"),
+    [(1 << 30, "asks for 1073741824 bytes"), ((1 << 64) - 14, "asks for -14 bytes"), ((1 << 32) - 2, "4294967294")],
+)
+def test_a_size_that_nobody_means_is_the_drivers_fault(size_bytes: int, said: str) -> None:
+    cause, sentence = why(static(256, []), Request(0, size_bytes, 0, ANY))
+    assert cause is Cause.ABSURD_SIZE
+    assert said in sentence
+    assert sentence.endswith("which no driver means: it has miscalculated")
+
+
+def test_room_that_came_up_behind_a_failed_search_is_told_of_only_if_it_is_known_to_have_failed() -> None:
+    allocator = static(128, [])
+    assert explain(allocator, 0, slots(1)) is None
+    explanation = explain(allocator, 0, slots(1), failed=True)
+    assert explanation is not None
+    assert explanation.cause is Cause.OVERTAKEN

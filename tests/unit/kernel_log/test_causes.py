@@ -46,7 +46,7 @@ def test_the_cause_follows_from_the_numbers(size: int, total: int, used: int, ca
 @pytest.mark.parametrize("size", [4294967294, -2, 18446744073709551614, 1 << 30])
 def test_a_size_that_nobody_means_is_said_to_be_one(size: int) -> None:
     found = _verdict(size, 512, 0)
-    assert found.cause is LogCause.TOO_LARGE
+    assert found.cause is LogCause.ABSURD_SIZE
     assert "no size that anybody means" in found.remarks[0]
 
 
