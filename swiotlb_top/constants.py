@@ -28,6 +28,8 @@ NOT_FOUND: Final = -1
 """``swiotlb_find_slots()`` and ``swiotlb_search_pool_area()`` return -1 where nothing fits."""
 DMA_MAPPING_ERROR: Final = 0xFFFF_FFFF_FFFF_FFFF
 """``swiotlb_tbl_map_single()`` returns this where nothing fits."""
+DMA_ATTR_CC_SHARED: Final = 1 << 13
+"""Of a mapping's attributes: its memory is shared with the host of a confidential guest (7.3)."""
 INVALID_PHYS_ADDR: Final = 0xFFFF_FFFF_FFFF_FFFF
 """``orig_addr`` of a slot that no mapping has."""
 

@@ -48,8 +48,8 @@ class PoolState:
 class MemState:
     """``struct io_tlb_mem``: one allocator and its pools in search order (newest first).
 
-    The last three are -1 where this kernel does not keep them: no CONFIG_DEBUG_FS, not dynamic, from before
-    6.6, or 7.3 booted without ``track_hiwater``.
+    ``total_used``, ``used_hiwater`` and ``transient_nslabs`` are -1 where this kernel does not keep them: no
+    CONFIG_DEBUG_FS, not dynamic, from before 6.6, or 7.3 booted without ``track_hiwater``.
     """
 
     address: int
@@ -67,6 +67,9 @@ class MemState:
     """No operation touched a pool while it was copied; else the state proves nothing."""
     force_bounce: int = -1
     """1 if every mapping of dma-direct bounces, 0 if not; -1 in recordings of before this was recorded."""
+    cc_shared: int = -1
+    """1 if the pools' memory is shared with the host of a confidential guest, 0 if not; -1 before 7.3, and in old
+    recordings."""
 
     @property
     def begin_ns(self) -> int:

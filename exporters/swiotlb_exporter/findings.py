@@ -22,7 +22,15 @@ WINDOW_NS: Final = 600_000_000_000
 
 _COUNTERS: Final = ("maps", "map_failures", "unmaps", "growths", "pools_added", "lost", "uncounted", "watched_ns")
 _OF_VERDICT: Final = ("compared", "agree", "disagree", "inconclusive", "safety_violations")
-_FAILING: Final = (Kind.FULL, Kind.FRAGMENTED, Kind.TOO_LARGE, Kind.UNSUITED, Kind.CANNOT_GROW, Kind.UNEXPLAINED)
+_FAILING: Final = (
+    Kind.FULL,
+    Kind.FRAGMENTED,
+    Kind.TOO_LARGE,
+    Kind.UNSUITED,
+    Kind.CANNOT_GROW,
+    Kind.WRONG_KIND,
+    Kind.UNEXPLAINED,
+)
 
 Seen: TypeAlias = Callable[[Watched], bool]
 

@@ -24,6 +24,7 @@ class Kind(Enum):
     UNSUITED = "unsuited"
     CANNOT_GROW = "cannot_grow"
     NO_POOL = "no_pool"
+    WRONG_KIND = "wrong_kind"
     UNEXPLAINED = "unexplained"
     FAILED_BEFORE = "failed_before"
     LEAK = "leak"
@@ -51,6 +52,8 @@ MEANINGS: Final[Mapping[Kind, str]] = {
     Kind.UNSUITED: "Maps fail although long runs are free: none begins where the device needs it.",
     Kind.CANNOT_GROW: "Maps fail because the pools are full and the kernel could not add another one.",
     Kind.NO_POOL: "Maps fail because swiotlb has no memory.",
+    Kind.WRONG_KIND: "Maps fail because swiotlb's memory is not of the kind that the device needs: shared with the "
+    "host, or private to the guest.",
     Kind.UNEXPLAINED: "Maps fail, and no failed map has been recorded yet that would tell why.",
     Kind.FAILED_BEFORE: "Maps failed before this began to watch, as the kernel's log has it.",
     Kind.LEAK: "A device holds more and more mappings, and gives fewer back than it makes.",
@@ -83,6 +86,10 @@ ADVICE: Final[Mapping[Kind, tuple[str, ...]]] = {
     ),
     Kind.CANNOT_GROW: (f"Boot with more, so that it need not grow: {_SIZE}",),
     Kind.NO_POOL: ("Boot without swiotlb=noforce, or with swiotlb=N; swiotlb-top doctor says why there is none.",),
+    Kind.WRONG_KIND: (
+        "No value of swiotlb= helps: the device needs other memory, or not to be accepted as a trusted one.",
+        "Report it to the kernel's developers, with the name of the device: it is refused without a word in the log.",
+    ),
     Kind.UNEXPLAINED: (f"{_RECORD} while maps fail; then swiotlb-top replay FILE --explain says why.",),
     Kind.FAILED_BEFORE: (
         "swiotlb-top why explains the lines of the log.",

@@ -59,9 +59,9 @@ class Difference:
     """From ``since`` on ``aspect`` is ``value``.
 
     ``aspect`` names a field of :class:`~swiotlb_top.allocator.revision.Revision`. ``since`` is the first release that
-    has it: of mainline, or if ``only_in_trees``, of another tree, as mainline never had it. ``commit`` and ``subject``
-    are empty if only the release is known. A kernel shows the difference if it has all feature words of one string in
-    ``shown_by``; "no X" says that it lacks the word X. ``trees`` are those that took it over from a newer kernel.
+    has it: of mainline, or if ``only_in_trees``, of another tree, as mainline never had it. A kernel shows the
+    difference if it has all feature words of one string in ``shown_by``; "no X" says that it lacks the word X.
+    ``trees`` are those that took it over from a newer kernel.
     """
 
     aspect: str
@@ -82,6 +82,7 @@ _BOTH_MASKS: Final = "swiotlb: Fix alignment checks when both allocation and DMA
 _PADDING: Final = "swiotlb: extend buffer pre-padding to alloc_align_mask if necessary"
 _ARGUMENT: Final = "swiotlb: remove alloc_size argument to swiotlb_tbl_map_single()"
 _HIWATER: Final = "swiotlb: track and report io_tlb_used high water marks in debugfs"
+_DECOUPLE: Final = "dma/swiotlb: decouple high watermark tracking from CONFIG_DEBUG_FS"
 
 DIFFERENCES: Final[tuple[Difference, ...]] = (
     Difference(
@@ -177,7 +178,7 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         trees=(RHEL_9, SLES_15),
     ),
     Difference(
-        "used", Used.LISTED, "7.3", "", "",
+        "used", Used.LISTED, "7.3", "121f9fd1c308", _DECOUPLE,
         "io_tlb_used sums over listed pools again, unless booted with swiotlb=...,track_hiwater",
         shown_by=("cc_shared",),
     ),
@@ -192,7 +193,7 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         trees=(RHEL_9,),
     ),
     Difference(
-        "hiwater", Hiwater.AT_BOOT, "7.3", "", "",
+        "hiwater", Hiwater.AT_BOOT, "7.3", "121f9fd1c308", _DECOUPLE,
         "io_tlb_used_hiwater reads 0 unless booted with swiotlb=...,track_hiwater",
         shown_by=("cc_shared",),
     ),
@@ -223,9 +224,21 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
         "a transient pool without a fitting slot is freed at once (one that was used, by call_rcu)",
     ),
     Difference(
-        "frees_misfit_at_once", False, "7.3", "", "",
+        "frees_misfit_at_once", False, "7.3", "e13d4d9a4915",
+        "dma: swiotlb: free dynamic pools from process context",
         "every transient pool is freed by RCU work, also one without a fitting slot",
         shown_by=("dyn_free_work",),
+    ),
+    Difference(
+        "checks_kind", False, "6.0", "20347fca71a3", _SPLIT,
+        "any device may map from any pool",
+    ),
+    Difference(
+        "checks_kind", True, "7.3", "d5fd03cdd6c0",
+        "dma: swiotlb: track pool encryption state and honor DMA_ATTR_CC_SHARED",
+        "where memory is encrypted, a map is refused at once if the pool is shared with the host and the device needs "
+        "private memory, or the other way round",
+        shown_by=("cc_shared",),
     ),
     Difference(
         "bounds_list", False, "6.0", "20347fca71a3", _SPLIT,

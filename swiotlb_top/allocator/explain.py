@@ -21,6 +21,7 @@ class Cause(Enum):
     """Why a request got no slots."""
 
     NOT_INITIALISED = "not_initialised"
+    WRONG_KIND = "wrong_kind"
     ABSURD_SIZE = "absurd_size"
     TOO_LARGE = "too_large"
     PADDED = "padded"
@@ -93,6 +94,18 @@ def explain(
     unsuited, why_not = _unsuited(allocator, [(transient, 0)], request)
     why += f", and in the transient pool of {transient.nslabs} slots {why_not}"
     return Explanation(unsuited, cause, why, needed, room.longest_free_slots)
+
+
+def wrong_kind(allocator: Allocator, cpu: int, request: Request, *, shared: bool) -> Explanation:
+    """Why a map is refused before any search, where the pools' memory is of the other kind than the device needs.
+
+    :param shared: whether the pools' memory is shared with the host.
+    """
+    kinds = ("shared with the host", "private to the guest")
+    has, needs = kinds if shared else kinds[::-1]
+    why = f"the pool's memory is {has}, and the device needs memory that is {needs}"
+    asked = list(dict.fromkeys(allocator.attempts(cpu)))
+    return _explained(Cause.WRONG_KIND, why, nr_slots(request.alloc_size_bytes), _room(asked))
 
 
 def _too_large(allocator: Allocator, request: Request, needed: int) -> tuple[Cause, str]:

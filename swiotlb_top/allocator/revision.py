@@ -36,6 +36,7 @@ class Revision:
     aligns_alloc: bool
     checks_page: bool
     frees_misfit_at_once: bool
+    checks_kind: bool
     bounds_list: bool
     static_order: SearchOrder = each_pool_every_area
 

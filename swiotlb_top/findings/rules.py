@@ -21,6 +21,7 @@ Rule: TypeAlias = Callable[[Watched], Iterator[Finding]]
 
 KIND_OF_CAUSE: Final[Mapping[Cause, Kind]] = {
     Cause.NOT_INITIALISED: Kind.NO_POOL,
+    Cause.WRONG_KIND: Kind.WRONG_KIND,
     Cause.ABSURD_SIZE: Kind.TOO_LARGE,
     Cause.TOO_LARGE: Kind.TOO_LARGE,
     Cause.PADDED: Kind.TOO_LARGE,

@@ -83,7 +83,7 @@ HOOKS: Final = (
     Hook(
         "map",
         (
-            # not in 6.18, but in 7.3
+            # since 7fcad5e3715a (7.3)
             Prototype(
                 "swiotlb_tbl_map_single", ("*dev", "orig_addr", "mapping_size", "alloc_align_mask", "dir", "*attrs")
             ),
@@ -126,7 +126,7 @@ HOOKS: Final = (
     ),
     Hook(
         "free_from_pool",
-        (Prototype("swiotlb_free_from_pool", ("*dev", "tlb_addr", "*pool")),),  # not in 6.18, but in 7.3
+        (Prototype("swiotlb_free_from_pool", ("*dev", "tlb_addr", "*pool")),),  # since a7139dbbb1c6 (7.3)
         reads=("tlb_addr", "pool"),
         beside="find_slots",
     ),
@@ -140,7 +140,7 @@ HOOKS: Final = (
     Hook(
         ALLOC_POOL,
         (
-            # not in 6.18, but in 7.3
+            # since d5fd03cdd6c0 (7.3)
             Prototype("swiotlb_alloc_pool", ("*dev", "*mem", "minslabs", "nslabs", "nareas", "phys_limit", "gfp")),
             Prototype("swiotlb_alloc_pool", ("*dev", "minslabs", "nslabs", "nareas", "phys_limit", "gfp")),
         ),
@@ -158,7 +158,7 @@ HOOKS: Final = (
     Hook(
         "free_pool",
         (
-            Prototype("swiotlb_dyn_free_work", ("*work",)),  # not in 6.18, but in 7.3
+            Prototype("swiotlb_dyn_free_work", ("*work",)),  # since e13d4d9a4915 (7.3)
             Prototype("swiotlb_dyn_free", ("*rcu",)),
         ),
         dynamic_only=True,

@@ -26,7 +26,10 @@ _HOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _SPELLINGS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     # a member that had another name: the names, newest first
-    ("pool", "free_head"): ("dyn_free", "rcu"),  # struct rcu_work by 7.3; struct rcu_head since 1aaa736815eb (6.6)
+    ("pool", "free_head"): (
+        "dyn_free",
+        "rcu",
+    ),  # struct rcu_work since e13d4d9a4915 (7.3); struct rcu_head since 1aaa736815eb (6.6)
 }
 _ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "mem": ("nslabs",),
@@ -80,10 +83,9 @@ _FEATURES: Final[tuple[tuple[str, _Shown], ...]] = (
     ("transient_nslabs", _member("io_tlb_mem", "transient_nslabs")),  # CONFIG_DEBUG_FS, 02e765697038 (6.9)
     ("pad_slots", _member("io_tlb_slot", "pad_slots")),  # af133562d5af (6.9, 6.6.35)
     ("alloc_size", _parameter("swiotlb_tbl_map_single", "alloc_size")),  # until 327e2c97c46e (6.10)
-    # Not in 6.18, but in 7.3:
-    ("attrs_pointer", _parameter("swiotlb_tbl_map_single", "*attrs")),
-    ("dyn_free_work", _member("io_tlb_pool", "dyn_free")),
-    ("cc_shared", _member("io_tlb_mem", "cc_shared")),
+    ("attrs_pointer", _parameter("swiotlb_tbl_map_single", "*attrs")),  # 7fcad5e3715a (7.3)
+    ("dyn_free_work", _member("io_tlb_pool", "dyn_free")),  # e13d4d9a4915 (7.3)
+    ("cc_shared", _member("io_tlb_mem", "cc_shared")),  # d5fd03cdd6c0 (7.3)
     # Of these the compiler may inline all; 1aaa736815eb (6.6) until 55c543865b76 (6.8), and since.
     ("pool_find_slots", _function("swiotlb_pool_find_slots", "swiotlb_area_find_slots")),
     ("search_area", _function("swiotlb_search_area", "swiotlb_search_pool_area")),

@@ -29,6 +29,7 @@ _BOUNDS: Final = {
     "begin_ns": TIME_NS,
     "end_ns": TIME_NS,
     "force_bounce": range(-1, 2),
+    "cc_shared": range(-1, 2),
 }
 """The ranges of numbers; a number that is not here has 64 bits, or is -1."""
 

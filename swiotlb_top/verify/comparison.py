@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from swiotlb_top.allocator import Allocator, Ledger, Pool, Revision, Violation, adopt, explain
+from swiotlb_top.allocator import Allocator, Explanation, Ledger, Pool, Revision, Violation, adopt, explain, wrong_kind
 from swiotlb_top.state import MemState
 from swiotlb_top.verify.bootstrap import Bootstrap
 from swiotlb_top.verify.diagnose.culprits import Diagnosis, find_culprits
@@ -26,6 +26,7 @@ from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, alt
 from swiotlb_top.verify.linearize.strategy import Linearization, linearize
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.observed import InitialCopy, ObservedArea, ObservedPoolList
+from swiotlb_top.verify.operations.refusal import Refusal
 from swiotlb_top.verify.operations.rolled_back_map import with_rolled_back_maps
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 from swiotlb_top.verify.partition import independent_groups
@@ -273,7 +274,7 @@ class Comparison:
             findings.doubt(doubt)
         elif operation.compared:
             findings.agreed(operation.event)
-            if isinstance(operation, SlotSearch) and operation.slot < 0:
+            if isinstance(operation, Refusal) or (isinstance(operation, SlotSearch) and operation.slot < 0):
                 self._explain(operation)
         elif isinstance(operation, ObservedArea):
             self._area_was_equal(operation)
@@ -293,6 +294,9 @@ class Comparison:
         :param outcome: the search for an order of these.
         """
         model, leaked_slots = self.model, self._leaked_slots
+        if isinstance(operation, SlotSearch) and operation.excuse:
+            self._findings.doubt(operation.excuse)
+            return  # it failed, and changed nothing
         if leaked_slots.explain(operation, model):
             operation.apply_if_legal(model)
             self._agree(operation)
@@ -331,16 +335,19 @@ class Comparison:
         """Whether saying what the model would do, once more for each disagreement, costs little patience."""
         return sum(pool.nareas for pool in self.model.pools) <= _FEW_AREAS
 
-    def _explain(self, search: SlotSearch) -> None:
-        """Say why a search failed, on whose failure the model agrees. The model is as the search found it."""
-        self.model.spend(sum(pool.nareas for pool in self.model.pools))
-        cpu = search.cpu
-        if search.other_cpus:
-            cpu = next((one for one in search.cpus if self.model.find_slots(one, search.request) is None), cpu)
-        explanation = explain(self.model, cpu, search.request, search.pool, failed=True)
+    def _explain(self, failed: SlotSearch | Refusal) -> None:
+        """Say why a map failed, on whose failure the model agrees. The model is as the map found it."""
+        model, cpu, request = self.model, failed.cpu, failed.request
+        model.spend(sum(pool.nareas for pool in model.pools))
+        explanation: Explanation | None
+        if isinstance(failed, Refusal):
+            explanation = wrong_kind(model, cpu, request, shared=failed.shared)
+        else:
+            if failed.other_cpus:
+                cpu = next((one for one in failed.cpus if model.find_slots(one, request) is None), cpu)
+            explanation = explain(model, cpu, request, failed.pool, failed=True)
         if explanation is not None:
-            moment = Moment(self.model, cpu, search.request)
-            self._findings.explained(Failure(search.event, search.dev, explanation), moment)
+            self._findings.explained(Failure(failed.event, failed.dev, explanation), Moment(model, cpu, request))
 
     # ---- what is known besides the model ---------------------------------
 

@@ -193,7 +193,7 @@ class Judge:
         unconfirmed, late_calls, before = self._unconfirmed, self._late_calls, self._comparison
         comparison = Comparison(self.revision, mem, self.findings, unconfirmed, late_calls, before)
         self._comparison = comparison
-        self._resolver.begin_from(mem.address, comparison.model.pools)
+        self._resolver.begin_from(mem.address, comparison.model.pools, mem.cc_shared)
         self._waiting += [(copy.exit_ns, copy.entry_ns, copy) for copy in comparison.initial_copies()]
         self._blind = None
 

@@ -48,6 +48,7 @@ class Reader:
             used_hiwater=self._u64(raw, "mem", "used_hiwater", -1) if kept else -1,
             transient_nslabs=self._u64(raw, "mem", "transient_nslabs", -1),
             force_bounce=self._flag(raw, "force_bounce"),
+            cc_shared=self._flag(raw, "cc_shared"),
         )
 
     def pool(self, address: int, *, slots: bool = True) -> PoolState:

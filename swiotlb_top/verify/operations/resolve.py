@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from swiotlb_top.allocator import Limits, Pool, Request, Revision
 from swiotlb_top.allocator.geometry import nr_slots
-from swiotlb_top.constants import IO_TLB_SHIFT, NOT_FOUND
+from swiotlb_top.constants import DMA_ATTR_CC_SHARED, IO_TLB_SHIFT, NOT_FOUND
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Find, Free, Grow, Map, PoolAdd, PoolAlloc, PoolFree, Unmap
 from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.intervals import assumed_entry_ns
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
+from swiotlb_top.verify.operations.refusal import Refusal
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import ADDRESS_UNSEEN, SlotSearch
 
@@ -61,6 +62,10 @@ class Resolver:
         self._devices: dict[int, tuple[int, Limits]] = {}
         self._own_devices: dict[int, Limits] = {}
         self._listed: set[int] = set()
+        self._shared: bool | None = None
+        """Whether the pools' memory is shared with the host; None where that is not known, or not checked."""
+        self._of_this_kind: set[int] = set()
+        """Devices that the kernel mapped for: this kind of memory is theirs."""
         self._last_alloc: dict[int, tuple[int, Pool]] = {}
         """By CPU, the pool allocated on it last, with the time, if no search has found slots in it yet."""
         self.resolve: dict[type, Callable[[Any], Operation | None]] = {
@@ -80,13 +85,15 @@ class Resolver:
         something that was never seen, :class:`OtherAllocatorError` if its device has an allocator of its own.
         """
 
-    def begin_from(self, mem: int, pools: Iterable[Pool]) -> None:
+    def begin_from(self, mem: int, pools: Iterable[Pool], cc_shared: int = -1) -> None:
         """Forget all pools but these.
 
         :param mem: the address of the allocator that is judged, a ``struct io_tlb_mem``.
         :param pools: the pools on its list.
+        :param cc_shared: see :class:`~swiotlb_top.state.MemState`.
         """
         self._mem = mem
+        self._shared = None if cc_shared < 0 or not self._revision.checks_kind else cc_shared == 1
         self._own_devices = {dev: limits for dev, (of, limits) in self._devices.items() if of == mem}
         is_in_listed_pool = tuple(pools)
         self.pools = PoolsByAddress(is_in_listed_pool)
@@ -95,6 +102,7 @@ class Resolver:
     def _introduced(self, event: Device) -> None:
         limits = Limits(event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit)
         self._devices[event.dev] = event.mem, limits
+        self._of_this_kind.discard(event.dev)
         self._own_devices.pop(event.dev, None)
         if event.mem == self._mem:
             self._own_devices[event.dev] = limits
@@ -118,7 +126,7 @@ class Resolver:
         )
         return take if limits is not _UNKNOWN_LIMITS else _unchecked(take)
 
-    def _map(self, event: Map) -> SlotSearch | None:
+    def _map(self, event: Map) -> SlotSearch | Refusal | None:
         limits = self._limits_of(event.dev)
         if event.failed and 0 < event.alloc_size_bytes < event.mapping_size_bytes:
             return None  # the kernel turns it down for its sizes, before any search
@@ -131,13 +139,30 @@ class Resolver:
         tlb_addr = event.tlb_addr
         if moved or exit_ns - entry_ns >= _CAN_MIGRATE_NS:
             entry_ns, other_cpus = assumed_entry_ns(event), self._other_cpus(cpu)
+        if event.failed and self._refused_for_its_kind(event):
+            return Refusal(event, entry_ns, exit_ns, cpu, event.dev, request, bool(self._shared))
         if event.failed:
             pool, slot, tlb_addr = self._misfit_transient_pool(event, request), NOT_FOUND, ADDRESS_UNSEEN
         else:
             pool = self._announced(self.pools.now_around(tlb_addr))
             slot = ((tlb_addr - pool.start) >> IO_TLB_SHIFT) - self._revision.pad_slots(request) if pool else 0
         take = SlotSearch(event, entry_ns, exit_ns, cpu, event.dev, request, pool, slot, tlb_addr, other_cpus)
+        if self._shared:
+            self._note_kind(take)
         return take if introduced else _unchecked(take)
+
+    def _refused_for_its_kind(self, event: Map) -> bool:
+        """Whether the attributes show that no search was made: before a search, the kernel makes them say the kind of
+        the pool's memory. It compares the kinds only where memory is encrypted, and pools are shared there."""
+        return self._shared is not None and bool(event.attrs & DMA_ATTR_CC_SHARED) != self._shared
+
+    def _note_kind(self, take: SlotSearch) -> None:
+        """Note that a device maps shared memory. Of one that never did so before, the caller's own attributes may say
+        that, and the map be refused all the same."""
+        if take.slot >= 0:
+            self._of_this_kind.add(take.dev)
+        elif take.dev not in self._of_this_kind:
+            take.excuse = Doubt.KIND
 
     def _other_cpus(self, cpu: int) -> tuple[int, ...]:
         """Numbers of the CPUs other than ``cpu``, on which a search that returned on ``cpu`` may have begun.

@@ -15,6 +15,7 @@ from swiotlb_top.allocator import Allocator, Ledger, Mapping, Pool, Request, Rev
 from swiotlb_top.allocator.geometry import nr_slots
 from swiotlb_top.constants import IO_TLB_SHIFT, NOT_FOUND
 from swiotlb_top.events import Event
+from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.operations.base import Undo, no_undo
 
 ADDRESS_UNSEEN: Final = -1
@@ -45,6 +46,8 @@ class SlotSearch:
 
     The kernel reads its CPU number at the beginning of the search, the probe at its end.
     """
+    excuse: Doubt | None = None
+    """Why nothing can be said of it if the model would have found slots; None: it then disagrees."""
     unchecked: bool = False
     in_the_way: tuple[Mapping, ...] = ()
     """The mappings that had some of its slots when it was adopted as it is."""

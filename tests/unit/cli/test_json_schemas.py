@@ -10,6 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from swiotlb_top.accounting.finding import Kind
+from swiotlb_top.allocator import Cause
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
 from swiotlb_top.kernel_log.watch import KernelLog
@@ -62,6 +64,24 @@ def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> list[An
 
 def test_there_is_a_schema_for_each_command_and_for_tables() -> None:
     assert {path.stem for path in SCHEMAS.iterdir()} == {*COMMANDS, "rows"}
+
+
+def words(part: Any) -> list[list[str]]:
+    """Every list of words of which a value is one."""
+    inside = (
+        [one for each in (part.values() if isinstance(part, dict) else part) for one in words(each)]
+        if isinstance(part, dict | list)
+        else []
+    )
+    return [*inside, part["enum"]] if isinstance(part, dict) and isinstance(part.get("enum"), list) else inside
+
+
+@pytest.mark.parametrize("table", [Cause, Kind])
+def test_a_cause_and_what_is_found_is_one_of_all_the_words_that_there_are(table: type[Cause | Kind]) -> None:
+    known = [one.value for one in table]
+    told = [one for name in COMMANDS for one in words(schema(name)) if set(known[-2:]) <= set(one)]
+    assert told
+    assert all(one == known for one in told)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

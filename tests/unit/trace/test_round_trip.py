@@ -77,6 +77,7 @@ states = st.builds(
     transient_nslabs=U64_OR_NONE,
     settled=st.booleans(),
     force_bounce=st.integers(-1, 1),
+    cc_shared=st.integers(-1, 1),
 )
 # Slots and addresses from a small range, so that releases do meet their maps.
 likely_records = st.builds(

@@ -139,6 +139,18 @@ def test_whether_every_mapping_is_forced_to_bounce_is_read_of_each_kernel(kernel
     assert read(layout, memory).force_bounce == 1
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_whether_the_pools_are_shared_with_the_host_is_read_of_each_kernel_that_knows_it(kernel: str) -> None:
+    layout = layout_of(kernel)
+    memory = static_swiotlb(layout, nslabs=0)
+    knows = "cc_shared" in layout.features
+    assert knows == (kernel == "debian-7.3")
+    assert read(layout, memory).cc_shared == (0 if knows else -1)
+    if knows:
+        memory.regions[MEM][layout.at("mem", "cc_shared")] = 1
+        assert read(layout, memory).cc_shared == 1
+
+
 def test_a_glance_leaves_the_slots_out() -> None:
     layout = layout_of("debian-6.1")
     (pool,) = read(layout, static_swiotlb(layout), slots=False).pools
