@@ -35,6 +35,8 @@ enum record_kind {
 #define FLAG_HAS_DIRECTION  0x04
 /* The entry was not seen on this CPU: the call may have begun on another. */
 #define FLAG_MIGRATED 0x08
+/* An unmap by which swiotlb_map() gives back what it had, because the device cannot reach it. */
+#define FLAG_UNREACHABLE 0x10
 
 /* duration_ns where the entry was not seen (or lasted over four seconds). */
 #define DURATION_UNKNOWN 0xffffffffU

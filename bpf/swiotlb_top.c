@@ -657,14 +657,59 @@ static __always_inline int map_returned(struct context *c, u64 dev, u64 orig_add
 #endif
 
 #ifdef HOOK_UNMAP
+#define DMA_ATTR_SKIP_CPU_SYNC (1UL << 5)
+#if defined(HOOK_MAP) && MAP_alloc_align_mask < 0
+#define MAP_IS_WHOLE true
+#else
+#define MAP_IS_WHOLE false
+#endif
+
+/*
+ * Whether swiotlb_map() gives these slots back, without syncing them, because
+ * the device cannot reach them: the map failed. Where the device is given
+ * physical addresses - it has no operations of its own, no IOMMU and no
+ * offset - no driver was ever given one beyond its reach, to unmap it.
+ */
+static __always_inline bool is_unreachable(u64 dev, u64 last, u64 attrs)
+{
+	u64 at, reach, bus_limit;
+
+	/* Where swiotlb_map() itself is probed as the map, its return tells. */
+	if (MAP_IS_WHOLE || !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
+		return false;
+	at = load_u64(dev + O_device_dma_mask);
+	if (!at)
+		return false;
+	reach = load_u64(at);
+	bus_limit = load_u64(dev + O_device_bus_dma_limit);
+	/* min_not_zero(), as dma_capable() has it */
+	if (bus_limit && (!reach || bus_limit < reach))
+		reach = bus_limit;
+	if (last <= reach)
+		return false;
+#ifdef O_device_dma_ops
+	if (read_u64(dev + O_device_dma_ops))
+		return false;
+#endif
+	return !read_u64(dev + O_device_iommu_group) && !read_u64(dev + O_device_dma_range_map);
+}
+
 static __always_inline int unmap_returned(struct context *c, u64 dev, u64 tlb_addr, u64 mapping_size, u32 dir,
 					  u64 attrs, u64 pool)
 {
-	count_unmap(totals_of(dev, c), mapping_size, dir);
+	u8 flags = FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK);
+	struct totals *t = totals_of(dev, c);
+
+	count_unmap(t, mapping_size, dir);
+	if (is_unreachable(dev, tlb_addr + mapping_size - 1, attrs)) {
+		flags |= FLAG_UNREACHABLE;
+		if (t)
+			ADD(t->map_failures, 1);
+	}
 	if (c->mode != MODE_RECORD)
 		return 0;
 
-	struct record *r = record_call(c, RECORD_UNMAP, FLAG_HAS_DIRECTION | (dir & FLAG_DIRECTION_MASK));
+	struct record *r = record_call(c, RECORD_UNMAP, flags);
 
 	if (!r)
 		return 0;

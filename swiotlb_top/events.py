@@ -85,6 +85,8 @@ class Unmap(NamedTuple):
     mapping_size_bytes: int
     direction: Direction
     attrs: int
+    unreachable: bool = False
+    """``swiotlb_map()`` gives back what it had, because the device cannot reach it: the map failed."""
 
 
 class Free(NamedTuple):
@@ -165,7 +167,19 @@ class Gap(NamedTuple):
     cause: str
 
 
+Call: TypeAlias = Find | Map | Unmap
+"""A call that may show that a map failed."""
 Event: TypeAlias = Find | Map | Unmap | Free | PoolAlloc | PoolAdd | PoolFree | Grow | Device | Gap
+
+
+def failed_map(event: Event) -> Call | None:
+    """The event, if it shows that a map failed; None if not."""
+    if isinstance(event, Find):
+        return event if event.slot < 0 else None
+    if isinstance(event, Unmap):
+        return event if event.unreachable else None
+    return event if isinstance(event, Map) and event.failed else None
+
 
 _MASKS: Final = ("alloc_align_mask", "min_align_mask", "dma_mask", "bus_dma_limit", "seg_boundary_mask", "attrs")
 _IN_HEXADECIMAL: Final = frozenset(("dev", "pool", "mem", "start", "orig_addr", "tlb_addr", *_MASKS))

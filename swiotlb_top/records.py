@@ -62,6 +62,7 @@ def _offset(field: str) -> int:
 
 _CODES: Final = dict(zip(RawRecord._fields, RECORD.format.removeprefix("<"), strict=True))
 _KIND_AT: Final = _offset("kind")
+_FLAGS_AT: Final = _offset("flags")
 _IN_PLACE: Final = {
     field: (code, _offset(field) // struct.calcsize(code), RECORD_BYTES // struct.calcsize(code))
     for field, code in _CODES.items()
@@ -76,6 +77,7 @@ _NEGATIVE_FROM_BIT: Final = 31
 _FLAG_DIRECTION_MASK: Final = 0x03
 _FLAG_HAS_DIRECTION: Final = 0x04
 _FLAG_MIGRATED: Final = 0x08
+_FLAG_UNREACHABLE: Final = 0x10
 
 
 class Kind(IntEnum):
@@ -241,7 +243,12 @@ def tally(records: bytes) -> Counter[str]:
         if kind in (Kind.FIND, Kind.MAP)
     )
     maps = of_all.count(Kind.FIND) + of_all.count(Kind.MAP) - failures
-    return Counter(maps=maps, map_failures=failures, unmaps=of_all.count(Kind.UNMAP) + of_all.count(Kind.FREE))
+    unreachable = sum(
+        kind == Kind.UNMAP and bool(flags & _FLAG_UNREACHABLE)
+        for kind, flags in zip(of_all, records[_FLAGS_AT::RECORD_BYTES], strict=True)
+    )
+    unmaps = of_all.count(Kind.UNMAP) + of_all.count(Kind.FREE)
+    return Counter(maps=maps, map_failures=failures + unreachable, unmaps=unmaps)
 
 
 # ---- records to events ------------------------------------------------------
@@ -286,7 +293,8 @@ def _map(f: _Fields) -> Map:
 
 def _unmap(f: _Fields) -> Unmap:
     end, took, cpu, _, flags, dev, pool, tlb_addr, size, _, _, attrs = f
-    return Unmap(_entry(end, took), end, cpu, dev, pool, tlb_addr, size, _direction(flags), attrs)
+    unreachable = bool(flags & _FLAG_UNREACHABLE)
+    return Unmap(_entry(end, took), end, cpu, dev, pool, tlb_addr, size, _direction(flags), attrs, unreachable)
 
 
 def _free(f: _Fields) -> Free:

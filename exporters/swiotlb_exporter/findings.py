@@ -29,6 +29,7 @@ _FAILING: Final = (
     Kind.UNSUITED,
     Kind.CANNOT_GROW,
     Kind.WRONG_KIND,
+    Kind.UNREACHABLE,
     Kind.UNEXPLAINED,
 )
 

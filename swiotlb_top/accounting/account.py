@@ -231,6 +231,10 @@ class Account(Consumer):
         device = self.devices[event.dev]
         device.unmapped(event.mapping_size_bytes, event.direction)
         self.unmaps += 1
+        if event.unreachable:
+            device.refused(None)
+            self.map_failures += 1
+            self._watcher.unreachable(event, event.mapping_size_bytes, nr_slots(event.mapping_size_bytes))
         if device.restricted:
             self._watcher.released(event, None, NOT_FOUND, NOTHING)
             return

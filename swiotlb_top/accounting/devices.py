@@ -12,7 +12,7 @@ from swiotlb_top.accounting.device import DeviceAccount
 from swiotlb_top.accounting.failures import FailureLog
 from swiotlb_top.accounting.snapshot import FailureView
 from swiotlb_top.allocator import Explanation, Limits
-from swiotlb_top.events import Device, Event, Find, Map
+from swiotlb_top.events import Device, Event, Find, Map, failed_map
 from swiotlb_top.kernel.around import Around
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import Consumer
@@ -113,10 +113,10 @@ class Devices(dict[int, DeviceAccount], Consumer):
                     device.latencies.add(event.exit_ns - event.entry_ns)
                 if device.mem:
                     device.tried.add(event, device.limits)
-                if event.failed:
-                    self._failures.happened(event)
             elif isinstance(event, Device):
                 self.introduced(event)
+            if (failed := failed_map(event)) is not None:
+                self._failures.happened(failed)
 
     def explained(self, dev: int, explanation: Explanation, event: Event | None) -> None:
         """Why a map of this device failed, by the reference; ``event`` may be fed before or after this."""

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from swiotlb_top.accounting.snapshot import Answer, FailureView
 from swiotlb_top.allocator import Explanation
-from swiotlb_top.events import Event, Find, Map
+from swiotlb_top.events import Call, Event, Find, failed_map
 
 KEPT: Final = 500
 _AHEAD: Final = 8192
@@ -21,7 +21,6 @@ QUIET_NS: Final = 60_000_000_000
 _BEGUN: Final = 200
 """How many first failures of a series are kept."""
 
-_Call: TypeAlias = Find | Map
 _Key: TypeAlias = tuple[int, int, int]
 
 
@@ -29,14 +28,14 @@ class FailureLog:
     """The last few hundred failed maps of a stream."""
 
     def __init__(self) -> None:
-        self._latest: deque[_Call] = deque(maxlen=KEPT)
+        self._latest: deque[Call] = deque(maxlen=KEPT)
         self._retired: dict[_Key, tuple[str, str]] = {}
         self._explained: dict[_Key, Explanation] = {}
         self._failed_ns: dict[int, int] = {}
-        self._begun: deque[_Call] = deque(maxlen=_BEGUN)
+        self._begun: deque[Call] = deque(maxlen=_BEGUN)
         self._begun_why: dict[_Key, Explanation | None] = {}
 
-    def happened(self, call: _Call) -> None:
+    def happened(self, call: Call) -> None:
         """A map failed."""
         self._latest.appendleft(call)
         failed_ns = self._failed_ns.get(call.dev)
@@ -49,7 +48,7 @@ class FailureLog:
 
     def explained(self, event: Event, explanation: Explanation) -> None:
         """The reference fails this map, too, and explains why. The event may come before or after this."""
-        if isinstance(event, Find | Map):
+        if failed_map(event) is not None:
             self._explained[_key(event)] = explanation
             if len(self._explained) > _AHEAD:
                 del self._explained[next(iter(self._explained))]
@@ -80,10 +79,10 @@ class FailureLog:
         why = self._begun_why.get
         return tuple(self._view(call, self._who(call, who), why(_key(call)), None) for call in self._begun)
 
-    def _who(self, call: _Call, who: Callable[[int], tuple[str, str]]) -> tuple[str, str]:
+    def _who(self, call: Call, who: Callable[[int], tuple[str, str]]) -> tuple[str, str]:
         return self._retired.get(_key(call)) or who(call.dev)
 
-    def _view(self, call: _Call, who: tuple[str, str], why: Explanation | None, disputed: Event | None) -> FailureView:
+    def _view(self, call: Call, who: tuple[str, str], why: Explanation | None, disputed: Event | None) -> FailureView:
         size_bytes = call.alloc_size_bytes if isinstance(call, Find) else call.mapping_size_bytes
         reference: Answer = "agrees" if why else "disagrees" if call == disputed else "not asked"
         cause, sentence = (why.cause, why.sentence) if why else (None, "")
@@ -95,5 +94,5 @@ def _alike(view: FailureView) -> tuple[object, ...]:
     return view.dev, view.device, view.size_bytes, view.cause, view.reference
 
 
-def _key(call: _Call) -> _Key:
+def _key(call: Call) -> _Key:
     return call.exit_ns, call.cpu, call.dev

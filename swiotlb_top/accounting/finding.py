@@ -25,6 +25,7 @@ class Kind(Enum):
     CANNOT_GROW = "cannot_grow"
     NO_POOL = "no_pool"
     WRONG_KIND = "wrong_kind"
+    UNREACHABLE = "unreachable"
     UNEXPLAINED = "unexplained"
     FAILED_BEFORE = "failed_before"
     LEAK = "leak"
@@ -54,6 +55,7 @@ MEANINGS: Final[Mapping[Kind, str]] = {
     Kind.NO_POOL: "Maps fail because swiotlb has no memory.",
     Kind.WRONG_KIND: "Maps fail because swiotlb's memory is not of the kind that the device needs: shared with the "
     "host, or private to the guest.",
+    Kind.UNREACHABLE: "Maps fail although slots are free: the device cannot reach swiotlb's memory.",
     Kind.UNEXPLAINED: "Maps fail, and no failed map has been recorded yet that would tell why.",
     Kind.FAILED_BEFORE: "Maps failed before this began to watch, as the kernel's log has it.",
     Kind.LEAK: "A device holds more and more mappings, and gives fewer back than it makes.",
@@ -89,6 +91,11 @@ ADVICE: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.WRONG_KIND: (
         "No value of swiotlb= helps: the device needs other memory, or not to be accepted as a trusted one.",
         "Report it to the kernel's developers, with the name of the device: it is refused without a word in the log.",
+    ),
+    Kind.UNREACHABLE: (
+        "No value of swiotlb= helps by itself: swiotlb's memory must lie where the device reaches it. Correct its DMA "
+        "mask or dma-ranges, or give it a restricted-dma-pool within its reach.",
+        "If the kernel adds pools beyond the device's reach, boot with more, so that it need not grow.",
     ),
     Kind.UNEXPLAINED: (f"{_RECORD} while maps fail; then swiotlb-top replay FILE --explain says why.",),
     Kind.FAILED_BEFORE: (

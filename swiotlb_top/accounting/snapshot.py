@@ -89,7 +89,10 @@ class Starved(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """One device's totals: ``maps`` succeeded, ``map_failures`` did not. Bytes are of mapping sizes.
+    """One device's totals: ``maps`` found slots, ``map_failures`` failed. Bytes are of mapping sizes.
+
+    A map whose slots were given back at once, as the device cannot reach them, is counted as all three: a map, an unmap
+    and a failure.
 
     ``causes`` counts failures the reference explained (cause -> failures), and may sum
     to less than ``map_failures``.

@@ -15,5 +15,8 @@ class Watcher:
     def refused(self, call: Find | Map, size_bytes: int, nslots: int) -> None:
         """A map got nothing."""
 
+    def unreachable(self, call: Unmap, size_bytes: int, nslots: int) -> None:
+        """A map got ``nslots`` slots or one more that the device cannot reach, and failed; next, they are released."""
+
     def released(self, call: Unmap | Free, pool: PoolAccount | None, slot: int, held: Held) -> None:
         """A mapping ended, whose buffer begins in ``slot``; ``held`` is what is known of it."""

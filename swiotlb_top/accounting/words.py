@@ -16,6 +16,7 @@ from swiotlb_top.allocator import Cause
 CAUSES: Final = {
     Cause.NOT_INITIALISED: "swiotlb has no memory.",
     Cause.WRONG_KIND: "The pool's memory is shared with the host, and the device needs private memory, or vice versa.",
+    Cause.UNREACHABLE: "The map found slots, but the device cannot reach them: they were given back at once.",
     Cause.ABSURD_SIZE: "The driver asks for a size that nobody means: it has miscalculated.",
     Cause.TOO_LARGE: "The map needs more than 128 slots (256 KiB), which no map can have.",
     Cause.PADDED: "The map has no more than 256 KiB, but needs more than 128 slots with the padding before its buffer.",

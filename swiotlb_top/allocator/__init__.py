@@ -38,7 +38,7 @@ from swiotlb_top.allocator.adopt import Adopted, Flaw, Problem, adopt
 from swiotlb_top.allocator.allocator import Allocator, Found, Pages, PageSource, TooManyAreasError
 from swiotlb_top.allocator.choice import KNOWN_BY, Candidate, Choice, Reason, choose, named
 from swiotlb_top.allocator.differences import DIFFERENCES, Difference
-from swiotlb_top.allocator.explain import ABSURD_BYTES, Cause, Explanation, explain, wrong_kind
+from swiotlb_top.allocator.explain import ABSURD_BYTES, Cause, Explanation, explain, unreachable, wrong_kind
 from swiotlb_top.allocator.growth import grow_sizes, limit_nareas
 from swiotlb_top.allocator.mapping import Mapping
 from swiotlb_top.allocator.picture import picture
@@ -89,5 +89,6 @@ __all__ = [
     "limit_nareas",
     "named",
     "picture",
+    "unreachable",
     "wrong_kind",
 ]

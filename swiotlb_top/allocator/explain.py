@@ -22,6 +22,7 @@ class Cause(Enum):
 
     NOT_INITIALISED = "not_initialised"
     WRONG_KIND = "wrong_kind"
+    UNREACHABLE = "unreachable"
     ABSURD_SIZE = "absurd_size"
     TOO_LARGE = "too_large"
     PADDED = "padded"
@@ -106,6 +107,18 @@ def wrong_kind(allocator: Allocator, cpu: int, request: Request, *, shared: bool
     why = f"the pool's memory is {has}, and the device needs memory that is {needs}"
     asked = list(dict.fromkeys(allocator.attempts(cpu)))
     return _explained(Cause.WRONG_KIND, why, nr_slots(request.alloc_size_bytes), _room(asked))
+
+
+def unreachable(allocator: Allocator, cpu: int, tlb_addr: int, size_bytes: int, nslots: int, reach: int) -> Explanation:
+    """Why a map fails that found slots, and gave them back because the device cannot reach them.
+
+    :param tlb_addr: the buffer's address.
+    :param reach: the highest address that the device reaches, as far as its limits tell.
+    """
+    last = tlb_addr + size_bytes - 1
+    limit = f", which reaches addresses up to {reach:#x}" if reach < last else ""
+    why = f"found {nslots} slots at {tlb_addr:#x}, beyond the reach of the device{limit}"
+    return _explained(Cause.UNREACHABLE, why, nslots, _room(list(dict.fromkeys(allocator.attempts(cpu)))))
 
 
 def _too_large(allocator: Allocator, request: Request, needed: int) -> tuple[Cause, str]:

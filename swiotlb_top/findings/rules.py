@@ -22,6 +22,7 @@ Rule: TypeAlias = Callable[[Watched], Iterator[Finding]]
 KIND_OF_CAUSE: Final[Mapping[Cause, Kind]] = {
     Cause.NOT_INITIALISED: Kind.NO_POOL,
     Cause.WRONG_KIND: Kind.WRONG_KIND,
+    Cause.UNREACHABLE: Kind.UNREACHABLE,
     Cause.ABSURD_SIZE: Kind.TOO_LARGE,
     Cause.TOO_LARGE: Kind.TOO_LARGE,
     Cause.PADDED: Kind.TOO_LARGE,
@@ -98,7 +99,8 @@ def _name(device: DeviceView) -> str:
 
 
 def _failures(device: DeviceView) -> str:
-    asked = device.maps + device.map_failures
+    # What was given back at once is counted as a map, too.
+    asked = device.maps + device.map_failures - dict(device.causes).get(Cause.UNREACHABLE, 0)
     causes = ", ".join(f"{cause.value} {numbers.count(failures)}" for cause, failures in device.causes)
     because = f": {causes}" if causes else ""
     return f"{numbers.count(device.map_failures)} of {numbers.counted(asked, 'map')} failed{because}"

@@ -36,7 +36,10 @@ _ALWAYS: Final[Mapping[str, tuple[str, ...]]] = {
     "pool": ("start", "nslabs", "nareas", "area_nslabs", "areas", "slots"),
     "area": ("used", "index"),
     "slot": ("orig_addr", "alloc_size", "list"),
-    "device": ("kobj", "driver", "dma_mask", "bus_dma_limit", "dma_parms", "dma_io_tlb_mem"),
+    "device": (
+        *("kobj", "driver", "dma_mask", "bus_dma_limit", "dma_parms", "dma_io_tlb_mem"),
+        *("iommu_group", "dma_range_map"),
+    ),
     "device_dma_parameters": ("min_align_mask", "segment_boundary_mask"),
     "device_driver": ("name",),
     "kobject": ("name",),
@@ -46,6 +49,7 @@ _DYNAMIC: Final[Mapping[str, tuple[str, ...]]] = {
     "pool": ("node", "free_head", "transient"),
     "device": ("dma_io_tlb_pools",),
 }
+_SOMETIMES: Final = (("device", "dma_ops"),)  # CONFIG_DMA_OPS, CONFIG_ARCH_HAS_DMA_OPS since 6.12
 _CAST: Final = ("bpf_rdonly_cast", "list_head")
 """A function, and a struct that begins with a pointer, to load any word of the kernel's memory; a35b9af4ec2c (6.2)."""
 _CALLED_BY_NOBODY: Final = "bpf_fentry_test1"
@@ -155,6 +159,9 @@ class Layout:
             for owner, members in table.items()
             for member in members
         }
+        for owner, member in _SOMETIMES:
+            if (offset := self.offset(owner, member)) is not None:
+                offsets[f"O_{owner}_{member}"] = offset
         padded = {"PAD_SLOTS": 1} if "pad_slots" in self.features else {}
         return offsets | {"O_mem_defpool": self.default_pool()} | padded
 

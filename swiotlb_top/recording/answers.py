@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from swiotlb_top.errors import UnreadableError
-from swiotlb_top.events import Event, Find, Map
+from swiotlb_top.events import Event, failed_map
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.recording.overlaps import Overlaps
 from swiotlb_top.stream import Consumer, Records, tell
@@ -71,7 +71,7 @@ class Answers(Consumer):
         for event in events:
             self._places[id(event)] = self._events
             self._events += 1
-            if isinstance(event, Find | Map) and event.failed:
+            if failed_map(event) is not None:
                 self._failures[id(event)] = self._failed
                 self._failed += 1
         self._overlaps.feed(events)

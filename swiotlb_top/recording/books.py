@@ -64,6 +64,8 @@ class Refused:
 
     mapping: Mapping
     failure: Failure
+    has_row: bool = True
+    """Whether the mapping has no other row: that of slots which were given back at once comes with their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class Books(Consumer, Watcher):
         self._place = -1
         """The number of the present event in the stream."""
         self._failures = 0
+        self._latest_cause: str | None = None
+        """Of the latest failed map."""
 
     def take(self) -> Iterator[Happening]:
         """What happened since the last call."""
@@ -175,9 +179,16 @@ class Books(Consumer, Watcher):
             self._open[id(call)] = call, mapping
 
     def refused(self, call: Find | Map, size_bytes: int, nslots: int) -> None:
+        self._fail(call, size_bytes, nslots, has_row=True)
+
+    def unreachable(self, call: Unmap, size_bytes: int, nslots: int) -> None:
+        self._fail(call, size_bytes, nslots, has_row=False)
+
+    def _fail(self, call: Find | Map | Unmap, size_bytes: int, nslots: int, *, has_row: bool) -> None:
         why = self._answers.why(self._failures) if self._answers else None
         self._failures += 1
-        mapping = self._row(call, size_bytes, nslots)._replace(failed=True, cause=why.cause if why else None)
+        self._latest_cause = why.cause if why else None
+        mapping = self._row(call, size_bytes, nslots)._replace(failed=True, cause=self._latest_cause)
         account = self.account
         failure = Failure(
             wall_ns=self._clock.wall_ns(call.exit_ns),
@@ -195,11 +206,13 @@ class Books(Consumer, Watcher):
             used_slots=None if account.blind or account.used_slots < 0 else account.used_slots,
             nslabs=account.nslabs,
         )
-        self._happened.append(Refused(mapping, failure))
+        self._happened.append(Refused(mapping, failure, has_row))
 
     def released(self, call: Unmap | Free, pool: PoolAccount | None, slot: int, held: Held) -> None:
         began = self._open.pop(id(held.call), None) if held.call is not None else None
         mapping = began[1] if began else self._row_from_before(call, pool, slot, held)
+        if isinstance(call, Unmap) and call.unreachable:
+            mapping = mapping._replace(failed=True, cause=self._latest_cause)
         end = {
             "unmap_wall_ns": self._clock.wall_ns(call.exit_ns),
             "unmap_ns": call.exit_ns,

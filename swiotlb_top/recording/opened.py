@@ -149,7 +149,7 @@ class Recording:
 
     def _mappings(self, judged: bool) -> Iterator[Mapping]:
         for happening in self.happenings(judged):
-            if isinstance(happening, Ended | Refused):
+            if isinstance(happening, Ended) or (isinstance(happening, Refused) and happening.has_row):
                 yield happening.mapping
 
     def _devices(self) -> Iterator[Device]:

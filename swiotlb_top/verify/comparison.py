@@ -10,23 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from swiotlb_top.allocator import Allocator, Explanation, Ledger, Pool, Revision, Violation, adopt, explain, wrong_kind
+from swiotlb_top.allocator import Allocator, Ledger, Pool, Revision, Violation, adopt
+from swiotlb_top.events import failed_map
 from swiotlb_top.state import MemState
 from swiotlb_top.verify.bootstrap import Bootstrap
 from swiotlb_top.verify.diagnose.culprits import Diagnosis, find_culprits
 from swiotlb_top.verify.diagnose.disagreement import divergence_of, fault_of, places_concerned, unconfirmed
+from swiotlb_top.verify.diagnose.failures import why_failed
 from swiotlb_top.verify.diagnose.late_calls import LateCalls, places_of, why_late
 from swiotlb_top.verify.diagnose.leaked_slots import LeakedSlots
 from swiotlb_top.verify.diagnose.reused_slots import ReusedSlots
 from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Detail, UnconfirmedDisagreements
-from swiotlb_top.verify.findings import Doubt, Failure, Findings, Moment
+from swiotlb_top.verify.findings import Doubt, Findings
 from swiotlb_top.verify.linearize.effort import Effort
 from swiotlb_top.verify.linearize.plausible_order import plausible_order
 from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, alternatives_after
 from swiotlb_top.verify.linearize.strategy import Linearization, linearize
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.observed import InitialCopy, ObservedArea, ObservedPoolList
-from swiotlb_top.verify.operations.refusal import Refusal
 from swiotlb_top.verify.operations.rolled_back_map import with_rolled_back_maps
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 from swiotlb_top.verify.partition import independent_groups
@@ -274,7 +275,7 @@ class Comparison:
             findings.doubt(doubt)
         elif operation.compared:
             findings.agreed(operation.event)
-            if isinstance(operation, Refusal) or (isinstance(operation, SlotSearch) and operation.slot < 0):
+            if operation.event is not None and failed_map(operation.event):
                 self._explain(operation)
         elif isinstance(operation, ObservedArea):
             self._area_was_equal(operation)
@@ -335,19 +336,13 @@ class Comparison:
         """Whether saying what the model would do, once more for each disagreement, costs little patience."""
         return sum(pool.nareas for pool in self.model.pools) <= _FEW_AREAS
 
-    def _explain(self, failed: SlotSearch | Refusal) -> None:
+    def _explain(self, failed: Operation) -> None:
         """Say why a map failed, on whose failure the model agrees. The model is as the map found it."""
-        model, cpu, request = self.model, failed.cpu, failed.request
+        model = self.model
         model.spend(sum(pool.nareas for pool in model.pools))
-        explanation: Explanation | None
-        if isinstance(failed, Refusal):
-            explanation = wrong_kind(model, cpu, request, shared=failed.shared)
-        else:
-            if failed.other_cpus:
-                cpu = next((one for one in failed.cpus if model.find_slots(one, request) is None), cpu)
-            explanation = explain(model, cpu, request, failed.pool, failed=True)
-        if explanation is not None:
-            self._findings.explained(Failure(failed.event, failed.dev, explanation), Moment(model, cpu, request))
+        found = why_failed(failed, model)
+        if found is not None:
+            self._findings.explained(*found)
 
     # ---- what is known besides the model ---------------------------------
 

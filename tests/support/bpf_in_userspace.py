@@ -104,6 +104,12 @@ class BpfInUserspace:
         struct.pack_into("<I", memory, at, min_align_mask)
         return ctypes.addressof(memory)
 
+    def word(self, value: int) -> int:
+        """Address of a word of the kernel's memory."""
+        memory = ctypes.c_uint64(value)
+        self._device_memory.append(memory)
+        return ctypes.addressof(memory)
+
     def frame(self, *words: int) -> Any:
         """What a trampoline gives the programs of one call: arguments, then the result."""
         frame = (ctypes.c_uint64 * 8)(*words)

@@ -23,6 +23,7 @@ from swiotlb_top.records import DURATION_UNKNOWN, RECORD, Kind
 
 _HAS_DIRECTION = 0x04
 _MIGRATED = 0x08
+_UNREACHABLE = 0x10
 _U64 = (1 << 64) - 1
 
 
@@ -42,7 +43,8 @@ def _record(event: Event) -> bytes:
             rest = (event.dev, event.alloc_size_bytes, event.orig_addr, event.mapping_size_bytes, event.tlb_addr)
             last = (event.alloc_align_mask, event.attrs)
         case Unmap():
-            kind, cpu, flags = Kind.UNMAP, event.cpu, _direction(event.direction)
+            flags = _direction(event.direction) | _UNREACHABLE * event.unreachable
+            kind, cpu = Kind.UNMAP, event.cpu
             rest, last = (event.dev, event.pool, event.tlb_addr, event.mapping_size_bytes, 0), (0, event.attrs)
         case Free():
             kind, cpu, flags = Kind.FREE, event.cpu, 0

@@ -36,6 +36,8 @@ class Release:
     min_align_mask: int
     size_bytes: int
     unchecked: bool = False
+    reach: int = 0
+    """The highest address that the device reaches; only for a release of what is beyond it."""
     mapping: Mapping | None = None
     """The mapping that was released, once the operation was applied."""
     compared: ClassVar[bool] = True

@@ -174,7 +174,7 @@ class Resolver:
     def _unmap(self, event: Unmap) -> Release:
         limits = self._limits_of(event.dev)
         given = limits is _UNKNOWN_LIMITS
-        entry_ns, exit_ns, _, dev, address, tlb_addr, size_bytes, _, _ = event
+        entry_ns, exit_ns, _, dev, address, tlb_addr, size_bytes = event[:7]
         until_ns = entry_ns
         if entry_ns == ENTRY_UNKNOWN:
             entry_ns, until_ns = assumed_entry_ns(event), exit_ns
@@ -182,7 +182,8 @@ class Resolver:
         if len(pools) != 1:
             raise UnresolvedError(Doubt.SEVERAL_POOLS if pools else Doubt.OLDER_POOL)
         (pool,) = pools
-        return Release(event, entry_ns, exit_ns, dev, pool, tlb_addr, limits.min_align_mask, size_bytes, given)
+        reach = limits.phys_limit if event.unreachable else 0
+        return Release(event, entry_ns, exit_ns, dev, pool, tlb_addr, limits.min_align_mask, size_bytes, given, reach)
 
     def _freed(self, event: Free) -> None:
         self._limits_of(event.dev)  # raises if the device has an allocator of its own

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.accounting.totals import DeviceTotals
-from swiotlb_top.events import Device, Find
+from swiotlb_top.events import Device, Find, Unmap
 from swiotlb_top.probes.attach.loader import device_banks, device_table_bytes
 from swiotlb_top.probes.read.program import Mode
 from tests.support.bpf_in_userspace import BpfInUserspace
@@ -210,3 +210,51 @@ def test_cpus_that_share_a_bank_add_at_once(tmp_path: Path) -> None:
 )
 def test_the_table_of_devices_fits_any_machine(cpus: int, banks: int, table_bytes: int) -> None:
     assert (device_banks(cpus), device_table_bytes(cpus)) == (banks, table_bytes)
+
+
+# ---- slots that the device cannot reach ------------------------------------------
+
+SKIP_CPU_SYNC = 1 << 5
+REACH = 0xFFFF_FFFF
+
+
+def given_back(recorder: BpfInUserspace, dev: int, attrs: int = SKIP_CPU_SYNC, size_bytes: int = 4096) -> None:
+    """An unmap of what ends at 4 GiB, or behind it."""
+    frame = recorder.frame(dev, (1 << 32) - 2048, size_bytes, 1, attrs, 0x1234)
+    for kind in ("kfunc", "kretfunc", "spare"):
+        recorder.run(f"{kind}____swiotlb_tbl_unmap_single", frame)
+
+
+def failures(recorder: BpfInUserspace, dev: int) -> tuple[int, int, list[bool]]:
+    """Unmaps, failed maps, and of each unmap's record whether it says so."""
+    totals = recorder.totals()[dev]
+    told = [event.unreachable for event in recorder.events() if isinstance(event, Unmap)]
+    return totals.unmaps, totals.map_failures, told
+
+
+def test_what_a_map_gives_back_because_the_device_cannot_reach_it_is_a_failed_map(recorder: BpfInUserspace) -> None:
+    dev = recorder.device(dma_mask=recorder.word(REACH))
+    given_back(recorder, dev)
+    assert failures(recorder, dev) == (1, 1, [True])
+
+
+def test_the_bus_may_reach_less_than_the_device(recorder: BpfInUserspace) -> None:
+    dev = recorder.device(dma_mask=recorder.word((1 << 64) - 1), bus_dma_limit=REACH)
+    given_back(recorder, dev)
+    assert failures(recorder, dev) == (1, 1, [True])
+
+
+@pytest.mark.parametrize("other", ["iommu_group", "dma_range_map"])
+def test_of_a_device_that_is_not_given_physical_addresses_nothing_is_claimed(
+    recorder: BpfInUserspace, other: str
+) -> None:
+    dev = recorder.device(dma_mask=recorder.word(REACH), **{other: 0x1234})
+    given_back(recorder, dev)
+    assert failures(recorder, dev) == (1, 0, [False])
+
+
+def test_an_unmap_within_reach_or_that_syncs_is_a_drivers(recorder: BpfInUserspace) -> None:
+    dev = recorder.device(dma_mask=recorder.word(REACH))
+    given_back(recorder, dev, size_bytes=2048)
+    given_back(recorder, dev, attrs=0)
+    assert failures(recorder, dev) == (2, 0, [False, False])

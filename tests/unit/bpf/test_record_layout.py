@@ -95,6 +95,10 @@ CASES: Final[dict[str, tuple[str, events.Event]]] = {
         ".object = 11, .pool = 12, .address = 13, .size = 14, .extra = 17",
         events.Unmap(800, 900, 3, 11, 12, 13, 14, Direction.TO_DEVICE, 17),
     ),
+    "unmap of what the device cannot reach": (
+        ".kind = RECORD_UNMAP, .flags = FLAG_UNREACHABLE",
+        events.Unmap(0, 0, 0, 0, 0, 0, 0, Direction.UNKNOWN, 0, True),
+    ),
     "unmap, every direction bit": (
         ".kind = RECORD_UNMAP, .flags = FLAG_HAS_DIRECTION | FLAG_DIRECTION_MASK",
         events.Unmap(0, 0, 0, 0, 0, 0, 0, Direction.NONE, 0),

@@ -132,6 +132,7 @@ def test_every_recorded_kernel_gives_what_the_program_is_compiled_with(kernel: s
     assert defined["O_mem_defpool"] == known.default_pool()
     assert ("PAD_SLOTS" in defined) == ("pad_slots" in known.features)
     assert ("O_mem_pools" in defined) == known.dynamic
+    assert ("O_device_dma_ops" in defined) == (known.offset("device", "dma_ops") is not None)
 
 
 def test_any_word_of_memory_can_be_loaded_where_the_kernel_has_the_cast_for_it() -> None:

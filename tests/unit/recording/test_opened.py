@@ -14,8 +14,11 @@ from swiotlb_top.events import Find, Free, Gap, Map, Unmap
 from swiotlb_top.recording.overlaps import MOST, Overlaps
 from swiotlb_top.recording.rows import TABLES, Mapping, columns
 from swiotlb_top.reports.replay import ReplayReport, replay
+from swiotlb_top.trace import Header, TraceWriter
 from tests.support.corpus import path_of
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL, known_as, load, save
+from tests.support.histories import KERNEL, device, found, machine, released
+from tests.support.packed import packed
 
 TRACES = STALL.parent
 SMALL = (FOUR_AREAS, FOUR_CPUS, STALL, TRACES / "unaligned.swtrace", TRACES / "debian-6.1-stall.swtrace")
@@ -221,3 +224,20 @@ def test_without_the_extra_one_error_says_what_to_do(module: str, method: str, m
     monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(CannotError, match=f"{module} is not installed; install swiotlb-top"):
         getattr(swiotlb_top.open(STALL).pools(), method)()
+
+
+def test_a_map_whose_slots_were_given_back_at_once_has_one_row_that_failed(tmp_path: Path) -> None:
+    path = tmp_path / "unreachable.swtrace"
+    events = [device(), found(1000, 1100, 0), found(1200, 1300, 1), released(1310, 1390, 1)._replace(unreachable=True)]
+    with TraceWriter(path, Header(KERNEL, "0", "CLOCK_MONOTONIC", 0)) as writer:
+        writer.state(machine())
+        writer.records(packed(events))
+        writer.end({}, 2000, 0)
+    recording = swiotlb_top.open(path)
+    rows = list(recording.mappings())
+    assert [(row.slot, row.failed, row.cause, row.unmap_ns) for row in rows] == [
+        (1, True, "unreachable", 1390),
+        (0, False, None, None),
+    ]
+    (failure,) = recording.failures()
+    assert (failure.time_ns, failure.cause, failure.size_bytes) == (1390, "unreachable", 2048)
