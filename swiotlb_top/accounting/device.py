@@ -121,7 +121,8 @@ class DeviceAccount:
             unmapped_bytes_by_direction=tuple(self.by_direction_bytes),
             requests=tuple(self.sizes),
             requested_slots=self.asked_slots,
-            held_slots=self.held_slots,
+            # An unmap does not tell how many slots it gives back to a pool that is not in this account.
+            held_slots=UNKNOWN if self.restricted else self.held_slots,
         )
 
     def view(self, counted: DeviceTotals | None = None) -> DeviceView:

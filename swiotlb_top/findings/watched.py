@@ -149,4 +149,6 @@ def mean_slots(device: DeviceView) -> float:
 
 def held_slots(device: DeviceView) -> int:
     """Slots that the device holds of mappings since the source began: counted, or else as many as mean maps have."""
+    if device.evidence.restricted:
+        return 0  # of the pools that are watched: it has one of its own
     return device.held_slots if device.held_slots >= 0 else round(device.held_maps * mean_slots(device))

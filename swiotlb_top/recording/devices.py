@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from swiotlb_top.accounting.device import DeviceAccount
+from swiotlb_top.accounting.snapshot import UNKNOWN
 from swiotlb_top.recording.rows import Device
 
 
@@ -21,7 +22,7 @@ def device_rows(devices: Mapping[int, DeviceAccount]) -> Iterator[Device]:
             unmaps=view.unmaps,
             mapped_bytes=view.mapped_bytes,
             unmapped_bytes=view.unmapped_bytes,
-            held_slots=view.held_slots,
+            held_slots=view.held_slots if view.held_slots != UNKNOWN else None,
             map_p50_ns=view.map_p50_ns if view.map_p50_ns >= 0 else None,
             map_p99_ns=view.map_p99_ns if view.map_p99_ns >= 0 else None,
             dma_mask=f"{limits.dma_mask:#x}" if introduced else None,

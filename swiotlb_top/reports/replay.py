@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from swiotlb_top.accounting.snapshot import DeviceView
+from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView
 from swiotlb_top.allocator import Cause
 from swiotlb_top.errors import Exit, UnreadableError
 from swiotlb_top.events import Find, Map
@@ -300,7 +300,7 @@ def _device_json(view: DeviceView) -> dict[str, object]:
         "map_failures_by_cause": {cause.value: count for cause, count in view.causes},
         "mapped_bytes": view.mapped_bytes,
         "unmapped_bytes": view.unmapped_bytes,
-        "held_slots": view.held_slots,
+        "held_slots": view.held_slots if view.held_slots != UNKNOWN else None,
         "map_p50_ns": view.map_p50_ns if view.map_p50_ns >= 0 else None,
         "map_p99_ns": view.map_p99_ns if view.map_p99_ns >= 0 else None,
     }

@@ -320,3 +320,15 @@ def test_a_device_whose_name_could_not_be_read_any_more_is_the_same() -> None:
     account.feed([device(), found(100, 200, 0)])
     account.name(DeviceName(DEV, "", ""))
     assert account.devices[DEV].maps == 1
+
+
+# ---- a device that has a pool of its own ------------------------------------------
+
+
+def test_how_many_slots_of_its_own_pool_a_restricted_device_holds_is_not_known() -> None:
+    """Its unmaps name an address in a pool that no state shows: so its slots would only ever become more."""
+    account = account_of(empty_pool())
+    account.feed([device()._replace(mem=POOL + 8), found(1000, 1100, 8, 3), released(1200, 1300, 8, 3)])
+    (view,) = (one.view() for one in account.devices.values())
+    assert (view.maps, view.unmaps, view.held_maps, view.held_slots) == (1, 1, 0, UNKNOWN)
+    assert account.used_slots == 0

@@ -111,6 +111,11 @@ def test_beside_who_fails_stands_who_holds_most() -> None:
     )
 
 
+def test_a_device_with_a_pool_of_its_own_holds_nothing_of_the_pools_that_are_full() -> None:
+    own = replace(NVME, maps=210, unmaps=0, asked_slots=210, evidence=replace(NVME.evidence, restricted=True))
+    assert one(failing(Cause.EXHAUSTED, own)).holder is None
+
+
 def test_victim_and_holder_are_told_in_one_line() -> None:
     holder = replace(NVME, maps=210, unmaps=0, asked_slots=210)
     finding = one(failing(Cause.EXHAUSTED, holder))
