@@ -46,6 +46,7 @@ from swiotlb_top.allocator.pool import Pool, Undo
 from swiotlb_top.allocator.request import NO_BOUNDARY, Limits, Request, align_offset
 from swiotlb_top.allocator.revision import REVISIONS, Revision, as_of
 from swiotlb_top.allocator.safety import Hazard, Ledger, Violation
+from swiotlb_top.allocator.slot_sets import check_slot_sets, slot_set_slots
 from swiotlb_top.allocator.walk import NEVER_ENDS
 from swiotlb_top.constants import DMA_MAPPING_ERROR
 
@@ -83,12 +84,14 @@ __all__ = [
     "adopt",
     "align_offset",
     "as_of",
+    "check_slot_sets",
     "choose",
     "explain",
     "grow_sizes",
     "limit_nareas",
     "named",
     "picture",
+    "slot_set_slots",
     "unreachable",
     "wrong_kind",
 ]

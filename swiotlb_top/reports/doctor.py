@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from swiotlb_top.accounting import logged, numbers
-from swiotlb_top.allocator import choose
+from swiotlb_top.allocator import check_slot_sets, choose
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.errors import CannotError, SwiotlbTopError
@@ -146,6 +146,8 @@ def _kernel(facts: Facts) -> Check:
     try:
         check_machine(facts.machine, facts.page_size_bytes, facts.byte_order)
         choice = choose(facts.features, facts.release, facts.version)
+        if facts.state:
+            check_slot_sets(facts.state)
     except CannotError as refusal:
         return Check("kernel", False, f"{told}: operations are counted and not judged: {refusal}", needed=False)
     if not facts.features or not choice.note:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from swiotlb_top.allocator import DMA_MAPPING_ERROR, Limits, Request, Revision, adopt
+from swiotlb_top.allocator import DMA_MAPPING_ERROR, Limits, Request, Revision, adopt, check_slot_sets
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.errors import UnreadableError
@@ -142,6 +142,8 @@ class DemandReader(Consumer):
     # ---- the stream ----------------------------------------------------
 
     def state(self, mem: MemState) -> None:
+        """:raises CannotError: the kernel's slot sets are not those that the reference knows."""
+        check_slot_sets(mem)
         self._state = self._state or mem
         self._last_ns = max(self._last_ns, mem.begin_ns)
         for pool in mem.pools:

@@ -36,6 +36,10 @@ _LOOKED_AT: Final = _NEW_POOL | {Kind.POOL_FREE, Kind.DEVICE}
 _OTHERS: Final = bytes({*Kind} - _LOOKED_AT)
 
 
+_MAX_LIST: Final = 0xFFFF
+"""``list`` is an unsigned short."""
+
+
 class ImpossibleError(ValueError):
     """The next item of a recording is impossible; the message says why."""
 
@@ -61,8 +65,9 @@ def _check_pool(pool: PoolState) -> None:
         raise ImpossibleError("a transient pool on the list of pools")
     if pool.end_ns < pool.begin_ns:
         raise ImpossibleError("a pool that was read before reading it began")
-    if max(pool.list_) > IO_TLB_SEGSIZE:
-        raise ImpossibleError(f"{max(pool.list_)} free slots in a row, of the {IO_TLB_SEGSIZE} of a slot set")
+    # Slot sets may be larger than IO_TLB_SEGSIZE, where a vendor changed it: swiotlb_top.allocator.slot_sets.
+    if max(pool.list_) > min(max(pool.nslabs, IO_TLB_SEGSIZE), _MAX_LIST):
+        raise ImpossibleError(f"{max(pool.list_)} free slots in a row, of {pool.nslabs}")
 
 
 def _check_geometry(start: int, nslabs: int, nareas: int) -> None:

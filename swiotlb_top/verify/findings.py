@@ -30,6 +30,7 @@ class Doubt(Enum):
     IMPOSSIBLE_POOL = "pool that cannot be"
     NEVER_INTRODUCED = "device never introduced"
     NO_SIZE = "request for no bytes"
+    SLOT_SETS = "of a kernel whose slot sets are not of the 128 slots that are known"
     KIND = "map that may have been refused for the kind of its pool's memory"
     NO_RESTRICTED = "page given back to a pool that hands out none"
     UNSEEN_ENTRY = "while a call may have been under way that was not seen to begin"

@@ -16,7 +16,8 @@ from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 from typing import Final, TypeAlias
 
-from swiotlb_top.allocator import Allocator, Revision, TooManyAreasError
+from swiotlb_top.allocator import Allocator, Revision, TooManyAreasError, slot_set_slots
+from swiotlb_top.constants import IO_TLB_SEGSIZE
 from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
 from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.verify.comparison import Comparison
@@ -42,7 +43,7 @@ _MAX_SLOTS_WAITING: Final = 1 << 23
 
 MOST_DISAGREEMENTS: Final = 10_000
 """Once so many are confirmed, nothing more is compared: each costs many times what an agreement does."""
-_FOR_GOOD: Final = frozenset({Doubt.PLAINLY_WRONG, Doubt.TOO_MANY_UNCERTAIN})
+_FOR_GOOD: Final = frozenset({Doubt.PLAINLY_WRONG, Doubt.TOO_MANY_UNCERTAIN, Doubt.SLOT_SETS})
 """Reasons for which nothing is compared any more, whatever state is read."""
 
 _Item: TypeAlias = Event | PoolState | InitialCopy | ObservedPoolList
@@ -108,7 +109,10 @@ class Judge:
             return
         if self._blind:
             self._run()
-            self._begin_from(mem)
+            if slot_set_slots(mem) not in (IO_TLB_SEGSIZE, None):
+                self._blind = Doubt.SLOT_SETS
+            else:
+                self._begin_from(mem)
             return
         if not self._has_room_for(mem):
             return

@@ -25,6 +25,7 @@ from swiotlb_top.reports.doctor import Attached, Facts, examine, gather, judge
 from swiotlb_top.reports.doctor_report import Check, DoctorReport
 from swiotlb_top.state import How, MemState
 from tests.kernels import layout_of
+from tests.support.histories import empty_pool, state_of
 
 DEADLINE_S = 300.0
 FINE = Check("kernel", True, "6.12.117 (x86_64)")
@@ -394,3 +395,11 @@ def test_root_without_capabilities_is_told_which_are_missing() -> None:
     assert ran.returncode == Exit.CANNOT
     assert re.search("^MISSING +capabilities +without CAP_BPF, CAP_PERFMON$", ran.stdout, re.M)
     assert ran.stdout.startswith("swiotlb cannot be watched live here, because ")
+
+
+def test_a_kernel_with_other_slot_sets_is_counted_and_not_judged() -> None:
+    pool = state_of(empty_pool(512))
+    large = replace(STATE, pools=(replace(pool, list_=tuple(256 - slot % 256 for slot in range(512))),))
+    told = check("kernel", attached=Attached(PLAN, large))
+    assert not told.ok
+    assert "not judged: its slot sets have 256 slots (IO_TLB_SEGSIZE)" in told.found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from swiotlb_top.allocator import REVISIONS
-from swiotlb_top.errors import UnreadableError
+from swiotlb_top.errors import CannotError, UnreadableError
 from swiotlb_top.events import Gap
 from swiotlb_top.sizing import demand as module
 from swiotlb_top.sizing.assumptions import Topic
@@ -168,3 +169,9 @@ def test_more_maps_than_can_be_held_in_memory_are_refused(monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "MOST_NEEDS", 2)
     with pytest.raises(UnreadableError, match="more than 2 maps"):
         demand(machine(), device(), *(found(1000 + at, 1010 + at, at) for at in range(3)))
+
+
+def test_a_kernel_with_other_slot_sets_is_not_sized_by_those_that_are_known() -> None:
+    pool = replace(state_of(pool_with(nslabs=512)), list_=tuple(256 - slot % 256 for slot in range(512)))
+    with pytest.raises(CannotError, match="its slot sets have 256 slots"):
+        demand(machine(pool), found(1000, 1100, 0))
