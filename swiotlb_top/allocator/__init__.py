@@ -47,6 +47,7 @@ from swiotlb_top.allocator.request import NO_BOUNDARY, Limits, Request, align_of
 from swiotlb_top.allocator.revision import REVISIONS, Revision, as_of
 from swiotlb_top.allocator.safety import Hazard, Ledger, Violation
 from swiotlb_top.allocator.slot_sets import check_slot_sets, slot_set_slots
+from swiotlb_top.allocator.tried import Tried, tried
 from swiotlb_top.allocator.walk import NEVER_ENDS
 from swiotlb_top.constants import DMA_MAPPING_ERROR
 
@@ -79,6 +80,7 @@ __all__ = [
     "Request",
     "Revision",
     "TooManyAreasError",
+    "Tried",
     "Undo",
     "Violation",
     "adopt",
@@ -92,6 +94,7 @@ __all__ = [
     "named",
     "picture",
     "slot_set_slots",
+    "tried",
     "unreachable",
     "wrong_kind",
 ]

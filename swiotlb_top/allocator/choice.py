@@ -46,6 +46,8 @@ class Reason(NamedTuple):
 
     row: Difference
     why: str
+    is_shown: bool = False
+    """Whether something in the kernel shows it. Else its release, or the tree that it is from, says so."""
 
     @property
     def aspect(self) -> str:
@@ -245,7 +247,7 @@ def _shown_by(features: Collection[str]) -> dict[str, Reason]:
     for row in DIFFERENCES:
         way = next((way for way in row.shown_by if all(_shown(word, features) for word in way.split(", "))), None)
         if way is not None:
-            shown[row.aspect] = Reason(row, f"shown by {way}")
+            shown[row.aspect] = Reason(row, f"shown by {way}", is_shown=True)
     return shown
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from swiotlb_top.accounting import logged, numbers
-from swiotlb_top.allocator import check_slot_sets, choose
+from swiotlb_top.allocator import check_slot_sets, choose, tried
 from swiotlb_top.allocator.machines import check_machine
 from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.errors import CannotError, SwiotlbTopError
@@ -153,6 +153,27 @@ def _kernel(facts: Facts) -> Check:
     if not facts.features or not choice.note:
         return Check("kernel", True, told)
     return Check("kernel", choice.is_known, f"{told}: {choice.note}", needed=False)
+
+
+def _revision(facts: Facts) -> Check:
+    """Which revision it has, why, and how sure that is."""
+    name = "revision"
+    try:
+        choice = choose(facts.features, facts.release, facts.version)
+    except CannotError as refusal:
+        return Check(name, False, f"not known: {refusal}", needed=False)
+    if not facts.features:
+        return Check(name, False, "not known: what is in this kernel cannot be read", needed=False)
+    names = " or ".join(candidate.revision.name for candidate in choice.candidates) or "unknown"
+    shown = sum(reason.is_shown for reason in choice.reasons)
+    why = f"{shown} of {len(choice.reasons)} differences are shown by what is in it, the others follow from its release"
+    is_sure = choice.is_known and len(choice.candidates) == 1
+    return Check(
+        name,
+        is_sure,
+        f"{names}: {why}; {tried(choice.revision).value} (swiotlb-top revisions has each)",
+        needed=False,
+    )
 
 
 def _config(facts: Facts) -> Check:
@@ -300,6 +321,7 @@ def _plan(facts: Facts) -> Check:
 
 _CHECKS: Final[tuple[Callable[[Facts], Check], ...]] = (
     _kernel,
+    _revision,
     _config,
     _types,
     _capabilities,

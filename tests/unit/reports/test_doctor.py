@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from swiotlb_top.allocator import REVISIONS, Tried, named, tried
+from swiotlb_top.allocator.trees import TREES
 from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.kernel.debugfs import Counters
 from swiotlb_top.kernel.settings import Build
@@ -34,6 +36,7 @@ OPTIONAL = Check("debugfs", False, "debugfs is not mounted", needed=False)
 HOOKS = (("find_slots", "derived from map"), ("map", "fentry+fexit swiotlb_tbl_map_single"))
 CHECKS = [
     "kernel",
+    "revision",
     "kernel config",
     "swiotlb types (BTF) and symbols",
     "capabilities",
@@ -172,6 +175,8 @@ def test_a_machine_that_lacks_nothing() -> None:
         "swiotlb can be watched live here",
         "",
         "ok        kernel                           6.12.117 (x86_64)",
+        "ok        revision                         6.10: 11 of 13 differences are shown by what is in it, the others "
+        "follow from its release; kernels of its kind were booted and compared (swiotlb-top revisions has each)",
         "ok        kernel config                    /proc/config.gz: all that is needed, with CONFIG_SWIOTLB_DYNAMIC",
         f"ok        swiotlb types (BTF) and symbols  {', '.join(DYNAMIC.features)}",
         "ok        capabilities                     all that is needed",
@@ -403,3 +408,36 @@ def test_a_kernel_with_other_slot_sets_is_counted_and_not_judged() -> None:
     told = check("kernel", attached=Attached(PLAN, large))
     assert not told.ok
     assert "not judged: its slot sets have 256 slots (IO_TLB_SEGSIZE)" in told.found
+
+
+STATIC_6_8 = replace(layout_of("debian"), features=("areas", "pools", "total_used", "alloc_size"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "ok", "begins", "says"),
+    [
+        ({}, True, "6.10: ", "kernels of its kind were booted"),
+        ({"release": "6.7.12", "layout": STATIC_6_8}, True, "stable 6.7.12: ", "no kernel booted"),
+        (
+            {"release": "6.8.0-31-generic", "layout": STATIC_6_8},
+            False,
+            "6.8 as Ubuntu ships it or ",
+            "no kernel booted",
+        ),
+        ({"layout": replace(DYNAMIC, features=("areas", "dyn_free_work"))}, False, "unknown: ", ""),
+        ({"layout": CannotError("no BTF")}, False, "not known: ", "cannot be read"),
+        ({"release": "5.10.0", "layout": CannotError("no BTF")}, False, "not known: ", "older than 6.0"),
+    ],
+)
+def test_which_revision_it_has_is_told_with_how_sure_that_is(
+    changed: dict[str, Any], ok: bool, begins: str, says: str
+) -> None:
+    told = check("revision", **changed)
+    assert (told.ok, told.needed) == (ok, False)
+    assert told.found.startswith(begins)
+    assert says in told.found
+
+
+@pytest.mark.parametrize("name", [*REVISIONS, *(tree.name for tree in TREES)])
+def test_every_revision_was_tried_in_some_way(name: str) -> None:
+    assert tried(named(name)) is not Tried.NOTHING
