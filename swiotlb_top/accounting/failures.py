@@ -48,12 +48,12 @@ class FailureLog:
 
     def explained(self, event: Event, explanation: Explanation) -> None:
         """The reference fails this map, too, and explains why. The event may come before or after this."""
-        if failed_map(event) is not None:
-            self._explained[_key(event)] = explanation
+        if (call := failed_map(event)) is not None:
+            self._explained[_key(call)] = explanation
             if len(self._explained) > _AHEAD:
                 del self._explained[next(iter(self._explained))]
-            if _key(event) in self._begun_why:
-                self._begun_why[_key(event)] = explanation
+            if _key(call) in self._begun_why:
+                self._begun_why[_key(call)] = explanation
 
     def retire(self, dev: int, who: tuple[str, str]) -> None:
         """From now on another device is at this address. Earlier failures keep ``who``: name and driver."""

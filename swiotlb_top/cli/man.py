@@ -34,6 +34,11 @@ _ENVIRONMENT = (
         "SWIOTLB_TOP_TRACEBACK",
         "The file that gets the traceback where swiotlb-top itself fails. Default: none.",
     ),
+    (
+        "SWIOTLB_TOP_BTF",
+        "A file with the types (BTF) of the kernel that runs, for one that was built without. Default: a vmlinux of "
+        "the same build, in /boot or /usr/lib/debug.",
+    ),
     ("COLUMNS", "The width of plain frames that do not go to a terminal. Without it they are not wrapped."),
     ("NO_COLOR", "Where it is set, the screen has no colours."),
     ("XDG_CACHE_HOME", "Where compiled probes are kept, in swiotlb-top/programs. Without it: ~/.cache."),

@@ -1,6 +1,7 @@
 """Offsets of struct members and the kernel's functions, from BTF.
 
-The kernel describes its own types in ``/sys/kernel/btf/vmlinux`` (Documentation/bpf/btf.rst).
+The kernel describes its own types in ``/sys/kernel/btf/vmlinux`` (Documentation/bpf/btf.rst), or a file does
+(:mod:`.types_file`).
 ``struct io_tlb_slot`` and ``struct io_tlb_area`` are private to swiotlb.c: no header has them,
 BTF does.  libbpf reads it: there are 100,000 types and more, of which a few are asked for.
 """
@@ -11,14 +12,12 @@ import ctypes
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.libbpf import library
-
-VMLINUX: Final = Path("/sys/kernel/btf/vmlinux")
+from swiotlb_top.kernel.types_file import TypesFile
 
 _TYPE: Final = struct.Struct("<III")
 """``struct btf_type``: name, info, size or type"""
@@ -54,6 +53,8 @@ class Btf:
     """Function -> the id of its type, by which a program names the function."""
     struct_ids: Mapping[str, int] = field(default_factory=dict)
     """Struct -> the id of its type."""
+    of_kernel: bool = True
+    """Whether the kernel itself has it, and takes programs that name its types. Else there are no ids, either."""
 
     def offset(self, struct_name: str, member: str) -> int | None:
         """Byte offset of a member, or None where this kernel has no such member."""
@@ -61,22 +62,21 @@ class Btf:
         return found.offsets.get(member) if found else None
 
 
-def load(structs: Collection[str], functions: Collection[str], path: Path = VMLINUX) -> Btf:
-    """Find structs and functions in the kernel's BTF; a name that the kernel does not have is left out.
+def load(structs: Collection[str], functions: Collection[str], source: TypesFile) -> Btf:
+    """Find structs and functions in a kernel's BTF; a name that the kernel does not have is left out.
 
-    :raises CannotError: the kernel has no BTF (CONFIG_DEBUG_INFO_BTF=n), the file is no BTF, or libbpf is missing.
+    :raises CannotError: the file cannot be read, is no BTF, or libbpf is missing.
     """
     try:
-        raw = path.read_bytes()
+        found = parse(source.read(), structs, functions)
     except OSError as error:
         raise CannotError(
-            f"this kernel does not describe its types in {path} ({error.strerror}): "
-            "probes need a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+            f"this kernel's types cannot be read from {source.path} ({error.strerror}): "
+            "probes need a kernel built with CONFIG_DEBUG_INFO_BTF=y, or a file of its build that has BTF"
         ) from None
-    try:
-        return parse(raw, structs, functions)
     except ValueError as error:
-        raise CannotError(f"the type information in {path} cannot be understood: {error}") from None
+        raise CannotError(f"the type information in {source.path} cannot be understood: {error}") from None
+    return found if source.of_kernel else replace(found, function_ids={}, struct_ids={}, of_kernel=False)
 
 
 def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> Btf:

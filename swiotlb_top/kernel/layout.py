@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.kernel import btf, hooks, symbols
+from swiotlb_top.kernel import btf, hooks, symbols, types_file
 from swiotlb_top.kernel.btf import Btf
 from swiotlb_top.kernel.symbols import Symbols
+from swiotlb_top.kernel.types_file import TypesFile
 
 _HOLDERS: Final[Mapping[str, tuple[str, ...]]] = {
     # what the tool calls it: the struct that has it, newest first; a kernel has the first one it knows
@@ -179,22 +181,29 @@ class Layout:
         return next((struct for struct in holders if struct in self.btf.structs), holders[0])
 
 
-def load(types: Path = btf.VMLINUX, names: Path = symbols.KALLSYMS) -> Layout:
-    """The layout of a kernel's swiotlb, from its BTF (``types``) and kallsyms (``names``); by default this kernel's.
+def load(types: Path | None = None, names: Path = symbols.KALLSYMS) -> Layout:
+    """The layout of a kernel's swiotlb, from its BTF and kallsyms; by default this kernel's.
 
     Neither changes while the kernel runs, so each is read once. While the addresses are hidden, both are read at each
     call, since kptr_restrict and the capabilities of this process may change.
 
+    :param types: the kernel's own BTF; None: this kernel's, or that of a file of its build.
     :raises CannotError: BTF or kallsyms is missing, or swiotlb has other structures, as before areas (6.0).
     """
-    layout = _load(types, names)
+    source = TypesFile(types, of_kernel=True) if types else types_file.find(os.uname().release)
+    if source is None:
+        raise CannotError(
+            f"this kernel does not describe its types in {types_file.VMLINUX}: "
+            "probes need a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+        )
+    layout = _load(source, names)
     if layout.symbols.hidden:
         _load.cache_clear()
     return layout
 
 
 @cache
-def _load(types: Path, names: Path) -> Layout:
+def _load(types: TypesFile, names: Path) -> Layout:
     layout = from_btf(btf.load(STRUCTS, FUNCTIONS, types), symbols.load(names))
     layout.defines()
     return layout

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.kernel import btf, layout, settings
+from swiotlb_top.kernel import layout, settings, types_file
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
 from swiotlb_top.kernel.privileges import missing_capabilities
@@ -65,7 +65,7 @@ def here(root: Path = settings.ROOT, load: Callable[[], Layout] | None = None) -
         is_root=os.geteuid() == 0,
         in_container=_in_container(root),
         missing_capabilities=missing_capabilities(),
-        has_btf=os.access(root / btf.VMLINUX.relative_to("/"), os.R_OK),
+        has_btf=types_file.find(os.uname().release, root) is not None,
         has_symbols=found is None or bool(addresses),
         has_swiotlb=known,
         hides_addresses=found is not None and found.symbols.hidden,
@@ -159,7 +159,10 @@ REASONS: Final = (
         "no BTF",
         lambda now: not now.has_btf,
         _said("this kernel does not describe its types (BTF, in /sys/kernel/btf/vmlinux)"),
-        _on_the_host("use a kernel that is built with CONFIG_DEBUG_INFO_BTF=y, as those of distributions are"),
+        _on_the_host(
+            "use a kernel that is built with CONFIG_DEBUG_INFO_BTF=y; or put the vmlinux of this very build, with BTF, "
+            f"into /boot; or name a file with its BTF: {types_file.BY_NAME}=FILE"
+        ),
     ),
     Reason(
         "lockdown",

@@ -56,7 +56,7 @@ class Compiled:
 
     def choice(self) -> Choice:
         """The revision that the product chooses, from what this binary shows as a kernel would, and the release."""
-        types = btf.load(layout.STRUCTS, layout.FUNCTIONS, self.directory / "btf")
+        types = btf.parse((self.directory / "btf").read_bytes(), layout.STRUCTS, layout.FUNCTIONS)
         names = symbols.load(self.directory / "kallsyms")
         return choose(layout.from_btf(types, names).features, self.release)
 

@@ -180,7 +180,7 @@ def _candidates(hook: Hook, how: How, layout: Layout, *, kprobes: bool, direct_o
 
 
 def _fentry(prototype: Prototype, layout: Layout) -> str | None:
-    found = layout.symbols.exact(prototype.symbol)
+    found = layout.btf.of_kernel and layout.symbols.exact(prototype.symbol)
     same = layout.btf.functions.get(prototype.symbol) == prototype.parameters
     reached = len(prototype.parameters) <= _IN_REGISTERS or LONG_FENTRY in layout.features
     return prototype.symbol if found and same and reached else None

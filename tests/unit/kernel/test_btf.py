@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import btf
 from swiotlb_top.kernel.layout import FUNCTIONS, STRUCTS
+from swiotlb_top.kernel.types_file import TypesFile
 from tests.kernels import KERNELS, btf_of
 from tests.kernels.btf_file import FUNC, FUNC_PROTO, HEADER, PTR, BtfFile
 
@@ -26,6 +27,10 @@ def file_of(directory: Path, content: bytes) -> Path:
     path = directory / "vmlinux"
     path.write_bytes(content)
     return path
+
+
+def own(path: Path) -> TypesFile:
+    return TypesFile(path, of_kernel=True)
 
 
 def ending_in_a_member_s_name() -> bytes:
@@ -45,7 +50,7 @@ def pointing_at_itself() -> bytes:
 
 def refusal(content: bytes, directory: Path) -> str:
     with pytest.raises(CannotError) as refused:
-        btf.load(STRUCTS, FUNCTIONS, file_of(directory, content))
+        btf.load(STRUCTS, FUNCTIONS, own(file_of(directory, content)))
     return str(refused.value)
 
 
@@ -167,7 +172,7 @@ def test_a_header_longer_than_today_s_is_stepped_over() -> None:
 @pytest.mark.skipif(shutil.which("pahole") is None, reason="pahole is not installed")
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_pahole_reads_the_same_sizes_and_offsets(kernel: str) -> None:
-    found = btf.load(STRUCTS, FUNCTIONS, btf_of(kernel))
+    found = btf.load(STRUCTS, FUNCTIONS, own(btf_of(kernel)))
     for name, known in found.structs.items():
         listing = subprocess.run(
             ["pahole", "-F", "btf", "-C", name, btf_of(kernel)], capture_output=True, text=True, check=True
@@ -179,7 +184,7 @@ def test_pahole_reads_the_same_sizes_and_offsets(kernel: str) -> None:
 
 def test_a_kernel_without_types_is_refused_by_the_option_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(CannotError, match="CONFIG_DEBUG_INFO_BTF=y"):
-        btf.load(STRUCTS, FUNCTIONS, tmp_path / "vmlinux")
+        btf.load(STRUCTS, FUNCTIONS, own(tmp_path / "vmlinux"))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +221,7 @@ def test_a_file_cut_anywhere_is_refused_or_read_but_never_crashes(
 ) -> None:
     whole = btf.parse(DYNAMIC, STRUCTS, FUNCTIONS)
     try:
-        found = btf.load(STRUCTS, FUNCTIONS, file_of(tmp_path_factory.getbasetemp(), DYNAMIC[:cut]))
+        found = btf.load(STRUCTS, FUNCTIONS, own(file_of(tmp_path_factory.getbasetemp(), DYNAMIC[:cut])))
     except CannotError:
         return
     assert set(found.structs) <= set(whole.structs)
@@ -233,7 +238,7 @@ def test_a_damaged_file_is_never_worse_than_refused(
     for at, value in damage:
         content[at] = value
     try:
-        found = btf.load(STRUCTS, FUNCTIONS, file_of(tmp_path_factory.getbasetemp(), bytes(content)))
+        found = btf.load(STRUCTS, FUNCTIONS, own(file_of(tmp_path_factory.getbasetemp(), bytes(content))))
     except CannotError:
         return
     assert set(found.structs) <= set(STRUCTS)

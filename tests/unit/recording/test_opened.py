@@ -10,7 +10,7 @@ import pytest
 
 import swiotlb_top
 from swiotlb_top.errors import CannotError, UnreadableError, UsageError
-from swiotlb_top.events import Find, Free, Gap, Map, Unmap
+from swiotlb_top.events import Event, Find, Free, Gap, Map, Unmap
 from swiotlb_top.recording.overlaps import MOST, Overlaps
 from swiotlb_top.recording.rows import TABLES, Mapping, columns
 from swiotlb_top.reports.replay import ReplayReport, replay
@@ -228,7 +228,8 @@ def test_without_the_extra_one_error_says_what_to_do(module: str, method: str, m
 
 def test_a_map_whose_slots_were_given_back_at_once_has_one_row_that_failed(tmp_path: Path) -> None:
     path = tmp_path / "unreachable.swtrace"
-    events = [device(), found(1000, 1100, 0), found(1200, 1300, 1), released(1310, 1390, 1)._replace(unreachable=True)]
+    back = released(1310, 1390, 1)._replace(unreachable=True)
+    events: list[Event] = [device(), found(1000, 1100, 0), found(1200, 1300, 1), back]
     with TraceWriter(path, Header(KERNEL, "0", "CLOCK_MONOTONIC", 0)) as writer:
         writer.state(machine())
         writer.records(packed(events))
