@@ -7,6 +7,7 @@ the means are instructions and repeat to the last digit; their resolution is 100
 from __future__ import annotations
 
 import argparse
+import errno
 import fcntl
 import struct
 from dataclasses import dataclass
@@ -55,15 +56,32 @@ def nvme_function() -> str:
     raise LookupError("no nvme function on this PCI bus")
 
 
-def benchmark(*, seconds: int = 1, threads: int = 1, pages: int = 1, direction: str = "from_device") -> Means:
-    """Map and unmap `pages` pages for `seconds` in each of `threads` threads. OSError if the kernel refuses."""
+def benchmark(
+    *, seconds: int = 1, threads: int = 1, pages: int = 1, direction: str = "from_device", dma_bits: int = DMA_BITS
+) -> Means:
+    """Map and unmap `pages` pages for `seconds` in each of `threads` threads. OSError if the kernel refuses.
+
+    The device reaches addresses of `dma_bits` meanwhile.
+    """
     request = bytearray(
-        MAP_BENCHMARK.pack(0, 0, 0, 0, threads, seconds, NO_NUMA_NODE, DMA_BITS, DIRECTIONS.index(direction), 0, pages)
+        MAP_BENCHMARK.pack(0, 0, 0, 0, threads, seconds, NO_NUMA_NODE, dma_bits, DIRECTIONS.index(direction), 0, pages)
     )
     with (DEBUGFS / DRIVER).open("r+b", buffering=0) as file:
         fcntl.ioctl(file, DMA_MAP_BENCHMARK, request)
     means = MAP_BENCHMARK.unpack(request)[:4]
     return Means(*(hundreds * 100 for hundreds in means))
+
+
+def fail(times: int, dma_bits: int) -> None:
+    """Let a map fail so often, the first of each run: the device reaches too little. OSError if it fails otherwise."""
+    for _ in range(times):
+        try:
+            benchmark(dma_bits=dma_bits)
+        except OSError as error:
+            if error.errno != errno.ENOMEM:
+                raise
+        else:
+            raise RuntimeError(f"a device that reaches {dma_bits} bits was mapped for")
 
 
 def main() -> None:
@@ -72,8 +90,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pages", type=int, default=1)
     parser.add_argument("--direction", choices=DIRECTIONS, default="from_device")
+    parser.add_argument("--dma-bits", type=int, default=DMA_BITS)
+    parser.add_argument("--fail", type=int, default=0, help="let so many maps fail, and measure nothing")
     options = parser.parse_args()
     bind(nvme_function())
+    if options.fail:
+        fail(options.fail, options.dma_bits)
+        return
     means = benchmark(
         seconds=options.seconds, threads=options.threads, pages=options.pages, direction=options.direction
     )

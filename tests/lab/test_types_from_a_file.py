@@ -1,0 +1,55 @@
+"""A kernel without BTF: its types come from a file, and kprobes see and judge all that fentry does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.lab.harness.lab import Lab
+from tests.lab.harness.machine import Machine
+from tests.lab.support.tool import Replayed, Tried, guest_shell, replay, tried
+
+REQUESTS = 211
+SCRIPT = f"""
+    cp /sys/kernel/btf/vmlinux /tmp/types
+    mount -t tmpfs none /sys/kernel/btf
+    try without $tool record -o /results/without.swtrace --duration 1
+    export SWIOTLB_TOP_BTF=/tmp/types
+    try record $tool record -o /results/types.swtrace -- sh $workloads/counted.sh {REQUESTS} vda
+    try doctor $tool doctor
+"""
+
+
+@dataclass(frozen=True)
+class Ran:
+    without: Tried
+    recorded: Tried
+    doctor: Tried
+    trace: Path
+    replayed: Replayed
+
+
+@pytest.fixture(scope="module", params=["debian", "debian-6.1", "debian-7.3"])
+def ran(request: pytest.FixtureRequest, lab: Lab) -> Ran:
+    files = lab.run(Machine(kernel=request.param, swiotlb="512,force"), guest_shell(SCRIPT)).files
+    trace = files / "types.swtrace"
+    return Ran(*(tried(files, name) for name in ("without", "record", "doctor")), trace, replay(trace))
+
+
+def test_without_the_file_it_is_refused(ran: Ran) -> None:
+    assert (ran.without.status, ran.without.err.count("\n")) == (3, 1)
+    assert "SWIOTLB_TOP_BTF=FILE" in ran.without.err
+
+
+def test_with_it_every_call_is_recorded_and_agrees(ran: Ran) -> None:
+    assert (ran.recorded.status, ran.replayed.status) == (0, 0), ran.recorded.err
+    assert ran.replayed.report["maps"] >= REQUESTS
+    assert ran.replayed.report["disagree"] == ran.replayed.report["inconclusive"] == 0
+
+
+def test_by_kprobes_alone(ran: Ran) -> None:
+    hooks = [line for line in ran.doctor.out.splitlines() if line.startswith("hook")]
+    assert hooks
+    assert not any("fentry" in line for line in hooks)
