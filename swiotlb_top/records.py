@@ -78,6 +78,7 @@ _FLAG_DIRECTION_MASK: Final = 0x03
 _FLAG_HAS_DIRECTION: Final = 0x04
 _FLAG_MIGRATED: Final = 0x08
 _FLAG_UNREACHABLE: Final = 0x10
+_SAYS_UNREACHABLE: Final = bytes(bool(flags & _FLAG_UNREACHABLE) for flags in range(256))
 
 
 class Kind(IntEnum):
@@ -243,10 +244,10 @@ def tally(records: bytes) -> Counter[str]:
         if kind in (Kind.FIND, Kind.MAP)
     )
     maps = of_all.count(Kind.FIND) + of_all.count(Kind.MAP) - failures
-    unreachable = sum(
-        kind == Kind.UNMAP and bool(flags & _FLAG_UNREACHABLE)
-        for kind, flags in zip(of_all, records[_FLAGS_AT::RECORD_BYTES], strict=True)
-    )
+    says_unreachable = records[_FLAGS_AT::RECORD_BYTES].translate(_SAYS_UNREACHABLE)
+    unreachable = 0
+    if True in says_unreachable:
+        unreachable = sum(kind == Kind.UNMAP for kind in compress(of_all, says_unreachable))
     unmaps = of_all.count(Kind.UNMAP) + of_all.count(Kind.FREE)
     return Counter(maps=maps, map_failures=failures + unreachable, unmaps=unmaps)
 

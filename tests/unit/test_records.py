@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top import records
-from swiotlb_top.events import Device, Find, Free, Map, Unmap
-from swiotlb_top.records import DURATION_UNKNOWN, RECORD, RECORD_BYTES, Kind, RawRecord, decode
+from swiotlb_top.events import Device, Event, Find, Free, Map, Unmap
+from swiotlb_top.records import DURATION_UNKNOWN, RECORD, RECORD_BYTES, Kind, RawRecord, decode, tally
 from swiotlb_top.trace import Records, TraceReader
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, STALL
+from tests.support.histories import found, released
+from tests.support.packed import packed as packed_events
 
 RECORDINGS = [FOUR_AREAS, FOUR_CPUS, STALL]
 
@@ -123,6 +125,7 @@ def counted(data: bytes) -> Counter[str]:
         if isinstance(event, Find | Map):
             count["map_failures" if event.failed else "maps"] += 1
         count["unmaps"] += isinstance(event, Unmap | Free)
+        count["map_failures"] += isinstance(event, Unmap) and event.unreachable
     return count
 
 
@@ -161,3 +164,9 @@ def test_what_is_split_at_a_time_is_all_there_was_in_its_order(row: list[RawReco
         packed([record for record in row if record.exit_ns < time_ns]),
         packed([record for record in row if record.exit_ns >= time_ns]),
     )
+
+
+def test_an_unmap_of_what_the_device_cannot_reach_is_a_failed_map() -> None:
+    back = released(1310, 1390, 1)._replace(unreachable=True)
+    calls: list[Event] = [found(1000, 1100, 0), found(1200, 1300, 1), back, released(1400, 1500, 0)]
+    assert tally(packed_events(calls)) == {"maps": 2, "unmaps": 2, "map_failures": 1}
