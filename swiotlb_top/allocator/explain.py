@@ -34,6 +34,11 @@ class Cause(Enum):
     CANNOT_GROW = "cannot_grow"
     GROW_FAILED = "grow_failed"
 
+    @property
+    def is_of_room(self) -> bool:
+        """Whether it matters how much room there is: not if the device cannot use the memory, however much it is."""
+        return self not in (Cause.WRONG_KIND, Cause.UNREACHABLE)
+
 
 class Explanation(NamedTuple):
     """Why a request fails.

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from swiotlb_top.allocator import Allocator, Cause, Explanation, Pool, TooManyAreasError
 from swiotlb_top.constants import PAGE_SIZE
 from swiotlb_top.errors import UnreadableError
-from swiotlb_top.events import Find, Map
+from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.stream import tell
 from swiotlb_top.trace import TraceReader
@@ -81,6 +81,12 @@ class Refused:
     """Why it could not be read to its end."""
 
     @property
+    def succeeded(self) -> int:
+        """Maps that did not fail. What was given back at once is counted as a map, too."""
+        given_back = sum(count for kind, count in self.counts.items() if kind.cause is Cause.UNREACHABLE)
+        return self.pipeline.account.maps - given_back
+
+    @property
     def unexplained(self) -> int:
         """Failed maps of which the reference says nothing."""
         return self.pipeline.account.map_failures - self.counts.total()
@@ -121,11 +127,11 @@ class _Noting(Listener):
         kind = Kind(failure.dev, failure.explanation.cause)
         self.counts[kind] += 1
         event = failure.event
-        if kind in self.firsts or len(self.firsts) == MOST_KINDS or not isinstance(event, Find | Map):
+        if kind in self.firsts or len(self.firsts) == MOST_KINDS or not isinstance(event, Find | Map | Unmap):
             return
         model, request = moment.model, moment.request
         padding_bytes = model.revision.padding_bytes(request.orig_addr, request.alloc_align_mask, request.limits)
-        size_bytes = event.mapping_size_bytes if isinstance(event, Map) else request.alloc_size_bytes - padding_bytes
+        size_bytes = request.alloc_size_bytes - padding_bytes if isinstance(event, Find) else event.mapping_size_bytes
         listed = [_pool_then(pool, default=pool is model.pools[-1]) for pool in model.pools]
         transient = [_pool_then(pool, default=False) for pools in model.transient.values() for pool in pools]
         self.firsts[kind] = First(
@@ -136,7 +142,7 @@ class _Noting(Listener):
             sum(pool.nslabs - pool.used_slots for pool in listed),
             (*listed, *transient),
             tuple(_holders(model)),
-            self._largest_fitting_bytes(moment, size_bytes),
+            self._largest_fitting_bytes(moment, size_bytes) if kind.cause.is_of_room else None,
         )
 
     def _largest_fitting_bytes(self, moment: Moment, size_bytes: int) -> int | None:

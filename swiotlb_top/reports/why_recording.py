@@ -102,7 +102,7 @@ class WhyRecordingReport:
         if not account.map_failures:
             yield f"no map failed, of {counted(account.maps, 'map')}{lost}"
         else:
-            yield f"{counted(account.map_failures, 'map')} failed, and {account.maps:,} did not{lost}"
+            yield f"{counted(account.map_failures, 'map')} failed, and {found.succeeded:,} did not{lost}"
         if found.damage:
             yield "the recording cannot be read to its end, and this is what comes before"
         for kind in self._kinds:
@@ -147,6 +147,10 @@ class WhyRecordingReport:
             for holder in first.holders:
                 yield _labelled("held", self._holder_words(holder))
         told = [*self._trials(kind)]
+        if not kind.cause.is_of_room:
+            yield "  what would have avoided it:"
+            yield _labelled("larger", _NO_SIZE)
+            return
         if told or first:
             yield "  what would have avoided it:"
         for trial in told:
@@ -155,7 +159,7 @@ class WhyRecordingReport:
             yield _labelled("smaller", _smaller_words(first))
 
     def _trials(self, kind: Kind) -> list[Trial]:
-        return list(self.avoided.trials(kind.dev)) if self.avoided else []
+        return list(self.avoided.trials(kind.dev)) if self.avoided and kind.cause.is_of_room else []
 
     def _view(self, dev: int) -> DeviceView | None:
         devices = self.found.pipeline.account.devices
@@ -183,6 +187,7 @@ def why_recording(path: Path) -> WhyRecordingReport:
     return WhyRecordingReport(path, found, avoided(path, release) if found.pipeline.account.map_failures else None)
 
 
+_NO_SIZE = "no, no size does: the device cannot use swiotlb's memory (swiotlb-top check says what helps)"
 _LABELS = {Change.SIZE: "larger", Change.AREAS: "areas", Change.DYNAMIC: "growth"}
 
 

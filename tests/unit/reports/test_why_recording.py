@@ -253,3 +253,20 @@ def test_people_and_machines_are_told_the_same() -> None:
     assert kind["first"]["sentence"] in report.as_text()
     assert [one["command_line"] for one in kind["tried"]] == ["swiotlb=512,1", "swiotlb=256,2", "swiotlb=256,1"]
     assert report_on(GROWING).as_json()["kinds"] == []
+
+
+# ---- what no room helps against -------------------------------------------------------
+
+
+def test_where_the_device_cannot_use_the_memory_no_size_is_said_to_help(tmp_path: Path) -> None:
+    back = released(1210, 1290, 0, 2)._replace(unreachable=True)
+    path = made(tmp_path / "a.swtrace", found(1000, 1100, 0, 2), back, found(2000, 2100, 2))
+    said = why_recording(path)
+    text = said.as_text()
+    assert "1 map failed, and 1 did not" in text
+    assert "unreachable, 1 map failed" in text
+    assert "found 2 slots at" in text
+    assert "larger       no, no size does: the device cannot use swiotlb's memory" in text
+    assert "smaller" not in text
+    (kind,) = said.as_json()["kinds"]  # type: ignore[misc]  # a list of one
+    assert (kind["cause"], kind["tried"], kind["first"]["largest_fitting_bytes"]) == ("unreachable", [], None)
