@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from swiotlb_top.allocator import REVISIONS, Tried, named, tried
+from swiotlb_top.allocator.trees import TREES
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
+from swiotlb_top.reports.doctor import Attached
 from tests.kernels import layout_of
-from tests.unit.reports.test_doctor import check
+from tests.support.histories import empty_pool, state_of
+from tests.unit.reports.test_doctor import DYNAMIC, PLAN, STATE, check
 
 DEBIAN_6_1 = layout_of("debian-6.1")
 DEBIAN_7_3 = layout_of("debian-7.3")
@@ -57,3 +62,44 @@ def test_a_kernel_with_larger_pages_is_watched_and_not_judged() -> None:
     assert (told.ok, told.needed) == (False, False)
     assert "counted and not judged" in told.found
     assert "it has pages of 64 KiB" in told.found
+
+
+def test_a_kernel_with_other_slot_sets_is_counted_and_not_judged() -> None:
+    pool = state_of(empty_pool(512))
+    large = replace(STATE, pools=(replace(pool, list_=tuple(256 - slot % 256 for slot in range(512))),))
+    told = check("kernel", attached=Attached(PLAN, large))
+    assert not told.ok
+    assert "not judged: its slot sets have 256 slots (IO_TLB_SEGSIZE)" in told.found
+
+
+STATIC_6_8 = replace(layout_of("debian"), features=("areas", "pools", "total_used", "alloc_size"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "ok", "begins", "says"),
+    [
+        ({}, True, "6.10: ", "kernels of its kind were booted"),
+        ({"release": "6.7.12", "layout": STATIC_6_8}, True, "stable 6.7.12: ", "no kernel booted"),
+        (
+            {"release": "6.8.0-31-generic", "layout": STATIC_6_8},
+            False,
+            "6.8 as Ubuntu ships it or ",
+            "no kernel booted",
+        ),
+        ({"layout": replace(DYNAMIC, features=("areas", "dyn_free_work"))}, False, "unknown: ", ""),
+        ({"layout": CannotError("no BTF")}, False, "not known: ", "cannot be read"),
+        ({"release": "5.10.0", "layout": CannotError("no BTF")}, False, "not known: ", "older than 6.0"),
+    ],
+)
+def test_which_revision_it_has_is_told_with_how_sure_that_is(
+    changed: dict[str, Any], ok: bool, begins: str, says: str
+) -> None:
+    told = check("revision", **changed)
+    assert (told.ok, told.needed) == (ok, False)
+    assert told.found.startswith(begins)
+    assert says in told.found
+
+
+@pytest.mark.parametrize("name", [*REVISIONS, *(tree.name for tree in TREES)])
+def test_every_revision_was_tried_in_some_way(name: str) -> None:
+    assert tried(named(name)) is not Tried.NOTHING
