@@ -99,15 +99,26 @@ class Account(Consumer):
             self.sure = mem.settled
 
     def gap(self, gap: Gap) -> None:
-        """Events were lost: slots and pools are only known again from the next state."""
+        """Events are missing: slots and pools are only known again from the next state.
+
+        Until then only what is mapped anew is counted as held. What was held before may have been released, and its
+        slots are others' then.
+        """
         self.lost += gap.lost
         self._blind = True
+        self._forget_held()
 
-    def _begin(self, mem: MemState) -> None:
-        before, self.pools = self.pools, {}
-        self.transient = {}
+    def _forget_held(self) -> None:
+        for pool in (*self.pools.values(), *self.transient):
+            pool.forget_held()
         for device in self.devices.values():
             device.forget_held()
+        self.transient = {}
+        self.transient_slots = self.used_slots = 0
+
+    def _begin(self, mem: MemState) -> None:
+        self._forget_held()
+        before, self.pools = self.pools, {}
         for state in reversed(mem.pools):
             known = before.get(state.address)
             since_ns = known.since_ns if known else UNKNOWN
@@ -139,16 +150,16 @@ class Account(Consumer):
         return Totals(
             nslabs=self.nslabs,
             # A recording may hold more releases than mappings.
-            used_slots=self.used_slots if self.used_slots >= 0 else UNKNOWN,
+            used_slots=UNKNOWN if self._blind or self.used_slots < 0 else self.used_slots,
             used_hiwater_slots=self.used_hiwater_slots,
-            transient_slots=self.transient_slots,
+            transient_slots=UNKNOWN if self._blind else self.transient_slots,
             maps=self.maps,
             map_failures=self.map_failures,
             unmaps=self.unmaps,
             growths=self.growths,
             pools_added=self.pools_added,
             lost=self.lost,
-            pools=(*reversed(self.pools.values()), *self.transient),
+            pools=() if self._blind else (*reversed(self.pools.values()), *self.transient),
             devices={dev: device.totals() for dev, device in self.devices.items()},
             notes=(_OWN_HIWATER,) if self.hiwater_is_its_own else (),
             uncounted=self.lost,

@@ -66,7 +66,7 @@ class Journal(Consumer):
 
     def gap(self, gap: Gap) -> None:
         """Events were lost."""
-        self._entries.append(_gap(gap.exit_ns, gap.lost))
+        self._entries.append(_gap(gap.exit_ns, gap.lost) if gap.lost else Entry(gap.exit_ns, "warn", "gap", gap.cause))
 
     def entries(self, begun: Sequence[FailureView], disagreements: Sequence[Entry]) -> tuple[Entry, ...]:
         """All of it, the latest first.

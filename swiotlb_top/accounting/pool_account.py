@@ -107,6 +107,12 @@ class PoolAccount:
         self.used_slots -= held.nslots
         return held
 
+    def forget_held(self) -> None:
+        """What is held in it is not known any more."""
+        self.live.clear()
+        self.next.clear()
+        self.used_slots = 0
+
     def _begin_of(self, slot: int) -> int:
         """The key in ``live`` of the mapping that has ``slot``; ``slot`` itself if no mapping has it."""
         if slot in self.live:

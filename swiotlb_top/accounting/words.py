@@ -88,7 +88,7 @@ LOG: Final = {
     "pool added": "A pool was added: its first address, its slots and areas.",
     "pool freed": "A pool was freed.",
     "failing": "A device began to fail: its first failed map in the last minutes.",
-    "gap": "Events were lost.",
+    "gap": "Events were lost, or are left out.",
     "disagreement": "The kernel did something else than the reference would have done.",
 }
 """The panel LOG."""

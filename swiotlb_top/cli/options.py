@@ -20,6 +20,7 @@ _NUMBER_AND_UNIT: Final = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(|s|ms|m|min|h)\s*
 SIZE_MIN_BYTES: Final = 64 << 10
 SIZE_MAX_BYTES: Final = 16 << 40
 _UNITS_BYTES: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_ADDRESS: Final = re.compile(r"0x[0-9a-f]{1,16}", re.ASCII | re.IGNORECASE)
 _SIZE: Final = re.compile(r"\s*([0-9]{1,20})\s*([kmgt]?)(?:i?b)?\s*", re.ASCII | re.IGNORECASE)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -129,6 +130,17 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value} has no zone: add Z for UTC, or one as in +02:00", param, ctx)
         seconds, rest = divmod(time - _EPOCH, timedelta(seconds=1))
         return clock.Moment(seconds * 1_000_000_000 + rest // timedelta(microseconds=1) * 1000, on_wall=True)
+
+
+class PoolAddress(click.ParamType):  # type: ignore[type-arg]
+    """The physical address of a pool's first slot, as tables have it."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not _ADDRESS.fullmatch(value):
+            self.fail(f"{value!r} is no address of a pool: give it as tables do, as in 0x3e780000", param, ctx)
+        return int(value, 16)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]

@@ -40,6 +40,8 @@ class Measured:
 
     path: Path
     kernel_release: str
+    is_partial: bool
+    """Whether it has the calls of some devices or pools only."""
     found: Survey
     maps: int = 0
     causes: Counter[str] = field(default_factory=Counter)
@@ -113,7 +115,7 @@ def measure(path: Path) -> Measured:
     :raises CannotError: no revision is known for its kernel.
     """
     recording = Recording(path)
-    measured = Measured(path, recording.header.kernel.release, recording.info().found)
+    measured = Measured(path, recording.header.kernel.release, recording.header.partial, recording.info().found)
     try:
         for happening in recording.happenings(judged=True):
             measured.take(happening)

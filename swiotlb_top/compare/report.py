@@ -10,7 +10,7 @@ from typing import Final
 from swiotlb_top.compare.measured import PARTS, Measured, measure
 from swiotlb_top.compare.metrics import LEVEL, METRICS, Answer, Compared, Unit, compare, failed_of
 from swiotlb_top.compare.ranks import LEAST
-from swiotlb_top.errors import Exit
+from swiotlb_top.errors import Exit, UsageError
 
 _NS_UNITS: Final = ((1e9, "s"), (1e6, "ms"), (1e3, "us"))
 _UNKNOWN: Final = "?"
@@ -85,9 +85,13 @@ def diff(a: Path, b: Path) -> DiffReport:
     """Compare two recordings.
 
     :raises UnreadableError: one of them is no recording.
+    :raises UsageError: one of them is partial, and the other is not.
     :raises CannotError: no revision is known for a recording's kernel.
     """
     one, other = measure(a), measure(b)
+    if one.is_partial != other.is_partial:
+        partial, whole = (a, b) if one.is_partial else (b, a)
+        raise UsageError(f"{partial} has the calls of some devices or pools only, and {whole} all: cut both alike")
     causes = sorted(one.causes.keys() | other.causes.keys())
     return DiffReport(
         one,

@@ -63,7 +63,8 @@ class Timeline:
             self._grew(happening)
         elif isinstance(happening, Lost):
             gap = happening.gap
-            self._instant(gap.exit_ns, self._tracks.of("losses"), f"{gap.lost} events lost: {gap.cause}", {})
+            lost = f"{gap.lost} events lost: " if gap.lost else ""
+            self._instant(gap.exit_ns, self._tracks.of("losses"), f"{lost}{gap.cause}", {})
             self._levels.forget()
         elif isinstance(happening, Read):
             self._levels.read(happening)

@@ -142,6 +142,7 @@ class Books(Consumer, Watcher):
 
     def gap(self, gap: Gap) -> None:
         self.account.gap(gap)
+        self._pools.lost()
         self._forget_open()
         self._happened.append(Lost(gap))
 

@@ -1,5 +1,7 @@
 """A part of a recording as a recording of its own, which is judged as that part of the whole.
 
+With the calls of some devices or pools only, it is not judged at all: see :mod:`.partial`.
+
 It begins with a state, because nothing can be judged before one: the last one that was recorded before the moment that
 was asked for. It ends at a moment at which no call was under way, if there is one in the second before the moment that
 was asked for: a call that is missing might be why another was placed as it was.
@@ -15,12 +17,15 @@ from typing import Final
 from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.events import Gap
 from swiotlb_top.recording.clock import Clock, Moment
+from swiotlb_top.recording.partial import Chosen, Partial
 from swiotlb_top.records import DURATION_UNKNOWN, exits_ns, quiet_before, split_before
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import Consumer, End, Item, Known, Records, tell
 from swiotlb_top.trace import Header, TraceReader, TraceWriter
 from swiotlb_top.trace.format import MAX_TIME_NS
 from swiotlb_top.trace.introductions import Introductions
+from swiotlb_top.trace.sink import Sink
+from swiotlb_top.trace.survey import survey
 from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS
 
 _QUIET_WITHIN_NS: Final = 1_000_000_000
@@ -29,6 +34,7 @@ _MOST_LAST_CALLS_BYTES: Final = 16 << 20
 _BY_STATES: Final = ("nslabs", "total_used", "used_hiwater", "transient_nslabs", "quiet")
 """The counters of an end that are right wherever a recording begins. The others count from its beginning."""
 _TO_ITS_END: Final = MAX_TIME_NS
+_EVERYTHING: Final = Chosen()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +56,14 @@ class Part:
     """Whether nothing of the recording follows it."""
     last_at: int
     """The number of the last item of the stream that may hold anything of it."""
+    kept: str = ""
+    """How much of it was written, in words; empty: all."""
 
     def in_words(self) -> str:
-        """From when to when it is, in words, and why."""
+        """From when to when it is, in words, and why; and how much of it was written."""
+        return f"{self._when()}; {self.kept}" if self.kept else self._when()
+
+    def _when(self) -> str:
         begin_s, asked_s = (self._seconds(time_ns) for time_ns in (self.state.begin_ns, self.asked_ns))
         end = "the end" if self.to_its_end else f"{self._seconds(self.end_ns)} s"
         if begin_s == asked_s:
@@ -64,28 +75,45 @@ class Part:
         return f"{(time_ns - self.first_ns) / 1e9:.3f}"
 
 
-def cut(path: Path, output: Path, begin: Moment | None, end: Moment | None) -> Part:
+def cut(
+    path: Path, output: Path, begin: Moment | None = None, end: Moment | None = None, chosen: Chosen = _EVERYTHING
+) -> Part:
     """Write a part of a recording.
 
     :param output: a new file.
     :param begin: None: from its beginning.
     :param end: None: to its end.
+    :param chosen: whose calls are written. Devices may also be called as people know them.
     :raises UnreadableError: it is no recording, or what is asked for cannot be read; nothing is written then.
-    :raises UsageError: there is nothing between the two.
-    :raises CannotError: the file cannot be written.
+    :raises UsageError: there is nothing between the two, or nothing of what was chosen.
+    :raises CannotError: the file cannot be written; or no revision is known for its kernel, and something was chosen.
     """
     trace = TraceReader(path)
     try:
         part = _Search(trace, begin, end).part()
     except UnreadableError as error:
         raise UnreadableError(f"{error}; what precedes that can be had with an earlier --to") from None
-    with TraceWriter(output, _header(trace.header, part)) as written:
+    header = _header(trace.header, part)
+    if chosen:
+        chosen = replace(chosen, devices=_as_tables_call_them(chosen.devices, trace))
+        header = replace(header, partial=True)
+    with TraceWriter(output, header) as written:
         try:
-            _write(trace, part, written)
+            if not chosen:
+                _write(trace, part, written)
+                return part
+            partial = Partial(written, header.kernel, chosen)
+            _write(trace, part, partial)
+            partial.check()
         except BaseException:
             written.discard()
             raise
-    return part
+    return replace(part, kept=partial.in_words())
+
+
+def _as_tables_call_them(devices: frozenset[str], trace: TraceReader) -> frozenset[str]:
+    known = survey(trace).names.values() if devices else ()
+    return devices.union(device.name for device in known if device.known_as in devices)
 
 
 def _header(header: Header, part: Part) -> Header:
@@ -174,7 +202,7 @@ class _Search:
         return quiet_ns if is_quiet else self._end_ns, min(self._known_ns, quiet_ns)
 
 
-def _write(trace: TraceReader, part: Part, written: TraceWriter) -> None:
+def _write(trace: TraceReader, part: Part, written: Sink) -> None:
     introductions = Introductions()
     writer = _Writer(part, written)
     for at, item in enumerate(islice(trace.stream(), part.last_at + 1)):
@@ -194,7 +222,7 @@ def _write(trace: TraceReader, part: Part, written: TraceWriter) -> None:
 class _Writer(Consumer):
     """Writes what follows the state, as far as it belongs to the part."""
 
-    def __init__(self, part: Part, written: TraceWriter) -> None:
+    def __init__(self, part: Part, written: Sink) -> None:
         self._part = part
         self._written = written
         self._lost = 0

@@ -13,6 +13,7 @@ from swiotlb_top.recording.clock import Clock, in_words
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.trace import Header, TraceReader
 from swiotlb_top.trace.format import FORMAT
+from swiotlb_top.trace.items import PARTIAL
 from swiotlb_top.trace.survey import Survey, survey
 
 _SHOWN: Final = 20
@@ -80,6 +81,7 @@ class Info:
             "gaps": found.gaps,
             "lost": self._lost(),
             "anonymised": header.anonymised,
+            "partial": header.partial,
             "complete": found.ended is not None,
             "damage": found.damage,
             "reveals": list(self._reveals()),
@@ -103,7 +105,9 @@ class Info:
         yield "events", f"{found.events:,}{f': {kinds}' if kinds else ''}"
         names = [_who(name) for name in found.names.values() if name.name]
         yield "devices", _some(names, len(found.devices), "none")
-        yield "lost", f"{self._lost():,} events in {found.gaps} gaps" if self._lost() or found.gaps else "nothing"
+        yield "lost", f"{self._lost():,} events in {found.gaps} gaps" if self._lost() else "nothing"
+        if header.partial:
+            yield "partial", PARTIAL
         yield "damaged", "no: it has its end" if found.ended else found.damage or "it has no end"
         for place in kernel.hooks:
             yield "hook", f"{place.name}: {place}"

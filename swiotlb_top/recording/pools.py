@@ -16,6 +16,7 @@ class _Seen:
     pool: PoolAccount
     since_ns: int
     """When it was added. 0: before the recording; -1: not known."""
+    peak_is_known: bool
     maps: int = 0
     peak_used_slots: int = 0
 
@@ -26,12 +27,21 @@ class PoolsSeen:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._there: dict[int, _Seen] = {}
+        self._blind = True
+        """Whether calls may be missing since the latest state."""
+
+    def lost(self) -> None:
+        """Calls are missing, by which any of the pools may have become fuller than is known."""
+        self._blind = True
+        for known in self._there.values():
+            known.peak_is_known = False
 
     def seen(self, pool: PoolAccount) -> _Seen:
         """Note a pool that an event or a state shows."""
         known = self._there.get(pool.address)
         if known is None:
-            known = self._there[pool.address] = _Seen(pool, pool.since_ns, peak_used_slots=pool.used_slots)
+            known = _Seen(pool, pool.since_ns, not self._blind, peak_used_slots=pool.used_slots)
+            self._there[pool.address] = known
         return known
 
     def took(self, pool: PoolAccount) -> None:
@@ -55,6 +65,7 @@ class PoolsSeen:
 
         :returns: rows of the pools that are gone.
         """
+        self._blind = False
         before, self._there = self._there, {}
         for pool in pools:
             known = before.get(pool.address)
@@ -85,5 +96,5 @@ class PoolsSeen:
             added_ns=since_ns,
             freed_ns=freed_ns,
             maps=known.maps,
-            peak_used_slots=known.peak_used_slots,
+            peak_used_slots=known.peak_used_slots if known.peak_is_known else None,
         )

@@ -99,8 +99,8 @@ class Pool(NamedTuple):
     freed_ns: int | None
     maps: int
     """Mappings made in it."""
-    peak_used_slots: int
-    """Most slots in use at once."""
+    peak_used_slots: int | None
+    """Most slots in use at once; None where that is not known, as calls are missing."""
 
 
 class Device(NamedTuple):
@@ -114,8 +114,8 @@ class Device(NamedTuple):
     mapped_bytes: int
     unmapped_bytes: int
     held_slots: int | None
-    """Slots of its mappings at the end, of those made since the recording began; None where it has a pool of its own
-    (restricted)."""
+    """Slots of its mappings at the end, of those made since the recording began, or since calls were missing; None where
+    it has a pool of its own (restricted)."""
     map_p50_ns: int | None
     map_p99_ns: int | None
     """Half, and 99 of 100, of its latest 512 maps took no longer."""
@@ -137,7 +137,7 @@ class Slots(NamedTuple):
     """In use at the step's end; None after a loss, until the state was read again."""
     used_max_slots: int | None
     """Most in use at once during the step."""
-    transient_slots: int
+    transient_slots: int | None
     nslabs: int
     """Slots in all pools on the list."""
     maps: int

@@ -73,7 +73,7 @@ class Steps(Consumer):
                 time_ns=at_ns,
                 used_slots=account.used_slots if known else None,
                 used_max_slots=self._most if known and self._sure else None,
-                transient_slots=account.transient_slots,
+                transient_slots=None if account.blind else account.transient_slots,
                 nslabs=account.nslabs,
                 maps=totals[0] - self._before[0],
                 map_failures=totals[1] - self._before[1],

@@ -14,7 +14,7 @@ from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Find, Map, Unmap
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.stream import tell
-from swiotlb_top.trace import TraceReader
+from swiotlb_top.trace import whole
 from swiotlb_top.verify import Failure, Listener, Moment
 
 MOST_KINDS: Final = 64
@@ -96,9 +96,10 @@ def refused(path: Path) -> Refused:
     """Judge a recording, and keep how it stood at the first failure of each kind.
 
     :raises UnreadableError: the file is no recording.
+    :raises UsageError: it is partial.
     :raises CannotError: no revision is known for its kernel.
     """
-    trace = TraceReader(path)
+    trace = whole(path)
     pipeline = Pipeline(trace.header.kernel)
     pipeline.judge.listen(_Noting)
     damage = ""

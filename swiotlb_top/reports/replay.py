@@ -17,6 +17,7 @@ from swiotlb_top.reports.context import Call, around
 from swiotlb_top.reports.disagreement import disagreement_json, disagreement_lines
 from swiotlb_top.stream import End, tell
 from swiotlb_top.trace import TraceReader
+from swiotlb_top.trace.items import PARTIAL
 from swiotlb_top.verify import MEANINGS, Failure, Fault, Findings, Verdict
 
 CONTEXT: Final = 3
@@ -42,6 +43,8 @@ class ReplayReport:
     """Why the recording could not be read to its end; the report is then on the part before."""
     contexts: Mapping[Fault, tuple[Call, ...]] = field(default_factory=dict)
     """The calls around the first disagreement of each kind."""
+    partial: bool = False
+    """Whether calls of other devices or pools are left out, so that nothing could be judged."""
 
     @property
     def context(self) -> tuple[Call, ...]:
@@ -91,7 +94,7 @@ class ReplayReport:
             "transient_pools": account.transient_pools,
             "used_slots": self._used_slots,
             "nslabs": account.nslabs,
-            "transient_slots": account.transient_slots,
+            "transient_slots": None if account.blind else account.transient_slots,
             "lost": self.lost,
             "compared": findings.compared,
             "agree": findings.agree,
@@ -114,6 +117,7 @@ class ReplayReport:
             "may_be": [candidate.name for candidate in self.pipeline.judge.left],
             "duration_seconds": round(self.duration_ns / 1e9, 3),
             "verdict": self.verdict.value,
+            "partial": self.partial,
             "damage": self.damage,
         }
 
@@ -126,9 +130,10 @@ class ReplayReport:
 
     @property
     def _used_slots(self) -> int | None:
-        """None where the events cannot tell: they release more than they map, or map more than there are slots."""
+        """None where the events cannot tell: they release more than they map, or map more than there are slots, or some
+        are missing."""
         account = self.pipeline.account
-        known = 0 <= account.used_slots <= account.nslabs + account.transient_slots
+        known = not account.blind and 0 <= account.used_slots <= account.nslabs + account.transient_slots
         return account.used_slots if known else None
 
     def _lines(self) -> Iterator[str]:
@@ -163,6 +168,8 @@ class ReplayReport:
         )
         if self.damage:
             yield "  the recording cannot be read to its end, and this is what comes before"
+        if self.partial:
+            yield f"  partial: {PARTIAL}"
         for fault, count in findings.faults.items():
             yield f"  {count} disagree, {fault.value}: {MEANINGS[fault]}"
         for why, count in findings.doubts.items():
@@ -267,6 +274,7 @@ def replay(path: Path, revision: str | None = None, context: int = CONTEXT) -> R
         _miscounts(pipeline, end) if end else (),
         damage,
         dict(zip(firsts, around(path, moments, context), strict=True)),
+        trace.header.partial,
     )
 
 

@@ -180,6 +180,7 @@ def why_recording(path: Path) -> WhyRecordingReport:
     """Explain why maps failed in a recording.
 
     :raises UnreadableError: the file is no recording.
+    :raises UsageError: it is partial.
     :raises CannotError: no revision is known for its kernel.
     """
     found = refused(path)

@@ -11,7 +11,7 @@ from swiotlb_top.pipeline import choice_for
 from swiotlb_top.sizing.assumptions import doubtful_revision
 from swiotlb_top.sizing.demand import Demand, demand_of
 from swiotlb_top.sizing.places import fetched, is_url
-from swiotlb_top.trace import TraceReader
+from swiotlb_top.trace import whole
 
 
 def read_named(name: str, revision: str | None = None, below: Path | None = None) -> Demand:
@@ -36,10 +36,10 @@ def read(path: Path, revision: str | None = None, called: str | None = None) -> 
     :param revision: name of what other configurations have; None: the recorded kernel's own.
     :param called: how people call the recording; None: by the name of its file.
     :raises UnreadableError: it is no recording, or holds nothing that could be sized.
-    :raises UsageError: there is no such revision.
+    :raises UsageError: there is no such revision, or the recording is partial.
     :raises CannotError: no revision is known for its kernel.
     """
-    trace = TraceReader(path)
+    trace = whole(path)
     kernel = trace.header.kernel
     wanted = choice_for(kernel, revision).revision if revision is not None else None
     try:

@@ -8,6 +8,7 @@ how much time has passed.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from swiotlb_top.sources.ahead import AHEAD_NS, JudgedAhead, Upcoming
 from swiotlb_top.sources.disagreements import Disagreements, neighbour
 from swiotlb_top.stream import deliver
 from swiotlb_top.trace import TraceReader
+from swiotlb_top.trace.items import PARTIAL
 
 _MARK_NS: Final = 100_000_000
 """The totals are kept at a mark every tenth of a second of recorded time: for rates, and for the cells of charts."""
@@ -205,8 +207,14 @@ class ReplaySource:
             now,
             recorded=Recorded(before[-1] if self._position_ns else None, history, journal),
             watched_ns=self._position_ns,
-            notes=(*now.notes, *([f"not all of the recording can be read: {self._damage}"] if self._damage else [])),
+            notes=(*now.notes, *self._notes()),
         )
+
+    def _notes(self) -> Iterator[str]:
+        if self._trace.header.partial:
+            yield f"the recording is partial: {PARTIAL}"
+        if self._damage:
+            yield f"not all of the recording can be read: {self._damage}"
 
     def _look_ahead(self, position_ns: int) -> None:
         """Deliver the stream to the pipeline up to ``position_ns``, and one event more."""

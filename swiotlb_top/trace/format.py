@@ -69,6 +69,10 @@ other counts and addresses                  MAX_U64               64 bits
 What no kernel can have is refused, too: a pool whose areas are no equal parts of it, one that overlaps another
 or lies on no page, a static allocator that grows, a free run longer than a slot set, a segment boundary that is no
 power of two.
+
+A recording that is ``partial`` has a GAP after each STATE, before any call: calls are left out that decide where others
+lie, so that a judge that began from the state would claim what it cannot know. A reader that does not know ``partial``
+knows the gap; one that does refuses calls without it.
 """
 
 from __future__ import annotations

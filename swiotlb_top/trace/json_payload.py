@@ -30,8 +30,14 @@ _HEADER: Final[FieldTypes] = {
     "started_monotonic_ns": TIME_NS,
     "host": str,
     "anonymised": bool,
+    "partial": bool,
 }
-_HEADER_OF_OLD: Final[Mapping[str, object]] = {"started_monotonic_ns": 0, "host": "", "anonymised": False}
+_HEADER_OF_OLD: Final[Mapping[str, object]] = {
+    "started_monotonic_ns": 0,
+    "host": "",
+    "anonymised": False,
+    "partial": False,
+}
 """What the first recordings do not tell."""
 _KERNEL: Final[FieldTypes] = {
     "release": str,

@@ -34,6 +34,7 @@ _NEW_POOL: Final = frozenset({Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW})
 _LOOKED_AT: Final = _NEW_POOL | {Kind.POOL_FREE, Kind.DEVICE}
 """Kinds of records that are always checked one by one; they are rare."""
 _OTHERS: Final = bytes({*Kind} - _LOOKED_AT)
+_DEVICE: Final = bytes({Kind.DEVICE})
 
 
 _MAX_LIST: Final = 0xFFFF
@@ -83,6 +84,10 @@ class Possible:
     def __init__(self) -> None:
         self._latest_ns = 0
         self._static = False
+        self._partial = False
+        """Whether the recording says that calls are left out in it."""
+        self._from_a_state = False
+        """Whether no gap came after the latest state, so that a judge would begin from it."""
         self._cpus = frozenset(range(MAX_CPUS))
         """Numbers of the CPUs that the kernel may have."""
         self._devices: set[int] = set()
@@ -98,8 +103,10 @@ class Possible:
             return
         if isinstance(item, MemState):
             self._state(item)
-        elif isinstance(item, Header) and item.kernel.page_size_bytes:  # the first recordings tell neither
-            self._cpus = frozenset(item.kernel.cpus.numbers())
+        elif isinstance(item, Header):
+            self._partial = item.partial
+            if item.kernel.page_size_bytes:  # the first recordings tell neither
+                self._cpus = frozenset(item.kernel.cpus.numbers())
         elif isinstance(item, DeviceName):
             self._count_devices({item.dev})
         elif isinstance(item, Gap):
@@ -110,6 +117,7 @@ class Possible:
 
     def _state(self, mem: MemState) -> None:
         check_state(mem)
+        self._from_a_state = True
         self._static = not mem.dynamic
         for pool in mem.pools:
             self._at(pool.begin_ns)
@@ -119,12 +127,15 @@ class Possible:
     def _check_gap(self, gap: Gap) -> None:
         if gap.exit_ns < gap.begin_ns:
             raise ImpossibleError("a gap that ends before it begins")
+        self._from_a_state = False
         self._pools.clear()
         self._slots = self._areas = 0
 
     # ---- records -----------------------------------------------------------
 
     def _records(self, block: Records) -> Iterator[Item]:
+        if self._partial and self._from_a_state and records.kinds(block.data).translate(None, _DEVICE):
+            raise ImpossibleError("calls of which others are left out, after a state and without a gap that says so")
         for place in self._to_be_looked_at(block.data):
             try:
                 self._look_at(records.raw(block.data, place))

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
-from swiotlb_top.errors import UnreadableError
+from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.stream import Stream
 from swiotlb_top.trace import format as layout
 from swiotlb_top.trace.codecs import UnknownCodecError, read_records
 from swiotlb_top.trace.format import FrameType
-from swiotlb_top.trace.items import Header, Item, Records
+from swiotlb_top.trace.items import PARTIAL, Header, Item, Records
 from swiotlb_top.trace.json_payload import read_device_name, read_end, read_gap, read_header, read_known
 from swiotlb_top.trace.possible import ImpossibleError, Possible
 from swiotlb_top.trace.state_payload import read_state
@@ -76,6 +76,18 @@ class TraceReader:
                     yield from possible.passed(item)
                 except ImpossibleError as wrong:
                     raise _impossible(self._path, offset, wrong) from None
+
+
+def whole(path: Path) -> TraceReader:
+    """A recording of which nothing is claimed but by the calls of all devices.
+
+    :raises UsageError: it is partial.
+    :raises UnreadableError: as :class:`TraceReader`.
+    """
+    trace = TraceReader(path)
+    if trace.header.partial:
+        raise UsageError(f"{path} is partial: {PARTIAL}; name the recording from which it was cut")
+    return trace
 
 
 def _open(path: Path) -> BinaryIO:

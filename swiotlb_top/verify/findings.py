@@ -23,7 +23,7 @@ class Doubt(Enum):
     """A reason why operations stay inconclusive. The value is the sentence that a report gives."""
 
     BEFORE_STATE = "before the first state"
-    AFTER_GAP = "after lost events"
+    AFTER_GAP = "after a gap"
     DURING_STATE = "while the state was read"
     OLDER_POOL = "pool from before the recording"
     SEVERAL_POOLS = "address that two pools had, and a release whose beginning was not seen"

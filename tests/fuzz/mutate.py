@@ -177,6 +177,11 @@ def _change_kernel(frames: list[Frame], chance: random.Random) -> None:
         frame.meta["kernel"] = _other_fields(frame.meta["kernel"], chance)
 
 
+def _call_it_partial(frames: list[Frame], chance: random.Random) -> None:
+    if isinstance(frames[0].meta, dict):
+        frames[0].meta["partial"] = chance.choice((True, True, True, False, 1))
+
+
 def _change_pool(frames: list[Frame], chance: random.Random) -> None:
     frame = _some(frames, chance, FrameType.STATE)
     pools = frame.meta.get("pools") if frame and isinstance(frame.meta, dict) else None
@@ -284,5 +289,5 @@ _Mutation = Callable[[list[Frame], random.Random], None]
 _MUTATIONS: Final[tuple[_Mutation, ...]] = (
     *(_change_json, _change_kernel, _change_pool, _change_geometry, _change_arrays, _change_frames, _change_order),
     *(_change_record, _change_record, _change_record, _change_a_field_everywhere, _change_a_field_everywhere),
-    _add_a_pool,
+    *(_add_a_pool, _call_it_partial),
 )

@@ -34,6 +34,7 @@ from swiotlb_top.recording.clock import Moment
 from swiotlb_top.recording.cut import cut
 from swiotlb_top.recording.info import inspect
 from swiotlb_top.recording.opened import Recording
+from swiotlb_top.recording.partial import Chosen
 from swiotlb_top.reports.explained import explained
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.reports.why_recording import why_recording
@@ -116,11 +117,33 @@ def _cut(path: Path) -> None:
         cut(path, copy, Moment(middle_ns, on_wall=False), Moment(middle_ns + 1_000_000_000, on_wall=False))
     except UsageError:
         return  # there is nothing in its midst
+    _is_read(copy)
+
+
+def _cut_by_device(path: Path) -> None:
+    """``cut --device``, with the first that has a name; of what it writes the judge claims nothing."""
+    copy = path.with_suffix(".device")
+    copy.unlink(missing_ok=True)
+    names = [name.name for name in survey(TraceReader(path)).names.values()]
+    try:
+        cut(path, copy, chosen=Chosen(devices=frozenset(names[:1] or ("device 0000",))))
+    except UsageError:
+        return  # it has no call
+    try:
+        findings = replay(copy).findings
+    finally:
+        _is_read(copy)
+    if findings.compared:
+        raise AssertionError(f"{findings.compared} operations were judged without the others")
+
+
+def _is_read(copy: Path) -> None:
+    """What a command wrote is a recording that can be read to its end; it is removed."""
     try:
         for _ in TraceReader(copy):
             pass
     except UnreadableError as error:
-        raise AssertionError(f"cut wrote what cannot be read: {error}") from None
+        raise AssertionError(f"what was written cannot be read: {error}") from None
     finally:
         copy.unlink(missing_ok=True)
 
@@ -201,6 +224,7 @@ READERS: Final[dict[str, Reader]] = {
     "timeline": Reader(_drawn),
     "anonymise": Reader(_anonymised),
     "cut": Reader(_cut),
+    "cut-by-device": Reader(_cut_by_device),
     "screen": Reader(_shown),
     "export": Reader(_exported),
     "size": Reader(_sized),

@@ -72,7 +72,7 @@ def test_the_verdict_is_inconclusive_and_never_a_disagreement(replayed: Replayed
     report = replayed.report
     assert (report["verdict"], replayed.status) == ("inconclusive", Exit.INCONCLUSIVE)
     assert (report["disagree"], report["safety_violations"], report["miscounts"]) == (0, 0, [])
-    assert report["inconclusive_because"] == {"after lost events": report["inconclusive"]}
+    assert report["inconclusive_because"] == {"after a gap": report["inconclusive"]}
 
 
 def test_what_comes_after_the_gap_agrees_again(trace: Path, replayed: Replayed, tmp_path: Path) -> None:

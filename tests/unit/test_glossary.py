@@ -65,7 +65,7 @@ def labels(report: str) -> Iterator[str]:
     """What a report calls what it tells: the words before a line's colon, and those after a number."""
     for line in report.splitlines():
         if named := re.match(r" *([a-z]+(?:,? [a-z]+)*):(?: |$)", line):
-            yield named[1].removesuffix(" after lost events")
+            yield named[1].removesuffix(" after a gap")
         if line.startswith(("verdict: ", "pools: ")) or " events in " in line:
             yield from re.findall(r"\d%? ([a-z]+(?: (?!in |used |at )[a-z]+)*)(?= in |[,;]|$)", line)
             yield from re.findall(r"; ([a-z][a-z ]+)$", line)

@@ -96,6 +96,28 @@ def test_after_a_loss_nobody_knows_whose_the_slots_are() -> None:
     assert (account.used_slots, account.devices[DEV].held_slots) == (4, 0)
 
 
+def test_until_the_next_state_nobody_knows_how_full_the_pools_are() -> None:
+    account = account_of(padded(8))
+    account.feed([found(1000, 1100, 16, 5)])
+    account.gap(Gap(1200, 1300, 5, "ring buffer full"))
+    account.feed([found(1400, 1500, 32, 3)])
+    totals = account.totals()
+    assert (totals.used_slots, totals.transient_slots, totals.pools) == (UNKNOWN, UNKNOWN, ())
+    account.state(machine(state_of(padded(8))))
+    totals = account.totals()
+    assert (totals.used_slots, totals.transient_slots, len(totals.pools)) == (4, 0, 1)
+
+
+def test_what_is_mapped_after_a_loss_is_held_by_itself_where_the_release_before_it_was_lost() -> None:
+    account = account_of(empty_pool())
+    account.feed([found(1000, 1100, 8, 3)])
+    account.gap(Gap(1200, 1300, 1, "ring buffer full"))
+    account.feed([found(1400, 1500, 8, 2), released(1600, 1700, 8, 2)])
+    device = account.devices[DEV]
+    assert device.held_slots == 0
+    assert device.view().hold_p50_ns == 200
+
+
 def test_how_it_stood_is_noted_when_a_map_fails() -> None:
     account = account_of(padded(8))
     account.feed([found(1000, 1100, 16, 5), searched_in_vain(1200, 1300, 128)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 from math import comb
@@ -66,7 +67,7 @@ def drawn(random: Random, slower: float = 1.0, seconds: int = SECONDS) -> Measur
     """A quiet load: calls come independently, one in thirty is refused, and latencies have a long tail."""
     length_ns = seconds * 1_000_000_000
     found = replace(measured_once(STALL).found, begin_ns=0, last_ns=length_ns, lost=0, ended=None)
-    measured = Measured(STALL, "6.12", found)
+    measured = Measured(STALL, "6.12", False, found)
     time_ns = 0.0
     while (time_ns := time_ns + random.expovariate(100) * 1e9) < length_ns:
         part = measured.parts[int(time_ns) * PARTS // length_ns]
@@ -115,7 +116,8 @@ def happenings(path: Path) -> tuple[Happening, ...]:
 def dealt(path: Path, random: Random) -> tuple[Measured, Measured]:
     """A recording in two: of each part of its time one half is in the one, and the other half in the other."""
     whole = measured_once(path)
-    sides = Measured(path, whole.kernel_release, whole.found), Measured(path, whole.kernel_release, whole.found)
+    empty = Measured(path, whole.kernel_release, whole.is_partial, whole.found)
+    sides = deepcopy(empty), deepcopy(empty)
     turned = [random.getrandbits(1) for _ in range(PARTS)]
     for happening in happenings(path):
         if isinstance(happening, Began | Ended | Refused):

@@ -82,9 +82,9 @@ def test_each_call_of_a_part_is_judged_as_it_is_in_the_whole(
 ) -> None:
     length_ns = inspect(path).found.length_ns
     copy = tmp_path_factory.mktemp("parts") / "part.swtrace"
-    moments = [Moment(int(length_ns * share), on_wall=False) for share in (begin, end)]
+    first, last = (Moment(int(length_ns * share), on_wall=False) for share in (begin, end))
     try:
-        cut(path, copy, *moments)
+        cut(path, copy, first, last)
     except UsageError:
         assert not copy.exists()
         return
