@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab.harness import accelerator, cache, images, programs, roots, vm
+from tests.lab.harness import accelerator, cache, images, programs, roots, trouble, vm
 from tests.lab.harness.errors import LabUnavailableError
 from tests.lab.harness.kernels import KernelImage
 from tests.lab.harness.machine import Machine, RunDirectory
@@ -58,3 +58,7 @@ class Lab:
         if not cache.is_whole(image.directory):
             raise LabUnavailableError(f"kernel {name} is not there yet: python -m tests.lab build {name}")
         return image
+
+    def trouble(self, kernel: str) -> Path:
+        """The module that brings swiotlb into trouble, for a distribution's kernel; guests see it, too."""
+        return trouble.obtain(kernel, self.root, images.say)

@@ -17,6 +17,7 @@ from tests.lab.harness.modules import in_load_order
 
 RECIPE = "2"
 """Part of every cache key: count up when the steps below change what comes out."""
+_IMAGE = "linux-image-"
 MODULES = ("lib/modules/*", "usr/lib/modules/*")
 
 
@@ -26,14 +27,23 @@ def inputs(kernel: PackagedKernel) -> dict[str, str]:
     return {"recipe": RECIPE, "package": ", ".join(named), "modules": " ".join(kernel.modules)}
 
 
-def _packages(kernel: PackagedKernel) -> list[str]:
-    """What the files of one image are in: of 7.3, kernel and modules are in packages of their own."""
-    images = suites.dependencies(kernel.meta_package, r"linux-image-\S+", kernel.suite)
+def release(kernel: PackagedKernel) -> str:
+    """What `uname -r` says of it."""
+    return _image(kernel).removeprefix(_IMAGE)
+
+
+def _image(kernel: PackagedKernel) -> str:
+    images = suites.dependencies(kernel.meta_package, rf"{_IMAGE}\S+", kernel.suite)
     if not images:
         raise LabUnavailableError(f"{kernel.meta_package} depends on no linux-image package")
-    image = images[0]
-    release = re.escape(image.removeprefix("linux-image-"))
-    return [image, *suites.dependencies(image, rf"linux-(?:base|binary|modules)-{release}", kernel.suite)]
+    return images[0]
+
+
+def _packages(kernel: PackagedKernel) -> list[str]:
+    """What the files of one image are in: of 7.3, kernel and modules are in packages of their own."""
+    image = _image(kernel)
+    parts = rf"linux-(?:base|binary|modules)-{re.escape(image.removeprefix(_IMAGE))}"
+    return [image, *suites.dependencies(image, parts, kernel.suite)]
 
 
 def fetch(kernel: PackagedKernel, directory: Path, say: Callable[[str], None]) -> None:
