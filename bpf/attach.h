@@ -52,6 +52,13 @@
 #define OFFSET_BITS(align_mask) (IO_TLB_SIZE - 1)
 #endif
 
+/* The pool of a search is for records, and to tell who holds its slots. */
+#ifdef HOLDINGS
+#define WANTS_POOL(c) true
+#else
+#define WANTS_POOL(c) ((c).mode == MODE_RECORD)
+#endif
+
 /*
  * Always attached, though only records want entries: whenever one of a function's
  * programs comes or goes, the kernel runs no fexit program for the calls that are
@@ -71,10 +78,12 @@
 	struct context c = {.mode = mode(), .frame = ctx}; \
 	if (c.mode == MODE_STOP || !is_ours(&c, teller))   \
 	return 0
-#define FEXIT_DEVICE()                  \
-	u64 dev = 0;                    \
-	bpf_get_func_arg(ctx, 0, &dev); \
-	if (c.mode == MODE_RECORD)      \
+#define DEVICE_NUMBER() \
+	u64 dev = 0;    \
+	bpf_get_func_arg(ctx, 0, &dev)
+#define FEXIT_DEVICE()             \
+	DEVICE_NUMBER();           \
+	if (c.mode == MODE_RECORD) \
 	c.driver = *(u64 *)(ctx[0] + O_device_driver)
 /* Mirrors swiotlb_align_offset(). Most addresses have none of these bits, and need no look at the device. */
 #define FEXIT_ALIGN_OFFSET(orig_addr, align_mask)                                          \
@@ -120,7 +129,7 @@ FEXIT_TELLS(HOOK_FIND_SLOTS)
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
 	FEXIT_ALIGN_OFFSET(ctx[FIND_SLOTS_orig_addr], ctx[FIND_SLOTS_alloc_align_mask]);
-	if (c.mode == MODE_RECORD && index >= 0) {
+	if (index >= 0 && WANTS_POOL(c)) {
 #if FIND_SLOTS_retpool >= 0
 		/* The verifier lets no program load retpool, a pointer to a pointer, from ctx. */
 		bpf_get_func_arg(ctx, FIND_SLOTS_retpool, &pool);
@@ -129,6 +138,8 @@ FEXIT_TELLS(HOOK_FIND_SLOTS)
 		pool = FEXIT_STATIC_POOL();
 #endif
 	}
+	if (index < 0)
+		map_failed(ctx, dev);
 	return find_slots_returned(&c, dev, ctx[FIND_SLOTS_orig_addr], ctx[FIND_SLOTS_alloc_size],
 				   ctx[FIND_SLOTS_alloc_align_mask], pool, index);
 }
@@ -141,13 +152,22 @@ FEXIT_TELLS(HOOK_MAP)
 	FEXIT_CONTEXT();
 	FEXIT_DEVICE();
 	FEXIT_ALIGN_OFFSET(ctx[MAP_orig_addr], ARGUMENT(ctx, MAP_alloc_align_mask));
+	if (ctx[MAP_RESULT] == ~0ULL)
+		map_failed(ctx, dev);
 	return map_returned(&c, dev, ctx[MAP_orig_addr], ctx[MAP_mapping_size], ARGUMENT(ctx, MAP_alloc_size),
 			    ARGUMENT(ctx, MAP_alloc_align_mask), ctx[MAP_dir], ctx[MAP_attrs], ctx[MAP_RESULT]);
 }
 #endif
 
 #ifdef HOOK_UNMAP_FENTRY
-FENTRY_REMEMBERS(UNMAP)
+FENTRY(HOOK_UNMAP)
+{
+#ifdef HOLDINGS
+	DEVICE_NUMBER();
+	mapping_ends(dev, ctx[UNMAP_tlb_addr]);
+#endif
+	return mode() >= MODE_NOTE ? call_enters(ctx) : 0;
+}
 FEXIT_TELLS(HOOK_UNMAP)
 {
 	u64 pool = 0;
@@ -220,11 +240,27 @@ FEXIT_TELLS(HOOK_GROW)
 #ifdef HOOK_DEVICE_INIT_FENTRY
 FENTRY(HOOK_DEVICE_INIT)
 {
-	u64 dev = 0;
-
-	bpf_get_func_arg(ctx, 0, &dev);
+	DEVICE_NUMBER();
 	return device_initialised(dev);
 }
+#endif
+
+#ifdef HOLDINGS
+#ifdef HOOK_SYNC_DEVICE_FENTRY
+FENTRY(HOOK_SYNC_DEVICE)
+{
+	DEVICE_NUMBER();
+	return mapping_synced(dev, ctx[SYNC_DEVICE_tlb_addr]);
+}
+#endif
+
+#ifdef HOOK_SYNC_CPU_FENTRY
+FENTRY(HOOK_SYNC_CPU)
+{
+	DEVICE_NUMBER();
+	return mapping_synced(dev, ctx[SYNC_CPU_tlb_addr]);
+}
+#endif
 #endif
 
 #ifdef HOOK_FIND_SLOTS_KPROBE
@@ -237,13 +273,15 @@ KRETPROBE(find_slots)
 	KRETPROBE_CONTEXT();
 	KRETPROBE_DEVICE();
 	KRETPROBE_ALIGN_OFFSET(call.args[FIND_SLOTS_orig_addr], call.args[FIND_SLOTS_alloc_align_mask]);
-	if (c.mode == MODE_RECORD && index >= 0) {
+	if (index >= 0 && WANTS_POOL(c)) {
 #if FIND_SLOTS_retpool >= 0
 		pool = load_u64(call.args[FIND_SLOTS_retpool]);
 #else
 		pool = KRETPROBE_STATIC_POOL();
 #endif
 	}
+	if (index < 0)
+		map_failed(ctx, dev);
 	return find_slots_returned(&c, dev, call.args[FIND_SLOTS_orig_addr], call.args[FIND_SLOTS_alloc_size],
 				   call.args[FIND_SLOTS_alloc_align_mask], pool, index);
 }
@@ -256,6 +294,8 @@ KRETPROBE(map)
 	KRETPROBE_CONTEXT();
 	KRETPROBE_DEVICE();
 	KRETPROBE_ALIGN_OFFSET(call.args[MAP_orig_addr], ARGUMENT(call.args, MAP_alloc_align_mask));
+	if (PT_REGS_RC(ctx) == ~0ULL)
+		map_failed(ctx, dev);
 	return map_returned(&c, dev, call.args[MAP_orig_addr], call.args[MAP_mapping_size],
 			    ARGUMENT(call.args, MAP_alloc_size), ARGUMENT(call.args, MAP_alloc_align_mask),
 			    call.args[MAP_dir], call.args[MAP_attrs], PT_REGS_RC(ctx));
@@ -263,7 +303,13 @@ KRETPROBE(map)
 #endif
 
 #ifdef HOOK_UNMAP_KPROBE
-KPROBE_REMEMBERS(unmap)
+KPROBE(unmap)
+{
+#ifdef HOLDINGS
+	mapping_ends(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
+#endif
+	return remember(ctx);
+}
 KRETPROBE(unmap)
 {
 	u64 pool = 0;
@@ -337,6 +383,22 @@ KPROBE(device_init)
 {
 	return device_initialised(PT_REGS_PARM1(ctx));
 }
+#endif
+
+#ifdef HOLDINGS
+#ifdef HOOK_SYNC_DEVICE_KPROBE
+KPROBE(sync_device)
+{
+	return mapping_synced(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
+}
+#endif
+
+#ifdef HOOK_SYNC_CPU_KPROBE
+KPROBE(sync_cpu)
+{
+	return mapping_synced(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
+}
+#endif
 #endif
 
 #endif

@@ -62,7 +62,12 @@ struct totals {
 	/* Slots of all requests. */
 	u64 requested_slots;
 	u64 since_ns;
-	u64 unused[3];
+	/* The device's place among the holders; 0 where it has none. */
+	u32 holder;
+	u32 unused;
+	/* The most slots that it held, and that all held, as its maps returned here. */
+	s64 most_slots;
+	s64 most_of_all_slots;
 };
 
 /*
@@ -88,8 +93,8 @@ BPF_PERCPU_ARRAY(growths, u64, 1);
  * table and reads without a call.
  */
 BPF_F_TABLE("array", u32, struct totals, devices, DEVICE_BANKS *DEVICE_PLACES, BPF_F_MMAPABLE);
-/* Places that are taken, or about to be. */
-BPF_HASH(claims, u32, u64, DEVICE_BANKS *DEVICE_PLACES);
+/* Places that are taken, or about to be, by which device; those of the holders are behind those of the devices. */
+BPF_HASH(claims, u32, u64, (DEVICE_BANKS + 1) * DEVICE_PLACES);
 BPF_RINGBUF_OUTPUT(records, RING_PAGES);
 
 /* Multiplying by it spreads addresses over the high bits (Knuth's method). */
@@ -121,13 +126,14 @@ static u64 (*bpf_rdonly_cast)(u64 address, u32 btf_id) = (void *)RDONLY_CAST;
 
 /*
  * The same for the hot path: bpf_probe_read_kernel() takes 170 instructions. As
- * a list_head, which begins with a pointer, any word can be loaded, and is 0
- * where the load faults (bpf_rdonly_cast(), a35b9af4ec2c, 6.2; it costs nothing).
+ * a slot's orig_addr, which is a number that may be computed with, any word can
+ * be loaded, and is 0 where the load faults (bpf_rdonly_cast(), a35b9af4ec2c,
+ * 6.2; it costs nothing).
  */
 static __always_inline u64 load_u64(u64 address)
 {
 #ifdef RDONLY_CAST
-	return *(u64 *)bpf_rdonly_cast(address, LIST_HEAD);
+	return *(u64 *)(bpf_rdonly_cast(address - O_slot_orig_addr, SLOT) + O_slot_orig_addr);
 #else
 	return read_u64(address);
 #endif
@@ -334,11 +340,12 @@ static __always_inline bool is_ours(struct context *c, enum teller teller)
 	bool otherwise = teller != SPARE;
 	int zero = 0;
 	struct nest *n;
-	struct elsewhere *e = elsewhere.lookup(&zero);
+	struct elsewhere *e;
 
 	/* The one mode that is left in which there are no entries. */
 	if (c->mode == MODE_COUNT)
 		return otherwise;
+	e = elsewhere.lookup(&zero);
 	n = nests.lookup(&zero);
 	if (!n)
 		return otherwise;
@@ -539,6 +546,218 @@ static __always_inline struct totals *totals_elsewhere(u64 dev, u32 first)
 	return NULL;
 }
 
+/* ---- who holds what ---------------------------------------------------- */
+
+#ifdef HOLDINGS
+/*
+ * Only for the program that counts for days; of what is recorded an account is
+ * kept in userspace.
+ *
+ * A mapping has a cell, which the address of its buffer's first slot finds: who
+ * made it, and of how many slots, until it is released. What is released, or
+ * synced, and has no such cell was made before the probes came, and its cell then
+ * says whose it is. A call that is missed does not stay: where one is not seen to
+ * be released, the next mapping in these slots is, and what was not seen to be
+ * made is taken from nobody. Where two mappings in use have the same cell (of
+ * different pools, or of one that is larger than the table), the later has it,
+ * and the earlier is nobody's.
+ *
+ * bits 0-9 the holder's place, 10-11 enum cell, 12-23 slots, 24-63 the slot's number
+ */
+#define HOLDER_MASK	      0x3ffULL
+#define CELL_SAYS(word)	      ((word) >> 10 & 3)
+#define CELL_SLOTS(word)      ((word) >> 12 & 0xfff)
+#define CELL_NUMBER_SHIFT     24
+#define NUMBER(address)	      ((address) / IO_TLB_SIZE)
+#define OTHER_NUMBER(word, n) (((word) ^ (n) << CELL_NUMBER_SHIFT) >> CELL_NUMBER_SHIFT)
+#define CELL_PLACE(number)    (u32)((number) & (MAPPING_CELLS - 1))
+
+/* Whole slots of padding before a buffer. */
+#ifdef PAD_SLOTS
+#define PADDING_SLOTS(c) ((c)->align_offset / IO_TLB_SIZE)
+#else
+#define PADDING_SLOTS(c) 0
+#endif
+
+enum cell {
+	MADE = 1,
+	SYNCED = 2,
+	RELEASED = 3,
+};
+
+/* A cache line each. The first is of all devices together; it has no dev. */
+struct holder {
+	u64 dev;
+	s64 held_slots;
+	/* Tells the device from those that were at its address before. */
+	u64 generation;
+	u64 unused[5];
+};
+
+BPF_F_TABLE("array", u32, u64, mappings, MAPPING_CELLS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct holder, holders, DEVICE_PLACES + 1, BPF_F_MMAPABLE);
+
+/* A device's place, the same on every CPU; 0 where there is no room. */
+static __always_inline u32 holder_of(u64 dev)
+{
+	u32 hash = DEVICE_HASH(dev);
+
+#pragma unroll
+	for (u32 try = 0; try < DEVICE_TRIES; try++) {
+		u32 place = ((hash + try) & (DEVICE_PLACES - 1)) + 1;
+		u32 claim = DEVICE_BANKS * DEVICE_PLACES + place - 1;
+		struct holder *h = holders.lookup(&place);
+		u64 *whose;
+
+		if (!h)
+			return 0;
+		if (h->dev == dev)
+			return place;
+		if (!h->dev) {
+			claims.insert(&claim, &dev);
+			whose = claims.lookup(&claim);
+			if (whose && *whose == dev) {
+				h->dev = dev;
+				return place;
+			}
+		}
+	}
+	return 0;
+}
+
+/* By how many slots a device, and all together, hold more; returns how many it holds then. */
+static __always_inline s64 holds_more(u32 place, s64 nslots, s64 *of_all)
+{
+	u32 all = 0;
+	s64 held = 0;
+	struct holder *h = holders.lookup(&place);
+
+	if (h) {
+		ADD_AT_ONCE(h->held_slots, nslots);
+		held = *(volatile s64 *)&h->held_slots;
+	}
+#ifdef OWN_HIWATER
+	h = holders.lookup(&all);
+	if (h) {
+		ADD_AT_ONCE(h->held_slots, nslots);
+		*of_all = *(volatile s64 *)&h->held_slots;
+	}
+#endif
+	return held;
+}
+
+/* Its buffer begins in this slot; 0 where that is not known, as of what swiotlb_alloc() gave. */
+static __always_inline void mapping_made(struct totals *t, u64 number, u64 nslots)
+{
+	u32 place = CELL_PLACE(number);
+	u64 *cell = mappings.lookup(&place);
+	u32 mine = t->holder;
+	s64 held, of_all;
+	u64 was;
+
+	if (!cell || !mine || !number)
+		return;
+	was = *cell;
+	if (CELL_SAYS(was) == MADE)
+		holds_more(was & HOLDER_MASK, -CELL_SLOTS(was), &of_all);
+	*cell = number << CELL_NUMBER_SHIFT | nslots << 12 | MADE << 10 | mine;
+	held = holds_more(mine, nslots, &of_all);
+	if (held > t->most_slots)
+		t->most_slots = held;
+#ifdef OWN_HIWATER
+	if (of_all > t->most_of_all_slots)
+		t->most_of_all_slots = of_all;
+#endif
+}
+
+/* Before the kernel releases it, so that never more are counted than are in use. */
+static __always_inline int mapping_ends(u64 dev, u64 tlb_addr)
+{
+	u64 number = NUMBER(tlb_addr), was;
+	u32 place = CELL_PLACE(number);
+	u64 *cell = mappings.lookup(&place);
+	s64 of_all;
+
+	if (!cell)
+		return 0;
+	was = *cell;
+	if (CELL_SAYS(was) != MADE) {
+		*cell = number << CELL_NUMBER_SHIFT | RELEASED << 10 | holder_of(dev);
+	} else if (!OTHER_NUMBER(was, number)) {
+		*cell = was | RELEASED << 10;
+		holds_more(was & HOLDER_MASK, -CELL_SLOTS(was), &of_all);
+	}
+	return 0;
+}
+
+static __always_inline void holder_departs(u32 place)
+{
+	struct holder *h = holders.lookup(&place);
+
+	if (h && place) {
+		h->held_slots = 0;
+		h->generation++;
+	}
+}
+
+#if defined(HOOK_SYNC_DEVICE) || defined(HOOK_SYNC_CPU)
+static __always_inline int mapping_synced(u64 dev, u64 tlb_addr)
+{
+	u64 number = NUMBER(tlb_addr), was;
+	u32 place = CELL_PLACE(number);
+	u64 *cell = mappings.lookup(&place);
+
+	if (!cell)
+		return 0;
+	was = *cell;
+	if (CELL_SAYS(was) != MADE && (!was || OTHER_NUMBER(was, number)))
+		*cell = number << CELL_NUMBER_SHIFT | SYNCED << 10 | holder_of(dev);
+	return 0;
+}
+#endif
+#endif
+
+/* ---- who asked for what failed ----------------------------------------- */
+
+#ifdef HOLDINGS
+/* Addresses in the functions that the kernel was in, the innermost first. */
+struct stack {
+	u64 addresses[STACK_DEPTH];
+};
+
+struct asker {
+	u64 dev;
+	/* Of its holder; 0 where it has none. */
+	u64 generation;
+	/* Its key among the stacks; negative where the kernel gives none, or has no room. */
+	s64 stack;
+};
+
+BPF_F_TABLE("stacktrace", int, struct stack, stacks, STACKS, 0);
+BPF_HASH(askers, struct asker, u64, STACKS);
+
+static __always_inline void map_failed(void *ctx, u64 dev)
+{
+	struct asker who = {.dev = dev, .stack = stacks.get_stackid(ctx, 0)};
+	u32 place = holder_of(dev);
+	struct holder *h = holders.lookup(&place);
+	u64 once = 1, *failures;
+
+	if (h)
+		who.generation = h->generation;
+	failures = askers.lookup(&who);
+	/* Another CPU may be quicker; then it is there. */
+	if (!failures && askers.insert(&who, &once))
+		failures = askers.lookup(&who);
+	if (failures)
+		ADD_AT_ONCE(*failures, 1);
+}
+#else
+static __always_inline void map_failed(void *ctx, u64 dev)
+{
+}
+#endif
+
 /* A device's limits are set while its driver binds: another driver, another look. */
 static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 {
@@ -555,6 +774,10 @@ static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 				ADD_AT_ONCE(f->uncounted_calls, 1);
 			return NULL;
 		}
+#ifdef HOLDINGS
+		if (!t->holder)
+			t->holder = holder_of(dev);
+#endif
 	}
 	if (c->mode == MODE_RECORD && t->driver != c->driver && emit_device(dev))
 		t->driver = c->driver;
@@ -563,9 +786,9 @@ static __always_inline struct totals *totals_of(u64 dev, struct context *c)
 
 /* ---- map and unmap ---------------------------------------------------- */
 
-static __always_inline void count_request(struct totals *t, u64 alloc_size)
+static __always_inline void count_request(struct totals *t, u64 alloc_size, u64 nslots)
 {
-	ADD(t->requested_slots, (alloc_size + IO_TLB_SIZE - 1) / IO_TLB_SIZE);
+	ADD(t->requested_slots, nslots);
 #pragma unroll
 	for (int i = 0; i < LARGEST_REQUEST; i++) {
 		if (alloc_size <= IO_TLB_SIZE << i) {
@@ -576,16 +799,22 @@ static __always_inline void count_request(struct totals *t, u64 alloc_size)
 	ADD(t->requests[LARGEST_REQUEST], 1);
 }
 
-static __always_inline void count_map(struct totals *t, u64 bytes, u64 alloc_size, bool failed)
+/* number: of the slot in which the mapping's buffer begins, or 0, see mapping_made() */
+static __always_inline void count_map(struct totals *t, u64 bytes, u64 alloc_size, bool failed, u64 number)
 {
+	u64 nslots = (alloc_size + IO_TLB_SIZE - 1) / IO_TLB_SIZE;
+
 	if (!t)
 		return;
-	count_request(t, alloc_size);
+	count_request(t, alloc_size, nslots);
 	if (failed) {
 		ADD(t->map_failures, 1);
 	} else {
 		ADD(t->maps, 1);
 		ADD(t->mapped_bytes, bytes);
+#ifdef HOLDINGS
+		mapping_made(t, number, nslots);
+#endif
 	}
 }
 
@@ -601,7 +830,15 @@ static __always_inline void count_unmap(struct totals *t, u64 bytes, u32 dir)
 static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 orig_addr, u64 alloc_size,
 					       u32 align_mask, u64 pool, s64 index)
 {
-	count_map(totals_of(dev, c), alloc_size - c->align_offset, alloc_size, index < 0);
+	struct totals *t = totals_of(dev, c);
+	u64 number = 0;
+
+#ifdef HOLDINGS
+	/* swiotlb_alloc() asks for slots without a buffer, and no unmap gives them back. */
+	if (index >= 0 && orig_addr)
+		number = NUMBER(load_u64(pool + O_pool_start)) + index + PADDING_SLOTS(c);
+#endif
+	count_map(t, alloc_size - c->align_offset, alloc_size, index < 0, number);
 	if (c->mode != MODE_RECORD)
 		return 0;
 
@@ -632,7 +869,7 @@ static __always_inline int map_returned(struct context *c, u64 dev, u64 orig_add
 		size += alloc_size;
 	else
 		size = (size + mapping_size + align_mask) & ~(u64)align_mask;
-	count_map(totals_of(dev, c), mapping_size, size, tlb_addr == ~0ULL);
+	count_map(totals_of(dev, c), mapping_size, size, tlb_addr == ~0ULL, tlb_addr / IO_TLB_SIZE);
 	if (c->mode != MODE_RECORD)
 		return 0;
 
@@ -837,6 +1074,10 @@ static __always_inline int device_initialised(u64 dev)
 			ADD_AT_ONCE(gone->maps, t->maps);
 			ADD_AT_ONCE(gone->map_failures, t->map_failures);
 			ADD_AT_ONCE(gone->unmaps, t->unmaps);
+#ifdef HOLDINGS
+			/* Nobody gives back what the old one still held. */
+			holder_departs(t->holder);
+#endif
 			*t = zero;
 			claims.delete(&place);
 		}

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from swiotlb_exporter import flight, kernel_log
-from swiotlb_exporter.devices import OTHER, Totals
+from swiotlb_exporter.devices import OTHER, Totals, Who, who
 from swiotlb_exporter.histogram import Histogram, Native, beyond
 from swiotlb_exporter.spec import MetricSpec, Sample, Seen
 from swiotlb_exporter.wanted import Part
@@ -36,9 +36,9 @@ def _known(value: Callable[[Snapshot], int], factor: int = 1) -> Callable[[Seen]
 
 def _per_device(value: Callable[[Totals], int]) -> Callable[[Seen], Iterator[Sample]]:
     def samples(seen: Seen) -> Iterator[Sample]:
-        for who, totals in seen.devices.items():
+        for whose, totals in seen.devices.items():
             if value(totals) != UNKNOWN:
-                yield who, value(totals)
+                yield whose, value(totals)
 
     return samples
 
@@ -61,10 +61,10 @@ def _histogram(
     names = (*(f"{bound:.10g}" for bound in bounds), "+Inf")
 
     def samples(seen: Seen) -> Iterator[Sample]:
-        for who, totals in seen.devices.items():
+        for whose, totals in seen.devices.items():
             if counts(totals):
                 classic = list(zip(names, accumulate(counts(totals)), strict=True))
-                yield who, Histogram(classic, total(totals), native(totals))
+                yield whose, Histogram(classic, total(totals), native(totals))
 
     return samples
 
@@ -76,16 +76,25 @@ def _native_sizes(totals: Totals) -> Native:
 
 
 def _causes(seen: Seen) -> Iterator[Sample]:
-    for who, totals in seen.devices.items():
+    for whose, totals in seen.devices.items():
         of_all = dict.fromkeys(Cause, 0) | totals.causes
-        yield from (((*who, cause.value), failures) for cause, failures in of_all.items())
+        yield from (((*whose, cause.value), failures) for cause, failures in of_all.items())
 
 
 def _bounced(seen: Seen) -> Iterator[Sample]:
-    for who, totals in seen.devices.items():
+    for whose, totals in seen.devices.items():
         for direction, size_bytes in (("to_device", totals.to_device_bytes), ("from_device", totals.from_device_bytes)):
             if size_bytes != UNKNOWN:
-                yield (*who, direction), size_bytes
+                yield (*whose, direction), size_bytes
+
+
+def _held(seen: Seen) -> Iterator[Sample]:
+    held: dict[Who, int] = {}
+    for device in seen.snapshot.devices:
+        if device.all_held_slots != UNKNOWN:
+            whose = who(device) if who(device) in seen.devices else OTHER
+            held[whose] = held.get(whose, 0) + device.all_held_slots
+    yield from held.items()
 
 
 def _burst_age(seen: Seen) -> Iterator[Sample]:
@@ -213,6 +222,20 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     ),
     MetricSpec(
         "swiotlb_unmaps", "counter", _DEVICE, _help(DEVICES, "unmaps_per_second"), _per_device(lambda t: t.unmaps)
+    ),
+    MetricSpec(
+        "swiotlb_held_slots",
+        "gauge",
+        _DEVICE,
+        "Slots of open mappings: those made since the exporter began, and older ones that the device has synced since.",
+        _held,
+    ),
+    MetricSpec(
+        "swiotlb_unowned_slots",
+        "gauge",
+        (),
+        "Slots in use of which no device has shown that it holds them: of mappings from before the exporter began.",
+        _known(lambda s: s.unowned_slots),
     ),
     MetricSpec(
         "swiotlb_mapped_bytes",

@@ -163,6 +163,7 @@ class Account(Consumer):
             devices={dev: device.totals() for dev, device in self.devices.items()},
             notes=(_OWN_HIWATER,) if self.hiwater_is_its_own else (),
             uncounted=self.lost,
+            hiwater_is_own=self.hiwater_is_its_own,
         )
 
     def feed(self, events: Sequence[Event]) -> None:

@@ -62,6 +62,8 @@ def assemble(
         failures=devices.failures(disputed=first.event if first else None),
         hooks=origin.hooks,
         uncounted=totals.uncounted,
+        unowned_slots=totals.unowned_slots,
+        hiwater_is_own=totals.hiwater_is_own,
     )
 
 

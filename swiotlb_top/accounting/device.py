@@ -163,4 +163,7 @@ class DeviceAccount:
             holds=self.lifetimes.counts,
             oldest_ns=self.lifetimes.oldest_ns,
             starved=self.starved,
+            most_slots=counted.most_slots,
+            earlier=counted.earlier,
+            askers=counted.askers,
         )

@@ -36,7 +36,8 @@ TOTALS: Final[tuple[Field[Snapshot], ...]] = (
         Unit.SLOTS,
         _S,
         1,
-        "Most slots ever in use at once. Near the total, it is the first warning.",
+        "Most slots in use at once since boot. Where the kernel does not keep that, it is since the source began, and "
+        "a note says so. Near the total, it is the first warning.",
         lambda f, s: known(s.used_hiwater_slots),
     ),
     Field(

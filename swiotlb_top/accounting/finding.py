@@ -154,6 +154,8 @@ class Holder:
     """Whether this is how it stands now. Else it is over."""
     known_as: str = ""
     """What people know the device by."""
+    older_slots: int = 0
+    """Those of its slots that it has held since before the source began."""
 
     @property
     def slots(self) -> str:
@@ -165,6 +167,14 @@ class Holder:
         """For how long it held the oldest mapping, as a clause that may follow; empty if not known."""
         return f", the oldest for {numbers.age(self.oldest_open_ns)}" if self.oldest_open_ns >= 0 else ""
 
+    @property
+    def older(self) -> str:
+        """How many of its slots it held before anybody watched, as a clause that may follow; empty if none."""
+        if not self.older_slots:
+            return ""
+        every = self.older_slots == self.held_slots
+        return f", {'all' if every else numbers.count(self.older_slots)} of them from before this began to watch"
+
     def as_json(self) -> dict[str, object]:
         """The same for machines; null is: not known."""
         return {
@@ -172,6 +182,7 @@ class Holder:
             "driver": self.driver or None,
             "known_as": self.known_as or None,
             "held_slots": self.held_slots,
+            "older_slots": self.older_slots,
             "is_exact": self.is_exact,
             "held_maps": self.held_maps if self.held_maps >= 0 else None,
             "oldest_open_ns": self.oldest_open_ns if self.oldest_open_ns >= 0 else None,
@@ -209,13 +220,18 @@ class Finding:
     @property
     def sentence(self) -> str:
         """The victim and the holder in one line: ``0000:00:04.0 fails; 0000:00:05.0 holds 210 of 256 slots``."""
+        return f"{self.claim}{self.held}"
+
+    @property
+    def held(self) -> str:
+        """Who holds the slots, as a clause that may follow; empty if that is not known."""
         if self.holder is None:
-            return self.claim
+            return ""
         holder, holds = self.holder, "holds" if self.holder.is_now else "held"
         of_all = f"{holds} {holder.slots} of {numbers.counted(holder.all_slots, 'slot')}"
         if holder.device == self.device:
-            return f"{self.claim}; it {of_all} itself"
-        return f"{self.claim}; {holder.device or 'an unknown device'} {of_all}"
+            return f"; it {of_all} itself"
+        return f"; {holder.device or 'an unknown device'} {of_all}"
 
     def as_json(self) -> dict[str, object]:
         """The same for machines; null is: not known, or nobody's."""

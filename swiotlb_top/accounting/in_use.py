@@ -7,7 +7,7 @@ The kernel's count (``io_tlb_used``, ``total_used``) can be wrong for good. It w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from swiotlb_top.accounting.snapshot import UNKNOWN
@@ -24,6 +24,10 @@ NOT_KNOWN: Final = (
     "are in use, and the high water, only the live source can tell"
 )
 """The note where they cannot."""
+SINCE_ATTACHING: Final = (
+    "the kernel keeps no high water: shown is the most in use since swiotlb-top attached its probes"
+)
+"""The note where the probes keep one."""
 _MORE_THAN_ANY_MACHINE_HAS: Final = 1 << 32
 """Slots: 8 TiB."""
 
@@ -38,6 +42,36 @@ class InUse:
     """Whether the kernel's own count can be true. Once it was impossible, it is not believed again."""
     note: str = ""
     """What to tell people about it; empty if the kernel's count is credible."""
+    hiwater_is_own: bool = False
+    """Whether the high water is that since the probes came, and not the kernel's since boot."""
+
+
+class OwnHiwater:
+    """The most slots that were in use since the probes came, for kernels that keep none."""
+
+    def __init__(self) -> None:
+        self._most_slots = UNKNOWN
+        self._hiwater_slots = 0
+
+    def instead(self, in_use: InUse, most_slots: int, earlier_slots: int) -> InUse:
+        """With this high water, and a note that says so, where the kernel's is not known.
+
+        :param most_slots: the most that mappings held at once which were made since the probes came.
+        :param earlier_slots: what older mappings hold still, read later than ``most_slots``. They become fewer, so the
+            sum of the two was in use if the former has risen, and perhaps more if these became fewer meanwhile.
+        """
+        if most_slots > self._most_slots:
+            self._most_slots = most_slots
+            self._hiwater_slots = max(self._hiwater_slots, most_slots + earlier_slots)
+        self._hiwater_slots = max(self._hiwater_slots, in_use.used_slots)
+        if in_use.used_hiwater_slots >= 0:
+            return in_use
+        return replace(
+            in_use,
+            used_hiwater_slots=self._hiwater_slots,
+            note=in_use.note or SINCE_ATTACHING,
+            hiwater_is_own=True,
+        )
 
 
 def of_state(mem: MemState, *, credible: bool = True) -> InUse:

@@ -87,6 +87,29 @@ class Starved(NamedTuple):
     """Of all pools, transient ones too."""
 
 
+class Asker(NamedTuple):
+    """Who asked for mappings that failed."""
+
+    functions: tuple[str, ...]
+    """Of the kernel, the innermost first, from the one on that asked; "?" has no name. None if that is not known."""
+    failures: int
+    """Maps that failed so."""
+
+
+class Earlier(NamedTuple):
+    """Of the mappings that were there when a source began, those that have shown to be one device's."""
+
+    maps: int = 0
+    """Those that are open still."""
+    slots: int = 0
+    """The slots of these."""
+    unmaps: int = 0
+    """Those that were released since then."""
+
+
+NOTHING_EARLIER: Final = Earlier()
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceView:
     """One device's totals: ``maps`` found slots, ``map_failures`` failed. Bytes are of mapping sizes.
@@ -141,11 +164,28 @@ class DeviceView:
     """When the oldest was made of its mappings that are open now; -1 where none is known."""
     starved: Starved | None = None
     """How it stood when its latest map failed; None where none did, or that is not known."""
+    most_slots: int = UNKNOWN
+    """The most slots that its mappings held at once, of those that were made since the source began."""
+    earlier: Earlier = NOTHING_EARLIER
+    """Its mappings from before that, as far as they have shown to be its."""
+    askers: tuple[Asker, ...] = ()
+    """Who asked for its maps that failed, most failures first; empty where that is not followed."""
 
     @property
     def held_maps(self) -> int:
-        """Maps not yet unmapped; at least 0, since some unmaps are of maps older than the source."""
-        return max(0, self.maps - self.unmaps)
+        """Maps since the source began that are not yet unmapped; at least 0, since some unmaps are of older maps, and
+        not of all of them is that known."""
+        return max(0, self.maps - self.unmaps + self.earlier.unmaps)
+
+    @property
+    def all_held_maps(self) -> int:
+        """The same, and its older mappings that are known."""
+        return self.held_maps + self.earlier.maps
+
+    @property
+    def all_held_slots(self) -> int:
+        """Slots of all its mappings that are known; -1 if those made since the source began are not."""
+        return self.held_slots + self.earlier.slots if self.held_slots >= 0 else UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +325,10 @@ class Snapshot:
     """How long calls had been watched at ``time_ns``: what the totals count happened in this time."""
     uncounted: int = 0
     """Calls that are known to be missing in the totals."""
+    unowned_slots: int = UNKNOWN
+    """Slots in use of which nobody knows who holds them: of mappings from before the source began, most often."""
+    hiwater_is_own: bool = False
+    """Whether ``used_hiwater_slots`` is since the source began, as the kernel keeps none. Else it is since boot."""
     kernel_log: KernelLog | None = None
     """What the kernel's own log says of swiotlb; None for a recording, and where nobody looked."""
     flight: FlightView | None = None

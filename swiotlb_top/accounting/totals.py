@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swiotlb_top.accounting.snapshot import UNKNOWN
+from swiotlb_top.accounting.snapshot import NOTHING_EARLIER, UNKNOWN, Asker, Earlier
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.events import Direction
 
@@ -35,6 +35,12 @@ class DeviceTotals:
     """When it was counted first. If this changes for an address, another device is there now."""
     held_slots: int = UNKNOWN
     """Slots of its live mappings that were made since the source began; -1 if not known."""
+    most_slots: int = UNKNOWN
+    """The most that it held of these at once; -1 if not known."""
+    earlier: Earlier = NOTHING_EARLIER
+    """What is known of its mappings that were there when the source began."""
+    askers: tuple[Asker, ...] = ()
+    """Who asked for its maps that failed, most failures first; empty where that is not followed."""
 
     @property
     def unmapped_bytes(self) -> int:
@@ -63,3 +69,7 @@ class Totals:
     """What is less exact than it could be and why, one line each."""
     uncounted: int = 0
     """How many calls are known to be missing in these totals."""
+    unowned_slots: int = UNKNOWN
+    """Slots in use of which nobody knows who holds them; -1 if not known."""
+    hiwater_is_own: bool = False
+    """Whether ``used_hiwater_slots`` is since the source began: the kernel keeps none."""

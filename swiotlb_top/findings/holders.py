@@ -16,19 +16,20 @@ def holder(watched: Watched) -> Holder | None:
     if then is None:
         return None
     most = max(then.devices, key=lambda device: (held_slots(device), device.name), default=None)
-    if most is None or held_slots(most) <= 0:
-        return None
+    if most is None or held_slots(most) <= max(then.unowned_slots, 0):
+        return None  # where more is nobody's, somebody may hold more
     return Holder(
         device=most.name,
         driver=most.driver,
         held_slots=held_slots(most),
         is_exact=most.held_slots >= 0,
-        held_maps=most.held_maps,
+        held_maps=most.all_held_maps,
         oldest_open_ns=max(then.time_ns - most.oldest_ns, 0) if most.oldest_ns >= 0 else UNKNOWN,
         used_slots=then.used_slots,
         all_slots=then.all_slots,
         is_now=then.time_ns == watched.now.time_ns,
         known_as=most.known_as,
+        older_slots=most.earlier.slots,
     )
 
 
@@ -74,12 +75,17 @@ def told(watched: Watched, most: Holder | None) -> Iterator[str]:
         who = f"{name} ({most.known_as})" if most.known_as else name
         yield (
             f"when {numbers.count(then.used_slots)} of {numbers.count(then.all_slots)} slots were in use, {who} "
-            f"held most: {most.slots} slots in {numbers.counted(most.held_maps, 'mapping')}{most.oldest}"
+            f"held most: {most.slots} slots in {numbers.counted(most.held_maps, 'mapping')}{most.oldest}{most.older}"
         )
-    before = then.used_slots - sum(map(held_slots, then.devices))
-    if before * 10 >= then.used_slots:
+    nobodys = then.unowned_slots
+    about = "" if nobodys >= 0 else "about "
+    if nobodys < 0:
+        nobodys = then.used_slots - sum(map(held_slots, then.devices))
+    if nobodys * 10 >= then.used_slots:
+        of = "them" if most is not None else f"{numbers.count(then.used_slots)} slots in use"
         yield (
-            f"about {numbers.count(before)} of them were held since before this began to watch: nobody can tell by whom"
+            f"{about}{numbers.count(nobodys)} of {of} were held since before this began to watch: nobody can tell by "
+            "whom"
         )
 
 

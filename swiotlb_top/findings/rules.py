@@ -17,6 +17,9 @@ from swiotlb_top.allocator import Cause
 from swiotlb_top.findings import holders
 from swiotlb_top.findings.watched import Watched, held_slots, mean_slots
 
+_ASKERS_SHOWN: Final = 5
+"""Functions; the device's page and --json have all."""
+
 Rule: TypeAlias = Callable[[Watched], Iterator[Finding]]
 
 KIND_OF_CAUSE: Final[Mapping[Cause, Kind]] = {
@@ -81,6 +84,7 @@ def failing(watched: Watched) -> Iterator[Finding]:
         if kind in _SHORT_OF_SLOTS:
             evidence += [*holders.told_of_itself(device), *holders.told(watched, most)]
             who = holders.itself(device) or most
+        evidence += _askers(device)
         claim = f"{_name(device)} {'fails' if rate else 'failed'}"
         yield Finding(kind, claim, tuple(evidence), device.name, device.driver, who, device.known_as)
     if now.map_failures > 0 and not failed:
@@ -104,6 +108,14 @@ def _failures(device: DeviceView) -> str:
     causes = ", ".join(f"{cause.value} {numbers.count(failures)}" for cause, failures in device.causes)
     because = f": {causes}" if causes else ""
     return f"{numbers.count(device.map_failures)} of {numbers.counted(asked, 'map')} failed{because}"
+
+
+def _askers(device: DeviceView) -> Iterator[str]:
+    """Who asked for most of them: a sentence, if that is known."""
+    if device.askers and device.askers[0].functions:
+        functions, failures = device.askers[0]
+        way = " < ".join(functions[:_ASKERS_SHOWN])
+        yield f"{numbers.count(failures)} of them were asked for by {way}"
 
 
 def failed_before(watched: Watched) -> Iterator[Finding]:

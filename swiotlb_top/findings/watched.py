@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from swiotlb_top.accounting.finding import Slope
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.accounting.snapshot import UNKNOWN, DeviceView, Snapshot
+from swiotlb_top.accounting.snapshot import NOTHING_EARLIER, UNKNOWN, DeviceView, Snapshot
 
 MOST_READINGS: Final = 1200
 """If there are more, every second one is dropped: a day takes no more memory than half an hour."""
@@ -62,6 +62,8 @@ class Watched:
             return
         if self.fullest is None or now.used_slots >= self.fullest.used_slots:
             self.fullest = now
+        else:
+            self.fullest = _as_known_now(self.fullest, now)
         if not self.readings or now.time_ns - self.readings[-1].time_ns >= BETWEEN_LEAST_NS:
             self._read(now)
             self.slopes = dict(self._slopes(now))
@@ -141,6 +143,23 @@ def _steps(least: Sequence[int], began_ns: Sequence[int]) -> Iterator[tuple[tupl
     return zip(pairwise(least), pairwise(began_ns), strict=True)
 
 
+def _as_known_now(then: Snapshot, now: Snapshot) -> Snapshot:
+    """An earlier snapshot, with the devices that have shown since then which of the older mappings are theirs.
+
+    What such a mapping holds now it held then.
+    """
+    if then.unowned_slots <= 0:
+        return then
+    devices, nobodys = {device.dev: device for device in then.devices}, then.unowned_slots
+    for device in now.devices:
+        known = devices.get(device.dev) or replace(device, maps=0, unmaps=0, held_slots=0, earlier=NOTHING_EARLIER)
+        more = device.earlier.slots - known.earlier.slots
+        if more > 0:
+            devices[device.dev] = replace(known, earlier=device.earlier._replace(unmaps=known.earlier.unmaps))
+            nobodys -= more
+    return replace(then, devices=tuple(devices.values()), unowned_slots=max(nobodys, 0))
+
+
 def mean_slots(device: DeviceView) -> float:
     """Slots of a mean map of the device; 0.0 where no map's size is known."""
     asked = device.maps + device.map_failures
@@ -148,7 +167,7 @@ def mean_slots(device: DeviceView) -> float:
 
 
 def held_slots(device: DeviceView) -> int:
-    """Slots that the device holds of mappings since the source began: counted, or else as many as mean maps have."""
+    """Slots of the watched pools that the device is known to hold: counted, or else those of so many mean maps."""
     if device.evidence.restricted:
-        return 0  # of the pools that are watched: it has one of its own
-    return device.held_slots if device.held_slots >= 0 else round(device.held_maps * mean_slots(device))
+        return 0  # it has a pool of its own
+    return device.all_held_slots if device.held_slots >= 0 else round(device.held_maps * mean_slots(device))

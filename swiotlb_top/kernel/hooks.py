@@ -176,5 +176,29 @@ HOOKS: Final = (
     ),
 )
 
-FUNCTIONS: Final = tuple(dict.fromkeys(symbol for hook in HOOKS for symbol in hook.symbols))
+_SYNCED: Final = ("*dev", "tlb_addr", "size", "dir")
+
+SYNCS: Final = (
+    Hook(
+        "sync_device",
+        (
+            Prototype("__swiotlb_sync_single_for_device", (*_SYNCED, "*pool")),  # since 6.11
+            Prototype("swiotlb_sync_single_for_device", _SYNCED),
+        ),
+        reads=("tlb_addr",),
+        entry_only=True,
+    ),
+    Hook(
+        "sync_cpu",
+        (
+            Prototype("__swiotlb_sync_single_for_cpu", (*_SYNCED, "*pool")),
+            Prototype("swiotlb_sync_single_for_cpu", _SYNCED),
+        ),
+        reads=("tlb_addr",),
+        entry_only=True,
+    ),
+)
+"""Where a device shows that a mapping is its own. They are probed for a while, and no recording has them."""
+
+FUNCTIONS: Final = tuple(dict.fromkeys(symbol for hook in (*HOOKS, *SYNCS) for symbol in hook.symbols))
 """Every function at which a hook can be placed, in any release."""

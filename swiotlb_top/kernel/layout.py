@@ -52,13 +52,13 @@ _DYNAMIC: Final[Mapping[str, tuple[str, ...]]] = {
     "device": ("dma_io_tlb_pools",),
 }
 _SOMETIMES: Final = (("device", "dma_ops"),)  # CONFIG_DMA_OPS, CONFIG_ARCH_HAS_DMA_OPS since 6.12
-_CAST: Final = ("bpf_rdonly_cast", "list_head")
-"""A function, and a struct that begins with a pointer, to load any word of the kernel's memory; a35b9af4ec2c (6.2)."""
+_CAST: Final = "bpf_rdonly_cast"
+"""A function by which any word of the kernel's memory can be loaded, as a member of a struct; a35b9af4ec2c (6.2)."""
 _CALLED_BY_NOBODY: Final = "bpf_fentry_test1"
 """For tests of tracing programs; faeb2dce084a (5.5)."""
-STRUCTS: Final = tuple(sorted({struct for holders in _HOLDERS.values() for struct in holders} | {_CAST[1]}))
+STRUCTS: Final = tuple(sorted({struct for holders in _HOLDERS.values() for struct in holders}))
 
-FUNCTIONS: Final = (*hooks.FUNCTIONS, _CAST[0], _CALLED_BY_NOBODY)
+FUNCTIONS: Final = (*hooks.FUNCTIONS, _CAST, _CALLED_BY_NOBODY)
 
 
 class NoSwiotlbError(CannotError):
@@ -169,8 +169,14 @@ class Layout:
 
     def cast_defines(self) -> dict[str, int]:
         """Macros for bpf/swiotlb_top.c: the BTF ids that it needs for ``bpf_rdonly_cast()``; empty before 6.2."""
-        function, struct = self.btf.function_ids.get(_CAST[0]), self.btf.struct_ids.get(_CAST[1])
-        return {"RDONLY_CAST": function, "LIST_HEAD": struct} if function and struct else {}
+        function, struct = self.btf.function_ids.get(_CAST), self.btf.struct_ids.get(self._holder("slot"))
+        return {"RDONLY_CAST": function, "SLOT": struct} if function and struct else {}
+
+    @property
+    def keeps_hiwater(self) -> bool:
+        """Whether every boot of this kernel keeps how many slots were in use at most: since 6.4 with CONFIG_DEBUG_FS,
+        but from 7.3 on only where it is booted with ``swiotlb=...,track_hiwater``."""
+        return "total_used" in self.features and not self.symbols.address("track_hiwater_enabled")
 
     def idle_function_id(self) -> int | None:
         """BTF id of a function that can be traced and that nobody calls; None where this kernel has none."""

@@ -93,6 +93,10 @@ class Session:
         """The allocator and its pools without their slots: cheap, for screens."""
         return self._reader.mem(self._mem, slots=False)
 
+    def slots(self) -> MemState:
+        """The allocator and its pools with their slots, which calls may change while they are read."""
+        return self._reader.mem(self._mem)
+
     def drain(self) -> bytes:
         """The records that came since the last call, packed."""
         return self._records.drain()

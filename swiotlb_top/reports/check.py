@@ -69,7 +69,7 @@ class CheckReport:
         if trouble:
             first, *others = trouble
             more = f" ({numbers.counted(len(others), 'more finding')})" if others else ""
-            return f"{_who(first)}{first.evidence[0]}{more}"
+            return f"{_who(first)}{first.evidence[0]}{first.held}{more}"
         if self.unknown:
             return self.unknown[0]
         return f"swiotlb is not involved: {self.innocent}"

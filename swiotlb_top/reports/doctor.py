@@ -281,10 +281,17 @@ def _high_water(facts: Facts) -> Check:
     if _nslabs(facts) == 0:
         return Check(name, False, "none is kept: swiotlb has no memory", needed=False)
     if "total_used" not in features:
-        return Check(name, False, "not kept (before 6.4, or no CONFIG_DEBUG_FS)", needed=False)
+        return Check(
+            name, False, "not kept (before 6.4, or no CONFIG_DEBUG_FS); the live source keeps its own", needed=False
+        )
     asked = "track_hiwater" in settings.boot_words(facts.command_line)
     if not kept or ("cc_shared" in features and not asked):
-        return Check(name, False, "off: boot with swiotlb=...,track_hiwater to have it kept", needed=False)
+        return Check(
+            name,
+            False,
+            "off: the live source keeps its own; boot with swiotlb=...,track_hiwater to have the kernel's",
+            needed=False,
+        )
     return Check(name, True, "kept by the kernel since boot", needed=False)
 
 

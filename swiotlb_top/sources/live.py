@@ -99,6 +99,7 @@ class LiveSource:
 
     def close(self) -> None:
         """Detach the probes."""
+        self._counted.close()
         self._session.program.close()
 
     def _burst(self, pipeline: Pipeline, time_ns: int) -> None:
@@ -113,7 +114,7 @@ class LiveSource:
         burst = self._record()
         self._slots = {pool.address: slots_view(adopt(pool, check=False).pool) for pool in burst.state.pools}
         self._sampled_ns = burst.state.begin_ns
-        self._keep_devices(self._session.program.totals())
+        self._keep_devices(self._counted.devices())
         self._judge(pipeline, burst)
         took_s = time.perf_counter() - began_s
         cost_s = time.thread_time() - began_cpu_s if self._has_judged else 0.0
@@ -185,4 +186,9 @@ def _withdrawn(findings: Findings) -> int:
 
 def open_live() -> LiveSource:
     """Attach to this kernel. :raises CannotError: kernel or privileges do not allow it, or swiotlb is off."""
-    return LiveSource(Session(mode=Mode.COUNT, ring_bytes=RING_BYTES))
+    session = Session(mode=Mode.COUNT, ring_bytes=RING_BYTES)
+    try:
+        return LiveSource(session)
+    except BaseException:
+        session.program.close()
+        raise

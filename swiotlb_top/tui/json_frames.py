@@ -38,8 +38,7 @@ def frame_as_json(frame: Frame) -> dict[str, object]:
     found["source_failure"] = frame.failure or None
     found["pools"] = [_members(pool) | _fields(fields.POOLS, frame, pool) | _areas(pool) for pool in now.pools]
     found["devices"] = [
-        _members(device) | _fields(fields.DEVICES, frame, device) | _causes(device) | _starved(device)
-        for device in now.devices
+        _members(device) | _fields(fields.DEVICES, frame, device) | _failed(device) for device in now.devices
     ]
     found["failures"] = [_members(failure) | _fields(fields.FAILURES, frame, failure) for failure in now.failures]
     found["verdict"] = {"word": now.verdict.word, **_members(now.verdict)} if now.verdict else None
@@ -87,12 +86,12 @@ def _fields(table: tuple[Field[Row], ...], frame: Frame, row: Row) -> dict[str, 
     return found
 
 
-def _causes(device: DeviceView) -> dict[str, object]:
-    return {"causes": {cause.value: failures for cause, failures in device.causes}}
-
-
-def _starved(device: DeviceView) -> dict[str, object]:
-    return {"starved": device.starved._asdict() if device.starved else None}
+def _failed(device: DeviceView) -> dict[str, object]:
+    return {
+        "causes": {cause.value: failures for cause, failures in device.causes},
+        "starved": device.starved._asdict() if device.starved else None,
+        "askers": [asker._asdict() for asker in device.askers],
+    }
 
 
 def _areas(pool: PoolView) -> dict[str, object]:

@@ -122,6 +122,8 @@ def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
         hiwater += " (more than the pools have)"
     elif now.used_hiwater_slots >= 0 and now.nslabs > 0:
         hiwater += f" ({numbers.percent(now.used_hiwater_slots, now.nslabs)}%)"
+    if now.hiwater_is_own:
+        hiwater += " since the recording began" if now.playback else " since attaching"
     rest = (
         f" {glyphs.dot} transient {numbers.count(now.transient_slots)}"
         f" {glyphs.dot} memory {numbers.size_of_slots(now.nslabs)}"

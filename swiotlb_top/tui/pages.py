@@ -56,6 +56,7 @@ def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Te
         _rule(f"{glyphs.pointer} DEVICE {glyphs.text(device.name)}{f' ({more})' if more else ''}", glyphs, width),
         *_fields(frame, device, glyphs, width),
         *_bars("causes of its failed maps", [(cause.value, count) for cause, count in device.causes], glyphs, width),
+        *_askers(device, glyphs, width),
         *_bars("maps by the slots they ask for", _sizes(device), glyphs, width),
         *_bounces(device, width),
         *_limits(device, width),
@@ -98,6 +99,19 @@ def _limits(device: DeviceView, width: int) -> list[Text]:
         return []
     lines = [labelled(name, words) for name, words in reach.in_words(limits)]
     return [Text(), Text("its limits", style=styles.LABEL), *hanging(lines, width, _LABEL_WIDTH)]
+
+
+def _askers(device: DeviceView, glyphs: Glyphs, width: int) -> list[Text]:
+    """Each way through the kernel, from the function that asked for the mapping outwards."""
+    lines = [
+        labelled(numbers.short(asker.failures), glyphs.text(" < ".join(asker.functions) or "the kernel did not tell"))
+        for asker in device.askers
+    ]
+    return (
+        [Text(), Text("who asked for its failed maps", style=styles.LABEL), *hanging(lines, width, _LABEL_WIDTH)]
+        if lines
+        else []
+    )
 
 
 def _past(frame: Frame, dev: int, total: Callable[[DevicePast], int]) -> tuple[float, ...]:

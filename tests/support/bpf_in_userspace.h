@@ -62,6 +62,12 @@ static inline u64 add_at_once(u64 *word, u64 n)
 }
 #define __sync_fetch_and_add(word, n) add_at_once(word, n)
 
+/* The number of the stack that the test says the kernel is in. */
+s64 stack_id;
+static s64 get_stackid(void *ctx, u64 flags)
+{
+	return stack_id;
+}
 #define ARRAY_MAP(name, leaf, n, at)                                              \
 	leaf name##_data[n];                                                      \
 	static leaf *name##_lookup(void *key)                                     \
@@ -70,7 +76,8 @@ static inline u64 add_at_once(u64 *word, u64 n)
 	}                                                                         \
 	struct {                                                                  \
 		leaf *(*lookup)(void *);                                          \
-	} name = {name##_lookup}
+		s64 (*get_stackid)(void *, u64);                                  \
+	} name = {name##_lookup, get_stackid}
 
 #define BPF_ARRAY(name, leaf, n)		     ARRAY_MAP(name, leaf, n, 0)
 #define BPF_F_TABLE(kind, key, leaf, name, n, flags) ARRAY_MAP(name, leaf, n, 0)
@@ -84,25 +91,41 @@ static inline u64 add_at_once(u64 *word, u64 n)
 		leaf *(*lookup)(void *);                         \
 	} name = {name##_lookup}
 
-/* A key is in it, or is not. */
-#define BPF_HASH(name, key_type, leaf, n)                  \
-	bool name##_data[n];                               \
-	static int name##_insert(u32 *key, void *value)    \
-	{                                                  \
-		if (name##_data[*key])                     \
-			return -17;                        \
-		name##_data[*key] = true;                  \
-		return 0;                                  \
-	}                                                  \
-	static int name##_delete(u32 *key)                 \
-	{                                                  \
-		name##_data[*key] = false;                 \
-		return 0;                                  \
-	}                                                  \
-	struct {                                           \
-		int (*insert)(u32 *, void *);              \
-		int (*delete)(u32 *);                      \
-	} name = {name##_insert, name##_delete}
+#define BPF_HASH(name, key_type, leaf, n)                                          \
+	key_type name##_keys[n];                                                   \
+	leaf name##_data[n];                                                       \
+	u32 name##_used;                                                           \
+	static leaf *name##_lookup(key_type *key)                                  \
+	{                                                                          \
+		for (u32 at = 0; at < name##_used; at++)                           \
+			if (!memcmp(&name##_keys[at], key, sizeof(*key)))          \
+				return &name##_data[at];                           \
+		return NULL;                                                       \
+	}                                                                          \
+	static int name##_insert(key_type *key, leaf *value)                       \
+	{                                                                          \
+		if (name##_lookup(key))                                            \
+			return -17;                                                \
+		if (name##_used == (n))                                            \
+			return -7;                                                 \
+		name##_keys[name##_used] = *key;                                   \
+		name##_data[name##_used++] = *value;                               \
+		return 0;                                                          \
+	}                                                                          \
+	static int name##_delete(key_type *key)                                    \
+	{                                                                          \
+		leaf *value = name##_lookup(key);                                  \
+		if (!value)                                                        \
+			return -2;                                                 \
+		name##_keys[value - name##_data] = name##_keys[--name##_used];     \
+		*value = name##_data[name##_used];                                 \
+		return 0;                                                          \
+	}                                                                          \
+	struct {                                                                   \
+		leaf *(*lookup)(key_type *);                                       \
+		int (*insert)(key_type *, leaf *);                                 \
+		int (*delete)(key_type *);                                         \
+	} name = {name##_lookup, name##_insert, name##_delete}
 
 #define RING_RECORDS 256
 u8 ring[RING_RECORDS][64];

@@ -6,14 +6,24 @@ import ctypes
 import struct
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Event
+from swiotlb_top.kernel.hooks import SYNCS
 from swiotlb_top.kernel.layout import Layout
-from swiotlb_top.probes.attach.loader import compiler_flags, device_banks, device_table_bytes
+from swiotlb_top.probes.attach.loader import (
+    HOLDER_BYTES,
+    HOLDERS,
+    compiler_flags,
+    device_banks,
+    device_table_bytes,
+)
 from swiotlb_top.probes.compile import plan
+from swiotlb_top.probes.read.askers import COUNT, KEY, failures_by_stack
+from swiotlb_top.probes.read.holdings import Holdings
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.read.program import Mode, summed
 from swiotlb_top.records import RECORD_BYTES, decode
@@ -22,7 +32,16 @@ from tests.kernels import layout_of
 BPF: Final = Path(__file__).parents[2] / "bpf"
 """The C of the checkout."""
 _SHIM: Final = Path(__file__).with_name("bpf_in_userspace.h")
+_SYNCS: Final = {hook.symbols[0]: hook.prototypes[0] for hook in SYNCS}
 _DEVICE_BYTES: Final = 4096
+POOL_START: Final = 0x7BF0_0000
+"""Address of the pool's first slot."""
+
+
+def _with_syncs(recorded: Layout) -> Layout:
+    """What was recorded of the kernel is from before syncs were probed: its types lack these functions."""
+    functions = {**recorded.btf.functions, **{each.symbol: each.parameters for each in _SYNCS.values()}}
+    return replace(recorded, btf=replace(recorded.btf, functions=functions))
 
 
 class BpfInUserspace:
@@ -30,15 +49,20 @@ class BpfInUserspace:
 
     :param spares: as :func:`.loader.load` has it.
     :param cpus: how many CPUs there are.
+    :param cells: how many cells there are for mappings.
+    :param keeps_hiwater: whether the kernel itself keeps how many slots were in use at most.
     """
 
-    def __init__(self, directory: Path, *, spares: bool, cpus: int = 4) -> None:
-        self.layout: Layout = layout_of("dynamic")
+    def __init__(
+        self, directory: Path, *, spares: bool, cpus: int = 4, cells: int = 1 << 13, keeps_hiwater: bool = False
+    ) -> None:
+        self.layout = _with_syncs(layout_of("dynamic"))
         flags = compiler_flags(self.layout, plan.make(self.layout, kprobes=False), spares=spares, jit=False)
-        own = ("-DCPUS=", "-DDEVICE_BANKS=")
+        own = ("-DCPUS=", "-DDEVICE_BANKS=", "-DMAPPING_CELLS=")
         kept = [flag for flag in flags if flag.startswith("-D") and not flag.startswith(own)]
-        library = directory / f"programs-{cpus}-{spares}.so"
-        sized = (f"-DCPUS={cpus}", f"-DDEVICE_BANKS={device_banks(cpus)}")
+        library = directory / f"programs-{cpus}-{spares}-{cells}-{keeps_hiwater}.so"
+        sized = [f"-DCPUS={cpus}", f"-DDEVICE_BANKS={device_banks(cpus)}", f"-DMAPPING_CELLS={cells}"]
+        sized += [] if keeps_hiwater else ["-DOWN_HIWATER=1"]
         source = BPF / "swiotlb_top.c"
         subprocess.run(
             [
@@ -60,6 +84,7 @@ class BpfInUserspace:
         )
         self._library = ctypes.CDLL(str(library))
         self._cpus = cpus
+        self._cells = 0 if spares else cells
         self._device_memory: list[Any] = []
         self._frames: list[Any] = []
         self._interrupts: list[Any] = []
@@ -120,18 +145,53 @@ class BpfInUserspace:
         """Run one program, with a call's frame."""
         getattr(self._library, program)(frame)
 
-    def search(self, dev: int, size_bytes: int = 2048, slot: int = 0) -> Any:
-        """The frame of a ``swiotlb_find_slots()``."""
-        pool = (ctypes.c_uint64 * 1)(0x1234)
-        self._frames.append(pool)
-        return self.frame(dev, 0x10_0000, size_bytes, 0, ctypes.addressof(pool), slot & 0xFFFF_FFFF)
+    def search(self, dev: int, size_bytes: int = 2048, slot: int = 0, orig_addr: int = 0x10_0000) -> Any:
+        """The frame of a ``swiotlb_find_slots()`` in a pool at :data:`POOL_START`."""
+        memory = ctypes.create_string_buffer(_DEVICE_BYTES)
+        struct.pack_into("<Q", memory, self.layout.at("pool", "start"), POOL_START)
+        pool = (ctypes.c_uint64 * 1)(ctypes.addressof(memory))
+        self._frames += [memory, pool]
+        return self.frame(dev, orig_addr, size_bytes, 0, ctypes.addressof(pool), slot & 0xFFFF_FFFF)
 
-    def found(self, dev: int, size_bytes: int = 2048, *, order: tuple[str, ...] = ("kretfunc", "spare")) -> None:
+    def found(
+        self, dev: int, size_bytes: int = 2048, slot: int = 0, *, order: tuple[str, ...] = ("kretfunc", "spare")
+    ) -> None:
         """A whole search, its programs run in this order at its end."""
-        frame = self.search(dev, size_bytes)
+        frame = self.search(dev, size_bytes, slot)
         self.run("kfunc__swiotlb_find_slots", frame)
         for kind in order:
             self.run(f"{kind}__swiotlb_find_slots", frame)
+
+    def unmapped(self, dev: int, slot: int) -> None:
+        """A whole unmap of a mapping whose buffer begins in a slot."""
+        frame = self.frame(dev, POOL_START + slot * 2048, 2048, 0, 0, 0)
+        for kind in ("kfunc", "kretfunc"):
+            self.run(f"{kind}____swiotlb_tbl_unmap_single", frame)
+
+    def synced(self, dev: int, slot: int) -> None:
+        """A sync of a mapping, from a slot on, by both programs that see one."""
+        address = POOL_START + slot * 2048
+        for symbol in _SYNCS:
+            self.run(f"kfunc__{symbol}", self.frame(dev, address))
+
+    def holdings(self) -> Holdings:
+        """What the programs keep of who holds what.."""
+        cells = (ctypes.c_uint64 * self._cells).in_dll(self._library, "mappings_data")
+        holders = (ctypes.c_int64 * (HOLDER_BYTES // 8 * HOLDERS)).in_dll(self._library, "holders_data")
+        return Holdings(memoryview(cells).cast("B").cast("Q"), memoryview(holders).cast("B").cast("q"))
+
+    def fails(self, dev: int, stack: int = 0) -> None:
+        """A search that finds nothing, while the kernel is in a stack of this number."""
+        ctypes.c_int64.in_dll(self._library, "stack_id").value = stack
+        self.found(dev, slot=-1, order=("kretfunc",))
+
+    def failures_by_stack(self) -> dict[int, dict[int, int]]:
+        """How often maps failed, by device and by the number of the stack."""
+        used = ctypes.c_uint32.in_dll(self._library, "askers_used").value
+        keys = bytes((ctypes.c_char * (KEY.size * used)).in_dll(self._library, "askers_keys"))
+        counts = bytes((ctypes.c_char * (COUNT.size * used)).in_dll(self._library, "askers_data"))
+        parts = ((keys[at * KEY.size :][: KEY.size], counts[at * COUNT.size :][: COUNT.size]) for at in range(used))
+        return failures_by_stack(parts, self.holdings().generations())
 
     def initialised(self, dev: int) -> None:
         """The kernel makes a new device at this address."""
@@ -147,7 +207,7 @@ class BpfInUserspace:
         return memoryview((ctypes.c_uint64 * words).from_address(self.first_word())).cast("B").cast("Q")
 
     def totals(self) -> dict[int, DeviceTotals]:
-        return summed(self.table())
+        return summed(self.table(), self.holdings() if self._cells else None)
 
     def departed(self) -> dict[str, int]:
         """What was counted of devices that are gone."""

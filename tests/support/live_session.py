@@ -11,6 +11,8 @@ import pytest
 from swiotlb_top.accounting.snapshot import ProgramCost
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.kernel.around import Around, of_recording
+from swiotlb_top.probes.read.askers import Asked
+from swiotlb_top.probes.read.holdings import Holdings
 from swiotlb_top.probes.read.program import Calls, Faults, Mode, calls_of
 from swiotlb_top.probes.session import Session
 from swiotlb_top.sources import live
@@ -54,6 +56,10 @@ class FakeProgram:
     grown: int = 0
     cost: tuple[ProgramCost, ...] = ()
     closed: bool = False
+    holdings: Holdings | None = None
+    most_slots: int = -1
+    syncs_tell: list[bool] = field(default_factory=list)
+    asked: dict[int, list[Asked]] = field(default_factory=dict)
 
     def totals(self) -> dict[int, DeviceTotals]:
         return self.counts
@@ -69,6 +75,18 @@ class FakeProgram:
 
     def growths(self) -> int:
         return self.grown
+
+    def most_of_all_slots(self) -> int:
+        return self.most_slots
+
+    def askers(self) -> dict[int, list[Asked]]:
+        return self.asked
+
+    def let_syncs_tell(self) -> None:
+        self.syncs_tell.append(True)
+
+    def let_syncs_be(self) -> None:
+        self.syncs_tell.append(False)
 
     def set_mode(self, mode: Mode) -> None:
         self.modes.append(mode)
@@ -97,6 +115,9 @@ class FakeSession:
 
     def set_mode(self, mode: Mode) -> None:
         self.program.set_mode(mode)
+
+    def slots(self) -> MemState:
+        return self.state
 
     def settle(self) -> tuple[MemState, bytes, bytes]:
         records, self.records = self.records, b""

@@ -10,6 +10,7 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.journal import Entry
 from swiotlb_top.accounting.past import Past
 from swiotlb_top.accounting.snapshot import (
+    Asker,
     DeviceView,
     FailureView,
     Playback,
@@ -45,6 +46,10 @@ DISK = DeviceView(
     known_as="vda",
     evidence=Evidence(
         Limits(0xFFFF_FFFF, min_align_mask=0xFFF), False, True, Tried(within=812), Around(asked_for=True)
+    ),
+    askers=(
+        Asker(("virtqueue_add_sgs", "virtblk_add_req", "virtio_queue_rq", "blk_mq_dispatch_rq_list", "kthread"), 229),
+        Asker((), 1),
     ),
 )
 NVME = DeviceView(0xFFFF_8880_0456_7000, "0000:00:05.0", "nvme", 40, 0, 40, 2_621_440, 2_621_440, known_as="nvme0n1")

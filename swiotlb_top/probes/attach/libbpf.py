@@ -212,6 +212,19 @@ def update(array: int, value: Any) -> int:
     return int(library().bpf_map_update_elem(array, ctypes.byref(ctypes.c_uint32(0)), value, ctypes.c_uint64(0)))
 
 
+def value_of(table: int, key: bytes, value: Any) -> int:
+    """Fill ``value``, a ctypes buffer, with what a map has for a key. Returns 0, or a negative error number."""
+    return int(library().bpf_map_lookup_elem(table, key, value))
+
+
+def key_after(table: int, key: bytes | None, following: Any) -> int:
+    """Fill ``following``, a ctypes buffer, with the key after a key, or with the first (None) of a hash map.
+
+    Returns 0, or a negative error number, which is that of ENOENT after the last.
+    """
+    return int(library().bpf_map_get_next_key(table, key, following))
+
+
 def run(program: int, arguments: tuple[int, ...]) -> int:
     """Run a raw tracepoint program once on this CPU, with 64-bit arguments. Returns 0, or a negative error number."""
     words = (ctypes.c_uint64 * len(arguments))(*arguments)

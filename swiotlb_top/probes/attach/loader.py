@@ -6,11 +6,13 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import refusals, settings
@@ -32,6 +34,16 @@ DEVICE_PLACES_SHIFT: Final = 9
 TOTALS_BYTES: Final = 192
 """``struct totals``"""
 _MOST_BANKS: Final = 128
+HOLDER_BYTES: Final = 64
+"""``struct holder``"""
+HOLDERS: Final = (1 << DEVICE_PLACES_SHIFT) + 1
+"""All devices together, and each."""
+STACKS: Final = 1024
+"""Room for so many stacks in which maps failed, and for so many pairs of a device and a stack."""
+STACK_DEPTH: Final = 32
+"""Functions of a stack that are kept, the innermost: twelve of them are of this program, of swiotlb and of the DMA
+layer at most."""
+_LEAST_CELLS, _MOST_CELLS = 1 << 13, 1 << 19
 
 _READER: Final = "read_kernel_memory"
 _NOTHING: Final[Mapping[tuple[str, How], str]] = MappingProxyType({})
@@ -120,7 +132,10 @@ def compiler_flags(
         "HEAD_BYTES": HEAD_BYTES,
         "BODY_BYTES": BODY_BYTES,
         "RETURN_ADDRESS_BYTES": _RETURN_ADDRESS_BYTES.get(platform.machine(), 0),
-        **({"SPARES": 1} if spares else {}),
+        # What counts for days tells who holds what, and who asked for what failed; of what is recorded, an account is
+        # kept.
+        **({"SPARES": 1} if spares else _what_is_followed()),
+        **({} if spares or layout.keeps_hiwater else {"OWN_HIWATER": 1}),
     }
     return ("-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in defines.items()))
 
@@ -208,6 +223,31 @@ def device_banks(cpus: int) -> int:
 def device_table_bytes(cpus: int) -> int:
     """Size of the table of devices in bytes; ``cpus`` as for :func:`device_banks`."""
     return (device_banks(cpus) << DEVICE_PLACES_SHIFT) * TOTALS_BYTES
+
+
+def _what_is_followed() -> dict[str, int]:
+    return {"HOLDINGS": 1, "MAPPING_CELLS": mapping_cells(), "STACKS": STACKS, "STACK_DEPTH": STACK_DEPTH}
+
+
+@cache
+def mapping_cells() -> int:
+    """How many cells there are for mappings, a power of two: as many as a quarter of this machine's memory has slots,
+    and at most those of 1 GiB. Their table takes a thousandth of the memory, and at most 4 MiB."""
+    slots = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // IO_TLB_SIZE
+    return min(max(1 << (slots - 1).bit_length(), _LEAST_CELLS), _MOST_CELLS)
+
+
+def attach_syncs(objects: Objects, plan: Plan, layout: Layout) -> None:
+    """Let syncs tell whose a mapping is, as far as the kernel lets them be probed."""
+    for attachment in plan.syncs:
+        with suppress(RefusedError):
+            _attach(objects, attachment, layout, spares=False)
+
+
+def detach_syncs(objects: Objects, plan: Plan) -> None:
+    """Undo :func:`attach_syncs`."""
+    for attachment in plan.syncs:
+        objects.unload(entry_program(attachment))
 
 
 def plan_for(

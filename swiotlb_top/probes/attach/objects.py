@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -61,6 +61,12 @@ class Objects:
         """
         self.links[name] = libbpf.attach_kprobe(self.programs[name], symbol, at_return=at_return)
 
+    def unload(self, name: str) -> None:
+        """Detach a program, if it is attached, and free it, if it is loaded."""
+        for some in (self.links, self.programs):
+            if name in some:
+                os.close(some.pop(name))
+
     def look_up(self, name: str, size_bytes: int) -> bytes:
         """An array map's entry 0; for a per-CPU map that of every CPU, each padded to 8 bytes.
 
@@ -71,6 +77,24 @@ class Objects:
         if status:
             raise CannotError(f"the BPF map {name} cannot be read (error {status})")
         return value.raw
+
+    def entries(self, name: str) -> Iterator[tuple[bytes, bytes]]:
+        """The keys and values of a hash map, no more than it has room for: it may be written to meanwhile."""
+        spec = next(each for each in self.image.maps if each.name == name)
+        following = ctypes.create_string_buffer(spec.key_bytes)
+        key: bytes | None = None
+        for _ in range(spec.entries):
+            if libbpf.key_after(self.maps[name], key, following):
+                return
+            key = following.raw
+            if value := self.value(name, key):
+                yield key, value
+
+    def value(self, name: str, key: bytes) -> bytes:
+        """What a map has for a key; empty if nothing."""
+        spec = next(each for each in self.image.maps if each.name == name)
+        value = ctypes.create_string_buffer(spec.value_bytes)
+        return b"" if libbpf.value_of(self.maps[name], key, value) else value.raw
 
     def update(self, name: str, value: int) -> None:
         """Set entry 0 of an array map of 64-bit integers. :raises CannotError: the map cannot be written."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.kernel.hooks import HOOKS, LONG_FENTRY, Hook, Prototype
+from swiotlb_top.kernel.hooks import HOOKS, LONG_FENTRY, SYNCS, Hook, Prototype
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.state import HookPlace, How
 
@@ -93,6 +93,8 @@ class Plan:
 
     attachments: tuple[Attachment, ...]
     dynamic: bool
+    syncs: tuple[Attachment, ...] = ()
+    """Where a device shows that a mapping is its own; probed only while a mapping's device is not known."""
 
     def probed(self) -> Iterator[Attachment]:
         """The hooks that get a program of their own."""
@@ -117,9 +119,9 @@ class Plan:
     def defines(self) -> dict[str, str]:
         """What bpf/attach.h is compiled with."""
         defined: dict[str, str] = {"DYNAMIC": "1"} if self.dynamic else {}
-        for attached in self.probed():
+        for attached in (*self.probed(), *self.syncs):
             defined |= attached.defines()
-        by_kprobe = [attached for attached in self.probed() if attached.how is How.KPROBE]
+        by_kprobe = [attached for attached in (*self.probed(), *self.syncs) if attached.how is How.KPROBE]
         if by_kprobe:
             read = [len(a.prototype.parameters) for a in by_kprobe if a.prototype and a.hook.reads]
             defined |= {"ANY_KPROBE": "1", "ARGUMENTS": str(max([_IN_REGISTERS, *read]))}
@@ -142,25 +144,30 @@ def make(
     :param direct_only: whether every mapping comes through ``swiotlb_map()``; an IOMMU or Xen maps without it.
     :raises CannotError: a necessary hook has no candidate; the message names its function.
     """
-    placed: dict[str, Attachment] = {}
-    hooks = [hook for hook in HOOKS if layout.dynamic or not hook.dynamic_only]
-    for hook in hooks:
-        refusal = _refusal(hook.name, refused)
-        candidates = [
+
+    def best(hook: Hook) -> Attachment | None:
+        candidates = (
             found
             for how in sorted(_PROBES, key=lambda how: how is not prefer)
             if (hook.name, how) not in refused
             for found in _candidates(hook, how, layout, kprobes=kprobes, direct_only=direct_only)
-        ]
-        if candidates:
-            placed[hook.name] = replace(candidates[0], refusal=refusal)
+        )
+        return next(candidates, None)
+
+    placed: dict[str, Attachment] = {}
+    hooks = [hook for hook in HOOKS if layout.dynamic or not hook.dynamic_only]
+    for hook in hooks:
+        found = best(hook)
+        if found:
+            placed[hook.name] = replace(found, refusal=_refusal(hook.name, refused))
     _need(placed, refused)
     _one_eye_on_mappings(placed)
     for hook in hooks:
         if hook.beside and hook.beside not in placed:
             placed.pop(hook.name, None)
     hooks = [hook for hook in hooks if not hook.beside or hook.name in placed]
-    return Plan(tuple(_or_derived(hook, placed, _refusal(hook.name, refused)) for hook in hooks), layout.dynamic)
+    attachments = tuple(_or_derived(hook, placed, _refusal(hook.name, refused)) for hook in hooks)
+    return Plan(attachments, layout.dynamic, tuple(filter(None, map(best, SYNCS))))
 
 
 def _refusal(hook: str, refused: Mapping[tuple[str, How], str]) -> str:

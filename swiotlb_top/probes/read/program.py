@@ -6,10 +6,10 @@ import mmap
 import struct
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 from swiotlb_top.accounting.snapshot import ProgramCost
 from swiotlb_top.accounting.totals import DeviceTotals
@@ -21,11 +21,16 @@ from swiotlb_top.probes.attach.grace import Grace, TaskGrace
 from swiotlb_top.probes.attach.loader import (
     BODY_BYTES,
     HEAD_BYTES,
+    HOLDER_BYTES,
+    HOLDERS,
     RING_BYTES,
     TOTALS_BYTES,
     device_table_bytes,
+    mapping_cells,
     possible_cpus,
 )
+from swiotlb_top.probes.read.askers import Asked, addresses_of, failures_by_stack
+from swiotlb_top.probes.read.holdings import Holdings
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.read.ring import Ring
 from swiotlb_top.state import How
@@ -34,6 +39,8 @@ _TOTALS_U64: Final = TOTALS_BYTES // 8
 _COUNTS: Final = slice(2, 20)
 """``struct totals`` in words: dev and driver, then counters in the order of :class:`DeviceTotals`, then since when."""
 _SINCE: Final = 20
+_MOST: Final = 22
+_MOST_OF_ALL: Final = 23
 _DIRECTIONS: Final = 4
 _FAULTS: Final = struct.Struct("=QQQQ")
 """``struct faults``"""
@@ -105,13 +112,15 @@ class Window:
     body: bytes
 
 
-def summed(table: memoryview) -> dict[int, DeviceTotals]:
-    """Each device's counters, over all banks of the table of devices.
+def summed(table: memoryview, holdings: Holdings | None) -> dict[int, DeviceTotals]:
+    """Each device's counters, over all banks of the table of devices, and what it holds.
 
     :param table: ``struct totals`` after ``struct totals``, as 64-bit words.
+    :param holdings: None where the probes do not follow who holds what.
     """
     counts_of: dict[int, list[int]] = {}
     since_ns_of: dict[int, int] = {}
+    most_of: dict[int, int] = {}
     for place, dev in enumerate(table[::_TOTALS_U64].tolist()):
         if dev:
             at = place * _TOTALS_U64
@@ -119,13 +128,24 @@ def summed(table: memoryview) -> dict[int, DeviceTotals]:
             before = counts_of.get(dev)
             counts_of[dev] = [a + b for a, b in zip(before, counts, strict=True)] if before else counts
             since_ns_of[dev] = min(since_ns, since_ns_of.get(dev, since_ns))
-    return {dev: _of_words(counts, since_ns_of[dev]) for dev, counts in counts_of.items()}
+            most_of[dev] = max(table[at + _MOST], most_of.get(dev, 0))
+    totals = {dev: _of_words(counts, since_ns_of[dev]) for dev, counts in counts_of.items()}
+    if holdings is None:
+        return totals
+    held = holdings.held_slots()
+    return {
+        dev: replace(counted, held_slots=held.get(dev, 0), most_slots=most_of[dev]) for dev, counted in totals.items()
+    }
 
 
 def calls_of(devices: Iterable[DeviceTotals], departed: Calls) -> Calls:
     """The calls of devices, and of others that are gone."""
     each = [departed, *((device.maps, device.map_failures, device.unmaps) for device in devices)]
     return Calls(*map(sum, zip(*each, strict=True)))
+
+
+def _in_pages(size_bytes: int) -> int:
+    return -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
 
 
 def _of_words(counts: Sequence[int], since_ns: int) -> DeviceTotals:
@@ -155,9 +175,11 @@ class Program:
         self._kprobes = [list(loader.telling_programs(attachment)) for attachment in by_kprobe]
         self._cpus = possible_cpus().end
         self.ring = Ring(self._objects.maps["records"], ring_bytes)
-        table_bytes = device_table_bytes(self._cpus)
-        self._devices_map = mmap.mmap(self._objects.maps["devices"], table_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
-        self._devices = memoryview(self._devices_map).cast("Q")
+        self._layout = layout
+        self._tables: list[mmap.mmap] = []
+        self._devices = self._table("devices", device_table_bytes(self._cpus), "Q")
+        self.holdings = self._held() if not spares else None
+        self._stacks: dict[int, tuple[int, ...]] = {}
         self._never_told = 0
         self._in_flight = InFlight()
         self._grace = Grace()
@@ -179,10 +201,50 @@ class Program:
             self._closed = True
             self.ring.close()
             self._devices.release()
-            self._devices_map.close()
+            if self.holdings:
+                self.holdings.release()
+            for table in self._tables:
+                table.close()
             self._grace.close()
             self._task_grace.close()
             self._objects.close()
+
+    def _table(self, name: str, size_bytes: int, code: Literal["Q", "q"]) -> memoryview:
+        """A map's memory, as words."""
+        self._tables.append(mmap.mmap(self._objects.maps[name], size_bytes, mmap.MAP_SHARED, mmap.PROT_READ))
+        return memoryview(self._tables[-1]).cast(code)
+
+    def _held(self) -> Holdings:
+        cells = self._table("mappings", 8 * mapping_cells(), "Q")
+        return Holdings(cells, self._table("holders", _in_pages(HOLDER_BYTES * HOLDERS), "q"))
+
+    def askers(self) -> dict[int, list[Asked]]:
+        """In which stacks the maps failed of each device that is there, by ``struct device *``.
+
+        Empty where the probes do not follow that, see :attr:`holdings`.
+        """
+        if self.holdings is None:
+            return {}
+        by_stack = failures_by_stack(self._objects.entries("askers"), self.holdings.generations())
+        return {
+            dev: [Asked(self._stack(number), failures) for number, failures in stacks.items()]
+            for dev, stacks in by_stack.items()
+        }
+
+    def _stack(self, number: int) -> tuple[int, ...]:
+        if number < 0:
+            return ()
+        if number not in self._stacks:  # once there, it stays
+            self._stacks[number] = addresses_of(self._objects.value("stacks", number.to_bytes(4, "little")))
+        return self._stacks[number]
+
+    def let_syncs_tell(self) -> None:
+        """Let syncs name the devices of mappings that were made before, as far as the kernel lets them be probed."""
+        loader.attach_syncs(self._objects, self.plan, self._layout)
+
+    def let_syncs_be(self) -> None:
+        """Undo :meth:`let_syncs_tell`."""
+        loader.detach_syncs(self._objects, self.plan)
 
     def set_mode(self, mode: Mode) -> None:
         """Set what the probes do from now on.
@@ -230,13 +292,22 @@ class Program:
 
     def totals(self) -> dict[int, DeviceTotals]:
         """Every device's counters, by ``struct device *``."""
-        return summed(self._devices)
+        return summed(self._devices, self.holdings)
+
+    def most_of_all_slots(self) -> int:
+        """The most slots that mappings held at once, of those made since the probes came.
+
+        -1 where the probes do not keep it, as every boot of this kernel does (:attr:`.Layout.keeps_hiwater`).
+        """
+        if self.holdings is None or self._layout.keeps_hiwater:
+            return -1
+        return max(self._devices[_MOST_OF_ALL::_TOTALS_U64].tolist())
 
     def counted(self) -> tuple[dict[int, DeviceTotals], Calls]:
         """The counters of every device that there is, and the calls of all that there were."""
         while True:
             before = ended, *departed, begun = self._departed()
-            devices = summed(self._devices)
+            devices = self.totals()
             if ended == begun and before == self._departed():
                 return devices, calls_of(devices.values(), Calls(*departed))
 

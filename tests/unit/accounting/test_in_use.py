@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.accounting.account import Account
-from swiotlb_top.accounting.in_use import NOT_KNOWN, SUMMED, InUse, of_counters, of_state
+from swiotlb_top.accounting.in_use import NOT_KNOWN, SINCE_ATTACHING, SUMMED, InUse, OwnHiwater, of_counters, of_state
 from swiotlb_top.accounting.snapshot import UNKNOWN
 from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.kernel.debugfs import Counters
@@ -125,3 +125,29 @@ def test_an_account_begins_with_no_high_water_that_cannot_be() -> None:
     account = Account(REVISIONS["6.10"])
     account.state(replace(STATIC, pools=(), used_hiwater=WRAPPED, total_used=WRAPPED))
     assert account.used_hiwater_slots == 0
+
+
+UNKEPT = InUse(100, UNKNOWN)
+
+
+def test_where_the_kernel_keeps_no_high_water_it_is_what_the_probes_counted_and_what_was_there_before() -> None:
+    hiwater = OwnHiwater()
+    assert hiwater.instead(UNKEPT, 0, 100) == InUse(100, 100, note=SINCE_ATTACHING, hiwater_is_own=True)
+    assert hiwater.instead(UNKEPT, 40, 90).used_hiwater_slots == 130
+
+
+def test_it_stays_when_less_is_in_use_and_when_what_was_there_before_is_released() -> None:
+    hiwater = OwnHiwater()
+    hiwater.instead(UNKEPT, 40, 90)
+    assert hiwater.instead(UNKEPT, 40, 0).used_hiwater_slots == 130
+    assert hiwater.instead(UNKEPT, 50, 0).used_hiwater_slots == 130
+    assert hiwater.instead(UNKEPT, 131, 0).used_hiwater_slots == 131
+
+
+def test_it_is_never_below_what_is_in_use_now() -> None:
+    """A call that the probes missed may have taken it."""
+    assert OwnHiwater().instead(InUse(200, UNKNOWN), 40, 90).used_hiwater_slots == 200
+
+
+def test_the_kernel_s_own_high_water_is_shown_where_there_is_one() -> None:
+    assert OwnHiwater().instead(InUse(100, 150), 40, 90) == InUse(100, 150)

@@ -190,7 +190,13 @@ def test_cpus_that_share_a_bank_add_at_once(tmp_path: Path) -> None:
         bpf.found(dev, order=("kretfunc",))
     assert sum(map(bool, bpf.table()[::24].tolist())) == 1
     assert bpf.totals()[dev] == DeviceTotals(
-        maps=2, mapped_bytes=4096, requests=(2, *[0] * 8), requested_slots=2, since_ns=bpf.totals()[dev].since_ns
+        maps=2,
+        mapped_bytes=4096,
+        requests=(2, *[0] * 8),
+        requested_slots=2,
+        since_ns=bpf.totals()[dev].since_ns,
+        held_slots=1,
+        most_slots=1,
     )
     assert bpf.added_at_once()
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from swiotlb_top.kernel.btf import Btf
-from swiotlb_top.kernel.hooks import HOOKS
+from swiotlb_top.kernel.hooks import HOOKS, SYNCS
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes.attach.loader import compiler_flags
@@ -42,10 +42,10 @@ class Unattached(bcc.BPF):  # type: ignore[misc]
 
 def everything_out_of_line(whole: Layout, *, newest: bool) -> Layout:
     """That kernel, had its compiler inlined nothing: each hook's newest function, or its oldest, but no stand-in."""
-    own = [[prototype for prototype in hook.prototypes if not prototype.stands_in_before] for hook in HOOKS]
+    own = [[prototype for prototype in hook.prototypes if not prototype.stands_in_before] for hook in (*HOOKS, *SYNCS)]
     chosen = [prototypes[0 if newest else -1] for prototypes in own]
     functions = {prototype.symbol: prototype.parameters for prototype in chosen}
-    types = Btf(whole.btf.structs, functions, {"bpf_rdonly_cast": 30_000}, {"list_head": 50})
+    types = Btf(whole.btf.structs, functions, {"bpf_rdonly_cast": 30_000}, {"io_tlb_slot": 50})
     return replace(whole, btf=types, symbols=Symbols(dict.fromkeys(functions, 1)))
 
 
@@ -108,6 +108,7 @@ def test_it_compiles_with_every_hook_probed(
     beside_find_slots = {hook.name for hook in HOOKS if hook.beside}
     unseen = {"map"} if mappings_by == "find_slots" else {"find_slots"} | beside_find_slots
     assert probed == {hook.name for hook in HOOKS} - unseen
+    assert {attached.hook.name for attached in made.syncs} == {hook.name for hook in SYNCS}
     flags = flags_of(layout, made, jit=jit)
     assert any(flag.startswith("-DRDONLY_CAST=") for flag in flags) == jit
     assert diagnostics(flags, capfd) == []

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from swiotlb_exporter.collector import MOST_POOLS, SnapshotCollector
 from swiotlb_exporter.metrics import METRICS
 from swiotlb_exporter.watch import NotYetError
-from swiotlb_top.accounting.snapshot import FlightView, ProgramCost, Snapshot
+from swiotlb_top.accounting.snapshot import Earlier, FlightView, ProgramCost, Snapshot
 from swiotlb_top.allocator.explain import Cause
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.no_pool import NoPool, NoPoolError
@@ -57,6 +57,29 @@ def test_what_a_bpf_program_costs_is_told_where_the_kernel_counts_it_and_absent_
     assert value.get_sample_value("swiotlb_bpf_run_seconds_total", {"program": "kfunc__swiotlb_map"}) == 1.5
     assert value.get_sample_value("swiotlb_bpf_runs_total", {"program": "kfunc__swiotlb_map"}) == 41
     assert "swiotlb_bpf_runs_total{" not in generate_latest(registry_of(STALLED)).decode()
+
+
+def test_slots_held_are_gauges_of_devices_older_mappings_among_them() -> None:
+    card = replace(NVME, held_slots=2, earlier=Earlier(105, 210, 3))
+    value = registry_of(replace(STALLED, devices=(DISK, card), unowned_slots=7)).get_sample_value
+    assert value("swiotlb_held_slots", DISK_LABELS) == 412
+    assert value("swiotlb_held_slots", NVME_LABELS) == 212
+    assert value("swiotlb_unowned_slots") == 7
+
+
+def test_those_of_devices_without_a_series_of_their_own_are_added_up() -> None:
+    devices = (DISK, replace(NVME, held_slots=3), replace(NVME, dev=1, name="0000:00:09.0", held_slots=4))
+    registry = CollectorRegistry()
+    source = ScriptedSource([replace(STALLED, devices=devices)])
+    registry.register(SnapshotCollector(source.snapshot, devices=1, is_there=lambda name: True))
+    assert registry.get_sample_value("swiotlb_held_slots", DISK_LABELS) == 412
+    assert registry.get_sample_value("swiotlb_held_slots", {"device": "other", "driver": ""}) == 7
+
+
+def test_slots_that_nobody_counts_are_absent() -> None:
+    value = registry_of(STALLED).get_sample_value
+    assert value("swiotlb_held_slots", NVME_LABELS) is None
+    assert value("swiotlb_unowned_slots") is None
 
 
 def test_what_is_bounced_counts_by_direction_and_what_is_not_known_is_absent() -> None:

@@ -9,14 +9,16 @@ import pytest
 
 from swiotlb_top.accounting.finding import ADVICE, MEANINGS, Finding, Kind
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, Starved, VerdictView
+from swiotlb_top.accounting.snapshot import Asker, DeviceView, Earlier, Snapshot, Starved, VerdictView
 from swiotlb_top.allocator import Cause
 from swiotlb_top.findings.rules import KIND_OF_CAUSE, findings
 from swiotlb_top.findings.watched import MOST_READINGS, SLOPE_LEAST_NS, Watched
 from swiotlb_top.kernel_log.watch import KernelLog
+from tests.support import snapshots
 from tests.support.logs import EARLIER, FULL, POOL, found
-from tests.support.snapshots import DEBUGFS, DISK, NVME, QUIET, SECOND_NS, STARVED
+from tests.support.snapshots import DEBUGFS, NVME, QUIET, SECOND_NS, STARVED
 
+DISK = replace(snapshots.DISK, askers=())
 SOUND = replace(QUIET, nslabs=1000, verdict=VerdictView("6.10", 10, 10, 0, 0, 0), maps=40, unmaps=40)
 
 
@@ -126,6 +128,7 @@ def test_victim_and_holder_are_told_in_one_line() -> None:
         "driver": "nvme",
         "known_as": "nvme0n1",
         "held_slots": 210,
+        "older_slots": 0,
         "is_exact": False,
         "held_maps": 210,
         "oldest_open_ns": None,
@@ -133,6 +136,47 @@ def test_victim_and_holder_are_told_in_one_line() -> None:
         "all_slots": 1000,
         "is_now": True,
     }
+
+
+OLDER = replace(NVME, maps=0, unmaps=0, asked_slots=0, held_slots=0, earlier=Earlier(105, 210, 0))
+"""It made nothing since this began to watch, and has shown that it holds what was there before."""
+
+
+def test_who_has_held_most_since_before_this_began_to_watch_stands_beside_who_fails() -> None:
+    device = replace(DISK, causes=((Cause.EXHAUSTED, 3),), map_failures=3, held_slots=40)
+    finding = one(watched(replace(SOUND, map_failures=3, devices=(device, OLDER), used_slots=250, unowned_slots=0)))
+    assert finding.sentence == "0000:00:04.0 failed; 0000:00:05.0 holds 210 of 1,000 slots"
+    assert finding.evidence[2:] == (
+        "when 250 of 1,000 slots were in use, nvme 0000:00:05.0 (nvme0n1) held most: 210 slots in 105 mappings, all of "
+        "them from before this began to watch",
+    )
+    assert finding.holder is not None
+    assert (finding.holder.older_slots, finding.holder.is_exact) == (210, True)
+
+
+def test_of_what_it_holds_only_a_part_may_be_older() -> None:
+    device = replace(DISK, causes=((Cause.EXHAUSTED, 3),), map_failures=3, held_slots=10)
+    card = replace(OLDER, maps=2, held_slots=30)
+    finding = one(watched(replace(SOUND, map_failures=3, devices=(device, card), used_slots=250, unowned_slots=0)))
+    assert "240 slots in 107 mappings, 210 of them from before this began to watch" in finding.evidence[2]
+
+
+def test_who_shows_itself_later_held_it_already_when_most_slots_were_in_use() -> None:
+    device = replace(DISK, causes=((Cause.EXHAUSTED, 3),), map_failures=3, held_slots=40)
+    then = replace(SOUND, map_failures=3, devices=(device,), used_slots=250, unowned_slots=210)
+    later = replace(then, devices=(replace(device, held_slots=0), OLDER), used_slots=210, unowned_slots=0)
+    assert one(watched(then)).holder is None, "somebody holds more than the disk"
+    finding = one(watched(then, later))
+    assert finding.sentence == "0000:00:04.0 failed; 0000:00:05.0 held 210 of 1,000 slots"
+    assert len(finding.evidence) == 3, "nothing of it is nobody's any more"
+
+
+def test_what_nobody_has_shown_to_hold_is_told_exactly_where_that_is_known() -> None:
+    device = replace(DISK, causes=((Cause.EXHAUSTED, 3),), map_failures=3, held_slots=40)
+    finding = one(watched(replace(SOUND, map_failures=3, devices=(device,), used_slots=250, unowned_slots=210)))
+    assert finding.evidence[-1] == (
+        "210 of 250 slots in use were held since before this began to watch: nobody can tell by whom"
+    )
 
 
 def test_who_fails_now_comes_before_who_failed_more_often_and_is_told_as_now() -> None:
@@ -177,6 +221,19 @@ def test_who_held_most_some_time_ago_does_not_hold_it_now() -> None:
     then = replace(SOUND, devices=(holder,), used_slots=250)
     now = replace(SOUND, map_failures=3, devices=(replace(DISK, causes=((Cause.EXHAUSTED, 3),), held_slots=0),))
     assert one(watched(then, now)).sentence == "0000:00:04.0 failed; 0000:00:05.0 held about 210 of 1,000 slots"
+
+
+def test_who_asked_for_most_of_what_failed_is_evidence() -> None:
+    ways = (Asker(("virtblk_add_req", "virtio_queue_rq", "a", "b", "c", "d"), 2), Asker(("scsi_queue_rq",), 1))
+    device = replace(DISK, causes=((Cause.EXHAUSTED, 3),), askers=ways)
+    found = one(watched(replace(SOUND, map_failures=3, devices=(device,))))
+    assert "2 of them were asked for by virtblk_add_req < virtio_queue_rq < a < b < c" in found.evidence
+
+
+def test_who_is_not_known_did_not_ask() -> None:
+    device = replace(DISK, causes=((Cause.EXHAUSTED, 3),), askers=(Asker((), 3),))
+    found = one(watched(replace(SOUND, map_failures=3, devices=(device,))))
+    assert not [sentence for sentence in found.evidence if "asked for by" in sentence]
 
 
 def test_the_age_of_the_holders_oldest_mapping_is_evidence() -> None:

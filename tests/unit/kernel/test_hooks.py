@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.kernel import hooks, layout, symbols
-from swiotlb_top.kernel.hooks import HOOKS
+from swiotlb_top.kernel.hooks import HOOKS, SYNCS
 
 BPF = Path(__file__).parents[3] / "bpf"
 
@@ -16,13 +16,14 @@ BPF = Path(__file__).parents[3] / "bpf"
 def test_the_c_has_programs_for_each_hook_both_ways_and_for_no_other() -> None:
     attach_h = (BPF / "attach.h").read_text()
     probed = re.findall(r"^#ifdef (HOOK_\w+)_(FENTRY|KPROBE)$", attach_h, re.MULTILINE)
-    assert sorted(probed) == sorted((hook.macro, how) for hook in HOOKS for how in ("FENTRY", "KPROBE"))
+    assert sorted(probed) == sorted((hook.macro, how) for hook in (*HOOKS, *SYNCS) for how in ("FENTRY", "KPROBE"))
 
 
 def test_the_c_asks_for_no_parameter_that_its_hook_does_not_read() -> None:
     attach_h = (BPF / "attach.h").read_text()
-    words = {f"{hook.name.upper()}_{word}" for hook in HOOKS for word in hook.reads}
-    asked = {word for hook in HOOKS for word in re.findall(rf"\b{hook.name.upper()}_[a-z]\w*\b", attach_h)}
+    every = (*HOOKS, *SYNCS)
+    words = {f"{hook.name.upper()}_{word}" for hook in every for word in hook.reads}
+    asked = {word for hook in every for word in re.findall(rf"\b{hook.name.upper()}_[a-z]\w*\b", attach_h)}
     assert asked <= words
 
 

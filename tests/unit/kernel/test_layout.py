@@ -138,9 +138,9 @@ def test_every_recorded_kernel_gives_what_the_program_is_compiled_with(kernel: s
 def test_any_word_of_memory_can_be_loaded_where_the_kernel_has_the_cast_for_it() -> None:
     """bpf_rdonly_cast(), a35b9af4ec2c (6.2)"""
     whole = layout_of("dynamic")
-    function_ids, struct_ids = {"bpf_rdonly_cast": 30_000}, {"list_head": 50}
+    function_ids, struct_ids = {"bpf_rdonly_cast": 30_000}, {"io_tlb_slot": 50}
     known = replace(whole, btf=replace(whole.btf, function_ids=function_ids, struct_ids=struct_ids))
-    assert known.cast_defines() == {"RDONLY_CAST": 30_000, "LIST_HEAD": 50}
+    assert known.cast_defines() == {"RDONLY_CAST": 30_000, "SLOT": 50}
     older = replace(whole, btf=replace(whole.btf, function_ids={}, struct_ids=struct_ids))
     assert older.cast_defines() == {}
 

@@ -64,7 +64,8 @@ def test_trouble_is_told_with_the_worst_first_and_what_helps() -> None:
     told = report(STALLED)
     assert (told.exit_code, told.word) == (Exit.DISAGREE, "TROUBLE")
     assert told.upshot.startswith(
-        "virtio-pci 0000:00:04.0 (vda): 230 of 14,230 maps failed: fragmented 228, too_large 2 ("
+        "virtio-pci 0000:00:04.0 (vda): 230 of 14,230 maps failed: fragmented 228, too_large 2; it holds 412 of 2,600 "
+        "slots itself ("
     )
     first = json.loads(json.dumps(told.as_json()))["findings"][0]
     assert (first["device"], first["known_as"]) == ("0000:00:04.0", "vda")

@@ -13,13 +13,18 @@ from hypothesis import strategies as st
 
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
-from swiotlb_top.accounting.snapshot import UNKNOWN, ProgramCost, Snapshot
+from swiotlb_top.accounting.in_use import SINCE_ATTACHING
+from swiotlb_top.accounting.snapshot import UNKNOWN, Earlier, ProgramCost, Snapshot
+from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Pool
+from swiotlb_top.constants import IO_TLB_SIZE
+from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Device
 from swiotlb_top.pipeline import Pipeline
+from swiotlb_top.probes.read.holdings import Holdings, Says
 from swiotlb_top.probes.read.program import Faults, Mode
 from swiotlb_top.records import RECORD, decode
-from swiotlb_top.sources import live
+from swiotlb_top.sources import counted, live
 from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
 from swiotlb_top.stream import Records, deliver
 from swiotlb_top.trace import TraceReader
@@ -243,3 +248,91 @@ def test_what_watching_costs_is_in_each_snapshot() -> None:
     session = FakeSession()
     session.program.cost = (ProgramCost("kfunc__swiotlb_map", 5_000, 7),)
     assert session.source().snapshot().programs == session.program.cost
+
+
+# ---- mappings from before ------------------------------------------------------------
+
+FIRST, CARD = 0x7BF0_0000, 0xFFFF_8880_0456_7000
+
+
+class Watching:
+    """A kernel in which a card holds 16 slots since before the probes came."""
+
+    def __init__(self) -> None:
+        self.session = FakeSession()
+        self.session.records = b""
+        (pool,) = self.session.state.pools
+        list_ = (*(0,) * 16, *pool.list_[16:])
+        sizes = tuple((16 - slot) * IO_TLB_SIZE for slot in range(16))
+        held = replace(pool, start=FIRST, list_=list_, alloc_size=(*sizes, *pool.alloc_size[16:]))
+        self.session.state = in_use(replace(self.session.state, pools=(held,)), [16], -1)
+        self.cells = memoryview(bytearray(8 << 13)).cast("Q")
+        holders = memoryview(bytearray(64 * 513))
+        holders[64:72] = CARD.to_bytes(8, "little")
+        self.session.program.holdings = Holdings(self.cells, holders.cast("q"))
+        self.source = self.session.source()
+
+    def say(self, says: Says) -> None:
+        number = FIRST // IO_TLB_SIZE
+        self.cells[number % len(self.cells)] = number << 24 | says << 10 | 1
+
+
+def test_syncs_are_probed_while_it_is_not_known_who_holds_what_was_there() -> None:
+    watching = Watching()
+    shown = watching.source.snapshot()
+    assert (shown.used_slots, shown.unowned_slots, shown.devices) == (16, 16, ())
+    assert watching.session.program.syncs_tell == [True]
+    watching.say(Says.SYNCED)
+    shown = watching.source.snapshot()
+    assert watching.session.program.syncs_tell == [True, False]
+    (card,) = shown.devices
+    assert (card.dev, card.earlier, card.all_held_slots, shown.unowned_slots) == (CARD, Earlier(1, 16, 0), 16, 0)
+
+
+def test_they_are_not_probed_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counted, "PATIENCE_NS", 0)
+    watching = Watching()
+    assert watching.source.snapshot().unowned_slots == 16
+    assert watching.session.program.syncs_tell == [True, False]
+
+
+def test_nor_where_nothing_was_there() -> None:
+    session = FakeSession()
+    cells, holders = memoryview(bytearray(8 << 13)), memoryview(bytearray(64 * 513))
+    session.program.holdings = Holdings(cells.cast("Q"), holders.cast("q"))
+    session.source().snapshot()
+    assert session.program.syncs_tell == []
+
+
+def test_a_device_that_released_what_it_held_before_is_still_the_same_device() -> None:
+    watching = Watching()
+    watching.say(Says.SYNCED)
+    watching.source.snapshot()
+    watching.say(Says.RELEASED)
+    totals = DeviceTotals(unmaps=1, held_slots=0, most_slots=0, since_ns=7)
+    watching.session.program.counts = {CARD: totals}
+    watching.session.state = in_use(watching.session.state, [0], -1)
+    (card,) = watching.source.snapshot().devices
+    assert (card.held_maps, card.all_held_maps, card.all_held_slots) == (0, 0, 0)
+    assert card.earlier.unmaps == 1
+
+
+def test_where_the_kernel_keeps_no_high_water_that_of_the_probes_is_shown() -> None:
+    watching = Watching()
+    watching.session.program.most_slots = 100
+    shown = watching.source.snapshot()
+    assert (shown.used_hiwater_slots, shown.hiwater_is_own) == (116, True)
+    assert SINCE_ATTACHING in shown.notes
+
+
+def test_where_the_source_cannot_begin_the_probes_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Watching().session
+
+    def gone() -> MemState:
+        raise CannotError("a pool went away while it was read")
+
+    monkeypatch.setattr(session, "slots", gone)
+    monkeypatch.setattr(live, "Session", lambda **how: session)
+    with pytest.raises(CannotError, match="went away"):
+        live.open_live()
+    assert session.program.closed

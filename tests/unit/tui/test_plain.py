@@ -95,6 +95,8 @@ def test_json_devices_have_rates_and_causes() -> None:
     assert (disk["maps_per_second"], disk["held_maps"], disk["held_slots"]) == (14_000.0, 4, 412)
     assert (disk["map_p99_ns"], disk["sizes"][7]) == (21_000, 1_230)
     assert disk["causes"] == {"fragmented": 228, "too_large": 2}
+    assert disk["askers"][0]["functions"][:2] == ["virtqueue_add_sgs", "virtblk_add_req"]
+    assert [asker["failures"] for asker in disk["askers"]] == [229, 1]
 
 
 def test_json_findings_say_whose_it_is_and_who_holds() -> None:

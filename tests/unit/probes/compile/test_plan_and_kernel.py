@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,10 +49,17 @@ def test_a_plan_is_told_to_the_compiler_hook_by_hook() -> None:
         "HOOK_FREE_POOL_FENTRY": "1",
         "HOOK_DEVICE_INIT": "swiotlb_dev_init",
         "HOOK_DEVICE_INIT_FENTRY": "1",
+        "HOOK_SYNC_DEVICE": "__swiotlb_sync_single_for_device",
+        "HOOK_SYNC_DEVICE_KPROBE": "1",
+        "SYNC_DEVICE_tlb_addr": "1",
+        "HOOK_SYNC_CPU": "__swiotlb_sync_single_for_cpu",
+        "HOOK_SYNC_CPU_KPROBE": "1",
+        "SYNC_CPU_tlb_addr": "1",
     }
-    assert not any(
-        name in plan.make(DEBIAN, kprobes=True).defines() for name in ("DYNAMIC", "ANY_KPROBE", "HOOK_FIND_SLOTS")
-    )
+    debian = plan.make(DEBIAN, kprobes=True)
+    assert not any(name in debian.defines() for name in ("DYNAMIC", "HOOK_FIND_SLOTS"))
+    assert {attached.how for attached in debian.probed()} == {How.FENTRY}
+    assert "ANY_KPROBE" not in replace(debian, syncs=()).defines()
 
 
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.name)

@@ -38,6 +38,7 @@ def program(*departed: tuple[int, ...], maps: int = 5) -> Program:
     program = object.__new__(Program)
     program._objects = cast(Any, Loaded(*departed))
     program._devices = memoryview(bytearray(device(maps))).cast("Q")
+    program.holdings = None
     return program
 
 
