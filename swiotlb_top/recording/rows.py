@@ -114,8 +114,8 @@ class Device(NamedTuple):
     mapped_bytes: int
     unmapped_bytes: int
     held_slots: int | None
-    """Slots of its mappings at the end, of those made since the recording began, or since calls were missing; None where
-    it has a pool of its own (restricted)."""
+    """Slots of its mappings at the end, of those made since the recording began, or since calls were missing; None
+    where it has a pool of its own (restricted)."""
     map_p50_ns: int | None
     map_p99_ns: int | None
     """Half, and 99 of 100, of its latest 512 maps took no longer."""
