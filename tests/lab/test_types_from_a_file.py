@@ -35,7 +35,8 @@ class Ran:
 def ran(request: pytest.FixtureRequest, lab: Lab) -> Ran:
     files = lab.run(Machine(kernel=request.param, swiotlb="512,force"), guest_shell(SCRIPT)).files
     trace = files / "types.swtrace"
-    return Ran(*(tried(files, name) for name in ("without", "record", "doctor")), trace, replay(trace))
+    without, recorded, doctor = (tried(files, name) for name in ("without", "record", "doctor"))
+    return Ran(without, recorded, doctor, trace, replay(trace))
 
 
 def test_without_the_file_it_is_refused(ran: Ran) -> None:

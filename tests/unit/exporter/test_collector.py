@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from swiotlb_exporter.collector import MOST_POOLS, SnapshotCollector
 from swiotlb_exporter.metrics import METRICS
+from swiotlb_exporter.wanted import Wanted
 from swiotlb_exporter.watch import NotYetError
 from swiotlb_top.accounting.snapshot import Earlier, FlightView, ProgramCost, Snapshot
 from swiotlb_top.allocator.explain import Cause
@@ -71,7 +72,7 @@ def test_those_of_devices_without_a_series_of_their_own_are_added_up() -> None:
     devices = (DISK, replace(NVME, held_slots=3), replace(NVME, dev=1, name="0000:00:09.0", held_slots=4))
     registry = CollectorRegistry()
     source = ScriptedSource([replace(STALLED, devices=devices)])
-    registry.register(SnapshotCollector(source.snapshot, devices=1, is_there=lambda name: True))
+    registry.register(SnapshotCollector(source.snapshot, wanted=Wanted(1), is_there=lambda name: True))
     assert registry.get_sample_value("swiotlb_held_slots", DISK_LABELS) == 412
     assert registry.get_sample_value("swiotlb_held_slots", {"device": "other", "driver": ""}) == 7
 

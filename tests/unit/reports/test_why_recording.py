@@ -268,5 +268,7 @@ def test_where_the_device_cannot_use_the_memory_no_size_is_said_to_help(tmp_path
     assert "found 2 slots at" in text
     assert "larger       no, no size does: the device cannot use swiotlb's memory" in text
     assert "smaller" not in text
-    (kind,) = said.as_json()["kinds"]  # type: ignore[misc]  # a list of one
+    kinds = said.as_json()["kinds"]
+    assert isinstance(kinds, list)
+    (kind,) = kinds
     assert (kind["cause"], kind["tried"], kind["first"]["largest_fitting_bytes"]) == ("unreachable", [], None)

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from swiotlb_top.accounting.snapshot import Asker
+from swiotlb_top.kernel.functions import Functions
 from swiotlb_top.probes.read.askers import Asked
 from swiotlb_top.probes.read.program import Program
 from swiotlb_top.sources import askers
@@ -24,10 +25,7 @@ SWIOTLB, ADD, QUEUE, WORKER, SOFTIRQ = (BASE + 0x100 * at + 8 for at in range(le
 def kallsyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "kallsyms"
     path.write_text("".join(f"{BASE + 0x100 * at:016x} t {name}\n" for at, name in enumerate(NAMES)))
-    monkeypatch.setattr(askers, "Functions", lambda: askers_functions(path))
-
-
-askers_functions = askers.Functions
+    monkeypatch.setattr(askers, "Functions", lambda: Functions(path))
 
 
 def of(*asked: Asked) -> tuple[Asker, ...]:
