@@ -60,6 +60,7 @@ bench: $(VENV)/test ## replayed events per second, and what probes cost in instr
 	$(VENV)/bin/python -m tests.bench.bench_probes
 	$(VENV)/bin/python -m tests.bench.bench_recorders
 	$(VENV)/bin/python -m tests.bench.bench_exporter
+	$(VENV)/bin/python -m tests.bench.bench_fleet
 
 # What is left out takes long where branches are counted, and all are taken without: the machine driven at random, the
 # recordings, and the table of every alignment.

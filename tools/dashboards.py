@@ -102,19 +102,19 @@ FLEET: Final = Dashboard(
         ),
         Panel(
             "Fullest nodes, high water",
-            {"{{instance}}": "topk(20, instance:swiotlb_used_hiwater_slots:ratio)"},
+            {"{{instance}}": "instance:swiotlb_used_hiwater_slots:ratio_topk20"},
             unit="percentunit",
             link="swiotlb-node",
         ),
         Panel(
             "Fullest nodes, now",
-            {"{{instance}}": "topk(20, instance:swiotlb_used_slots:ratio)"},
+            {"{{instance}}": "instance:swiotlb_used_slots:ratio_topk20"},
             unit="percentunit",
             link="swiotlb-node",
         ),
         Panel(
             "Busiest nodes",
-            {"{{instance}}": "topk(20, instance:swiotlb_mapped_bytes:rate5m)"},
+            {"{{instance}}": "instance:swiotlb_mapped_bytes:rate5m_topk20"},
             unit="Bps",
             link="swiotlb-node",
         ),

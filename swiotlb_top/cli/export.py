@@ -114,8 +114,7 @@ def export(
 
     Once the probes are attached, all capabilities are given up.
 
-    With --flight it is what record --flight is, besides. The probes then record all the time, and go on while a file is
-    written.
+    With --flight it is also what record --flight is: its probes record all the time, even while a file is written.
     """
     named = given(context)
     for name in sorted(named & _OF_HTTP.keys()) if textfile is not None else ():
@@ -129,6 +128,7 @@ def export(
     from swiotlb_top.sources import select
 
     openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
+    wanted = Wanted(devices, only, frozenset(map(Part, without)))
     open_source: OpenSource = partial(select.first_that_opens, openers)
     beside: Beside = nullcontext
     with ExitStack() as stack:
@@ -138,7 +138,6 @@ def export(
             recorder = stack.enter_context(_flight_recorder(flight.plan_of(flight_s=flight_s, **of_flight)))
             open_source, beside = partial(_on_its_probes, recorder, openers), recorder.running
         # A recording that cannot be replayed now never can.
-        wanted = Wanted(devices, only, frozenset(map(Part, without)))
         watching = serve.Watching(open_source, interval_s, wanted, exit_if_blind or trace is not None, beside)
         if textfile is not None:
             serve.into_directory(watching, textfile)
