@@ -108,8 +108,7 @@ def linearize(
         undo_it()
         budget = budget // _FINAL_INDICES_SHARE + _FINAL_INDICES_STEPS * len(group)
         outcome.steps += final.explore(model, budget, atomic=atomic_only, proved=not outcome.proved)
-        set_indices(start)
-        undo_it = _apply_again(outcome.order, model)
+        undo_it = _apply_again(outcome.order, start, model)
     outcome.alternatives, outcome.take_back = final.alternatives(), undo_it
     return outcome
 
@@ -142,8 +141,9 @@ def _search(
     return None
 
 
-def _apply_again(order: Iterable[Operation], model: Allocator) -> Undo:
+def _apply_again(order: Iterable[Operation], start: InitialIndices, model: Allocator) -> Undo:
     """Apply an order that was found, and taken back. :returns: how to take it back once more."""
+    set_indices(start)
     return _taking_back([applied for operation in order if (applied := operation.apply_forced(model)) is not None])
 
 
