@@ -29,7 +29,7 @@ or verdict. [glossary.md](glossary.md) explains the terms.
 - No metric says how long CPUs wait for an area's lock. The kernel reports that only together with every other contended
   lock (`lock:contention_begin`, since 5.19, commit 16edd9b511a1 "locking: Add lock contention tracepoints"). A probe
   there would slow down every CPU that waits for any lock; `perf lock contention` does that while you look. The screen's
-  AREAS show whether one area is fuller than others.
+  SLOTS show whether one area is fuller than others.
 
 | metric | type | labels | |
 |---|---|---|---|

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from swiotlb_top.accounting.devices import Devices
-from swiotlb_top.accounting.snapshot import SlotsView, Snapshot, VerdictView
+from swiotlb_top.accounting.slots import SlotsView
+from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
 from swiotlb_top.accounting.totals import Totals
 from swiotlb_top.state import HookPlace
 from swiotlb_top.verify import Divergence, Doubt, SideBySide

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView, SlotsView
+from swiotlb_top.accounting.slots import SlotsView
+from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView
 from swiotlb_top.allocator import adopt
 from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT

@@ -1,15 +1,18 @@
-"""Where the slots of a pool are free, computed from the pool as the reference models it."""
+"""Where the slots of a pool are free, and who has the others: a copy of the pool as the reference models it."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Final
 
-from swiotlb_top.accounting.snapshot import SlotsView
 from swiotlb_top.allocator import Pool
+from swiotlb_top.allocator.mapping import Mapping
 from swiotlb_top.allocator.runs import longest_run
 from swiotlb_top.constants import IO_TLB_SEGSIZE
 
+MOST_MAPPINGS: Final = 1 << 14
+"""Of a pool with more live mappings these are left out: no screen has a place for each."""
 _MOST_ALIKE: Final = 1 << 14
 """How many different slot sets are remembered."""
 
@@ -17,22 +20,45 @@ _longest = lru_cache(_MOST_ALIKE)(longest_run)
 """Remembered, since most slot sets of a large pool do not change, or are equal to others."""
 
 
+@dataclass(frozen=True)
+class SlotsView:
+    """The slots of a pool when they were last looked at: a copy; what follows is computed when asked for."""
+
+    nslabs: int
+    area_used_slots: tuple[int, ...]
+    """In use in each area, which all have ``nslabs // len(area_used_slots)`` slots."""
+    free_masks: tuple[int, ...]
+    """Free slots, a bit mask a slot set (bit i set = slot i of the set is free)."""
+    mappings: tuple[Mapping, ...] | None = None
+    """The live mappings in no order; None where these are more than :data:`MOST_MAPPINGS`."""
+
+    @property
+    def area_nslabs(self) -> int:
+        """Slots of each area."""
+        return self.nslabs // len(self.area_used_slots)
+
+    @cached_property
+    def longest_free_slots(self) -> int:
+        """The longest run of free slots."""
+        return max(map(_longest, self.free_masks), default=0)
+
+    @cached_property
+    def free_slots(self) -> int:
+        """Free slots in all."""
+        return sum(mask.bit_count() for mask in self.free_masks)
+
+    @cached_property
+    def free_runs(self) -> int:
+        """Runs of free slots, none across two slot sets: each begins where a free slot follows none."""
+        return sum((mask & ~(mask << 1)).bit_count() for mask in self.free_masks)
+
+    @property
+    def fragmentation_percent(self) -> float:
+        """How much smaller the longest free run is than the largest mapping the free slots could hold: 0..100."""
+        could_be = min(self.free_slots, IO_TLB_SEGSIZE)
+        return 100.0 * (1 - self.longest_free_slots / could_be) if could_be else 0.0
+
+
 def slots_view(pool: Pool) -> SlotsView:
-    """The areas and slot sets of a pool as views show them; it takes some microseconds for each slot set."""
-    masks = pool.free_masks()
-    whole, rest = divmod(pool.nslabs, IO_TLB_SEGSIZE)
-    return SlotsView(
-        area_used_slots=tuple(pool.area_used),
-        set_nslabs=(IO_TLB_SEGSIZE,) * whole + ((rest,) if rest else ()),
-        set_free_slots=tuple(mask.bit_count() for mask in masks),
-        set_longest_free_slots=tuple(map(_longest, masks)),
-        # A run begins where a free slot follows none.
-        free_runs=sum((mask & ~(mask << 1)).bit_count() for mask in masks),
-    )
-
-
-def sets_of_areas(slots: SlotsView) -> tuple[range, ...]:
-    """For each area, the numbers of the slot sets that begin in it; an area need not be a whole number of sets."""
-    nareas, nslabs = len(slots.area_used_slots), sum(slots.set_nslabs)
-    first_sets = [-(-area * (nslabs // nareas) // IO_TLB_SEGSIZE) for area in range(nareas)]
-    return tuple(map(range, first_sets, [*first_sets[1:], len(slots.set_nslabs)]))
+    """The slots of a pool as views show them."""
+    return SlotsView(pool.nslabs, tuple(pool.area_used), pool.free_masks(), pool.held(MOST_MAPPINGS))

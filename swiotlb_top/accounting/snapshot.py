@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from swiotlb_top.accounting.evidence import Evidence
+from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.allocator import Cause
-from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SIZE
+from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.kernel_log.watch import KernelLog
 from swiotlb_top.state import HookPlace
 
@@ -30,33 +31,6 @@ HOLD_BUCKETS_NS: Final = tuple(10**n for n in range(4, 13))
 """Upper bounds of the buckets of a histogram of how long mappings are held: 10 us to 1000 s, and one bucket more."""
 FINE_SCHEMA: Final = 3
 """The finer histogram of latencies has 2**3 buckets a doubling; the bound of bucket i is 2**(i/8) seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlotsView:
-    """Where a pool's slots were free when they were last looked at, one entry an area or a slot set."""
-
-    area_used_slots: tuple[int, ...]
-    set_nslabs: tuple[int, ...]
-    """128, but for the last set of a pool that is no whole number of them."""
-    set_free_slots: tuple[int, ...]
-    set_longest_free_slots: tuple[int, ...]
-    free_runs: int
-    """Runs of free slots, none across two slot sets."""
-
-    @property
-    def longest_free_slots(self) -> int:
-        return max(self.set_longest_free_slots, default=0)
-
-    @property
-    def free_slots(self) -> int:
-        return sum(self.set_free_slots)
-
-    @property
-    def fragmentation_percent(self) -> float:
-        """How much smaller the longest free run is than the largest mapping the free slots could hold: 0..100."""
-        could_be = min(self.free_slots, IO_TLB_SEGSIZE)
-        return 100.0 * (1 - self.longest_free_slots / could_be) if could_be else 0.0
 
 
 @dataclass(frozen=True, slots=True)

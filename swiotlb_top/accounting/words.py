@@ -74,14 +74,17 @@ VERDICTS: Final = {
 }
 """What the reference says."""
 
-AREAS: Final = {
-    "cell": "One slot set (128 slots), or several where the pool is large. The higher the bar, the more of its slots "
-    "are used. Areas stand apart.",
+SLOTS: Final = {
+    "cell": "One slot where there is room, else several of one area. A dot is free, a bar is partly used. Lines begin "
+    "with the number of their first slot, which is bold where an area begins.",
+    "letters": "Whose the slots are, as a line below says, those first that have most. Where a cell is a slot, each "
+    "mapping begins with a capital. ? is not known whose: it was mapped before the recording. + is one of more than 26 "
+    "devices, and # is in use by no mapping that is known.",
     "in each area": "How many slots each area has, and how many are in use in each, in order.",
-    "free runs": "Runs of free slots in the pool. A run never reaches from one slot set into the next.",
+    "free runs": "Runs of free slots in the pool. A run never reaches from one slot set (128 slots) into the next.",
     "read": "How long ago the slots were read.",
 }
-"""The panel AREAS."""
+"""The panel SLOTS."""
 
 LOG: Final = {
     "growth": "swiotlb_dyn_alloc() ran, which tries to add a pool.",
@@ -122,7 +125,7 @@ SECTIONS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     ("Findings", {kind.value: meaning for kind, meaning in FOUND.items()}),
     ("Causes", {cause.value: meaning for cause, meaning in CAUSES.items()}),
     ("The reference", VERDICTS),
-    ("Areas", AREAS),
+    ("Slots", SLOTS),
     ("Log", LOG),
     ("Why a device bounces", {reason.value: meaning for reason, meaning in BOUNCES.items()}),
     ("Its limits", LIMITS),

@@ -197,7 +197,6 @@ class Pool:
         area = slot // area_nslabs
         index = self.area_index[area]
         undo = tuple.__new__(Undo, (mapping, True, free, self._free.bounds[slot_set], index, False, self._behind))
-
         if slot + nslots > self.nslabs:
             self._behind &= ~slots
         masks[slot_set] = free ^ slots
@@ -225,7 +224,6 @@ class Pool:
         masks, bounds = self._free.masks, self._free.bounds
         free, bound = masks[slot_set], bounds[slot_set]
         undo = tuple.__new__(Undo, (mapping, False, free, bound, self.area_index[area], unsettled, self._behind))
-
         if unsettled:
             self._forget_unsettled(mapping)
         else:
@@ -330,6 +328,10 @@ class Pool:
             live = self._live  # no mapping reaches into another: they are in the order of their buffers
             return tuple([live[slot] for slot in sorted(live)])
         return tuple(sorted({*self._live.values(), *self._unsettled.values()}))
+
+    def held(self, most: int) -> tuple[Mapping, ...] | None:
+        """Every live mapping, in no order; None if there are more than ``most``."""
+        return None if len(self._live) > most else (*self._live.values(), *{*self._unsettled.values()})
 
     def mapping_over(self, slot: int) -> Mapping | None:
         """The live mapping that has a slot."""

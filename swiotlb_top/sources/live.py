@@ -15,8 +15,8 @@ from typing import Final
 
 from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
-from swiotlb_top.accounting.slots import slots_view
-from swiotlb_top.accounting.snapshot import UNKNOWN, SlotsView, Snapshot
+from swiotlb_top.accounting.slots import SlotsView, slots_view
+from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError

@@ -1,4 +1,4 @@
-"""Gauges, sparklines, strips and bars: numbers drawn as lengths and heights, each on one line."""
+"""Gauges, sparklines and bars: numbers drawn as lengths and heights, each on one line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from itertools import accumulate, pairwise
 
 from rich.text import Text
 
-from swiotlb_top.accounting.slots import sets_of_areas
-from swiotlb_top.accounting.snapshot import PoolView, SlotsView
+from swiotlb_top.accounting.snapshot import PoolView
 from swiotlb_top.tui import styles
 from swiotlb_top.tui.glyphs import Glyphs
 
@@ -57,36 +56,6 @@ def sparkline(values: Sequence[float], cells: int, glyphs: Glyphs, style: str = 
     # Any value but 0 has a height, so that a single failure is seen.
     heights = (min(steps, max(1, round(steps * value / top))) if value > 0 else 0 for value in latest)
     return Text("".join(glyphs.spark[height] for height in heights).rjust(max(cells, 0)), style=style)
-
-
-def heat_strip(slots: SlotsView, cells: int, glyphs: Glyphs) -> tuple[Text, int]:
-    """Slot sets by how full they are, with a gap between areas. A cell is one slot set, or more if they do not fit.
-
-    :returns: the strip, and how many slot sets a cell is.
-    """
-    areas = sets_of_areas(slots)
-    room = max(cells - (len(areas) - 1), 1)
-    in_a_cell = max(1, -(-len(slots.set_free_slots) // room))
-    if in_a_cell > 1:
-        # Each area's last cell may be short, and needs its place as well.
-        while sum(-(-len(sets) // in_a_cell) for sets in areas) > room and in_a_cell < len(slots.set_free_slots):
-            in_a_cell += 1
-    parts = (
-        Text.assemble(
-            *(_heat(slots, sets[at : at + in_a_cell], glyphs) for at in range(0, len(sets), in_a_cell)),
-        )
-        for sets in areas
-        if sets
-    )
-    return Text(glyphs.border).join(parts), in_a_cell
-
-
-def _heat(slots: SlotsView, sets: range, glyphs: Glyphs) -> tuple[str, str]:
-    nslabs = sum(slots.set_nslabs[i] for i in sets)
-    used = nslabs - sum(slots.set_free_slots[i] for i in sets)
-    steps = len(glyphs.heat) - 1
-    shade = cells_of(used, nslabs, steps)
-    return glyphs.heat[shade], styles.level(100 * used / nslabs if nslabs else 0) if used else styles.DIM
 
 
 def bar(part: float, most: float, cells: int, glyphs: Glyphs) -> str:

@@ -1,4 +1,4 @@
-"""The panels below the overview: pools, areas, devices, failures, log. Each is drawn in as many lines as it gets."""
+"""The panels below the overview: devices, pools, slots, failures, log. Each is drawn in as many lines as it gets."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from rich.text import Text
 
 from swiotlb_top.accounting import numbers
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.accounting.snapshot import PoolView
-from swiotlb_top.tui import charts, styles, tables
+from swiotlb_top.tui import slot_map, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
+from swiotlb_top.tui.slot_map import Owners
 from swiotlb_top.tui.tables import Table
 from swiotlb_top.tui.view import View
 
 _MOST_WANTED: Final = 100
 """Lines of a panel that a screen may have room for."""
+_MAP_LINES: Final = 12
+"""Lines of the map of slots, unless it is in focus and may fill the screen."""
 
 Body: TypeAlias = Callable[[Frame, View, Glyphs, int, int | None], list[Text]]
 """Frame, view, glyphs, width and height (None: as many as it takes) in, lines without the title out."""
@@ -92,23 +96,30 @@ def chosen_pool(frame: Frame, view: View) -> PoolView | None:
     return next((pool for pool in found if pool.address == key), None) or max(found, key=fullness, default=None)
 
 
-def _areas(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
+def _slots(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
     pool = chosen_pool(frame, view)
     if pool is None or pool.slots is None:
         why = "transient pools have one mapping, and no slots to look at" if pool else "no pool is known"
         return [Text(why if pool is None or pool.transient else "its slots were not read yet", style=styles.DIM)]
-    slots = pool.slots
-    lines = 1 if height is None else max(1, height - 2)
-    strip, in_a_cell = charts.heat_strip(slots, width * lines, glyphs)
-    drawn = [strip[at : at + width] for at in range(0, len(strip.plain), width)][:lines]
-    area_nslabs = pool.nslabs // max(pool.nareas, 1)
-    used = " ".join(str(used) for used in slots.area_used_slots)
-    scale = "a slot set (128 slots)" if in_a_cell == 1 else f"{in_a_cell} slot sets of 128"
-    legend = f"{glyphs.heat[0]} free {glyphs.heat[1]}{glyphs.heat[-1]} used"
-    drawn.append(Text(f"used of {area_nslabs} in each area: {glyphs.shortened(used, max(width - 28, 1))}"))
+    slots, owners = pool.slots, Owners(frame.now.devices)
+    room = _MAP_LINES if height is None or view.focus != "slots" else height
+    below = [*slot_map.legend(slots, owners, glyphs, width), *_areas(pool, slots, glyphs, width)]
+    below = below[: max((min(room, height or room) - 1) // 2, 0)]
+    drawn, layout = slot_map.draw(slots, owners, glyphs, width, max(min(room, height or room) - len(below) - 1, 1))
     runs = f"{slots.free_runs} free run{'' if slots.free_runs == 1 else 's'}"
-    drawn.append(Text(f"a cell is {scale}: {legend} {glyphs.dot} {runs}{_read(frame, glyphs)}", style=styles.DIM))
-    return drawn if height is None else drawn[:height]
+    dot = f" {glyphs.dot} "
+    said = (
+        f"{slot_map.scale(layout, glyphs)}{dot}longest free {slots.longest_free_slots}{dot}{runs}{_read(frame, glyphs)}"
+    )
+    lines = [*drawn, *below, Text(said, style=styles.DIM)]
+    return lines if height is None else lines[:height]
+
+
+def _areas(pool: PoolView, slots: SlotsView, glyphs: Glyphs, width: int) -> list[Text]:
+    if pool.nareas < 2:
+        return []
+    head = f"used of {slots.area_nslabs} in each area: "
+    return [Text(head + glyphs.shortened(" ".join(map(str, slots.area_used_slots)), max(width - len(head), 1)))]
 
 
 def _read(frame: Frame, glyphs: Glyphs) -> str:
@@ -131,9 +142,9 @@ def _log(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | Non
     ]
 
 
-def _areas_title(frame: Frame, view: View) -> str:
+def _slots_title(frame: Frame, view: View) -> str:
     pool = chosen_pool(frame, view)
-    return f"AREAS of pool {pool.start:#x}" if pool else "AREAS"
+    return f"SLOTS of pool {pool.start:#x}" if pool else "SLOTS"
 
 
 def _failures_title(frame: Frame, view: View) -> str:
@@ -159,7 +170,7 @@ PANELS: Final[dict[str, Panel]] = {
             lambda frame: bool(frame.now.pools),
             tables.POOLS,
         ),
-        Panel("areas", _areas_title, _areas, lambda frame: any(pool.slots for pool in frame.now.pools)),
+        Panel("slots", _slots_title, _slots, lambda frame: any(pool.slots for pool in frame.now.pools)),
         Panel(
             "failures",
             _failures_title,

@@ -16,6 +16,19 @@ BAD: Final = "bold white on red"
 BAR: Final = "reverse"
 SELECTED: Final = "reverse"
 
+OWNERS: Final = (
+    ("cyan", "black"),
+    ("magenta", "white"),
+    ("blue", "white"),
+    ("yellow", "black"),
+    ("bright_cyan", "black"),
+    ("bright_magenta", "black"),
+    ("bright_blue", "black"),
+    ("bright_yellow", "black"),
+)
+"""Colours of the devices that have slots, and in which a letter is seen on them. None is a colour of good or bad."""
+OWNER_UNKNOWN: Final = ("bright_black", "white")
+
 FILL_GOOD: Final = "green"
 FILL_WARN: Final = "yellow"
 FILL_BAD: Final = "red"

@@ -21,12 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from swiotlb_top.accounting.snapshot import DeviceView, PoolView, SlotsView, Snapshot, VerdictView
+from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
 from swiotlb_top.allocator import Cause
 from tests.lab.harness import cache
 from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.tool import guest_shell
+from tests.support.slots import mapping, slots_with
 
 DEVICES: Final = 50
 POOLS: Final = 200
@@ -55,7 +56,7 @@ ATTACHED: Final = f"""
 
 def snapshot(second: int) -> Snapshot:
     """A busy machine: every number has changed since the second before."""
-    slots = SlotsView((100, 20, 60, 80), (128,) * 4, (28, 108, 68, 48), (20, 108, 60, 40), 9)
+    slots = slots_with(512, 4, [mapping(slot, 2, 1 + (slot + second) % DEVICES) for slot in range(0, 512, 4)])
     return Snapshot(
         time_ns=second * 1_000_000_000,
         source="live",

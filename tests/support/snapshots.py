@@ -15,13 +15,13 @@ from swiotlb_top.accounting.snapshot import (
     FailureView,
     Playback,
     PoolView,
-    SlotsView,
     Snapshot,
     VerdictView,
 )
 from swiotlb_top.allocator import Cause, Limits
 from swiotlb_top.kernel.around import Around
 from swiotlb_top.sources import PlayOrder
+from tests.support.slots import mapping, slots_with
 
 SECOND_NS = 1_000_000_000
 
@@ -63,7 +63,16 @@ DEFAULT_POOL = PoolView(
     False,
     True,
     50,
-    SlotsView((128, 128, 78, 78), (128,) * 4, (0, 0, 50, 50), (0, 0, 50, 20), 4),
+    slots_with(
+        512,
+        4,
+        [
+            mapping(0, 128, DISK.dev),
+            mapping(128, 128, DISK.dev),
+            mapping(256, 78, DISK.dev),
+            mapping(404, 78, DISK.dev),
+        ],
+    ),
     since_ns=0,
 )
 GROWN_POOL = PoolView(
@@ -75,7 +84,7 @@ GROWN_POOL = PoolView(
     False,
     False,
     128,
-    SlotsView((3, 0, 0, 0), (128,) * 16, (125, *(128,) * 15), (125, *(128,) * 15), 16),
+    slots_with(2048, 4, [mapping(0, 3)]),
     since_ns=2 * SECOND_NS,
 )
 TRANSIENT_POOL = PoolView(0xFFFF_8880_0789_8000, 0x2_0000_0000, 40, 1, 40, True, False)
@@ -195,7 +204,15 @@ STARVED = Frame(
                 nareas=2,
                 used_slots=240,
                 longest_free_slots=8,
-                slots=SlotsView((120, 120), (128, 128), (8, 8), (8, 8), 2),
+                slots=slots_with(
+                    256,
+                    2,
+                    [
+                        *(mapping(slot, 1, NIC.dev) for slot in (*range(120), *range(128, 218))),
+                        mapping(218, 4, DISK.dev),
+                        mapping(222, 26),
+                    ],
+                ),
             ),
         ),
         devices=(

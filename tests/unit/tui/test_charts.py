@@ -1,17 +1,14 @@
-"""Gauges, sparklines and strips: what a length or a height says."""
+"""Gauges and sparklines: what a length or a height says."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiotlb_top.accounting.slots import sets_of_areas
-from swiotlb_top.accounting.snapshot import SlotsView
 from swiotlb_top.tui import charts
 from swiotlb_top.tui.glyphs import ASCII, UNICODE
+from tests.support.slots import mapping, slots_with
 from tests.support.snapshots import DEFAULT_POOL, GROWN_POOL
 
 
@@ -56,48 +53,12 @@ def test_a_sparkline_shows_the_latest_at_its_right() -> None:
     assert charts.sparkline([1], 0, UNICODE).plain == ""
 
 
-def test_a_heat_strip_has_a_cell_a_slot_set_and_areas_apart() -> None:
-    assert DEFAULT_POOL.slots is not None
-    strip, in_a_cell = charts.heat_strip(DEFAULT_POOL.slots, 80, UNICODE)
-    assert (strip.plain, in_a_cell) == ("█│█│▅│▅", 1)
-
-
-def test_a_large_pool_has_several_slot_sets_a_cell() -> None:
-    sets = 4096
-    slots = SlotsView((0,) * 8, (128,) * sets, (128,) * sets, (128,) * sets, sets)
-    strip, in_a_cell = charts.heat_strip(slots, 80, UNICODE)
-    assert len(strip.plain) <= 80
-    assert strip.plain.count("│") == 7
-    assert in_a_cell * (len(strip.plain) - 7) >= sets
-
-
-@given(st.integers(1, 64), st.integers(1, 600), st.integers(1, 300))
-def test_a_strip_has_a_place_for_every_slot_set_and_keeps_to_its_room(nareas: int, sets: int, cells: int) -> None:
-    nareas = min(nareas, sets * 128)
-    slots = SlotsView((0,) * nareas, (128,) * sets, (128,) * sets, (128,) * sets, sets)
-    of_areas = sets_of_areas(slots)
-    assert [number for area in of_areas for number in area] == list(range(sets))
-    strip, in_a_cell = charts.heat_strip(slots, cells, UNICODE)
-    drawn = strip.plain.replace("│", "")
-    assert sum(-(-len(area) // in_a_cell) for area in of_areas) == len(drawn)
-    assert len(strip.plain) <= max(cells, 2 * sum(bool(area) for area in of_areas))
-
-
-def test_areas_that_are_no_whole_slot_sets_share_them() -> None:
-    slots = SlotsView((64, 0, 64, 0), (128, 128), (64, 64), (64, 64), 2)
-    assert [list(area) for area in sets_of_areas(slots)] == [[0], [], [1], []]
-
-
-def test_one_slot_in_use_is_seen_in_its_slot_set() -> None:
-    slots = SlotsView((1, 0), (128, 128), (127, 128), (127, 128), 2)
-    assert charts.heat_strip(slots, 80, UNICODE)[0].plain == "▁│·"
-
-
 def test_fragmentation_is_how_much_shorter_the_longest_run_is_than_it_could_be() -> None:
     assert DEFAULT_POOL.slots is not None
     assert DEFAULT_POOL.slots.fragmentation_percent == 50.0  # 100 free, 50 in one piece
-    assert replace(DEFAULT_POOL.slots, set_longest_free_slots=(0, 0, 50, 20)).longest_free_slots == 50
-    full = SlotsView((128,), (128,), (0,), (0,), 0)
-    assert full.fragmentation_percent == 0.0
-    whole = SlotsView((0,), (128, 128), (128, 128), (128, 128), 2)
+    assert (DEFAULT_POOL.slots.longest_free_slots, DEFAULT_POOL.slots.free_runs) == (50, 3)
+    full = slots_with(128, 1, [mapping(0, 128)])
+    assert (full.fragmentation_percent, full.longest_free_slots, full.free_runs) == (0.0, 0, 0)
+    whole = slots_with(256, 2, [])
+    assert whole.free_runs == 2
     assert whole.fragmentation_percent == 0.0  # no mapping can have more than 128
