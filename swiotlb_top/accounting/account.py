@@ -143,7 +143,7 @@ class Account(Consumer):
 
     def failures(self, disputed: Event | None = None) -> tuple[FailureView, ...]:
         """The latest failed maps, newest first; ``disputed`` is the first event of a disagreement."""
-        return self.devices.failures(disputed)
+        return self.devices.failures(disputed=disputed)
 
     def totals(self) -> Totals:
         """What the events add up to, and the pools, newest first and transient ones last."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from swiotlb_top.accounting.devices import Devices
+from swiotlb_top.accounting.scene import NO_SCENES, Key, Scene, Scenes
 from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
 from swiotlb_top.accounting.totals import Totals
@@ -60,12 +61,18 @@ def assemble(
         devices=tuple(devices[dev].view(counted) for dev, counted in totals.devices.items()),
         verdict=_verdict(judge, not_in_doubt) if judge else None,
         notes=(*totals.notes, *([judge.note] if judge and judge.note else ())),
-        failures=devices.failures(disputed=first.event if first else None),
+        failures=devices.failures(_scenes(judge), disputed=first.event if first else None),
         hooks=origin.hooks,
         uncounted=totals.uncounted,
         unowned_slots=totals.unowned_slots,
         hiwater_is_own=totals.hiwater_is_own,
     )
+
+
+def _scenes(judge: SideBySide | None) -> Mapping[Key, Scene]:
+    """How it stood at failed maps, where somebody listens for that; of an unknown kernel nothing is claimed."""
+    listener = judge.listener if judge and judge.left else None
+    return listener.kept if isinstance(listener, Scenes) else NO_SCENES
 
 
 def _verdict(judge: SideBySide, not_in_doubt: Collection[Doubt]) -> VerdictView:

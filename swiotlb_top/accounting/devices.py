@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from swiotlb_top.accounting.device import DeviceAccount
 from swiotlb_top.accounting.failures import FailureLog
+from swiotlb_top.accounting.scene import NO_SCENES, Key, Scene
 from swiotlb_top.accounting.snapshot import FailureView
 from swiotlb_top.allocator import Explanation, Limits
 from swiotlb_top.events import Device, Event, Find, Map, failed_map
@@ -124,9 +125,15 @@ class Devices(dict[int, DeviceAccount], Consumer):
         if event is not None:
             self._failures.explained(event, explanation)
 
-    def failures(self, disputed: Event | None = None) -> tuple[FailureView, ...]:
-        """The latest failed maps, newest first; ``disputed`` is the first event of a disagreement."""
-        return self._failures.views(self._who, disputed)
+    def failures(
+        self, scenes: Mapping[Key, Scene] = NO_SCENES, disputed: Event | None = None
+    ) -> tuple[FailureView, ...]:
+        """The latest failed maps, newest first.
+
+        :param scenes: how it stood at some of them.
+        :param disputed: the first event of a disagreement.
+        """
+        return self._failures.views(self._who, scenes, disputed)
 
     def begun_to_fail(self) -> tuple[FailureView, ...]:
         """The failures with which a device began to fail, the latest last."""

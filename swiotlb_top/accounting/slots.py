@@ -8,7 +8,7 @@ from typing import Final
 
 from swiotlb_top.allocator import Pool
 from swiotlb_top.allocator.mapping import Mapping
-from swiotlb_top.allocator.runs import longest_run
+from swiotlb_top.allocator.runs import ONES, longest_run
 from swiotlb_top.constants import IO_TLB_SEGSIZE
 
 MOST_MAPPINGS: Final = 1 << 14
@@ -41,6 +41,17 @@ class SlotsView:
     def longest_free_slots(self) -> int:
         """The longest run of free slots."""
         return max(map(_longest, self.free_masks), default=0)
+
+    @cached_property
+    def longest_free_run(self) -> range:
+        """The first of the runs that are as long as that; empty if no slot is free."""
+        most = self.longest_free_slots
+        for slot_set, mask in enumerate(self.free_masks if most else ()):
+            if _longest(mask) == most:
+                begin = next(at for at in range(IO_TLB_SEGSIZE) if mask >> at & ONES[most] == ONES[most])
+                first = slot_set * IO_TLB_SEGSIZE + begin
+                return range(first, first + most)
+        return range(0)
 
     @cached_property
     def free_slots(self) -> int:

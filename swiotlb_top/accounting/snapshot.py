@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from swiotlb_top.accounting.evidence import Evidence
+from swiotlb_top.accounting.scene import Scene
 from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.allocator import Cause
 from swiotlb_top.constants import IO_TLB_SIZE
@@ -179,6 +180,8 @@ class FailureView:
     reference: Answer = "not asked"
     times: int = 1
     """How often in a row: a driver tries again, and fails in the same way."""
+    scene: Scene | None = None
+    """How it stood at one of these, or at the latest before them that failed alike; None where nobody looked."""
 
     @property
     def needed_slots(self) -> int:

@@ -86,6 +86,17 @@ SLOTS: Final = {
 }
 """The panel SLOTS."""
 
+FAILURE: Final = {
+    "when": "When and where it failed. Of failures that are alike, the slots are looked at once a second.",
+    "asked": "The size of the mapping, and the slots that it needs in one run.",
+    "free": "What the search would have found: free slots in all pools, and the longest run of them.",
+    "held": "Who had the slots, those first that had most.",
+    "short by": "How much longer the longest run would have to be for what was asked.",
+    "smaller": "The largest mapping that would have fitted at that moment, as the reference has it.",
+    "larger": "How to learn which size of swiotlb is enough.",
+}
+"""How it stood at a failed map, on its page."""
+
 LOG: Final = {
     "growth": "swiotlb_dyn_alloc() ran, which tries to add a pool.",
     "pool added": "A pool was added: its first address, its slots and areas.",
@@ -126,6 +137,7 @@ SECTIONS: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
     ("Causes", {cause.value: meaning for cause, meaning in CAUSES.items()}),
     ("The reference", VERDICTS),
     ("Slots", SLOTS),
+    ("A failed map", FAILURE),
     ("Log", LOG),
     ("Why a device bounces", {reason.value: meaning for reason, meaning in BOUNCES.items()}),
     ("Its limits", LIMITS),

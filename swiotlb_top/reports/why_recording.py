@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swiotlb_top.accounting.numbers import counted
+from swiotlb_top.accounting.scene import HolderThen, PoolThen, Scene
 from swiotlb_top.accounting.snapshot import DeviceView
 from swiotlb_top.errors import Exit
 from swiotlb_top.reports.avoided import Avoided, Change, Trial, avoided
-from swiotlb_top.reports.refused import First, HolderThen, Kind, PoolThen, Refused, refused
+from swiotlb_top.reports.refused import Kind, Refused, refused
 from swiotlb_top.sizing.sized import How, Standing
 from swiotlb_top.sizing.units import memory
 
@@ -62,7 +63,7 @@ class WhyRecordingReport:
             "tried": [_trial_json(trial) for trial in self._trials(kind)],
         }
 
-    def _first_json(self, first: First) -> dict[str, object]:
+    def _first_json(self, first: Scene) -> dict[str, object]:
         return {
             "time_ns": first.time_ns,
             "after_seconds": round((first.time_ns - self.found.pipeline.begin_ns) / 1e9, 6),
@@ -73,7 +74,7 @@ class WhyRecordingReport:
             "longest_free_slots": first.explanation.longest_free_slots,
             "sentence": first.explanation.sentence,
             "largest_fitting_bytes": first.largest_fitting_bytes,
-            "pools": [{**pool._asdict(), "start": f"{pool.start:#x}"} for pool in first.pools],
+            "pools": [_pool_json(pool) for pool in first.pools],
             "holders": [
                 {**self._device_json(holder.dev), "held_slots": holder.held_slots, "mappings": holder.mappings}
                 for holder in first.holders
@@ -143,7 +144,7 @@ class WhyRecordingReport:
             )
             yield _labelled("why", first.explanation.sentence)
             for pool in first.pools:
-                yield _labelled("pool", _pool_words(pool))
+                yield _labelled("pool", pool.sentence)
             for holder in first.holders:
                 yield _labelled("held", self._holder_words(holder))
         told = [*self._trials(kind)]
@@ -156,7 +157,7 @@ class WhyRecordingReport:
         for trial in told:
             yield _labelled(_LABELS[trial.change], _trial_words(trial))
         if first:
-            yield _labelled("smaller", _smaller_words(first))
+            yield _labelled("smaller", first.smaller)
 
     def _trials(self, kind: Kind) -> list[Trial]:
         return list(self.avoided.trials(kind.dev)) if self.avoided and kind.cause.is_of_room else []
@@ -192,14 +193,6 @@ _NO_SIZE = "no, no size does: the device cannot use swiotlb's memory (swiotlb-to
 _LABELS = {Change.SIZE: "larger", Change.AREAS: "areas", Change.DYNAMIC: "growth"}
 
 
-def _pool_words(pool: PoolThen) -> str:
-    areas = f" in {pool.nareas} areas" if pool.nareas > 1 else ""
-    return (
-        f"{pool.kind} {pool.start:#x}: {pool.used_slots:,} of {counted(pool.nslabs, 'slot')}{areas} in use, "
-        f"longest free run {pool.longest_free_slots}"
-    )
-
-
 def _trial_words(trial: Trial) -> str:
     row = trial.row
     configuration = row.configuration
@@ -229,17 +222,9 @@ def _becomes(trial: Trial) -> str:
     return f"yes, {others} fails when that is simulated{memory_told}{also}"
 
 
-def _smaller_words(first: First) -> str:
-    """Which mapping would have fitted, for a driver and for a disk."""
-    fitting_bytes = first.largest_fitting_bytes
-    if fitting_bytes is None:
-        return "which smaller mapping would have fitted was not computed: the pools have too many areas"
-    if not fitting_bytes:
-        return "not even a page would have fitted then"
-    return (
-        f"a mapping of {fitting_bytes} bytes would have fitted then, and none of a page more; of a disk, "
-        f"max_sectors_kb={fitting_bytes >> 10} keeps every mapping within that"
-    )
+def _pool_json(pool: PoolThen) -> dict[str, object]:
+    told = {name: value for name, value in pool._asdict().items() if name != "slots"}
+    return {**told, "start": f"{pool.start:#x}"}
 
 
 def _trial_json(trial: Trial) -> dict[str, object]:

@@ -18,6 +18,7 @@ class Disagreements(Listener):
     """Notes each disagreement when it is known for good, with what the kernel did and what the reference does."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._entries: list[Entry] = []
 
     def diverged(self, divergence: Divergence) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
+from swiotlb_top.accounting.scene import Scenes
 from swiotlb_top.accounting.slots import SlotsView, slots_view
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
 from swiotlb_top.accounting.totals import DeviceTotals
@@ -65,6 +66,7 @@ class LiveSource:
         self._notes = session.program.plan.notes()
         try:
             self._pipeline = Uncounted(session.kernel, devices=self._devices)
+            self._pipeline.judge.listen(Scenes)
         except CannotError as unknown:
             self._notes = (*self._notes, str(unknown))
         self._slots: dict[int, SlotsView] = {}

@@ -16,6 +16,7 @@ from typing import Final
 from swiotlb_top.accounting.frame import HISTORY, Recorded
 from swiotlb_top.accounting.journal import Entry, Journal
 from swiotlb_top.accounting.past import Past
+from swiotlb_top.accounting.scene import Scenes
 from swiotlb_top.accounting.snapshot import Playback, Snapshot
 from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.sources import PlayOrder
@@ -34,6 +35,10 @@ _RECENT: Final = _RATES_NS // _MARK_NS + 2
 
 SLOWEST: Final = 0.01
 FASTEST: Final = 64.0
+
+
+class _Noted(Disagreements, Scenes):
+    """What is shown of a recording besides what is counted."""
 
 
 class ReplaySource:
@@ -146,7 +151,7 @@ class ReplaySource:
     def _rewind(self) -> None:
         self._journal = Journal()
         self._pipeline = JudgedAhead(self._trace.header.kernel, self._journal)
-        self._pipeline.judge.listen(Disagreements)
+        self._pipeline.judge.listen(_Noted)
         self._upcoming = Upcoming(iter(self._trace.stream()))
         self._marks: deque[Past] = deque(maxlen=HISTORY + 1)
         self._recent: deque[Snapshot] = deque(maxlen=_RECENT)

@@ -18,6 +18,8 @@ class Cell(NamedTuple):
     """Whose the mapping is that has most of them; None if no known mapping has any."""
     begins: bool
     """Whether a mapping begins in it."""
+    in_longest_run: bool
+    """Whether all of it belongs to the longest run of free slots."""
 
 
 class Layout(NamedTuple):
@@ -52,6 +54,7 @@ def cells_of_areas(slots: SlotsView, grain_slots: int) -> list[list[Cell]]:
     nareas, area_nslabs = len(slots.area_used_slots), slots.area_nslabs
     in_area = -(-area_nslabs // grain_slots)
     most, begins = _mappings_in(slots, grain_slots, in_area)
+    run = slots.longest_free_run
     areas = []
     for area in range(nareas):
         cells = []
@@ -60,7 +63,8 @@ def cells_of_areas(slots: SlotsView, grain_slots: int) -> list[list[Cell]]:
             nslots = min(grain_slots, end - first)
             used_slots = nslots - _free(slots.free_masks, first, first + nslots)
             _, dev = most.get(number, (0, None))
-            cells.append(Cell(nslots, used_slots, dev, number in begins))
+            in_run = run.start <= first and first + nslots <= run.stop
+            cells.append(Cell(nslots, used_slots, dev, number in begins, in_run))
         areas.append(cells)
     return areas
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import DeviceView, FailureView
 from swiotlb_top.sources import PlayOrder
 from swiotlb_top.tui.view import Change, Order, Page, View
 
@@ -48,7 +49,8 @@ def _rows(view: View, frame: Frame, step: Callable[[int, int], int]) -> View:
     if not keys:
         return view
     selected = view.selected.get(view.focus)
-    at = keys.index(selected) if selected in keys else -1
+    gone = 0 if view.focus in view.selected else -1
+    at = keys.index(selected) if selected in keys else gone
     return view.select(keys[min(max(step(at, len(keys)), 0), len(keys) - 1)])
 
 
@@ -89,14 +91,15 @@ def _page(page: Page) -> Change:
     return change
 
 
-def _detail(view: View, frame: Frame) -> View:
-    if view.page is not Page.PANELS or view.focus != "devices":
+def _open(view: View, frame: Frame) -> View:
+    """The page of the selected device or failure; of the first row where none is selected."""
+    chosen = _panels()[view.focus].chosen(frame, view) if view.page is Page.PANELS else None
+    if chosen is None:
         return view
-    keys = _panels()["devices"].keys(frame, view)
-    if not keys:
-        return view
-    chosen = view if view.selected.get("devices") in keys else view.select(keys[0])
-    return replace(chosen, page=Page.DEVICE, scroll=0)
+    key, row = chosen
+    if isinstance(row, FailureView):
+        return replace(view.select(key), page=Page.FAILURE, failure=row, scroll=0)
+    return replace(view.select(key), page=Page.DEVICE, scroll=0) if isinstance(row, DeviceView) else view
 
 
 def _back(view: View, _: Frame) -> View:
@@ -117,7 +120,7 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(("question_mark", "h", "f1"), "?", "help", "What the keys do and the numbers mean.", _page(Page.HELP)),
     Key(("f",), "f", "findings", "What is wrong, the numbers that show it, and what helps.", _page(Page.FINDINGS)),
     Key(("S",), "S", "size", "How large swiotlb must be for the recording that is shown.", _page(Page.SIZE)),
-    Key(("enter",), "Enter", "device", "All that is known of the selected device.", _detail),
+    Key(("enter",), "Enter", "open", "All about the selected device, or how it stood at the selected failure.", _open),
     Key(("p", "P"), "p", "pause", "Hold the picture still; collecting goes on.", _pause),
     Key(("slash",), "/", "filter", "Show only rows with these words; Enter keeps, Esc clears.", _type),
     Key(("tab",), "Tab", "panel", "Go to the next panel, which gets most of the room.", _focus(1)),

@@ -61,6 +61,14 @@ class Panel:
             return []
         return [self.table.key(row) for row in self.table.shown(frame, view, self.name)]
 
+    def chosen(self, frame: Frame, view: View) -> tuple[Hashable, object] | None:
+        """Key and row of the selected row, or else of the first; None where there is none."""
+        rows = self.table.shown(frame, view, self.name) if self.table else []
+        if self.table is None or not rows:
+            return None
+        row = rows[tables.selected_index(self.table, rows, view, self.name)]
+        return self.table.key(row), row
+
     def _title(self, frame: Frame, view: View, glyphs: Glyphs, width: int, live: bool) -> Text:
         focused = live and view.focus == self.name
         words = f"{glyphs.pointer if focused else glyphs.rule} {self.title(frame, view)}"
@@ -106,11 +114,7 @@ def _slots(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | N
     below = [*slot_map.legend(slots, owners, glyphs, width), *_areas(pool, slots, glyphs, width)]
     below = below[: max((min(room, height or room) - 1) // 2, 0)]
     drawn, layout = slot_map.draw(slots, owners, glyphs, width, max(min(room, height or room) - len(below) - 1, 1))
-    runs = f"{slots.free_runs} free run{'' if slots.free_runs == 1 else 's'}"
-    dot = f" {glyphs.dot} "
-    said = (
-        f"{slot_map.scale(layout, glyphs)}{dot}longest free {slots.longest_free_slots}{dot}{runs}{_read(frame, glyphs)}"
-    )
+    said = f"{slot_map.scale(slots, layout, glyphs)}{_read(frame, glyphs)}"
     lines = [*drawn, *below, Text(said, style=styles.DIM)]
     return lines if height is None else lines[:height]
 

@@ -12,6 +12,7 @@ from swiotlb_top.accounting import numbers
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import Playback
 from swiotlb_top.tui import overview, styles
+from swiotlb_top.tui.failure_page import failure_page
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
@@ -54,6 +55,9 @@ def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) ->
         above, below = _under_the_headline(frame, findings_page(frame, glyphs, width), view, glyphs, width, room)
     elif view.page is Page.SIZE:
         above, below = _under_the_headline(frame, size_page(frame, view, glyphs, width), view, glyphs, width, room)
+    elif view.page is Page.FAILURE:
+        page = failure_page(frame, view, glyphs, width)
+        above, below = _under_the_headline(frame, page, view, glyphs, width, room)
     elif view.page is Page.DEVICE:
         above, below = _under_the_headline(frame, device_page(frame, view, glyphs, width), view, glyphs, width, room)
     else:

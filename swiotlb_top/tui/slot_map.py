@@ -7,8 +7,9 @@ letter on a ground of its own colour is not seen: with colours a mapping is a bl
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from string import ascii_lowercase
@@ -19,6 +20,7 @@ from rich.text import Text
 from swiotlb_top.accounting import numbers
 from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.accounting.snapshot import DeviceView
+from swiotlb_top.constants import IO_TLB_SEGSIZE
 from swiotlb_top.tui import charts, styles
 from swiotlb_top.tui.cells import Cell, Layout, cells_of_areas, laid_out
 from swiotlb_top.tui.glyphs import Glyphs
@@ -80,51 +82,47 @@ def draw(slots: SlotsView, owners: Owners, glyphs: Glyphs, width: int, lines: in
 
     A number is bold where an area begins.
     """
-    label_width = len(str(slots.nslabs)) + 1
-    layout = laid_out(slots, width - label_width, lines)
+    layout = laid_out(slots, width - len(str(slots.nslabs)) - 1, lines)
     grain, in_line, areas_in_line, needed = layout
     areas = cells_of_areas(slots, grain)
+    cell = partial(_cell, owners=owners, glyphs=glyphs, tells_run=slots.longest_free_slots < IO_TLB_SEGSIZE)
     drawn = []
-    for first in range(0, len(areas), areas_in_line):
-        if areas_in_line > 1:
-            drawn.append(
-                _line(
-                    slots, first, 0, [_drawn(cells, owners, glyphs) for cells in areas[first:][:areas_in_line]], glyphs
-                )
-            )
-            continue
-        drawn += [
-            _line(slots, first, at * grain, [_drawn(areas[first][at : at + in_line], owners, glyphs)], glyphs)
-            for at in range(0, len(areas[first]), in_line)
-        ]
+    for area in range(0, len(areas), areas_in_line):
+        for at in range(0, len(areas[area]), in_line):
+            parts = [_cells(map(cell, cells[at : at + in_line])) for cells in areas[area : area + areas_in_line]]
+            drawn.append(_line(slots, area, at * grain, Text(glyphs.border).join(parts)))
     if needed <= lines:
         return drawn, layout
     left = f"{glyphs.ellipsis} {len(areas) - (lines - 1) * areas_in_line} more areas"
     return [*drawn[: lines - 1], Text(left, style=styles.DIM)], layout
 
 
-def _line(slots: SlotsView, area: int, within: int, parts: Sequence[Text], glyphs: Glyphs) -> Text:
+def _line(slots: SlotsView, area: int, within: int, cells: Text) -> Text:
     label = f"{area * slots.area_nslabs + within:>{len(str(slots.nslabs))}} "
-    return Text.assemble((label, styles.DIM if within else styles.LABEL), Text(glyphs.border).join(parts))
+    return Text.assemble((label, styles.DIM if within else styles.LABEL), cells)
 
 
-def _drawn(cells: Sequence[Cell], owners: Owners, glyphs: Glyphs) -> Text:
-    each = (_cell(cell, owners, glyphs) for cell in cells)
+def _cells(drawn: Iterable[_Drawn]) -> Text:
     return Text.assemble(
-        *(("".join(character for character, _ in alike), style) for style, alike in groupby(each, key=itemgetter(1)))
+        *(("".join(character for character, _ in alike), style) for style, alike in groupby(drawn, key=itemgetter(1)))
     )
 
 
-def _cell(cell: Cell, owners: Owners, glyphs: Glyphs) -> _Drawn:
-    nslots, used_slots, dev, begins = cell
+def _cell(cell: Cell, owners: Owners, glyphs: Glyphs, *, tells_run: bool) -> _Drawn:
+    nslots, used_slots, dev, begins, in_longest_run = cell
     if not used_slots:
-        return glyphs.heat[0], styles.DIM
+        return (glyphs.rule, styles.LABEL) if tells_run and in_longest_run else (glyphs.heat[0], styles.DIM)
     owner = None if dev is None else owners.of(dev)
     if used_slots < nslots:
         return glyphs.heat[charts.cells_of(used_slots, nslots, len(glyphs.heat) - 1)], owner.fill if owner else ""
     if owner is None:
         return _NO_MAPPING if nslots == 1 else glyphs.heat[-1], ""
     return owner.begins if begins and nslots == 1 else owner.goes_on
+
+
+def badge(owner: Owner) -> Text:
+    """Its letter on its colour."""
+    return Text(f" {owner.letter.upper()} ", style=f"{owner.ink} on {owner.fill}")
 
 
 def legend(slots: SlotsView, owners: Owners, glyphs: Glyphs, width: int) -> list[Text]:
@@ -137,18 +135,22 @@ def legend(slots: SlotsView, owners: Owners, glyphs: Glyphs, width: int) -> list
         mappings[owner] += 1
     line = Text()
     for owner, held_slots in held.most_common():
-        badge = Text(f" {owner.letter.upper()} ", style=f"{owner.ink} on {owner.fill}")
         words = f" {glyphs.text(owner.name)}: {numbers.counted(held_slots, 'slot')} in {numbers.count(mappings[owner])}"
-        more = Text.assemble(_GAP if line else "", badge, words)
+        more = Text.assemble(_GAP if line else "", badge(owner), words)
         if line and len(line.plain) + len(more.plain) > width:
             break
         line.append_text(more)
     return [line] if line else []
 
 
-def scale(layout: Layout, glyphs: Glyphs) -> str:
+def scale(slots: SlotsView, layout: Layout, glyphs: Glyphs) -> str:
     """What a cell is."""
+    most = slots.longest_free_slots
+    run = f" ({glyphs.rule})" if 0 < most < IO_TLB_SEGSIZE else ""
+    found = f"longest free {most}{run} {glyphs.dot} {slots.free_runs} free run{'' if slots.free_runs == 1 else 's'}"
     if layout.grain_slots == 1:
-        return f"a cell is a slot: {glyphs.heat[0]} free, a capital begins a mapping"
-    partly = f"{glyphs.heat[1]}{glyphs.heat[-2]} partly used, a letter or {glyphs.heat[-1]} full"
-    return f"a cell is {layout.grain_slots:,} slots: {glyphs.heat[0]} free, {partly}"
+        cell = f"a cell is a slot: {glyphs.heat[0]} free, a capital begins a mapping"
+    else:
+        part = f"{glyphs.heat[1]}{glyphs.heat[-2]} partly used, a letter or {glyphs.heat[-1]} full"
+        cell = f"a cell is {layout.grain_slots:,} slots: {glyphs.heat[0]} free, {part}"
+    return f"{found} {glyphs.dot} {cell}"

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from swiotlb_top.accounting.frame import Frame
+from swiotlb_top.accounting.snapshot import FailureView
 
 
 class Page(Enum):
@@ -15,6 +16,7 @@ class Page(Enum):
 
     PANELS = "panels"
     DEVICE = "device"
+    FAILURE = "failure"
     FINDINGS = "findings"
     SIZE = "size"
     HELP = "help"
@@ -45,6 +47,8 @@ class View:
     """The first line that is shown of a page longer than the screen."""
     sized: tuple[str, ...] = ()
     """What the page of sizes says of the recording that is shown, line by line; empty while it is computed."""
+    failure: FailureView | None = None
+    """The one whose page is open. It stays as it was, however many come after it."""
     paused: Frame | None = None
     """The frame that is shown in place of the latest one; None while the screen follows."""
 

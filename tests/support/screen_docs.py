@@ -1,6 +1,6 @@
-"""What docs/ has of the screen: a picture from a recording of a real kernel, and every key and number.
+"""What docs/ has of the screen: pictures from recordings of real kernels, and every key and number.
 
-``python -m tests.support.screen_docs`` writes both anew.
+``python -m tests.support.screen_docs`` writes them anew.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, DIMMED_MONOKAI, TerminalTheme
+from rich.text import Text
 
 from swiotlb_top.accounting import fields
 from swiotlb_top.accounting.fields import Field
@@ -29,6 +30,7 @@ from tests.support.doctoring import STALL
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 THEMES: Final = {"dark": DIMMED_MONOKAI, "light": DEFAULT_TERMINAL_THEME}
+TWO_DISKS: Final = STALL.parent / "debian-7.3.swtrace"
 SHOWN_NS: Final = 4_000_000_000
 _TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
     ("Above the tables", fields.TOTALS),
@@ -46,11 +48,17 @@ give the reason, in the reference's words, what is *found* in all frames so far 
 with *advice*, and *unknown*: what is not known and could be worse. The key `f` shows all that is found, as `swiotlb-top
 check` prints it, and `S`, where a recording is shown, how large swiotlb must be for it ([sizing.md](sizing.md)).
 *slots* is a gauge of the slots in use in each pool, *peak* a gauge of the most that ever were in use. *trend* has the
-latest readings, one in each cell. *SLOTS* is a map of the selected pool, or else of the fullest: at the finest, each cell
-is a slot, with a letter and a colour for the device that has it, so that one sees in which pieces the pool is free.
-*LOG* lists growth, pools that were added and freed, lost events, disagreements, and
-devices that began to fail. Each row of *FAILURES* stands for maps in a row that failed alike: of one device, of one
-size, for one cause.
+latest readings, one in each cell. *SLOTS* is a map of the selected pool, or else of the fullest. At the finest, each
+cell is a slot, with a letter and a colour for the device that has it, so that one sees in which pieces the pool is
+free:
+
+![The map of a pool in four areas: two disks have slots in three of them](slots.svg)
+
+*LOG* lists growth, pools that were added and freed, lost events, disagreements, and devices that began to fail.
+Each row of *FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause. `Enter`
+on a row shows how it stood at that failure:
+
+![The moment of a failure: what was asked, who held the slots, and the map of the slots then](failure.svg)
 
 Calls are recorded in bursts, which are a sample: a device's failures are counted exactly, but the causes of some are
 not known. The screen uses the terminal's own sixteen colours, and says nothing by colour alone. `NO_COLOR` turns
@@ -65,13 +73,40 @@ def frame_at(recording: Path, position_ns: int) -> Frame:
     return Noticing()(Frame.of(ReplaySource(recording, start_ns=position_ns).snapshot()))
 
 
-def picture(frame: Frame, width: int, height: int, theme: TerminalTheme, keys: Sequence[str] = ()) -> str:
-    """The screen after some keys, as SVG."""
-    view = PLAIN
-    for key in keys:
-        view = press(view, frame, key)
+class Picture(NamedTuple):
+    """What is to be seen on a picture."""
+
+    recording: Path
+    position_ns: int
+    width: int
+    height: int
+    theme: str
+    keys: tuple[str, ...] = ()
+
+    def lines(self) -> list[Text]:
+        """The screen after these keys."""
+        frame, view = frame_at(self.recording, self.position_ns), PLAIN
+        for key in self.keys:
+            view = press(view, frame, key)
+        return render(frame, view, UNICODE, self.width, self.height)
+
+    def svg(self) -> str:
+        """The same as SVG."""
+        return drawn(self.lines(), self.width, self.height, THEMES[self.theme])
+
+
+PICTURES: Final = {
+    "screen": Picture(STALL, SHOWN_NS, 110, 30, "dark"),
+    "slots": Picture(TWO_DISKS, 1_000_000_000, 110, 34, "light", ("tab", "tab")),
+    "failure": Picture(STALL, SHOWN_NS, 110, 26, "dark", ("tab", "tab", "tab", "enter")),
+}
+"""By name of the file in docs/."""
+
+
+def drawn(lines: Sequence[Text], width: int, height: int, theme: TerminalTheme) -> str:
+    """A screen as SVG."""
     console = Console(width=width, height=height, record=True, file=io.StringIO(), force_terminal=True)
-    for line in render(frame, view, UNICODE, width, height):
+    for line in lines:
         console.print(line, soft_wrap=True)
     svg = console.export_svg(title="swiotlb-top", theme=theme, unique_id="screen")
     # A picture asks nobody for a font: any of one width will do.
@@ -100,7 +135,8 @@ def page() -> str:
 
 def main() -> None:
     DOCS.mkdir(exist_ok=True)
-    (DOCS / "screen.svg").write_text(picture(frame_at(STALL, SHOWN_NS), 110, 30, THEMES["dark"]))
+    for name, picture in PICTURES.items():
+        (DOCS / f"{name}.svg").write_text(picture.svg())
     (DOCS / "screen.md").write_text(page())
 
 

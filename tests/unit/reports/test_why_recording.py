@@ -12,18 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swiotlb_top.accounting import scene
+from swiotlb_top.accounting.scene import HolderThen
 from swiotlb_top.allocator import REVISIONS, Allocator, Cause, Limits, Pool, Request, Revision
+from swiotlb_top.allocator.fitting import largest_fitting_bytes
 from swiotlb_top.cli import main
 from swiotlb_top.errors import Exit
 from swiotlb_top.events import Event
 from swiotlb_top.reports import avoided
 from swiotlb_top.reports import refused as module
 from swiotlb_top.reports.avoided import Change
-from swiotlb_top.reports.refused import HolderThen, PoolThen, refused
+from swiotlb_top.reports.refused import refused
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.reports.why_recording import WhyRecordingReport, why_recording
 from swiotlb_top.trace import TraceReader, TraceWriter
-from swiotlb_top.verify import Moment
 from tests.support.corpus import path_of
 from tests.support.doctoring import FOUR_CPUS, GROWING, STALL
 from tests.support.histories import DEV, device, found, machine, released, searched_in_vain
@@ -61,7 +63,7 @@ def test_the_first_failure_of_the_stalled_disk() -> None:
     assert (kind.cause, result.counts[kind], result.unexplained) == (Cause.EXHAUSTED, 521, 0)
     assert (first.size_bytes, first.cpu, first.free_slots) == (262_144, 0, 127)
     assert first.explanation.sentence == "needs 128 slots, 127 of 256 are free"
-    assert first.pools == (PoolThen(0x3E700000, "default", 256, 1, 129, 127),)
+    assert [pool[:6] for pool in first.pools] == [(0x3E700000, "default", 256, 1, 129, 127)]
     assert first.holders == (HolderThen(kind.dev, 129, 2),)
 
 
@@ -105,7 +107,7 @@ def test_what_takes_too_long_to_find_out_is_not_claimed(
 ) -> None:
     path = full_and_then(tmp_path / "a.swtrace", 64)  # of 31 smaller sizes none fits
     assert next(iter(refused(path).firsts.values())).largest_fitting_bytes == 0
-    monkeypatch.setattr(module, "_PATIENCE", areas)
+    monkeypatch.setattr(scene, "_PATIENCE", areas)
     result = refused(path)
     assert result.pipeline.judge.findings.agree == replay(path).findings.agree
     (first,) = result.firsts.values()
@@ -126,12 +128,10 @@ def test_the_largest_that_fits_is_the_largest_of_all_that_fit(
 ) -> None:
     model = fragmented(REVISIONS[revision], taken, nareas)
     limits = Limits(min_align_mask=min_align_mask)
-    requests = {
-        pages << 12: model.revision.request(pages << 12, orig_addr, 0, limits) for pages in range(module._MOST_PAGES)
-    }
+    requests = {pages << 12: model.revision.request(pages << 12, orig_addr, 0, limits) for pages in range(64)}
     each = [size_bytes for size_bytes, request in requests.items() if size_bytes and model.find_slots(0, request)]
     asked = model.revision.request(256 << 10, orig_addr, 0, limits)
-    found = module._Noting()._largest_fitting_bytes(Moment(model, 0, asked), 256 << 10)
+    found, _ = largest_fitting_bytes(model, 0, asked, 256 << 10, patience=10**6)
     assert found == max(each, default=0)
 
 

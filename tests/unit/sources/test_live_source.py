@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
 from swiotlb_top.accounting.in_use import SINCE_ATTACHING
+from swiotlb_top.accounting.scene import Scenes
 from swiotlb_top.accounting.snapshot import UNKNOWN, Earlier, ProgramCost, Snapshot
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Pool
@@ -167,6 +168,7 @@ class AfterItself(FakeSession):
         every = b"".join(item.data for item in TraceReader(path) if isinstance(item, Records))
         self.records = every[: nrecords * RECORD.size]
         self.replayed = Pipeline(self.kernel)
+        self.replayed.judge.listen(Scenes)
         deliver([*self.names(), self.state, Records(self.records)], self.replayed)
         self.before = self.replayed.snapshot(0, "", "")
         self.replayed.finish()

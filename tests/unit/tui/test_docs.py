@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import click
+import pytest
 
 from swiotlb_top.accounting import fields, reach
 from swiotlb_top.accounting.bounces import Reason
@@ -27,12 +28,11 @@ from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
 from swiotlb_top.tui.overview import notes, overview
 from swiotlb_top.tui.pages import help_page
 from swiotlb_top.tui.panels import ORDER
-from swiotlb_top.tui.screen import plain, render
-from swiotlb_top.tui.view import PLAIN
+from swiotlb_top.tui.screen import plain
 from tests.support import glossary
 from tests.support.doctoring import GROWING, STALL
 from tests.support.logs import EARLIER, with_log
-from tests.support.screen_docs import DOCS, SHOWN_NS, frame_at, page
+from tests.support.screen_docs import DOCS, PICTURES, SHOWN_NS, frame_at, page
 from tests.support.snapshots import DEBUGFS, PLAYED, QUIET, STALLED, STALLING
 
 TABLES: Final[tuple[tuple[Field[Any], ...], ...]] = (fields.TOTALS, fields.DEVICES, fields.POOLS, fields.FAILURES)
@@ -45,12 +45,17 @@ def test_every_key_and_field_is_in_the_docs_as_it_is_in_the_tables() -> None:
     assert (DOCS / "screen.md").read_text() == page()
 
 
-def test_the_picture_is_of_this_screen() -> None:
+@pytest.mark.parametrize("name", PICTURES)
+def test_each_picture_is_of_this_screen(name: str) -> None:
     """Its words, not its pixels: those are rich's. If not: python -m tests.support.screen_docs."""
-    picture = html.unescape(re.sub(r"<[^>]*>", "", (DOCS / "screen.svg").read_text()))
+    picture = html.unescape(re.sub(r"<[^>]*>", "", (DOCS / f"{name}.svg").read_text()))
     drawn = "".join(picture.split())
-    lines = ["".join(line.plain.split()) for line in render(frame_at(STALL, SHOWN_NS), PLAIN, UNICODE, 110, 30)]
+    lines = ["".join(line.plain.split()) for line in PICTURES[name].lines()]
     assert [line for line in lines if line not in drawn] == []
+
+
+def test_every_picture_is_in_the_docs() -> None:
+    assert [name for name in PICTURES if f"({name}.svg)" not in page()] == []
 
 
 def test_the_readme_names_every_key() -> None:

@@ -84,9 +84,12 @@ def test_a_selection_stays_with_its_row_when_the_order_changes() -> None:
     assert by_name.selected["devices"] == DISK.dev
 
 
-def test_a_selection_that_is_gone_is_made_anew_from_the_top() -> None:
+def test_where_the_selected_row_is_gone_the_first_is_drawn_as_selected_and_keys_go_on_from_there() -> None:
     view = View(selected={"devices": 12345})
-    assert after("down", view=view).selected["devices"] == DISK.dev
+    drawn = PANELS["devices"].draw(STALLING, view, UNICODE, 80, 5)
+    assert [line.plain.split()[0] for line in drawn if line.style == "reverse"] == [DISK.name]
+    assert after("down", view=view).selected["devices"] == NVME.dev
+    assert after("up", view=view).selected["devices"] == DISK.dev
 
 
 def test_each_panel_has_its_own_selection() -> None:

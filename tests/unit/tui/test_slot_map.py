@@ -85,7 +85,7 @@ def test_with_a_cell_a_slot_each_mapping_begins_with_its_device_s_capital() -> N
         32, 2, [mapping(0, 3, DISK.dev), mapping(3, 2, DISK.dev), mapping(17, 4, NVME.dev), mapping(30, 2)]
     )
     drawn, layout = slot_map.draw(slots, OWNERS, UNICODE, 19, 4)
-    assert words(drawn) == [" 0 AaaAa···········", "16 ·Bbbb·········??"]
+    assert words(drawn) == [" 0 AaaAa───────────", "16 ─Bbbb·········??"]
     assert layout.grain_slots == 1
 
 
@@ -106,13 +106,13 @@ def test_a_mapping_is_a_block_of_its_device_s_colour_behind_its_letter() -> None
 def test_with_several_slots_a_cell_a_letter_is_a_full_one_and_a_bar_one_in_part() -> None:
     slots = slots_with(32, 1, [mapping(0, 10, DISK.dev), mapping(10, 1, NVME.dev), mapping(31, 1)])
     drawn, layout = slot_map.draw(slots, OWNERS, UNICODE, 12, 1)
-    assert (layout.grain_slots, words(drawn)) == (4, [" 0 aa▆····▂"])
-    assert slot_map.scale(layout, UNICODE).startswith("a cell is 4 slots")
+    assert (layout.grain_slots, words(drawn)) == (4, [" 0 aa▆────▂"])
+    assert "a cell is 4 slots" in slot_map.scale(slots, layout, UNICODE)
 
 
 def test_areas_that_share_a_line_stand_apart() -> None:
     slots = slots_with(32, 4, [mapping(8, 8, DISK.dev)])
-    assert words(slot_map.draw(slots, OWNERS, UNICODE, 24, 2)[0]) == [" 0 ········│Aaaaaaaa", "16 ········│········"]
+    assert words(slot_map.draw(slots, OWNERS, UNICODE, 24, 2)[0]) == [" 0 ········│Aaaaaaaa", "16 ────────│────────"]
 
 
 def test_more_areas_than_there_is_room_for_are_counted() -> None:
@@ -123,9 +123,9 @@ def test_more_areas_than_there_is_room_for_are_counted() -> None:
 def test_slots_in_use_by_no_mapping_that_is_known_are_told_from_those_of_nobody() -> None:
     slots = slots_with(4, 1, [mapping(0, 2)])
     (line,) = slot_map.draw(replace(slots, mappings=()), OWNERS, UNICODE, 10, 1)[0]
-    assert line.plain == "0 ##··"
+    assert line.plain == "0 ##──"
     (line,) = slot_map.draw(slots, OWNERS, UNICODE, 10, 1)[0]
-    assert line.plain == "0 ??··"
+    assert line.plain == "0 ??──"
 
 
 def test_the_legend_has_who_has_most_first_and_no_more_than_fit() -> None:
