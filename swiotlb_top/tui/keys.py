@@ -32,6 +32,8 @@ class Key:
     """How it changes the view."""
     order: PlayOrder | None = None
     """How it changes the replay of a recording."""
+    rank: int = 2
+    """Where not all keys fit the footer, those of the lowest ranks are in it."""
 
 
 def _panels() -> Mapping[str, Panel]:
@@ -116,16 +118,30 @@ def _type(view: View, _: Frame) -> View:
 
 
 KEYS: Final[tuple[Key, ...]] = (
-    Key(("q", "Q"), "q", "quit", "Quit."),
-    Key(("question_mark", "h", "f1"), "?", "help", "What the keys do and the numbers mean.", _page(Page.HELP)),
+    Key(("q", "Q"), "q", "quit", "Quit.", rank=1),
+    Key(("question_mark", "h", "f1"), "?", "help", "What the keys do and the numbers mean.", _page(Page.HELP), rank=1),
     Key(("f",), "f", "findings", "What is wrong, the numbers that show it, and what helps.", _page(Page.FINDINGS)),
-    Key(("S",), "S", "size", "How large swiotlb must be for the recording that is shown.", _page(Page.SIZE)),
-    Key(("enter",), "Enter", "open", "All about the selected device, or how it stood at the selected failure.", _open),
-    Key(("p", "P"), "p", "pause", "Hold the picture still; collecting goes on.", _pause),
-    Key(("slash",), "/", "filter", "Show only rows with these words; Enter keeps, Esc clears.", _type),
-    Key(("tab",), "Tab", "panel", "Go to the next panel, which gets most of the room.", _focus(1)),
+    Key(("S",), "S", "size", "How large swiotlb must be for the recording that is shown.", _page(Page.SIZE), rank=3),
+    Key(
+        ("enter",),
+        "Enter",
+        "open",
+        "All about the selected device, or how it stood at the selected failure.",
+        _open,
+        rank=1,
+    ),
+    Key(("p", "P"), "p", "pause", "Hold the picture still; collecting goes on.", _pause, rank=1),
+    Key(("slash",), "/", "filter", "Show only rows with these words; Enter keeps, Esc clears.", _type, rank=1),
+    Key(("tab",), "Tab", "panel", "Go to the next panel, which gets most of the room.", _focus(1), rank=1),
     Key(("shift+tab",), "Shift-Tab", "", "Go to the panel before.", _focus(-1)),
-    Key(("s",), "s", "sort", "Sort by the next field; at last in the panel's own order, trouble first.", _next_order),
+    Key(
+        ("s",),
+        "s",
+        "sort",
+        "Sort by the next field; at last in the panel's own order, trouble first.",
+        _next_order,
+        rank=1,
+    ),
     Key(("r",), "r", "reverse", "Turn the order round.", _reverse),
     Key(("up", "k"), "Up", "", "Select the row above.", lambda v, f: _rows(v, f, lambda at, n: at - 1)),
     Key(("down", "j"), "Down", "", "Select the row below.", lambda v, f: _rows(v, f, lambda at, n: at + 1)),
@@ -139,7 +155,9 @@ KEYS: Final[tuple[Key, ...]] = (
 """On every screen. Those without a change are the application's own."""
 
 PLAY_KEYS: Final[tuple[Key, ...]] = (
-    Key(("space",), "Space", "stop/go", "Stop the recording, or let it go on.", order=PlayOrder(stop_or_go=True)),
+    Key(
+        ("space",), "Space", "stop/go", "Stop the recording, or let it go on.", order=PlayOrder(stop_or_go=True), rank=1
+    ),
     Key(("right",), "Right", "+5s", "Five seconds on.", order=PlayOrder(seek_ns=_LEAP_NS)),
     Key(("left",), "Left", "-5s", "Five seconds back.", order=PlayOrder(seek_ns=-_LEAP_NS)),
     Key(

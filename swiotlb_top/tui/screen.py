@@ -15,7 +15,7 @@ from swiotlb_top.tui import overview, styles
 from swiotlb_top.tui.failure_page import failure_page
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging
-from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
+from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, Key
 from swiotlb_top.tui.pages import device_page, findings_in_full, findings_page, help_page, size_page
 from swiotlb_top.tui.panels import PANELS, Panel
 from swiotlb_top.tui.view import PLAIN, Page, View
@@ -61,7 +61,7 @@ def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) ->
     elif view.page is Page.DEVICE:
         above, below = _under_the_headline(frame, device_page(frame, view, glyphs, width), view, glyphs, width, room)
     else:
-        above = above[: max(room - _LEAST - len(PANELS), room // 2)]
+        above = above[: max(room - 2 * _LEAST - len(PANELS), room // 2)]
         below = _panels(frame, view, glyphs, width, room - len(above))
     body = [*above, *below][: max(room, 0)]
     body += [Text() for _ in range(room - len(body))]
@@ -110,11 +110,16 @@ def _bar(text: Text, width: int) -> Text:
 def _footer(frame: Frame, view: View, glyphs: Glyphs, width: int) -> Text:
     if view.typing:
         return Text(f"filter: {glyphs.text(view.filter)}_   Enter keeps it, Esc clears it")
-    footer = Text()
-    for key in (*KEYS[:2], *(PLAY_KEYS if frame.now.playback else ()), *KEYS[2:]):
-        if key.word and (not footer or len(footer) + len(key.shown) + len(key.word) + 3 <= width):
-            footer.append("  " if footer else "").append(key.shown, styles.LABEL).append(f" {key.word}")
-    return footer
+    keys = [key for key in (*KEYS[:2], *(PLAY_KEYS if frame.now.playback else ()), *KEYS[2:]) if key.word]
+    room = width
+    kept: list[Key] = []
+    for key in sorted(keys, key=lambda key: key.rank):
+        takes = len(key.shown) + 1 + len(key.word) + (len(_GAP) if kept else 0)
+        if not kept or takes <= room:
+            kept.append(key)
+            room -= takes
+    shown = (Text.assemble((key.shown, styles.LABEL), f" {key.word}") for key in keys if key in kept)
+    return Text(_GAP).join(shown)
 
 
 def _scrolled(page: list[Text], view: View, room: int) -> list[Text]:

@@ -31,6 +31,19 @@ def printed(frame: Frame, width: int = 200, glyphs: Glyphs = UNICODE) -> str:
     return plain_text(plain(frame, glyphs, width))
 
 
+@pytest.mark.parametrize("frame", [STALLING, Frame(PLAYED)], ids=["live", "recording"])
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_footer_has_the_keys_that_are_needed_most_at_every_width(frame: Frame, width: int) -> None:
+    footer = drawn(frame, width).splitlines()[-1]
+    for key in ("q quit", "? help", "Enter open", "p pause", "/ filter", "Tab panel", "s sort"):
+        assert key in footer
+
+
+def test_a_narrow_footer_has_as_many_keys_as_fit_and_begins_with_how_to_leave() -> None:
+    assert drawn(STALLING, 20).splitlines()[-1] == "q quit  ? help"
+    assert drawn(STALLING, 3).splitlines()[-1] == "q q"
+
+
 def test_nothing_known_is_still_a_screen() -> None:
     empty = replace(QUIET, nslabs=0, kernel_release="", reason="")
     assert "0 of 0 used (-%)" in drawn(Frame(empty))
