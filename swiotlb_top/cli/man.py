@@ -42,6 +42,7 @@ _ENVIRONMENT = (
     ("COLUMNS", "The width of plain frames that do not go to a terminal. Without it they are not wrapped."),
     ("NO_COLOR", "Where it is set, the screen has no colours."),
     ("XDG_CACHE_HOME", "Where compiled probes are kept, in swiotlb-top/programs. Without it: ~/.cache."),
+    ("XDG_CONFIG_HOME", "Where columns and orders are kept, in swiotlb-top/config.toml. Without it: ~/.config."),
 )
 
 

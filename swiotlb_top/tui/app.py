@@ -25,6 +25,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 from rich.text import Text
@@ -38,6 +39,7 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.findings.noticing import Noticing
 from swiotlb_top.sources import Source, recording_of
 from swiotlb_top.sources.sampler import Sampler
+from swiotlb_top.tui import config
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.keys import key_of, press, told_apart
 from swiotlb_top.tui.screen import render
@@ -82,6 +84,7 @@ class LiveScreen(App[None], inherit_bindings=False):
 
     :param sampler: started; its latest frame is drawn.
     :param recording: the file that is shown, if one is.
+    :param view: what the user kept the last time.
     """
 
     ENABLE_COMMAND_PALETTE = False
@@ -90,7 +93,7 @@ class LiveScreen(App[None], inherit_bindings=False):
     Canvas { width: 100%; height: 100%; }
     """
 
-    def __init__(self, sampler: Sampler, glyphs: Glyphs, recording: Path | None = None) -> None:
+    def __init__(self, sampler: Sampler, glyphs: Glyphs, recording: Path | None = None, view: View = PLAIN) -> None:
         # The terminal's own colours: they suit its background, light or dark.
         super().__init__(ansi_color=True)
         self._sampler = sampler
@@ -98,7 +101,8 @@ class LiveScreen(App[None], inherit_bindings=False):
         self._sizer = Sizer(recording, glyphs)
         self._canvas = Canvas()
         self._drawn: tuple[Frame, View, int, int] | None = None
-        self.view = PLAIN
+        self._kept = ""
+        self.view = view
         self.status = 0
         self.bug: Exception | None = None
 
@@ -136,6 +140,8 @@ class LiveScreen(App[None], inherit_bindings=False):
         width, height = self.size
         if self.view.page is Page.SIZE and not self.view.sized and shown.now.playback:
             self.view = replace(self.view, sized=self._sizer.told())
+        if self._kept:
+            self.view, self._kept = replace(self.view, kept=self._kept), ""
         if (shown, self.view, width, height) != self._drawn:
             self._drawn = shown, self.view, width, height
             self._canvas.show(render(shown, self.view, self._glyphs, width, height))
@@ -152,10 +158,20 @@ class LiveScreen(App[None], inherit_bindings=False):
         if key and key.word == "quit":
             self._end(0)
             return
+        if key and key.word == "keep":
+            self._keep(self.view)
         if key and key.order:
             self._sampler.play(key.order)
-        self.view = press(self.view, shown, name, character)
+        self.view = press(replace(self.view, kept=""), shown, name, character)
         self._draw()
+
+    def _keep(self, view: View) -> None:
+        """Keep columns and orders. A thread writes, as the disk may be stalled; whoever quits does not wait for it."""
+
+        def write() -> None:
+            self._kept = config.keep(view)
+
+        Thread(target=write, name="config", daemon=True).start()
 
     def _end(self, status: int) -> None:
         self.status = status
@@ -169,7 +185,7 @@ def run(source: Source, interval_s: float, glyphs: Glyphs) -> None:
     :raises SystemExit: a signal ended it; with the status that says so.
     """
     with ending_on_sigterm(), Sampler(source, interval_s, notice=Noticing()) as sampler:
-        screen = LiveScreen(sampler, glyphs, recording_of(source))
+        screen = LiveScreen(sampler, glyphs, recording_of(source), config.load())
         # The mouse stays the terminal's: to select text with.
         screen.run(mouse=False)
     if screen.bug is not None:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Final
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import DeviceView, FailureView
 from swiotlb_top.sources import PlayOrder
-from swiotlb_top.tui.view import Change, Order, Page, View
+from swiotlb_top.tui.choosing import choose, first_order, lines_of, menu
+from swiotlb_top.tui.view import Change, Page, View
 
 if TYPE_CHECKING:
     from swiotlb_top.tui.panels import Panel
 
 _LEAP_NS: Final = 5_000_000_000
 _STEP_NS: Final = 100_000_000
+_MENUS: Final = (Page.SORT, Page.COLUMNS)
 _LEAPS: Final = 10
 """How many rows PgUp and PgDn move."""
 
@@ -45,6 +47,9 @@ def _panels() -> Mapping[str, Panel]:
 
 def _rows(view: View, frame: Frame, step: Callable[[int, int], int]) -> View:
     """Select another row; ``step`` gets its index (-1: none) and how many there are."""
+    if view.page in _MENUS:
+        lines = lines_of(view)
+        return replace(view, marked=min(max(step(view.marked, lines), 0), lines - 1))
     if view.page is not Page.PANELS:
         return replace(view, scroll=max(0, step(view.scroll, 1 << 16)))
     keys = _panels()[view.focus].keys(frame, view)
@@ -72,7 +77,7 @@ def _next_order(view: View, _: Frame) -> View:
     names = [None, *(field.name for field in table.fields)]
     order = view.orders.get(view.focus)
     name = names[(names.index(order.field if order else None) + 1) % len(names)]
-    return view.order(None if name is None else Order(name, table.field(name).unit.name in ("WORDS", "ADDRESS")))
+    return view.order(None if name is None else first_order(table.field(name)))
 
 
 def _reverse(view: View, _: Frame) -> View:
@@ -95,6 +100,8 @@ def _page(page: Page) -> Change:
 
 def _open(view: View, frame: Frame) -> View:
     """The page of the selected device or failure; of the first row where none is selected."""
+    if view.page in _MENUS:
+        return choose(view)
     chosen = _panels()[view.focus].chosen(frame, view) if view.page is Page.PANELS else None
     if chosen is None:
         return view
@@ -109,16 +116,16 @@ def _back(view: View, _: Frame) -> View:
     if view.page is not Page.PANELS:
         return replace(view, page=Page.PANELS, scroll=0)
     if view.filter:
-        return replace(view, filter="")
+        return view.with_filter("")
     return replace(view, selected={})
 
 
 def _type(view: View, _: Frame) -> View:
-    return replace(view, page=Page.PANELS, typing=True)
+    return replace(view, page=Page.PANELS, typing=_panels()[view.focus].filtered)
 
 
 KEYS: Final[tuple[Key, ...]] = (
-    Key(("q", "Q"), "q", "quit", "Quit.", rank=1),
+    Key(("q", "Q", "f10"), "q", "quit", "Quit.", rank=1),
     Key(("question_mark", "h", "f1"), "?", "help", "What the keys do and the numbers mean.", _page(Page.HELP), rank=1),
     Key(("f",), "f", "findings", "What is wrong, the numbers that show it, and what helps.", _page(Page.FINDINGS)),
     Key(("S",), "S", "size", "How large swiotlb must be for the recording that is shown.", _page(Page.SIZE), rank=3),
@@ -131,7 +138,14 @@ KEYS: Final[tuple[Key, ...]] = (
         rank=1,
     ),
     Key(("p", "P"), "p", "pause", "Hold the picture still; collecting goes on.", _pause, rank=1),
-    Key(("slash",), "/", "filter", "Show only rows with these words; Enter keeps, Esc clears.", _type, rank=1),
+    Key(
+        ("slash", "f4"),
+        "/",
+        "filter",
+        "Show only those rows of the panel that have these words; Enter keeps, Esc clears.",
+        _type,
+        rank=1,
+    ),
     Key(("tab",), "Tab", "panel", "Go to the next panel, which gets most of the room.", _focus(1), rank=1),
     Key(("shift+tab",), "Shift-Tab", "", "Go to the panel before.", _focus(-1)),
     Key(
@@ -142,6 +156,9 @@ KEYS: Final[tuple[Key, ...]] = (
         _next_order,
         rank=1,
     ),
+    Key(("f6", "o"), "F6", "order", "Choose the field that the panel is sorted by, from a menu.", menu(Page.SORT)),
+    Key(("f2", "c"), "F2", "columns", "Choose the columns of the panel, from a menu.", menu(Page.COLUMNS)),
+    Key(("W",), "W", "keep", "Keep columns and order of all panels for the next time, in config.toml.", rank=3),
     Key(("r",), "r", "reverse", "Turn the order round.", _reverse),
     Key(("up", "k"), "Up", "", "Select the row above.", lambda v, f: _rows(v, f, lambda at, n: at - 1)),
     Key(("down", "j"), "Down", "", "Select the row below.", lambda v, f: _rows(v, f, lambda at, n: at + 1)),
@@ -212,11 +229,11 @@ def _typed(view: View, name: str, character: str | None) -> View:
     if name == "enter":
         return replace(view, typing=False)
     if name == "escape":
-        return replace(view, typing=False, filter="")
+        return replace(view.with_filter(""), typing=False)
     if name in ("backspace", "ctrl+h"):
-        return replace(view, filter=view.filter[:-1])
+        return view.with_filter(view.filter[:-1])
     if name == "ctrl+u":
-        return replace(view, filter="")
+        return view.with_filter("")
     if character and character.isprintable():
-        return replace(view, filter=view.filter + character)
+        return view.with_filter(view.filter + character)
     return view

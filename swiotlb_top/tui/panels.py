@@ -36,6 +36,8 @@ class Panel:
     body: Body
     has_content: Callable[[Frame], bool]
     table: Table[Any] | None = None
+    filtered: bool = True
+    """Whether it has lines that a filter may leave out."""
 
     def draw(self, frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
         """The panel under its title in at most ``height`` lines; where it can show nothing, why."""
@@ -75,8 +77,8 @@ class Panel:
         order = view.orders.get(self.name)
         if order and self.table:
             words += f" by {self.table.field(order.field).title}"
-        if view.filter and self.table:
-            words += f" with {glyphs.text(view.filter)!r}"
+        if wanted := view.filters.get(self.name):
+            words += f" with {glyphs.text(wanted)!r}"
         rule = glyphs.rule * max(0, width - len(words) - 1) if live else ""
         title = Text.assemble((words, styles.LABEL), (f" {rule}", styles.DIM))
         title.truncate(width)
@@ -86,7 +88,8 @@ class Panel:
 def _table(name: str, table: Table[Any], nothing: str) -> Body:
     def body(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
         if not table.shown(frame, view, name):
-            return [Text(f"none match {view.filter!r}" if view.filter else nothing, style=styles.DIM)]
+            wanted = view.filters.get(name)
+            return [Text(f"none match {glyphs.text(wanted)!r}" if wanted else nothing, style=styles.DIM)]
         focused = view.focus == name
         return tables.draw(table, name, frame, view, glyphs, width, height, focused=focused)
 
@@ -133,9 +136,11 @@ def _read(frame: Frame, glyphs: Glyphs) -> str:
 
 
 def _log(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
-    entries = frame.journal if height is None else frame.journal[: max(height, 0)]
+    wanted = view.filters.get("log", "")
+    matching = [one for one in frame.journal if wanted.casefold() in f"{one.word} {one.sentence}".casefold()]
+    entries = matching if height is None else matching[: max(height, 0)]
     if not entries:
-        return [Text("nothing happened yet", style=styles.DIM)]
+        return [Text(f"none match {glyphs.text(wanted)!r}" if wanted else "nothing happened yet", style=styles.DIM)]
     return [
         Text.assemble(
             (f"{numbers.age(frame.now.time_ns - entry.time_ns):>6} ago  ", styles.DIM),
@@ -174,7 +179,7 @@ PANELS: Final[dict[str, Panel]] = {
             lambda frame: bool(frame.now.pools),
             tables.POOLS,
         ),
-        Panel("slots", _slots_title, _slots, lambda frame: any(pool.slots for pool in frame.now.pools)),
+        Panel("slots", _slots_title, _slots, lambda frame: any(pool.slots for pool in frame.now.pools), filtered=False),
         Panel(
             "failures",
             _failures_title,

@@ -16,6 +16,7 @@ from swiotlb_top.tui.failure_page import failure_page
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import hanging
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, Key
+from swiotlb_top.tui.menu_page import menu_page
 from swiotlb_top.tui.pages import device_page, findings_in_full, findings_page, help_page, size_page
 from swiotlb_top.tui.panels import PANELS, Panel
 from swiotlb_top.tui.view import PLAIN, Page, View
@@ -55,6 +56,8 @@ def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) ->
         above, below = _under_the_headline(frame, findings_page(frame, glyphs, width), view, glyphs, width, room)
     elif view.page is Page.SIZE:
         above, below = _under_the_headline(frame, size_page(frame, view, glyphs, width), view, glyphs, width, room)
+    elif view.page in (Page.SORT, Page.COLUMNS):
+        above, below = [], menu_page(view, glyphs, width, room)
     elif view.page is Page.FAILURE:
         page = failure_page(frame, view, glyphs, width)
         above, below = _under_the_headline(frame, page, view, glyphs, width, room)
@@ -108,8 +111,10 @@ def _bar(text: Text, width: int) -> Text:
 
 
 def _footer(frame: Frame, view: View, glyphs: Glyphs, width: int) -> Text:
+    if view.kept:
+        return Text(glyphs.text(view.kept), style=styles.WARN)
     if view.typing:
-        return Text(f"filter: {glyphs.text(view.filter)}_   Enter keeps it, Esc clears it")
+        return Text(f"filter of {view.focus}: {glyphs.text(view.filter)}_   Enter keeps it, Esc clears it")
     keys = [key for key in (*KEYS[:2], *(PLAY_KEYS if frame.now.playback else ()), *KEYS[2:]) if key.word]
     room = width
     kept: list[Key] = []

@@ -35,7 +35,7 @@ class Table(Generic[Row]):
 
     def shown(self, frame: Frame, view: View, name: str) -> list[Row]:
         """The rows that match the filter, in the chosen order."""
-        rows = [row for row in self.rows(frame) if self._matches(frame, row, view.filter)]
+        rows = [row for row in self.rows(frame) if self._matches(frame, row, view.filters.get(name, ""))]
         order = view.orders.get(name)
         return rows if order is None else self._sorted(frame, rows, order)
 
@@ -93,15 +93,25 @@ class _Column(Generic[Row]):
 
 
 def columns(
-    table: Table[Row], frame: Frame, rows: Sequence[Row], glyphs: Glyphs, width: int, order: Order | None
+    table: Table[Row],
+    frame: Frame,
+    rows: Sequence[Row],
+    glyphs: Glyphs,
+    width: int,
+    order: Order | None,
+    chosen: Sequence[str] = (),
 ) -> list[Text]:
     """The head and a line for each of ``rows``, of as many columns as fit ``width``.
 
     The column sorted by stays; of the others those of the lowest rank do, and of which anything is known. Columns that
     are rarely known are left out where they are empty.
+
+    :param chosen: the fields that the user chose; empty: all.
     """
     found = []
     for field in table.fields:
+        if chosen and field.name not in chosen and (not order or order.field != field.name):
+            continue
         title = field.title
         if order and order.field == field.name:
             title += glyphs.rising if order.ascending else glyphs.falling
@@ -109,7 +119,7 @@ def columns(
     kept: list[_Column[Row]] = []
     room = width
     for column in sorted(found, key=lambda c: (not order or c.field.name != order.field, c.is_unknown, c.field.rank)):
-        if not kept or (column.width <= room and not column.is_futile):
+        if not kept or (column.width <= room and (chosen or not column.is_futile)):
             room -= column.width + len(_GAP)
             kept.append(column)
     kept.sort(key=lambda column: table.fields.index(column.field))
@@ -155,7 +165,8 @@ def draw(
     at = selected_index(table, rows, view, name)
     window = _window(len(rows), at, MOST_ROWS if height is None else max(height - 1, 0))
     seen = rows[window.start : window.stop]
-    lines = columns(table, frame, seen, glyphs, width, view.orders.get(name))
+    chosen = view.columns.get(name, ())
+    lines = columns(table, frame, seen, glyphs, width, view.orders.get(name), chosen)
     if focused and name in view.selected:
         row = 1 + at - window.start
         lines[row] = Text(lines[row].plain.ljust(width), style=styles.SELECTED)

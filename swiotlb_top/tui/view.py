@@ -20,6 +20,8 @@ class Page(Enum):
     FINDINGS = "findings"
     SIZE = "size"
     HELP = "help"
+    SORT = "sort"
+    COLUMNS = "columns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,16 @@ class View:
     """How each panel is sorted. Panels that are not in it have their own order: trouble first."""
     selected: Mapping[str, Hashable] = field(default_factory=dict)
     """Keys of rows; a row keeps its selection wherever it moves to."""
-    filter: str = ""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """The words that the rows of a panel must have, of panels that are filtered."""
     typing: bool = False
-    """Whether what is typed goes to the filter."""
+    """Whether what is typed goes to the filter of the focused panel."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The fields that the user chose for a panel. Panels that are not in it have all, as far as these fit."""
+    marked: int = 0
+    """The line of a menu that the next Enter chooses."""
+    kept: str = ""
+    """What became of columns and orders that were read or were to be kept, if there is anything to tell."""
     scroll: int = 0
     """The first line that is shown of a page longer than the screen."""
     sized: tuple[str, ...] = ()
@@ -55,6 +64,16 @@ class View:
     def select(self, key: Hashable) -> View:
         """The row of the focused panel with this key."""
         return replace(self, selected={**self.selected, self.focus: key})
+
+    @property
+    def filter(self) -> str:
+        """Of the focused panel; empty if it has none."""
+        return self.filters.get(self.focus, "")
+
+    def with_filter(self, words: str) -> View:
+        """The focused panel with this filter, or with none."""
+        filters = {panel: kept for panel, kept in self.filters.items() if panel != self.focus}
+        return replace(self, filters={**filters, self.focus: words} if words else filters)
 
     def order(self, order: Order | None) -> View:
         """The focused panel in another order, or in its own."""

@@ -60,6 +60,21 @@ on a row shows how it stood at that failure:
 
 ![The moment of a failure: what was asked, who held the slots, and the map of the slots then](failure.svg)
 
+Whoever knows htop finds its keys: `F1` help, `F2` columns, `F4` filter, `F6` order, `F10` quit (without F-keys: `?`,
+`c`, `/`, `o`, `q`). A filter is the focused panel's own. `W` keeps columns and orders for the next time, in
+`swiotlb-top/config.toml` below `$XDG_CONFIG_HOME` or `~/.config`; the file is read when the screen starts, and written
+only then, since the disk may be the one that is stalled:
+
+```
+[devices]
+columns = ["name", "map_failures_per_second", "held_slots"]
+sort = "held_slots"
+ascending = false
+```
+
+Fields have the names of [json.md](json.md). If the file cannot be used, the last line says why, and all is as without
+it.
+
 Calls are recorded in bursts, which are a sample: a device's failures are counted exactly, but the causes of some are
 not known. The screen uses the terminal's own sixteen colours, and says nothing by colour alone. `NO_COLOR` turns
 colours off, and `--ascii` uses only ASCII characters. If the output is not a terminal, and with `TERM=dumb` or `-n`,

@@ -15,10 +15,11 @@ from textual.strip import Strip
 
 from swiotlb_top.sizing.report import SizeReport, answer
 from swiotlb_top.sources.sampler import Sampler
+from swiotlb_top.tui import config
 from swiotlb_top.tui.app import Canvas, LiveScreen
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, Key
-from swiotlb_top.tui.view import PLAIN, Page
+from swiotlb_top.tui.view import PLAIN, Order, Page
 from tests.support.doctoring import STALL
 from tests.support.snapshots import DISK, PLAYED, QUIET, STALLED, ScriptedSource
 
@@ -105,12 +106,26 @@ def test_q_ends_it(name: str) -> None:
 def test_q_is_a_letter_while_a_filter_is_typed() -> None:
     async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
         await pilot.press("slash", "q", "f")
-        assert "filter: qf_" in text(screen)
+        assert "filter of devices: qf_" in text(screen)
         await pilot.press("enter")
         assert "none match 'qf'" in text(screen)
         assert screen.is_running
 
     drive(ScriptedSource([STALLED]), steps)
+
+
+def test_what_w_keeps_is_there_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("s", "W")
+        while "columns and order are kept in" not in text(screen):
+            await pilot.pause(0.01)
+        await pilot.press("down")
+        assert "q quit" in text(screen)
+
+    screen = drive(ScriptedSource([STALLED]), steps)
+    assert config.load().orders == screen.view.orders == {"devices": Order("name", ascending=True)}
 
 
 def test_the_page_of_a_device_and_back() -> None:

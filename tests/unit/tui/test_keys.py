@@ -135,7 +135,7 @@ def test_slash_types_a_filter_and_enter_keeps_it() -> None:
 
 def test_keys_that_mean_something_elsewhere_are_letters_in_a_filter() -> None:
     assert after("slash", "q", "p", "s", "r").filter == "qpsr"
-    assert after("slash", "f1", "tab", "up", view=View(filter="a")).filter == "a"
+    assert after("slash", "f1", "tab", "up", view=View(filters={"devices": "a"})).filter == "a"
 
 
 @pytest.mark.parametrize(("name", "filtered"), [("escape", ""), ("ctrl+u", "")])
@@ -144,9 +144,29 @@ def test_a_filter_is_cleared_while_typing(name: str, filtered: str) -> None:
 
 
 def test_the_filter_looks_at_words_and_addresses_of_every_table() -> None:
-    assert PANELS["pools"].keys(STALLING, View(filter="transient")) == [TRANSIENT_POOL.address]
-    assert PANELS["pools"].keys(STALLING, View(filter="0x7bf0")) == [DEFAULT_POOL.address]
-    assert len(PANELS["failures"].keys(STALLING, View(filter="longest free run"))) == 1
+    assert PANELS["pools"].keys(STALLING, View(filters={"pools": "transient"})) == [TRANSIENT_POOL.address]
+    assert PANELS["pools"].keys(STALLING, View(filters={"pools": "0x7bf0"})) == [DEFAULT_POOL.address]
+    assert len(PANELS["failures"].keys(STALLING, View(filters={"failures": "longest free run"}))) == 1
+
+
+def test_each_panel_has_its_own_filter() -> None:
+    view = after("slash", "v", "enter", "tab", "slash", "g", "enter")
+    assert view.filters == {"devices": "v", "pools": "g"}
+    assert PANELS["pools"].keys(STALLING, view) == [GROWN_POOL.address]
+    assert after("escape", view=view).filters == {"devices": "v"}
+
+
+def test_the_log_is_filtered_by_its_words() -> None:
+    view = View(filters={"log": "POOL"})
+    assert [line.plain.split("  ")[2] for line in PANELS["log"].draw(STALLING, view, UNICODE, 80, 5)[1:]] == [
+        "pool added"
+    ]
+    (_, why) = PANELS["log"].draw(STALLING, View(filters={"log": "x\x1b"}), UNICODE, 80, 5)
+    assert why.plain == "none match 'x?'"
+
+
+def test_the_map_of_slots_has_no_rows_to_filter() -> None:
+    assert after("slash", view=View(focus="slots")) == View(focus="slots")
 
 
 def test_enter_opens_the_selected_device_or_the_first() -> None:

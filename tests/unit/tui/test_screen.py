@@ -247,4 +247,4 @@ def test_a_recording_says_where_it_is_and_how_fast() -> None:
 
 
 def test_a_filter_that_leaves_nothing_says_what_it_was() -> None:
-    assert "none match 'nothing'" in drawn(STALLING, view=View(filter="nothing"))
+    assert "none match 'nothing'" in drawn(STALLING, view=View(filters={"devices": "nothing"}))
