@@ -87,6 +87,7 @@ SLOTS: Final = {
 """The panel SLOTS."""
 
 FAILURE: Final = {
+    "moment": "The pool that came nearest to having a place for the latest map that failed, as it was then.",
     "when": "When and where it failed. Of failures that are alike, the slots are looked at once a second.",
     "asked": "The size of the mapping, and the slots that it needs in one run.",
     "free": "What the search would have found: free slots in all pools, and the longest run of them.",
@@ -95,7 +96,7 @@ FAILURE: Final = {
     "smaller": "The largest mapping that would have fitted at that moment, as the reference has it.",
     "larger": "How to learn which size of swiotlb is enough.",
 }
-"""How it stood at a failed map, on its page."""
+"""How it stood at a failed map, on the screen and on its page."""
 
 LOG: Final = {
     "growth": "swiotlb_dyn_alloc() ran, which tries to add a pool.",

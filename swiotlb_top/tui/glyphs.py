@@ -44,7 +44,7 @@ class Glyphs:
 UNICODE: Final = Glyphs(
     full="█",
     peak="▒",
-    empty="░",
+    empty="·",
     border="│",
     heat="·▁▂▃▄▅▆▇█",
     spark=" ▁▂▃▄▅▆▇█",

@@ -62,8 +62,8 @@ def _rows(view: View, frame: Frame, step: Callable[[int, int], int]) -> View:
 
 
 def _focus(step: int) -> Change:
-    def change(view: View, _: Frame) -> View:
-        order = [*_panels()]
+    def change(view: View, frame: Frame) -> View:
+        order = [name for name, panel in _panels().items() if name == view.focus or panel.is_there(frame)]
         return replace(view, focus=order[(order.index(view.focus) + step) % len(order)])
 
     return change

@@ -115,9 +115,9 @@ def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
     """A gauge of used slots, a pool beside the other, and beneath it one of the most there ever were."""
     now = frame.now
     share = numbers.percent(now.used_slots, now.all_slots)
-    style = styles.level(100 * now.used_slots / now.all_slots if now.all_slots > 0 else 0)
-    used = f" {numbers.count(now.used_slots)} of {numbers.count(now.all_slots)} used ({share}%)"
-    hiwater = f" high water {numbers.count(now.used_hiwater_slots)}"
+    style = styles.words(100 * now.used_slots / now.all_slots if now.all_slots > 0 else 0)
+    used = f"{numbers.count(now.used_slots)} of {numbers.count(now.all_slots)} used ({share}%)"
+    hiwater = f"high water {numbers.count(now.used_hiwater_slots)}"
     if now.used_hiwater_slots > now.nslabs > 0:
         hiwater += " (more than the pools have)"
     elif now.used_hiwater_slots >= 0 and now.nslabs > 0:
@@ -128,14 +128,13 @@ def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
         f" {glyphs.dot} transient {numbers.count(now.transient_slots)}"
         f" {glyphs.dot} memory {numbers.size_of_slots(now.nslabs)}"
     )
-    beside = max(len(used), len(hiwater) + len(rest))
+    beside = 1 + max(len(used), len(hiwater) + len(rest))
     cells = max(0, min(_MOST_GAUGE_CELLS if width > 160 else _GAUGE_CELLS, width - LABEL_WIDTH - beside))
     listed = [pool for pool in pools_in_order(frame) if not pool.transient]
     gauge = charts.pools_gauge(listed, cells, glyphs) or charts.gauge(now.used_slots, 0, now.all_slots, cells, glyphs)
     peak = charts.gauge(0, now.used_hiwater_slots, now.nslabs, cells, glyphs)
-    if not cells:
-        used, hiwater = used.lstrip(), hiwater.lstrip()
-    return [labelled("slots", gauge, (used, style)), labelled("peak", peak, hiwater, rest)]
+    gap = " " if cells else ""
+    return [labelled("slots", gauge, gap, (used, style)), labelled("peak", peak, gap, hiwater, rest)]
 
 
 def pools(frame: Frame, glyphs: Glyphs) -> list[Line]:

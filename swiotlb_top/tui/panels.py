@@ -1,4 +1,4 @@
-"""The panels below the overview: devices, pools, slots, failures, log. Each is drawn in as many lines as it gets."""
+"""The panels below the overview, devices to log. Each is drawn in as many lines as it gets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.text import Text
 from swiotlb_top.accounting import numbers
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.slots import SlotsView
-from swiotlb_top.accounting.snapshot import PoolView
+from swiotlb_top.accounting.snapshot import FailureView, PoolView
 from swiotlb_top.tui import slot_map, styles, tables
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.slot_map import Owners
@@ -36,6 +36,8 @@ class Panel:
     body: Body
     has_content: Callable[[Frame], bool]
     table: Table[Any] | None = None
+    optional: bool = False
+    """Whether it is not there at all where it has no content."""
     filtered: bool = True
     """Whether it has lines that a filter may leave out."""
 
@@ -51,11 +53,17 @@ class Panel:
 
     def wanted(self, frame: Frame, view: View, glyphs: Glyphs, width: int) -> int:
         """How many lines it would fill."""
+        if not self.is_there(frame):
+            return 0
         if frame.now.unseen:
             return 2
         if self.table is not None:
             return 2 + len(self.table.shown(frame, view, self.name))
         return 1 + len(self.body(frame, view, glyphs, width, _MOST_WANTED))
+
+    def is_there(self, frame: Frame) -> bool:
+        """Whether it has a place on the screen."""
+        return self.has_content(frame) or not self.optional
 
     def keys(self, frame: Frame, view: View) -> list[Hashable]:
         """The keys of its rows, in the order shown."""
@@ -73,7 +81,7 @@ class Panel:
 
     def _title(self, frame: Frame, view: View, glyphs: Glyphs, width: int, live: bool) -> Text:
         focused = live and view.focus == self.name
-        words = f"{glyphs.pointer if focused else glyphs.rule} {self.title(frame, view)}"
+        words = f"{glyphs.pointer if focused else glyphs.rule} {glyphs.text(self.title(frame, view))}"
         order = view.orders.get(self.name)
         if order and self.table:
             words += f" by {self.table.field(order.field).title}"
@@ -135,6 +143,33 @@ def _read(frame: Frame, glyphs: Glyphs) -> str:
     return f" {glyphs.dot} read {numbers.age(frame.now.time_ns - since_ns)} ago" if since_ns >= 0 else ""
 
 
+def _looked_at(frame: Frame) -> FailureView | None:
+    """The latest failure of which it is known how it stood."""
+    return next((failure for failure in frame.now.failures if failure.scene), None)
+
+
+def _moment(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
+    """The pool that came nearest to having a place for it, as it was then."""
+    failure = _looked_at(frame)
+    if failure is None or failure.scene is None:
+        return []
+    pool = max(failure.scene.pools, key=lambda pool: pool.longest_free_slots)
+    room = _MAP_LINES if height is None else min(height, _MAP_LINES)
+    owners = Owners(frame.now.devices)
+    below = slot_map.legend(pool.slots, owners, glyphs, width)[: max(room - 2, 0)]
+    drawn, layout = slot_map.draw(pool.slots, owners, glyphs, width, max(room - len(below) - 1, 1))
+    lines = [*drawn, *below, Text(slot_map.scale(pool.slots, layout, glyphs), style=styles.DIM)]
+    return lines if height is None else lines[:height]
+
+
+def _moment_title(frame: Frame, view: View) -> str:
+    failure = _looked_at(frame)
+    if failure is None or failure.scene is None:
+        return "MOMENT"
+    age = numbers.age(frame.now.time_ns - failure.scene.time_ns)
+    return f"MOMENT of a failed map, {age} ago: {failure.device} {failure.scene.explanation.sentence}"
+
+
 def _log(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
     wanted = view.filters.get("log", "")
     matching = [one for one in frame.journal if wanted.casefold() in f"{one.word} {one.sentence}".casefold()]
@@ -186,6 +221,14 @@ PANELS: Final[dict[str, Panel]] = {
             _table("failures", tables.FAILURES, "no failed map was recorded"),
             lambda frame: bool(frame.now.failures),
             tables.FAILURES,
+        ),
+        Panel(
+            "moment",
+            _moment_title,
+            _moment,
+            lambda frame: _looked_at(frame) is not None,
+            optional=True,
+            filtered=False,
         ),
         Panel("log", lambda frame, view: "LOG", _log, lambda frame: bool(frame.journal)),
     )

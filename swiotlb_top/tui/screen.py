@@ -23,7 +23,7 @@ from swiotlb_top.tui.view import PLAIN, Page, View
 
 TWO_COLUMNS_FROM: Final = 150
 DEMO: Final = "DEMONSTRATION, NOT THIS MACHINE"
-_LEFT: Final = ("devices", "failures")
+_LEFT: Final = ("devices", "failures", "moment")
 _GAP: Final = "  "
 _LEAST: Final = 3
 """Lines of a panel that is worth opening: title, head, a row."""

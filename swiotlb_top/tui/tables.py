@@ -209,7 +209,7 @@ def devices_in_order(frame: Frame) -> list[DeviceView]:
 
 def _pool_alarm(frame: Frame, pool: PoolView, field: Field[PoolView]) -> str:
     if field.name == "used_percent" and pool.nslabs > 0:
-        return styles.level(100 * pool.used_slots / pool.nslabs)
+        return styles.words(100 * pool.used_slots / pool.nslabs)
     return ""
 
 

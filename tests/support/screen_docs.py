@@ -55,8 +55,8 @@ free:
 ![The map of a pool in four areas: two disks have slots in three of them](slots.svg)
 
 *LOG* lists growth, pools that were added and freed, lost events, disagreements, and devices that began to fail.
-Each row of *FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause. `Enter`
-on a row shows how it stood at that failure:
+Each row of *FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause. *MOMENT*
+is the map of the slots at the latest failure that was looked at, and `Enter` on a row shows all of that moment:
 
 ![The moment of a failure: what was asked, who held the slots, and the map of the slots then](failure.svg)
 
@@ -111,7 +111,7 @@ class Picture(NamedTuple):
 
 
 PICTURES: Final = {
-    "screen": Picture(STALL, SHOWN_NS, 110, 30, "dark"),
+    "screen": Picture(STALL, SHOWN_NS, 110, 39, "dark"),
     "slots": Picture(TWO_DISKS, 1_000_000_000, 110, 34, "light", ("tab", "tab")),
     "failure": Picture(STALL, SHOWN_NS, 110, 26, "dark", ("tab", "tab", "tab", "enter")),
 }

@@ -26,7 +26,7 @@ def test_what_cannot_be_drawn_is_nothing(part: int, whole: int, cells: int) -> N
 
 
 def test_what_was_in_use_at_the_most_stands_beyond_what_is() -> None:
-    assert charts.gauge(128, 384, 512, 8, UNICODE).plain == "██▒▒▒▒░░"
+    assert charts.gauge(128, 384, 512, 8, UNICODE).plain == "██▒▒▒▒··"
     assert charts.gauge(128, 384, 512, 8, ASCII).plain == "##++++.."
 
 

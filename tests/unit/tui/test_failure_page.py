@@ -19,12 +19,14 @@ from swiotlb_top.sources.replay import ReplaySource
 from swiotlb_top.tui.failure_page import failure_page
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import press
+from swiotlb_top.tui.panels import PANELS
 from swiotlb_top.tui.screen import render
 from swiotlb_top.tui.view import Page, View
 from tests.support.doctoring import STALL
 from tests.support.drawn import assert_golden, plain_text
 from tests.support.histories import device, found, judging, searched_in_vain
 from tests.support.screen_docs import SHOWN_NS, frame_at
+from tests.support.slots import slots_with
 from tests.support.snapshots import DEFAULT_POOL, PLAYED, QUIET, STALLED, STALLING
 
 UNALIGNED = STALL.parent / "unaligned.swtrace"
@@ -67,6 +69,29 @@ def test_it_stays_that_failure_while_others_follow() -> None:
     after = before.then(source.snapshot())
     assert after.now.failures[0].scene != before.now.failures[0].scene
     assert failure_page(after, view, UNICODE, 120) == failure_page(before, view, UNICODE, 120)
+
+
+def test_the_latest_moment_is_on_the_screen_where_slots_look_free_again() -> None:
+    frame = frame_at(STALL, SHOWN_NS)
+    lines = plain_text(render(frame, View(), UNICODE, 120, 50)).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("─ MOMENT"))
+    assert "1.0s ago: 0000:00:04.0 needs 128 slots, 127 of 256 are free" in lines[at]
+    assert lines[at + 1].startswith("  0 A──────")
+
+
+def test_where_no_map_has_failed_there_is_no_moment_and_tab_does_not_stop_at_it() -> None:
+    assert "MOMENT" not in plain_text(render(STALLING, View(), UNICODE, 120, 50))
+    assert press(ON_FAILURES, STALLING, "tab").focus == "log"
+    assert press(ON_FAILURES, frame_at(STALL, SHOWN_NS), "tab").focus == "moment"
+
+
+def test_of_several_pools_the_moment_has_the_one_with_the_longest_run() -> None:
+    scene = scene_of(STALL)
+    (pool,) = scene.pools
+    better = pool._replace(longest_free_slots=128, slots=slots_with(512, 1, []))
+    failure = replace(STALLED.failures[0], scene=replace(scene, pools=(pool, better, pool)))
+    drawn = PANELS["moment"].draw(Frame(replace(STALLED, failures=(failure,))), View(), UNICODE, 80, None)
+    assert drawn[-2].plain == "448 " + "·" * 64
 
 
 def test_escape_goes_back_to_the_failures() -> None:
@@ -146,7 +171,7 @@ def test_every_label_of_the_page_is_explained() -> None:
     frame = frame_at(STALL, SHOWN_NS)
     pages = told(frame, frame.now.failures[0]).splitlines()[1:]
     labels = {line[:10].strip() for line in pages[: pages.index("")]} - {"", "why"}
-    assert labels == FAILURE.keys()
+    assert labels == FAILURE.keys() - {"moment"}
 
 
 def test_of_many_different_failures_the_latest_scenes_are_kept() -> None:

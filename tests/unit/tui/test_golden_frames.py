@@ -19,9 +19,11 @@ from swiotlb_top.tui.screen import plain, render
 from swiotlb_top.tui.view import Order, Page, View
 from tests.support.doctoring import STALL
 from tests.support.drawn import assert_golden, plain_text
+from tests.support.screen_docs import PICTURES
 from tests.support.snapshots import DEBUGFS, DISK, NVME, PLAYED, QUIET, STALLED, STALLING, STARVED
 
 EMPTY = Frame(QUIET)
+ALWAYS = [name for name, panel in PANELS.items() if not panel.optional]
 CHOSEN = View(selected={"devices": DISK.dev})
 
 
@@ -33,6 +35,13 @@ def test_a_stalling_disk_on_the_screen(width: int, height: int) -> None:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_stalling_disk_as_plain_text(width: int) -> None:
     assert_golden(f"plain-{width}", plain_text(plain(STALLING, UNICODE, width)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 60)])
+@pytest.mark.parametrize("name", ["screen", "slots"])
+def test_the_recordings_of_the_pictures_on_screens_of_other_sizes(name: str, width: int, height: int) -> None:
+    picture = PICTURES[name]._replace(width=width, height=height)
+    assert_golden(f"recorded-{name}-{width}", plain_text(picture.lines()))
 
 
 def test_a_recording_on_the_screen() -> None:
@@ -52,13 +61,13 @@ def test_a_machine_on_which_nothing_happened() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 200])
-@pytest.mark.parametrize("name", PANELS)
+@pytest.mark.parametrize("name", ALWAYS)
 def test_each_panel(name: str, width: int) -> None:
     drawn = PANELS[name].draw(STALLING, View(focus=name), UNICODE, width, 12)
     assert_golden(f"panel-{name}-{width}", plain_text(drawn))
 
 
-@pytest.mark.parametrize("name", PANELS)
+@pytest.mark.parametrize("name", ALWAYS)
 def test_each_panel_with_nothing_in_it(name: str) -> None:
     assert_golden(f"panel-{name}-empty", plain_text(PANELS[name].draw(EMPTY, View(), UNICODE, 80, 12)))
 

@@ -52,10 +52,11 @@ def test_a_key_nobody_offers_changes_nothing() -> None:
 def test_tab_goes_through_the_panels_and_round() -> None:
     seen = [PLAIN.focus]
     view = PLAIN
-    for _ in ORDER:
+    there = [name for name in ORDER if PANELS[name].is_there(STALLING)]
+    for _ in there:
         view = after("tab", view=view)
         seen.append(view.focus)
-    assert seen == [*ORDER, ORDER[0]]
+    assert seen == [*there, ORDER[0]]
     assert after("tab", "shift+tab") == PLAIN
 
 

@@ -83,8 +83,8 @@ def test_a_panel_that_is_no_table_has_no_menu(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["f6", "f2"])
 def test_a_menu_is_left_by_escape_and_by_its_own_key_without_a_change(name: str) -> None:
-    assert after(name, "down", "escape").orders == after(name, "down", name).columns == {}
-    assert after(name, "escape").page is after(name, name).page is Page.PANELS
+    for left in (after(name, "down", "escape"), after(name, "down", name)):
+        assert (left.page, left.orders, left.columns) == (Page.PANELS, {}, {})
 
 
 @pytest.mark.parametrize("height", [5, 12, 24])
