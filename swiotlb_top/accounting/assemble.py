@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from swiotlb_top.accounting.devices import Devices
-from swiotlb_top.accounting.scene import NO_SCENES, Key, Scene, Scenes
+from swiotlb_top.accounting.onlooker import Scenes
+from swiotlb_top.accounting.scene import NO_SCENES, Key, Scene
 from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.accounting.snapshot import Snapshot, VerdictView
 from swiotlb_top.accounting.totals import Totals

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from swiotlb_top.accounting.scene import Onlooker, Scene
+from swiotlb_top.accounting.onlooker import Onlooker
+from swiotlb_top.accounting.scene import Scene
 from swiotlb_top.allocator import Cause
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Find, Map, Unmap

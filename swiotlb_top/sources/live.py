@@ -15,7 +15,7 @@ from typing import Final
 
 from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
-from swiotlb_top.accounting.scene import Scenes
+from swiotlb_top.accounting.onlooker import Scenes
 from swiotlb_top.accounting.slots import SlotsView, slots_view
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
 from swiotlb_top.accounting.totals import DeviceTotals

@@ -15,8 +15,8 @@ from typing import Final
 
 from swiotlb_top.accounting.frame import HISTORY, Recorded
 from swiotlb_top.accounting.journal import Entry, Journal
+from swiotlb_top.accounting.onlooker import Scenes
 from swiotlb_top.accounting.past import Past
-from swiotlb_top.accounting.scene import Scenes
 from swiotlb_top.accounting.snapshot import Playback, Snapshot
 from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.sources import PlayOrder

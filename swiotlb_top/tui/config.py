@@ -12,9 +12,7 @@ The file is written when the user asks for it and never otherwise: the disk belo
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +62,8 @@ def read(text: str) -> View:
 
     :raises ValueError: it is no TOML, or tells of something that is not there.
     """
+    import tomllib  # who has no such file does without it
+
     columns: dict[str, tuple[str, ...]] = {}
     orders: dict[str, Order] = {}
     for panel, told in tomllib.loads(text).items():
@@ -82,6 +82,8 @@ def read(text: str) -> View:
 
 def text_of(view: View) -> str:
     """The file that tells this view."""
+    import json
+
     blocks = []
     for panel in PANELS:
         lines = [f"[{panel}]"]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swiotlb_top.accounting import scene
+from swiotlb_top.accounting import onlooker
 from swiotlb_top.accounting.scene import HolderThen
 from swiotlb_top.allocator import REVISIONS, Allocator, Cause, Limits, Pool, Request, Revision
 from swiotlb_top.allocator.fitting import largest_fitting_bytes
@@ -107,7 +107,7 @@ def test_what_takes_too_long_to_find_out_is_not_claimed(
 ) -> None:
     path = full_and_then(tmp_path / "a.swtrace", 64)  # of 31 smaller sizes none fits
     assert next(iter(refused(path).firsts.values())).largest_fitting_bytes == 0
-    monkeypatch.setattr(scene, "_PATIENCE", areas)
+    monkeypatch.setattr(onlooker, "_PATIENCE", areas)
     result = refused(path)
     assert result.pipeline.judge.findings.agree == replay(path).findings.agree
     (first,) = result.firsts.values()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import Level, headline
 from swiotlb_top.accounting.in_use import SINCE_ATTACHING
-from swiotlb_top.accounting.scene import Scenes
+from swiotlb_top.accounting.onlooker import Scenes
 from swiotlb_top.accounting.snapshot import UNKNOWN, Earlier, ProgramCost, Snapshot
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Pool

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.accounting.scene import EVERY_NS, KEPT, Scene, Scenes
+from swiotlb_top.accounting.onlooker import EVERY_NS, KEPT, Scenes
+from swiotlb_top.accounting.scene import Scene
 from swiotlb_top.accounting.snapshot import Answer, FailureView
 from swiotlb_top.accounting.words import FAILURE
 from swiotlb_top.allocator import Cause
