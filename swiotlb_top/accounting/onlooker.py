@@ -10,6 +10,7 @@ from swiotlb_top.accounting.scene import HolderThen, Key, PoolThen, Scene, key_o
 from swiotlb_top.accounting.slots import slots_view
 from swiotlb_top.allocator import Allocator, Cause, Explanation, Pool
 from swiotlb_top.allocator.fitting import largest_fitting_bytes
+from swiotlb_top.constants import SLOT_SET_SHIFT
 from swiotlb_top.events import Call, Find, Map, Unmap
 from swiotlb_top.verify import Failure, Listener, Moment
 
@@ -22,6 +23,11 @@ _PATIENCE: Final = 1_000_000
 """Areas that may be asked for what would have fitted, for all scenes together,"""
 _EARNED: Final = 10_000
 """and how many more may be asked for each further scene."""
+
+_EFFORT: Final = 2_000_000
+"""How many mappings and slot sets may be copied for the scenes of a stream before more is earned,"""
+_EARNED_A_FAILURE: Final = 200
+"""which is so many for each failed map."""
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -51,7 +57,6 @@ class Onlooker:
             fitting_bytes,
         )
 
-
     def _largest_fitting_bytes(self, moment: Moment, size_bytes: int) -> int | None:
         fitting_bytes, left = largest_fitting_bytes(*moment, size_bytes, self._patience)
         self._patience = min(left + _EARNED, _PATIENCE)
@@ -64,6 +69,7 @@ class Scenes(Listener):
     def __init__(self) -> None:
         super().__init__()
         self._onlooker = Onlooker()
+        self._effort = _EFFORT
         self._looked_ns: dict[tuple[int, Cause, int], int] = {}
         self._kept: dict[Key, Scene] = {}
 
@@ -71,9 +77,14 @@ class Scenes(Listener):
         call, why = failure.event, failure.explanation
         if not isinstance(call, Find | Map | Unmap):
             return
+        self._effort = min(self._effort + _EARNED_A_FAILURE, _EFFORT)
         alike = call.dev, why.cause, why.needed_slots
         if call.exit_ns - self._looked_ns.get(alike, -EVERY_NS) < EVERY_NS:
             return
+        effort = sum(_effort(pool) for pool in (*moment.model.pools, *_transient(moment.model)))
+        if effort > self._effort:
+            return
+        self._effort -= effort
         self._looked_ns.pop(alike, None)
         _keep(self._looked_ns, alike, call.exit_ns)
         _keep(self._kept, key_of(call), self._onlooker.look(call, why, moment))
@@ -95,6 +106,11 @@ def _pool_then(pool: Pool, *, default: bool) -> PoolThen:
     kind = "transient" if pool.transient else "default" if default else "grown"
     slots = slots_view(pool)
     return PoolThen(pool.start, kind, pool.nslabs, pool.nareas, pool.used_slots, pool.longest_free_slots(), slots)
+
+
+def _effort(pool: Pool) -> int:
+    """What it takes to copy a pool, at most: no mapping has less than a slot."""
+    return 1 + (pool.nslabs >> SLOT_SET_SHIFT) + pool.used_slots
 
 
 def _transient(model: Allocator) -> Iterator[Pool]:

@@ -41,7 +41,7 @@ def load() -> View:
     except OSError as error:
         return replace(PLAIN, kept=f"{path()} cannot be read: {error.strerror}")
     except ValueError as error:
-        return replace(PLAIN, kept=f"{path()} is not used: {error}; W writes it anew")
+        return replace(PLAIN, kept=f"config.toml is not used, W writes it anew: {error} ({path()})")
 
 
 def keep(view: View) -> str:

@@ -84,7 +84,7 @@ def test_a_file_that_cannot_be_used_is_said_in_one_line_and_nothing_of_it_is_use
     view = config.load()
     assert why in view.kept
     assert str(config.path()) in view.kept
-    assert view.kept.endswith("; W writes it anew")
+    assert view.kept.startswith("config.toml is not used, W writes it anew: ")
     assert "\n" not in view.kept
     assert replace(view, kept="") == PLAIN
 

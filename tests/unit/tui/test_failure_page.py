@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from swiotlb_top.accounting import onlooker
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.onlooker import EVERY_NS, KEPT, Scenes
 from swiotlb_top.accounting.scene import Scene
@@ -173,6 +174,18 @@ def test_every_label_of_the_page_is_explained() -> None:
     pages = told(frame, frame.now.failures[0]).splitlines()[1:]
     labels = {line[:10].strip() for line in pages[: pages.index("")]} - {"", "why"}
     assert labels == FAILURE.keys() - {"moment"}
+
+
+def test_scenes_take_no_more_effort_than_the_failures_earn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To copy this pool takes 517: one, four slot sets, and 512 slots in use."""
+    monkeypatch.setattr(onlooker, "_EFFORT", 1034)
+    monkeypatch.setattr(onlooker, "_EARNED_A_FAILURE", 100)
+    judge, scenes = judging(), Scenes()
+    judge.findings.listener = scenes
+    judge.feed([device(), *(found(1000 + 10 * at, 1001 + 10 * at, 128 * at, 128) for at in range(4))])
+    judge.feed(searched_in_vain(2000 + 10 * nslots, 2001 + 10 * nslots, nslots) for nslots in range(1, 13))
+    judge.finish()
+    assert [scene.explanation.needed_slots for scene in scenes.kept.values()] == [1, 2, 7, 12]
 
 
 def test_of_many_different_failures_the_latest_scenes_are_kept() -> None:
