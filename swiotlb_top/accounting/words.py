@@ -47,6 +47,8 @@ LINES: Final = {
     "second before.",
     "trend": "The latest readings, the newest on the right. The highest one fills its cell. A cell is the time between "
     "two frames, or a tenth of a second of a recording.",
+    "time": "Charts of the same readings, where the panels leave room for them: used slots against all slots, the "
+    "others against their highest reading.",
     "verdict": "Whether the kernel did what the reference would have done, in one of the words below.",
     "first": "The first operation on which they disagree.",
     "source": "Where all this comes from.",

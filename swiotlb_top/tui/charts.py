@@ -58,6 +58,18 @@ def sparkline(values: Sequence[float], cells: int, glyphs: Glyphs, style: str = 
     return Text("".join(glyphs.spark[height] for height in heights).rjust(max(cells, 0)), style=style)
 
 
+def columns(values: Sequence[float], top: float, cells: int, rows: int, glyphs: Glyphs) -> list[str]:
+    """The latest values as columns side by side, the newest on the right, in ``rows`` lines. ``top`` fills a column."""
+    steps = len(glyphs.spark) - 1
+    latest = values[-cells:] if cells > 0 else ()
+    # Any value but 0 has a height, so that a single failure is seen.
+    heights = [min(rows * steps, max(1, round(rows * steps * value / top))) if value > 0 else 0 for value in latest]
+    return [
+        "".join(glyphs.spark[min(max(height - row * steps, 0), steps)] for height in heights).rjust(max(cells, 0))
+        for row in reversed(range(rows))
+    ]
+
+
 def bar(part: float, most: float, cells: int, glyphs: Glyphs) -> str:
     """A bar whose length is to the width as ``part`` is to ``most``."""
     return glyphs.full * cells_of(round(part), round(most), cells) if part > 0 else ""

@@ -19,6 +19,7 @@ from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, Key
 from swiotlb_top.tui.menu_page import menu_page
 from swiotlb_top.tui.pages import device_page, findings_in_full, findings_page, help_page, size_page
 from swiotlb_top.tui.panels import PANELS, Panel
+from swiotlb_top.tui.timeline import timeline
 from swiotlb_top.tui.view import PLAIN, Page, View
 
 TWO_COLUMNS_FROM: Final = 150
@@ -66,6 +67,7 @@ def render(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int) ->
     else:
         above = above[: max(room - 2 * _LEAST - len(PANELS), room // 2)]
         below = _panels(frame, view, glyphs, width, room - len(above))
+        below += timeline(frame, glyphs, width, room - len(above) - len(below))
     body = [*above, *below][: max(room, 0)]
     body += [Text() for _ in range(room - len(body))]
     title = _bar(_title(frame, glyphs, _state(frame, view, glyphs)), width)

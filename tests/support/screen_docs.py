@@ -48,15 +48,15 @@ give the reason, in the reference's words, what is *found* in all frames so far 
 with *advice*, and *unknown*: what is not known and could be worse. The key `f` shows all that is found, as `swiotlb-top
 check` prints it, and `S`, where a recording is shown, how large swiotlb must be for it ([sizing.md](sizing.md)).
 *slots* is a gauge of the slots in use in each pool, *peak* a gauge of the most that ever were in use. *trend* has the
-latest readings, one in each cell. *SLOTS* is a map of the selected pool, or else of the fullest. At the finest, each
-cell is a slot, with a letter and a colour for the device that has it, so that one sees in which pieces the pool is
-free:
+latest readings, one in each cell, and *TIME* has them as charts where the panels leave room. *SLOTS* is a map of the
+selected pool, or else of the fullest. At the finest, each cell is a slot, with a letter and a colour for the device
+that has it, so that one sees in which pieces the pool is free:
 
 ![The map of a pool in four areas: two disks have slots in three of them](slots.svg)
 
-*LOG* lists growth, pools that were added and freed, lost events, disagreements, and devices that began to fail.
-Each row of *FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause. *MOMENT*
-is the map of the slots at the latest failure that was looked at, and `Enter` on a row shows all of that moment:
+*LOG* lists growth, pools that were added and freed, lost events, disagreements, and devices that began to fail. Each
+row of *FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause. *MOMENT* is the
+map of the slots at the latest failure that was looked at, and `Enter` on a row shows all of that moment:
 
 ![The moment of a failure: what was asked, who held the slots, and the map of the slots then](failure.svg)
 
