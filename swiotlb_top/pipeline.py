@@ -12,7 +12,7 @@ from dataclasses import replace
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
-from swiotlb_top.accounting.slots import slots_view
+from swiotlb_top.accounting.slots import slots_views
 from swiotlb_top.accounting.snapshot import Snapshot
 from swiotlb_top.accounting.watcher import Watcher
 from swiotlb_top.allocator import REVISIONS, Choice, choose, named
@@ -121,7 +121,8 @@ class Pipeline(Consumer):
     def snapshot(self, time_ns: int, source: str, reason: str) -> Snapshot:
         """A snapshot at ``time_ns``, from the events alone."""
         world = self.judge.model
-        slots = {pool.address: slots_view(pool) for pool in world.pools if not pool.transient} if world else {}
+        listed = [pool for pool in world.pools if not pool.transient] if world else []
+        slots = dict(zip((pool.address for pool in listed), slots_views(listed), strict=True))
         origin = Origin(source, reason, self.kernel.release, self.kernel.hooks)
         return assemble(time_ns, origin, self.account.totals(), self.account.devices, slots, self.judge)
 

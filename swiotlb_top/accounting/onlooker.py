@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
 from swiotlb_top.accounting.scene import HolderThen, Key, PoolThen, Scene, key_of
-from swiotlb_top.accounting.slots import slots_view
+from swiotlb_top.accounting.slots import slots_views
 from swiotlb_top.allocator import Allocator, Cause, Explanation, Pool
 from swiotlb_top.allocator.fitting import largest_fitting_bytes
 from swiotlb_top.constants import SLOT_SET_SHIFT
@@ -45,14 +45,14 @@ class Onlooker:
         padding_bytes = model.revision.padding_bytes(request.orig_addr, request.alloc_align_mask, request.limits)
         size_bytes = request.alloc_size_bytes - padding_bytes if isinstance(call, Find) else call.mapping_size_bytes
         fitting_bytes = self._largest_fitting_bytes(moment, size_bytes) if explanation.cause.is_of_room else None
-        listed = [_pool_then(pool, default=pool is model.pools[-1]) for pool in model.pools]
+        pools = _pools_then(model)
         return Scene(
             call.exit_ns,
             cpu,
             size_bytes,
             explanation,
-            sum(pool.nslabs - pool.used_slots for pool in listed),
-            (*listed, *(_pool_then(pool, default=False) for pool in _transient(model))),
+            sum(pool.nslabs - pool.used_slots for pool in pools[: len(model.pools)]),
+            pools,
             tuple(_holders(model)),
             fitting_bytes,
         )
@@ -102,10 +102,21 @@ def _keep(kept: dict[_K, _V], key: _K, value: _V) -> None:
         del kept[next(iter(kept))]
 
 
-def _pool_then(pool: Pool, *, default: bool) -> PoolThen:
-    kind = "transient" if pool.transient else "default" if default else "grown"
-    slots = slots_view(pool)
-    return PoolThen(pool.start, kind, pool.nslabs, pool.nareas, pool.used_slots, pool.longest_free_slots(), slots)
+def _pools_then(model: Allocator) -> tuple[PoolThen, ...]:
+    """Those that are searched, in that order, then the transient ones."""
+    pools = [*model.pools, *_transient(model)]
+    return tuple(
+        PoolThen(
+            pool.start,
+            "transient" if pool.transient else "default" if pool is model.pools[-1] else "grown",
+            pool.nslabs,
+            pool.nareas,
+            pool.used_slots,
+            pool.longest_free_slots(),
+            slots,
+        )
+        for pool, slots in zip(pools, slots_views(pools), strict=True)
+    )
 
 
 def _effort(pool: Pool) -> int:

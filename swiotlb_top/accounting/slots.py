@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
@@ -11,8 +12,8 @@ from swiotlb_top.allocator.mapping import Mapping
 from swiotlb_top.allocator.runs import ONES, longest_run
 from swiotlb_top.constants import IO_TLB_SEGSIZE
 
-MOST_MAPPINGS: Final = 1 << 14
-"""Of a pool with more live mappings these are left out: no screen has a place for each."""
+MOST_MAPPINGS: Final = 1 << 13
+"""So many live mappings are kept of all pools together; those of a pool that has more than are left are left out."""
 _MOST_ALIKE: Final = 1 << 14
 """How many different slot sets are remembered."""
 
@@ -30,7 +31,7 @@ class SlotsView:
     free_masks: tuple[int, ...]
     """Free slots, a bit mask a slot set (bit i set = slot i of the set is free)."""
     mappings: tuple[Mapping, ...] | None = None
-    """The live mappings in no order; None where these are more than :data:`MOST_MAPPINGS`."""
+    """The live mappings in no order; None where these are too many."""
 
     @property
     def area_nslabs(self) -> int:
@@ -70,6 +71,11 @@ class SlotsView:
         return 100.0 * (1 - self.longest_free_slots / could_be) if could_be else 0.0
 
 
-def slots_view(pool: Pool) -> SlotsView:
-    """The slots of a pool as views show them."""
-    return SlotsView(pool.nslabs, tuple(pool.area_used), pool.free_masks(), pool.held(MOST_MAPPINGS))
+def slots_views(pools: Iterable[Pool]) -> list[SlotsView]:
+    """The slots of each pool as views show them."""
+    left, views = MOST_MAPPINGS, []
+    for pool in pools:
+        mappings = pool.held(left)
+        left -= len(mappings or ())
+        views.append(SlotsView(pool.nslabs, tuple(pool.area_used), pool.free_masks(), mappings))
+    return views

@@ -16,7 +16,7 @@ from typing import Final
 from swiotlb_top.accounting.assemble import Origin, assemble
 from swiotlb_top.accounting.devices import Devices
 from swiotlb_top.accounting.onlooker import Scenes
-from swiotlb_top.accounting.slots import SlotsView, slots_view
+from swiotlb_top.accounting.slots import SlotsView, slots_views
 from swiotlb_top.accounting.snapshot import UNKNOWN, Snapshot
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import adopt
@@ -114,7 +114,8 @@ class LiveSource:
         self._operations_before = operations
         began_s, began_cpu_s = time.perf_counter(), time.thread_time()
         burst = self._record()
-        self._slots = {pool.address: slots_view(adopt(pool, check=False).pool) for pool in burst.state.pools}
+        read = [adopt(pool, check=False).pool for pool in burst.state.pools]
+        self._slots = dict(zip((pool.address for pool in read), slots_views(read), strict=True))
         self._sampled_ns = burst.state.begin_ns
         self._keep_devices(self._counted.devices())
         self._judge(pipeline, burst)

@@ -53,6 +53,14 @@ def _told(frame: Frame, failure: FailureView, scene: Scene, owners: Owners, glyp
         labelled("free", free),
         *(labelled("" if at else "held", *_holder(holder, owners, glyphs)) for at, holder in enumerate(scene.holders)),
         *_short_by(scene),
+        *_what_helps(frame, scene),
+    ]
+
+
+def _what_helps(frame: Frame, scene: Scene) -> list[Line]:
+    if not scene.explanation.cause.is_of_room:
+        return [labelled("larger", "no size of swiotlb= helps: the device cannot use what was found")]
+    return [
         labelled("smaller", scene.smaller),
         labelled("larger", _LARGER_HERE if frame.now.playback else _LARGER_LIVE),
     ]

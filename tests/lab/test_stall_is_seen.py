@@ -237,11 +237,16 @@ def test_what_is_found_stands_beneath_the_headline_with_what_helps(files: Path) 
     assert re.search(r"^advice +If it is load, a larger pool helps", screen, re.MULTILINE), screen
 
 
-def test_pools_areas_failures_and_sizes_are_seen_live(files: Path) -> None:
+def test_pools_slots_failures_and_sizes_are_seen_live(files: Path) -> None:
     screen = pane(files, "reason")
     assert re.search(r"^0x[0-9a-f]+ +default +256 ", screen, re.MULTILINE), screen
-    assert "used of 256 in each area" in screen
+    assert re.search(r"^. SLOTS of pool 0x[0-9a-f]+ ", screen, re.MULTILINE), screen
     assert re.search(rf"{VIRTIO_BLK} +262144 +128 +\d+ +exhausted +agrees", screen), screen
+
+
+def test_the_moment_of_a_failure_is_seen_live(files: Path) -> None:
+    screen = pane(files, "reason")
+    assert re.search(rf"^. MOMENT of a failed map, \S+ ago: {VIRTIO_BLK} needs 128 slots", screen, re.MULTILINE), screen
 
 
 def test_the_device_has_a_page_of_its_own(files: Path) -> None:

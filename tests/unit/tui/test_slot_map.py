@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.text import Text
 
-from swiotlb_top.accounting.slots import MOST_MAPPINGS, SlotsView, slots_view
+from swiotlb_top.accounting.slots import MOST_MAPPINGS, SlotsView, slots_views
 from swiotlb_top.allocator import Pool
 from swiotlb_top.allocator.mapping import Mapping
 from swiotlb_top.allocator.request import Limits, Request
@@ -154,12 +154,22 @@ def test_of_a_pool_with_very_many_mappings_only_free_slots_are_shown() -> None:
     pool = Pool(1, 0, 2 * MOST_MAPPINGS, 1)
     for slot in range(MOST_MAPPINGS):
         pool.take(2 * slot, Request(0, 2048, 0, Limits()), DISK.dev)
-    assert len(slots_view(pool).mappings or ()) == MOST_MAPPINGS
+    (slots,) = slots_views([pool])
+    assert len(slots.mappings or ()) == MOST_MAPPINGS
     pool.take(1, Request(0, 2048, 0, Limits()), DISK.dev)
-    slots = slots_view(pool)
+    (slots,) = slots_views([pool])
     assert slots.mappings is None
     assert words(slot_map.draw(slots, OWNERS, UNICODE, 80, 1)[0]) == ["    0 " + "▄" * 64]
     assert slot_map.legend(slots, OWNERS, UNICODE, 80) == []
+
+
+def test_the_mappings_of_all_pools_together_are_no_more_than_that() -> None:
+    pools = [Pool(number, 0, 2 * MOST_MAPPINGS, 1) for number in range(3)]
+    for pool in pools[:2]:
+        for slot in range(MOST_MAPPINGS - 1):
+            pool.take(slot, Request(0, 2048, 0, Limits()), DISK.dev)
+    pools[2].take(0, Request(0, 2048, 0, Limits()), DISK.dev)
+    assert [one.mappings and len(one.mappings) for one in slots_views(pools)] == [MOST_MAPPINGS - 1, None, 1]
 
 
 @pytest.mark.parametrize("most", [1, 2])
