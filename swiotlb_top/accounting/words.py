@@ -77,8 +77,8 @@ VERDICTS: Final = {
 """What the reference says."""
 
 SLOTS: Final = {
-    "cell": "One slot where there is room, else several of one area. A dot is free, a bar is partly used. Lines begin "
-    "with the number of their first slot, which is bold where an area begins.",
+    "cell": "One slot where there is room, else several of one area. A dot is free, a bar is partly used, in the "
+    "colour of who has most of it. Lines begin with the number of their first slot, bold where an area begins.",
     "letters": "Whose the slots are, as a line below says, those first that have most. Where a cell is a slot, each "
     "mapping begins with a capital. ? is not known whose: it was mapped before the recording. + is one of more than 26 "
     "devices, and # is in use by no mapping that is known.",

@@ -29,6 +29,8 @@ _UNOWNED: Final = "?"
 _SURPLUS: Final = "+"
 _NO_MAPPING: Final = "#"
 _GAP: Final = "   "
+_MOST_CELLS: Final = IO_TLB_SEGSIZE
+"""Of a line: a slot set. A longer one is not easier to read, and plain frames may be very wide."""
 _Drawn: TypeAlias = tuple[str, str]
 """A character and its style."""
 
@@ -82,7 +84,7 @@ def draw(slots: SlotsView, owners: Owners, glyphs: Glyphs, width: int, lines: in
 
     A number is bold where an area begins.
     """
-    layout = laid_out(slots, width - len(str(slots.nslabs)) - 1, lines)
+    layout = laid_out(slots, min(width - len(str(slots.nslabs)) - 1, _MOST_CELLS), lines)
     grain, in_line, areas_in_line, needed = layout
     areas = cells_of_areas(slots, grain)
     cell = partial(_cell, owners=owners, glyphs=glyphs, tells_run=slots.longest_free_slots < IO_TLB_SEGSIZE)

@@ -68,6 +68,11 @@ def test_the_map_keeps_to_its_room(slots: SlotsView, width: int, lines: int, gly
         assert max(len(line.plain) for line in drawn) <= width
 
 
+def test_a_line_has_no_more_than_a_slot_set_however_wide_the_screen_is() -> None:
+    drawn, _ = slot_map.draw(slots_with(512, 1, []), OWNERS, UNICODE, 1000, 12)
+    assert [len(line.plain) for line in drawn] == [4 + 128] * 4
+
+
 @given(pools(), st.integers(1, 60))
 def test_no_finer_cells_would_fit(slots: SlotsView, lines: int) -> None:
     chosen = laid_out(slots, 64, lines)
