@@ -23,7 +23,6 @@ _BEGUN: Final = 200
 """How many first failures of a series are kept."""
 
 
-
 class FailureLog:
     """The last few hundred failed maps of a stream."""
 
