@@ -18,7 +18,7 @@ from tools.packages import deb, debian_root, image, pins, sbom, tree
 
 RECORDING: Final = "/usr/lib/swiotlb-top/swiotlb_top/recordings/growing.swtrace"
 COMMAND: Final = image.IMAGE.entrypoint[0]
-LARGEST_BYTES: Final = 90_000_000
+LARGEST_BYTES: Final = 96_000_000
 
 
 @pytest.fixture(scope="module")
