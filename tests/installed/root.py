@@ -1,4 +1,4 @@
-"""A root directory in which commands are run, with this kernel."""
+"""A root directory in which commands are run, with this kernel and its devices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.kernels import layout_of
 
 DEADLINE_S: Final = 900.0
 WITH_KERNEL: Final = """
-mount --rbind /proc "$0/proc" && mount --rbind /sys "$0/sys" && mount -t tmpfs none "$0/dev/shm" &&
+for each in proc sys dev; do mount --rbind /$each "$0/$each" || exit; done; mount -t tmpfs none "$0/dev/shm" &&
 exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"
 """
 COMPILE: Final = """
@@ -36,7 +36,7 @@ class Root:
     """The version of its Python."""
 
     def start(self, *command: str, **options: Any) -> subprocess.Popen[str]:
-        """Start a command in it, with this kernel's /proc and /sys."""
+        """Start a command in it, with this kernel's /proc, /sys and /dev."""
         return subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", WITH_KERNEL, str(self.directory), *command],
             stdin=subprocess.DEVNULL,
