@@ -62,6 +62,11 @@ def blob(layout: Path, of: Any) -> Any:
     return json.loads((layout / "blobs" / of["digest"].replace(":", "/")).read_text())
 
 
+def page(address: str) -> str:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=DEADLINE_S) as answer:
+        return str(answer.read().decode())
+
+
 def packages(root: Root) -> set[str]:
     """Those that Debian's tools see in it."""
     asked = ["dpkg-query", "--admindir", f"{root.directory}/var/lib/dpkg", "--show", "--showformat", "${Package}\n"]
@@ -106,9 +111,9 @@ def test_it_exports_and_compiles_no_python_for_it(root: Root) -> None:
     compiled = set(root.directory.rglob("*.pyc"))
     address = f"127.0.0.1:{free_port()}"
     with root.start(COMMAND, "export", "--trace", RECORDING, "--web.listen-address", address) as exporter:
+        # It answers before it has opened its source, and says then that it watches nothing yet.
         eventually(lambda: answers(f"http://{address}/metrics"), DEADLINE_S)
-        with urllib.request.urlopen(f"http://{address}/metrics", timeout=DEADLINE_S) as page:
-            assert "\nswiotlb_up 1" in page.read().decode()
+        eventually(lambda: "\nswiotlb_up 1" in page(address), DEADLINE_S)
         exporter.terminate()
         exporter.communicate(timeout=DEADLINE_S)
     assert exporter.returncode == 0
