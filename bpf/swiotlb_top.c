@@ -914,11 +914,11 @@ static __always_inline bool is_unreachable(u64 dev, u64 last, u64 attrs)
 	/* Where swiotlb_map() itself is probed as the map, its return tells. */
 	if (MAP_IS_WHOLE || !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
 		return false;
-	at = load_u64(dev + O_device_dma_mask);
+	at = read_u64(dev + O_device_dma_mask);
 	if (!at)
 		return false;
-	reach = load_u64(at);
-	bus_limit = load_u64(dev + O_device_bus_dma_limit);
+	reach = read_u64(at);
+	bus_limit = read_u64(dev + O_device_bus_dma_limit);
 	/* min_not_zero(), as dma_capable() has it */
 	if (bus_limit && (!reach || bus_limit < reach))
 		reach = bus_limit;
