@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import swiotlb_top
 from swiotlb_top.cli import main
+from swiotlb_top.convert.perfetto import perfetto_pieces
 from swiotlb_top.errors import Exit, UnreadableError, UsageError
 from swiotlb_top.events import Device, Find, Free, Gap, Map, PoolAdd, PoolAlloc, Unmap
 from swiotlb_top.recording.anonymous import anonymise
@@ -54,15 +55,14 @@ def rows(path: Path) -> tuple[Mapping, ...]:
     return tuple(row._replace(nslots=None, pool_kind=None) if row.map_ns is None else row for row in found)
 
 
-def parts() -> Iterator[tuple[Path, Chosen]]:
-    """Every recording with each of its devices, and with each of its first pools."""
-    for path in RECORDINGS:
-        yield from ((path, Chosen(devices=frozenset({name}))) for name in devices_of(path))
-        yield from ((path, Chosen(pools=frozenset({int(row.pool or "0", 16)}))) for row in pools_of(path)[:3])
-
-
-PARTS = list(parts())
-NAMES = [f"{path.stem}-{'-'.join([*chosen.devices, *map(hex, chosen.pools)])}" for path, chosen in PARTS]
+def parts(path: Path, directory: Path) -> Iterator[tuple[Chosen, Path]]:
+    """The calls of each of its devices, and those in each of its first pools."""
+    choices = [Chosen(devices=frozenset({name})) for name in devices_of(path)]
+    choices += [Chosen(pools=frozenset({int(row.pool or "0", 16)})) for row in pools_of(path)[:3]]
+    for number, chosen in enumerate(choices):
+        copy = directory / f"{number}.swtrace"
+        cut(path, copy, chosen=chosen)
+        yield chosen, copy
 
 
 def is_of(row: Mapping, chosen: Chosen) -> bool:
@@ -70,28 +70,30 @@ def is_of(row: Mapping, chosen: Chosen) -> bool:
     return in_pool and (not chosen.devices or row.device in chosen.devices)
 
 
-@pytest.mark.parametrize(("path", "chosen"), PARTS, ids=NAMES)
-def test_its_mappings_are_those_of_the_whole_and_no_others(path: Path, chosen: Chosen, tmp_path: Path) -> None:
-    copy = tmp_path / "part.swtrace"
-    cut(path, copy, chosen=chosen)
-    expected = [row for row in rows(path) if is_of(row, chosen)]
-    assert [*rows(copy)] == expected != []
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_its_mappings_are_those_of_the_whole_and_no_others(path: Path, tmp_path: Path) -> None:
+    for chosen, copy in parts(path, tmp_path):
+        expected = [row for row in rows(path) if is_of(row, chosen)]
+        assert [*rows(copy)] == expected != []
 
 
-@pytest.mark.parametrize(("path", "chosen"), PARTS, ids=NAMES)
-def test_nobody_claims_anything_of_the_kernel_by_it(path: Path, chosen: Chosen, tmp_path: Path) -> None:
-    copy = tmp_path / "part.swtrace"
-    cut(path, copy, chosen=chosen)
-    report = replay(copy)
-    assert (report.verdict, report.exit_code, report.findings.compared) == (Verdict.INCONCLUSIVE, Exit.INCONCLUSIVE, 0)
-    assert (report.miscounts, report.damage, report.partial) == ((), "", True)
-    assert not report.findings.causes
-    said = report.as_json()
-    assert (said["used_slots"], said["transient_slots"]) == (None, None)
-    assert {row.peak_used_slots for row in pools_of(copy)} == {None}
-    assert {(row.used_slots, row.used_max_slots, row.transient_slots) for row in swiotlb_top.open(copy).slots()} == {
-        (None, None, None)
-    }
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_nobody_claims_anything_of_the_kernel_by_it(path: Path, tmp_path: Path) -> None:
+    for _, copy in parts(path, tmp_path):
+        report = replay(copy)
+        assert (report.verdict, report.exit_code) == (Verdict.INCONCLUSIVE, Exit.INCONCLUSIVE)
+        assert (report.findings.compared, report.miscounts, report.damage, report.partial) == (0, (), "", True)
+        assert not report.findings.causes
+        said = report.as_json()
+        assert (said["used_slots"], said["transient_slots"]) == (None, None)
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_nobody_claims_by_it_how_full_pools_are(path: Path, tmp_path: Path) -> None:
+    for _, copy in parts(path, tmp_path):
+        steps = swiotlb_top.open(copy).slots()
+        assert {row.peak_used_slots for row in pools_of(copy)} <= {None}
+        assert {(row.used_slots, row.used_max_slots, row.transient_slots) for row in steps} == {(None, None, None)}
 
 
 @settings(deadline=None, max_examples=20)
@@ -203,6 +205,13 @@ def test_the_screen_says_that_it_is_partial_and_not_how_full_the_pools_are(part:
     assert "the recording is partial" in now.notes[-1]
     (entry,) = [entry for entry in now.recorded.journal if entry.word == "gap"] if now.recorded else []
     assert entry.sentence == "calls are left out"
+
+
+def test_a_timeline_says_that_calls_are_left_out_and_not_that_none_were_lost(part: Path) -> None:
+    recording = swiotlb_top.open(part)
+    timeline = b"".join(perfetto_pieces(recording.happenings(judged=False), recording.clock, "swiotlb"))
+    assert b"calls are left out" in timeline
+    assert b"events lost" not in timeline
 
 
 def test_info_and_replay_say_so(part: Path, capsys: pytest.CaptureFixture[str]) -> None:
