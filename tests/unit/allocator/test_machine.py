@@ -46,6 +46,7 @@ DEVICES = {
     8: Limits(seg_boundary_mask=0xFFFF_FFFF, min_align_mask=0xFFF),
     9: Limits(seg_boundary_mask=0xFFFF, min_align_mask=0x1FFF, dma_mask=SPARE + (40 << 24) - 1),
 }
+OF_SIZE = {Cause.TOO_LARGE, Cause.PADDED, Cause.ABSURD_SIZE}
 ALIGNMENT = {Hazard.MISALIGNED_ADDRESS, Hazard.MISALIGNED_SLOT}
 
 
@@ -116,7 +117,7 @@ class Swiotlb(RuleBasedStateMachine):
             assert found is None
             assert explanation is not None
             assert explanation.needed_slots == nslots
-            assert (explanation.cause is Cause.TOO_LARGE) == (request.alloc_size_bytes > 256 << 10)
+            assert (explanation.cause in OF_SIZE) == (request.alloc_size_bytes > 256 << 10)
             return False
         pool = self.swiotlb.find_pool(dev, address)
         assert pool is not None

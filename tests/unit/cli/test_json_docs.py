@@ -98,7 +98,11 @@ KEYS_OF_A_DEVICE = (
     "limits",
 )
 EMPTY_HERE = {
-    "swiotlb-top --json": {f"kernel_log.{name}" for name in KEYS_OF_A_LOG},
+    "swiotlb-top --json": {
+        "devices.askers.functions",
+        "devices.askers.failures",
+        *(f"kernel_log.{name}" for name in KEYS_OF_A_LOG),
+    },
     "swiotlb-top replay FILE --json": {"inconclusive_because.*"},
     "swiotlb-top replay FILE --revision all --json": {"revisions.inconclusive_because.*"},
     "swiotlb-top diff A B --json": set[str](),
