@@ -8,8 +8,10 @@ from typing import Final
 
 from swiotlb_top.accounting.in_use import OwnHiwater, of_state
 from swiotlb_top.accounting.pool_account import PoolAccount
+from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.accounting.snapshot import UNKNOWN
 from swiotlb_top.accounting.totals import DeviceTotals, Totals
+from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.sources.askers import Askers
 from swiotlb_top.sources.earlier import PATIENCE_NS, EarlierMappings, mappings_of
@@ -38,6 +40,14 @@ class Counted:
     def devices(self) -> dict[int, DeviceTotals]:
         """The totals of every device that is counted, or holds mappings from before."""
         return self._with_askers(self._with_earlier(self._session.program.totals()))
+
+    def owned(self, start: int, slots: SlotsView) -> SlotsView:
+        """The slots of a pool that begins at ``start``, each mapping with the device that has shown to hold it."""
+        holdings = self._session.program.holdings
+        if holdings is None or slots.mappings is None:
+            return slots
+        owners = ((holdings.holder(slot_addr(start, each.slot), each.nslots), each) for each in slots.mappings)
+        return replace(slots, mappings=tuple(each._replace(dev=dev) if dev else each for dev, each in owners))
 
     def totals(self) -> Totals:
         """The totals since the probes were attached. :raises CannotError: the kernel's memory cannot be read."""

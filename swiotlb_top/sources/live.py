@@ -115,7 +115,8 @@ class LiveSource:
         began_s, began_cpu_s = time.perf_counter(), time.thread_time()
         burst = self._record()
         read = [adopt(pool, check=False).pool for pool in burst.state.pools]
-        self._slots = dict(zip((pool.address for pool in read), slots_views(read), strict=True))
+        views = zip(read, slots_views(read), strict=True)
+        self._slots = {pool.address: self._counted.owned(pool.start, view) for pool, view in views}
         self._sampled_ns = burst.state.begin_ns
         self._keep_devices(self._counted.devices())
         self._judge(pipeline, burst)

@@ -81,6 +81,11 @@ class Holdings:
             if word and word >> _NUMBER_SHIFT == (number + at) & _NUMBER_MASK:
                 yield self._cell(word)
 
+    def holder(self, tlb_addr: int, nslots: int) -> int:
+        """``struct device *`` of the device that holds a mapping of these slots, or 0 if that has not shown."""
+        cells = self.of_slots(tlb_addr, nslots)
+        return next((cell.dev for cell in cells if cell.says in (Says.MADE, Says.SYNCED)), 0)
+
     def at(self, tlb_addr: int) -> Cell:
         """What the cell of one slot says."""
         return next(self.of_slots(tlb_addr, 1), _EMPTY)

@@ -42,11 +42,11 @@ largest nslabs
 used
   6.0      20347fca71a3  io_tlb_used sums over the areas of the pools on the list
   6.6      8b0977ecc8b3  io_tlb_used is a counter that includes transient pools
-  7.3      -             io_tlb_used sums over listed pools again, unless booted with swiotlb=...,track_hiwater
+  7.3      121f9fd1c308  io_tlb_used sums over listed pools again, unless booted with swiotlb=...,track_hiwater
 hiwater
   6.0      20347fca71a3  no high water mark
   6.4      8b0977ecc8b3  io_tlb_used_hiwater is kept, and includes transient pools
-  7.3      -             io_tlb_used_hiwater reads 0 unless booted with swiotlb=...,track_hiwater
+  7.3      121f9fd1c308  io_tlb_used_hiwater reads 0 unless booted with swiotlb=...,track_hiwater
 aligns alloc
   6.0      20347fca71a3  swiotlb_alloc() asks for no alignment; by 6.3's rule it can get half a page (CVE-2024-35814)
   6.9      cbf53074a528  swiotlb_alloc() asks for the alignment of the size, rounded up to a power of two of pages
@@ -55,7 +55,7 @@ checks page
   6.9      823353b7cf0e  swiotlb_alloc() gives slots back that do not begin a page
 frees misfit at once
   seed-v4  1aaa736815eb  a transient pool without a fitting slot is freed at once (one that was used, by call_rcu)
-  7.3      -             every transient pool is freed by RCU work, also one without a fitting slot
+  7.3      e13d4d9a4915  every transient pool is freed by RCU work, also one without a fitting slot
 bounds list
   6.0      20347fca71a3  if a pool ends inside a slot set, its free list runs on past its end (CVE-2023-52790)
   6.7      53c87e846e33  the free list ends with the pool

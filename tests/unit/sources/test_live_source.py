@@ -18,6 +18,7 @@ from swiotlb_top.accounting.onlooker import Scenes
 from swiotlb_top.accounting.snapshot import UNKNOWN, Earlier, ProgramCost, Snapshot
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.allocator import Pool
+from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
 from swiotlb_top.constants import IO_TLB_SIZE
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Device
@@ -289,6 +290,22 @@ def test_syncs_are_probed_while_it_is_not_known_who_holds_what_was_there() -> No
     assert watching.session.program.syncs_tell == [True, False]
     (card,) = shown.devices
     assert (card.dev, card.earlier, card.all_held_slots, shown.unowned_slots) == (CARD, Earlier(1, 16, 0), 16, 0)
+
+
+def test_a_mapping_is_shown_with_the_device_that_has_shown_to_hold_it() -> None:
+    watching = Watching()
+    watching.say(Says.SYNCED)
+    slots = watching.source.snapshot().pools[0].slots
+    assert slots
+    assert slots.mappings
+    assert [(mapping.slot, mapping.nslots, mapping.dev) for mapping in slots.mappings] == [(0, 16, CARD)]
+
+
+def test_one_that_nobody_has_shown_to_hold_is_nobody_s() -> None:
+    slots = Watching().source.snapshot().pools[0].slots
+    assert slots
+    assert slots.mappings
+    assert [mapping.dev for mapping in slots.mappings] == [UNKNOWN_DEVICE]
 
 
 def test_they_are_not_probed_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
