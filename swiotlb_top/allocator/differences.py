@@ -236,8 +236,7 @@ DIFFERENCES: Final[tuple[Difference, ...]] = (
     Difference(
         "checks_kind", True, "7.3", "d5fd03cdd6c0",
         "dma: swiotlb: track pool encryption state and honor DMA_ATTR_CC_SHARED",
-        "where memory is encrypted, a map is refused at once if the pool is shared with the host and the device needs "
-        "private memory, or the other way round",
+        "where memory is encrypted, a map is refused at once whose device needs the other kind of pool",
         shown_by=("cc_shared",),
     ),
     Difference(

@@ -58,7 +58,7 @@ frees misfit at once
   7.3      e13d4d9a4915  every transient pool is freed by RCU work, also one without a fitting slot
 checks kind
   6.0      20347fca71a3  any device may map from any pool
-  7.3      d5fd03cdd6c0  where memory is encrypted, a map is refused at once if the pool is shared with the host and the device needs private memory, or the other way round
+  7.3      d5fd03cdd6c0  where memory is encrypted, a map is refused at once whose device needs the other kind of pool
 bounds list
   6.0      20347fca71a3  if a pool ends inside a slot set, its free list runs on past its end (CVE-2023-52790)
   6.7      53c87e846e33  the free list ends with the pool

@@ -40,7 +40,7 @@ def test_a_key_that_it_does_not_know_is_refused() -> None:
 
 
 def test_the_command_is_one_that_there_is() -> None:
-    _, command, *arguments = container()["command"]
+    command, *arguments = container()["args"]
     swiotlb_top.commands[command].make_context(command, arguments)
 
 
@@ -69,4 +69,4 @@ def test_the_monitor_s_job_is_that_of_the_rules_and_its_instances_lead_to_the_ru
     assert f'job="{job["replacement"]}"' in (DEPLOYED / "prometheus" / "swiotlb-alerts.yml").read_text()
     (port,) = container()["ports"]
     assert instance["replacement"] == f"$1:{port['hostPort']}"
-    assert container()["command"][-1] == f":{port['containerPort']}"
+    assert container()["args"][-1] == f":{port['containerPort']}"
