@@ -82,6 +82,7 @@ this kernel (6.1.0-42-amd64) has 6.1
   aligns alloc          as of 6.0      by release
   checks page           as of 6.0      by release
   frees misfit at once  as of seed-v4  by release
+  checks kind           as of 6.0      by release
   bounds list           as of 6.0      by release
 """
 
