@@ -245,8 +245,7 @@ FENTRY(HOOK_DEVICE_INIT)
 }
 #endif
 
-#ifdef HOLDINGS
-#ifdef HOOK_SYNC_DEVICE_FENTRY
+#if defined(HOLDINGS) && defined(HOOK_SYNC_DEVICE_FENTRY)
 FENTRY(HOOK_SYNC_DEVICE)
 {
 	DEVICE_NUMBER();
@@ -254,13 +253,12 @@ FENTRY(HOOK_SYNC_DEVICE)
 }
 #endif
 
-#ifdef HOOK_SYNC_CPU_FENTRY
+#if defined(HOLDINGS) && defined(HOOK_SYNC_CPU_FENTRY)
 FENTRY(HOOK_SYNC_CPU)
 {
 	DEVICE_NUMBER();
 	return mapping_synced(dev, ctx[SYNC_CPU_tlb_addr]);
 }
-#endif
 #endif
 
 #ifdef HOOK_FIND_SLOTS_KPROBE
@@ -385,20 +383,18 @@ KPROBE(device_init)
 }
 #endif
 
-#ifdef HOLDINGS
-#ifdef HOOK_SYNC_DEVICE_KPROBE
+#if defined(HOLDINGS) && defined(HOOK_SYNC_DEVICE_KPROBE)
 KPROBE(sync_device)
 {
 	return mapping_synced(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
 }
 #endif
 
-#ifdef HOOK_SYNC_CPU_KPROBE
+#if defined(HOLDINGS) && defined(HOOK_SYNC_CPU_KPROBE)
 KPROBE(sync_cpu)
 {
 	return mapping_synced(PT_REGS_PARM1(ctx), PT_REGS_PARM2(ctx));
 }
-#endif
 #endif
 
 #endif

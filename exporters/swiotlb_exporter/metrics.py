@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
-from swiotlb_exporter import flight, kernel_log
-from swiotlb_exporter.devices import OTHER, Totals, Who, who
+from swiotlb_exporter import flight, held, kernel_log
+from swiotlb_exporter.devices import OTHER, Totals
 from swiotlb_exporter.histogram import Histogram, Native, beyond
 from swiotlb_exporter.spec import MetricSpec, Sample, Seen
 from swiotlb_exporter.wanted import Part
@@ -86,15 +86,6 @@ def _bounced(seen: Seen) -> Iterator[Sample]:
         for direction, size_bytes in (("to_device", totals.to_device_bytes), ("from_device", totals.from_device_bytes)):
             if size_bytes != UNKNOWN:
                 yield (*whose, direction), size_bytes
-
-
-def _held(seen: Seen) -> Iterator[Sample]:
-    held: dict[Who, int] = {}
-    for device in seen.snapshot.devices:
-        if device.all_held_slots != UNKNOWN:
-            whose = who(device) if who(device) in seen.devices else OTHER
-            held[whose] = held.get(whose, 0) + device.all_held_slots
-    yield from held.items()
 
 
 def _burst_age(seen: Seen) -> Iterator[Sample]:
@@ -223,20 +214,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec(
         "swiotlb_unmaps", "counter", _DEVICE, _help(DEVICES, "unmaps_per_second"), _per_device(lambda t: t.unmaps)
     ),
-    MetricSpec(
-        "swiotlb_held_slots",
-        "gauge",
-        _DEVICE,
-        "Slots of open mappings: those made since the exporter began, and older ones that the device has synced since.",
-        _held,
-    ),
-    MetricSpec(
-        "swiotlb_unowned_slots",
-        "gauge",
-        (),
-        "Slots in use of which no device has shown that it holds them: of mappings from before the exporter began.",
-        _known(lambda s: s.unowned_slots),
-    ),
+    *held.METRICS,
     MetricSpec(
         "swiotlb_mapped_bytes",
         "counter",

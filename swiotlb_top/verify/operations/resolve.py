@@ -93,7 +93,7 @@ class Resolver:
         :param cc_shared: see :class:`~swiotlb_top.state.MemState`.
         """
         self._mem = mem
-        self._shared = None if cc_shared < 0 or not self._revision.checks_kind else cc_shared == 1
+        self._shared = cc_shared == 1 if self._revision.checks_kind and cc_shared >= 0 else None
         self._own_devices = {dev: limits for dev, (of, limits) in self._devices.items() if of == mem}
         is_in_listed_pool = tuple(pools)
         self.pools = PoolsByAddress(is_in_listed_pool)
