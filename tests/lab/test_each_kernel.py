@@ -203,7 +203,8 @@ def test_the_doctors_json_says_the_same(ran: Ran) -> None:
     lacks = {name for name, check in report["checks"].items() if not check["ok"]}
     traits = ran.traits
     assert ("high_water" in lacks, "kernel" in lacks) == (not traits.keeps_hiwater, not traits.of_its_name)
-    assert lacks <= {"high_water", "kernel"}
+    assert ("revision" in lacks) == ("kernel" in lacks)
+    assert lacks <= {"high_water", "kernel", "revision"}
     assert report["checks"]["swiotlb"]["found"].startswith(
         f"swiotlb={ran.traits.slots},force, every mapping bounces, {ran.traits.slots} slots ("
     )
