@@ -914,21 +914,21 @@ static __always_inline bool is_unreachable(u64 dev, u64 last, u64 attrs)
 	/* Where swiotlb_map() itself is probed as the map, its return tells. */
 	if (MAP_IS_WHOLE || !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
 		return false;
-	at = read_u64(dev + O_device_dma_mask);
+	at = load_u64(dev + O_device_dma_mask);
 	if (!at)
 		return false;
-	reach = read_u64(at);
-	bus_limit = read_u64(dev + O_device_bus_dma_limit);
+	reach = load_u64(at);
+	bus_limit = load_u64(dev + O_device_bus_dma_limit);
 	/* min_not_zero(), as dma_capable() has it */
 	if (bus_limit && (!reach || bus_limit < reach))
 		reach = bus_limit;
 	if (last <= reach)
 		return false;
 #ifdef O_device_dma_ops
-	if (read_u64(dev + O_device_dma_ops))
+	if (load_u64(dev + O_device_dma_ops))
 		return false;
 #endif
-	return !read_u64(dev + O_device_iommu_group) && !read_u64(dev + O_device_dma_range_map);
+	return !load_u64(dev + O_device_iommu_group) && !load_u64(dev + O_device_dma_range_map);
 }
 
 static __always_inline int unmap_returned(struct context *c, u64 dev, u64 tlb_addr, u64 mapping_size, u32 dir,
