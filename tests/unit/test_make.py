@@ -16,6 +16,8 @@ from typing import Final
 
 import pytest
 
+from tests.support.terminals import written_on
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 300.0
 TOOLS: Final = ("cat", "chmod", "echo", "env", "grep", "id", "make", "mkdir", "rm", "sh", "sleep", "test", "touch")
@@ -141,7 +143,7 @@ def test_on_a_terminal_it_asks_first(answer: str, installs: bool, machine: Machi
     person, program = terminal
     os.write(person, f"{answer}\n".encode())
     ran = machine.make("run", terminal=program)
-    assert "missing: python3-bpfcc. Install with apt-get? [y/N] " in os.read(person, 4096).decode()
+    assert "missing: python3-bpfcc. Install with apt-get? [y/N] " in written_on(program, person)
     assert bool(machine.asked()) == installs
     assert ran.stdout.endswith("watching\n" if installs else "demonstration\n")
 

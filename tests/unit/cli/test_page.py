@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pty
 import sys
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.cli.page import coloured, folded, show
+from tests.support.terminals import written_on
 
 CHECK = "MISSING   kernel config  CONFIG_BPF_EVENTS and CONFIG_KPROBES are not set"
 
@@ -79,7 +79,7 @@ def test_on_a_terminal_it_is_folded_and_coloured_unless_that_is_not_wanted(
         patch.setattr(sys, "stdout", writer)
         show(CHECK)
         writer.flush()
-        shown = os.read(reader.fileno(), 4096).decode()
+        shown = written_on(terminal, reader.fileno())
     assert ("\x1b[" in shown) == colours
     assert max(map(len, click.unstyle(shown).splitlines())) <= 50
 

@@ -24,6 +24,7 @@ from swiotlb_top.reports import advice
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.verify import Verdict
 from tests.support.sound_session import SETTING, SoundSession, recorded_from
+from tests.support.terminals import written_on
 
 DEADLINE_S = 300.0
 PROGRAM = """
@@ -91,16 +92,8 @@ def test_what_the_command_prints_goes_where_it_went_if_the_recording_is_a_file(t
 def terminal() -> Iterator[tuple[int, Callable[[], str]]]:
     """A terminal, and what was written there; all of it is short enough to wait there until it is read."""
     ours, theirs = os.openpty()
-    os.set_blocking(ours, False)
-
-    def written() -> str:
-        try:
-            return os.read(ours, 100_000).decode()
-        except BlockingIOError:
-            return ""
-
     try:
-        yield theirs, written
+        yield theirs, lambda: written_on(theirs, ours)
     finally:
         os.close(theirs)
         os.close(ours)
