@@ -17,6 +17,7 @@ from swiotlb_top.allocator import (
     Request,
     explain,
 )
+from swiotlb_top.allocator.explain import unreachable, wrong_kind
 from swiotlb_top.allocator.revision import of_tree
 from swiotlb_top.allocator.trees import STABLE_6_6_24
 
@@ -336,3 +337,34 @@ def test_room_that_came_up_behind_a_failed_search_is_told_of_only_if_it_is_known
     explanation = explain(allocator, 0, slots(1), failed=True)
     assert explanation is not None
     assert explanation.cause is Cause.OVERTAKEN
+
+
+# ---- what is refused though there is room ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shared", "sentence"),
+    [
+        (True, "the pool's memory is shared with the host, and the device needs memory that is private to the guest"),
+        (False, "the pool's memory is private to the guest, and the device needs memory that is shared with the host"),
+    ],
+)
+def test_memory_of_the_other_kind_than_the_device_needs_is_no_matter_of_room(shared: bool, sentence: str) -> None:
+    found = wrong_kind(static(128, [0]), 0, slots(2), shared=shared)
+    assert (found.cause, found.sentence, found.needed_slots) == (Cause.WRONG_KIND, sentence, 2)
+    assert not found.cause.is_of_room
+
+
+@pytest.mark.parametrize(
+    ("reach", "limit"), [(0xFFF_FFFF, ", which reaches addresses up to 0xfffffff"), (0xFFFF_FFFF, "")]
+)
+def test_slots_that_the_device_does_not_reach_are_no_matter_of_room(reach: int, limit: str) -> None:
+    found = unreachable(static(128, [0]), 0, START, 4096, 2, reach)
+    assert found.cause is Cause.UNREACHABLE
+    assert found.sentence == f"found 2 slots at 0x10000000, beyond the reach of the device{limit}"
+    assert not found.cause.is_of_room
+
+
+@pytest.mark.parametrize("cause", set(Cause) - {Cause.WRONG_KIND, Cause.UNREACHABLE})
+def test_all_else_is_a_matter_of_room(cause: Cause) -> None:
+    assert cause.is_of_room

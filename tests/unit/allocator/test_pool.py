@@ -339,3 +339,11 @@ def test_free_slots_are_given_a_bit_mask_a_slot_set() -> None:
     pool = Pool(1, START, 130, 1)
     pool.take(1, Request(0, 3 << 11, 0, Limits()), 7)
     assert pool.free_masks() == ((1 << 128) - 1 - 0b1110, 0b11)
+
+
+def test_so_many_mappings_are_told_or_none() -> None:
+    pool = Pool(1, 1 << 28, 128, 1)
+    for slot in range(3):
+        pool.take(slot, Request(0, 1, 0, Limits()), 7)
+    assert {mapping.slot for mapping in pool.held(3) or ()} == {0, 1, 2}
+    assert pool.held(2) is None

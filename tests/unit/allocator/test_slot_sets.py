@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import REVISIONS, slot_set_slots
+from swiotlb_top.allocator.slot_sets import check_slot_sets
+from swiotlb_top.errors import CannotError
 from swiotlb_top.state import MemState, PoolState
 from swiotlb_top.trace import Header, TraceReader, TraceWriter
 from swiotlb_top.verify import Doubt, Judge
@@ -67,3 +69,14 @@ def test_a_recording_of_such_a_kernel_can_be_read(tmp_path: Path) -> None:
         writer.end({}, 2000, 0)
     (mem,) = (item for item in TraceReader(path) if isinstance(item, MemState))
     assert slot_set_slots(mem) == 512
+
+
+@pytest.mark.parametrize("set_slots", [64, 256])
+def test_a_kernel_whose_slot_sets_are_others_is_refused(set_slots: int) -> None:
+    with pytest.raises(CannotError, match=rf"slot sets have {set_slots} slots \(IO_TLB_SEGSIZE\)"):
+        check_slot_sets(with_sets(set_slots))
+
+
+def test_one_whose_slot_sets_are_known_or_do_not_show_is_not() -> None:
+    check_slot_sets(with_sets(128))
+    check_slot_sets(with_sets(128, (False,) * 512))
