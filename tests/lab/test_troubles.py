@@ -53,7 +53,7 @@ TROUBLES = (
         "map 262144 1",
         0.2,
         frozenset({Kind.TOO_LARGE}),
-        "too_large",
+        "padded",
     ),
     # It has to begin in the second slot of a page, and with the first slot of no slot set 128 lie together.
     Trouble("unaligned", "align 4095;offset 2048", "map 262144 1", 0.2, frozenset({Kind.UNSUITED}), "misaligned"),
