@@ -15,7 +15,7 @@ BPF = Path(__file__).parents[3] / "bpf"
 
 def test_the_c_has_programs_for_each_hook_both_ways_and_for_no_other() -> None:
     attach_h = (BPF / "attach.h").read_text()
-    probed = re.findall(r"^#ifdef (HOOK_\w+)_(FENTRY|KPROBE)$", attach_h, re.MULTILINE)
+    probed = re.findall(r"^#if(?:def |.* && defined\()(HOOK_\w+)_(FENTRY|KPROBE)\)?$", attach_h, re.MULTILINE)
     assert sorted(probed) == sorted((hook.macro, how) for hook in (*HOOKS, *SYNCS) for how in ("FENTRY", "KPROBE"))
 
 
