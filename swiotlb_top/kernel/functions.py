@@ -13,6 +13,7 @@ from swiotlb_top.kernel.symbols import KALLSYMS
 _KINDS: Final = (b"t", b"T", b"w", b"W")
 """Of functions."""
 _DIGITS: Final = 16
+_PART_BYTES: Final = 1 << 17
 _LARGEST_FUNCTION_BYTES: Final = 1 << 20
 """An address further behind a function is in none: of a module that was loaded since, or of nothing that has a name."""
 _BETWEEN: Final = re.compile(r"bpf_|swiotlb|__swiotlb|xen_swiotlb|_*dma_|iommu_dma_|arch_rethook|kretprobe_|ftrace_")
@@ -42,15 +43,17 @@ class Functions:
         self._kallsyms.close()
 
     def _look_up(self, addresses: Sequence[int]) -> None:
-        """A kernel has 100,000 functions and more: they are not kept, and their lines sort as their addresses do."""
+        """A kernel has 100,000 functions and more: they are read a part at a time, and their lines sort as their
+        addresses do."""
+        nearest = dict.fromkeys(addresses, b"")
         self._kallsyms.seek(0)
-        functions = sorted(
-            line for line in self._kallsyms.read().split(b"\n") if line[_DIGITS + 1 : _DIGITS + 2] in _KINDS
-        )
-        for address in addresses:
-            # A function may end with a call, so that the return address is the next one's.
-            at = bisect_right(functions, b"%0*x~" % (_DIGITS, address - 1)) - 1
-            self._known[address] = _named(functions[at], address) if at >= 0 else ""
+        while lines := self._kallsyms.readlines(_PART_BYTES):
+            functions = sorted(line for line in lines if line[_DIGITS + 1 : _DIGITS + 2] in _KINDS)
+            for address, found in nearest.items():
+                # A function may end with a call, so that the return address is the next one's.
+                at = bisect_right(functions, b"%0*x~" % (_DIGITS, address - 1)) - 1
+                nearest[address] = max(found, functions[at]) if at >= 0 else found
+        self._known |= {address: _named(line, address) if line else "" for address, line in nearest.items()}
 
 
 def _named(line: bytes, address: int) -> str:

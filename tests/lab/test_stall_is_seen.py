@@ -183,7 +183,8 @@ def test_debugfs_meanwhile_says_that_nothing_is_used(files: Path) -> None:
 
 @needs_prometheus
 def test_during_the_stall_the_failure_alert_fires_and_names_device_and_cause(stalled: Watched) -> None:
-    (alert,) = [alert for alert in stalled.firing if alert["labels"]["alertname"] == "SwiotlbMapsFailing"]
+    failing = [alert for alert in stalled.firing if alert["labels"]["alertname"] == "SwiotlbMapsFailing"]
+    (alert,) = [alert for alert in failing if alert["labels"]["cause"] == "exhausted"]
     assert (alert["labels"]["device"], alert["labels"]["driver"]) == (VIRTIO_BLK, "virtio-pci")
     assert "Cause: exhausted." in alert["annotations"]["description"]
     assert alert["annotations"]["advice"] == f"{MEANINGS[Kind.FULL]} {' '.join(ADVICE[Kind.FULL])}"
