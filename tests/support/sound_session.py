@@ -75,6 +75,8 @@ class SoundSession:
         self._stopped = False
         self._looks = 0
         self._lost = 0
+        self._untold: dict[int, Device] = {}
+        """What was lost of devices: the probes tell it once more at the device's next call."""
         self.told: list[Event] = []
         """What came out of the ring."""
         self.program = SimpleNamespace(faults=lambda: Faults(lost_records=self._lost), counted=self._counted)
@@ -155,9 +157,18 @@ class SoundSession:
         self._of.events = [event for event in self._of.events if event not in over]
         if self._looks - 1 in self._losing:
             self._lost += len(over)
+            self._untold |= {event.dev: event for event in over if isinstance(event, Device)}
             return b""
-        self.told += over
-        return packed(sorted(over, key=lambda event: event.exit_ns))
+        told = [*self._with_untold(sorted(over, key=lambda event: event.exit_ns))]
+        self.told += told
+        return packed(told)
+
+    def _with_untold(self, events: list[Event]) -> Iterator[Event]:
+        for event in events:
+            device = self._untold.pop(getattr(event, "dev", 0), None)
+            if device and not isinstance(event, Device):
+                yield device._replace(exit_ns=event.exit_ns)
+            yield event
 
     def _counted(self) -> tuple[dict[int, DeviceTotals], Calls]:
         """All calls are those of a device that is gone."""

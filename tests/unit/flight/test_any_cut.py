@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from swiotlb_top.events import Device, Event, Find, Gap, Unmap
@@ -85,6 +85,7 @@ def test_one_that_grows_and_never_pauses_is_not_blamed(seed: int, look: int, win
 
 @settings(max_examples=12, deadline=None)
 @given(SEEDS, ASKED, WINDOWS_NS, st.frozensets(st.integers(0, LOOKS), min_size=1, max_size=8))
+@example(seed=154, look=3, window_ns=SECOND_NS, losing=frozenset({2}))  # of a device, too, nothing was told at first
 def test_events_that_are_lost_are_missed_where_they_are_missing(
     seed: int, look: int, window_ns: int, losing: frozenset[int]
 ) -> None:
