@@ -62,9 +62,12 @@ def _rows(view: View, frame: Frame, step: Callable[[int, int], int]) -> View:
 
 
 def _focus(step: int) -> Change:
+    """To another panel. A menu is the focused panel's own, and is closed."""
+
     def change(view: View, frame: Frame) -> View:
         order = [name for name, panel in _panels().items() if name == view.focus or panel.is_there(frame)]
-        return replace(view, focus=order[(order.index(view.focus) + step) % len(order)])
+        page = Page.PANELS if view.page in _MENUS else view.page
+        return replace(view, page=page, focus=order[(order.index(view.focus) + step) % len(order)])
 
     return change
 

@@ -81,6 +81,14 @@ def test_a_panel_that_is_no_table_has_no_menu(name: str) -> None:
         assert after(name, view=View(focus=panel)) == View(focus=panel)
 
 
+@pytest.mark.parametrize("page", ["f6", "f2"])
+@pytest.mark.parametrize("name", ["tab", "shift+tab"])
+def test_to_go_to_another_panel_leaves_the_menu_of_this_one(page: str, name: str) -> None:
+    gone = after(page, "pagedown", name)
+    assert gone.page is Page.PANELS
+    assert gone.focus != PLAIN.focus
+
+
 @pytest.mark.parametrize("name", ["f6", "f2"])
 def test_a_menu_is_left_by_escape_and_by_its_own_key_without_a_change(name: str) -> None:
     for left in (after(name, "down", "escape"), after(name, "down", name)):
