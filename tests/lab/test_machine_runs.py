@@ -18,8 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.harness.errors import LostVMError
-from tests.lab.harness.lab import Lab
+from tests.lab.harness.errors import LostVMError, NotBootedError
+from tests.lab.harness.lab import BOOTS, Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.harness.vm import CHECKOUT, Result
 
@@ -88,6 +88,14 @@ def test_the_distributions_python_has_bcc_and_the_environments_has_the_rest(aske
 def test_a_panic_is_a_lost_machine_and_its_console_is_shown(lab: Lab) -> None:
     with pytest.raises(LostVMError, match="sysrq triggered crash"):
         lab.run(Machine(), shell("echo c >/proc/sysrq-trigger; sleep 1000"))
+
+
+def test_a_machine_that_is_lost_before_its_init_is_booted_again_and_that_is_said(
+    lab: Lab, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(NotBootedError, match="Unable to mount root fs"):
+        lab.run(Machine(extra_cmdline=("rdinit=/nowhere",)), ["true"])
+    assert capfd.readouterr().err.count("before init; it is booted again\n") == BOOTS - 1
 
 
 def test_a_guest_that_hangs_is_ended_at_its_deadline(lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""The two ways in which the lab itself fails, as opposed to a command that ran and failed."""
+"""The ways in which the lab itself fails, as opposed to a command that ran and failed."""
 
 from __future__ import annotations
 
@@ -22,3 +22,7 @@ class LostVMError(Exception):
         self.reason = reason
         self.console_tail = console_tail
         super().__init__(f"{reason}\n--- end of the guest's console ---\n{console_tail}" if console_tail else reason)
+
+
+class NotBootedError(LostVMError):
+    """The machine ended before its kernel had started init: of the command nothing is known."""

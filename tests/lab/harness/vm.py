@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tests.lab.harness import initramfs
-from tests.lab.harness.errors import LostVMError
+from tests.lab.harness.errors import LostVMError, NotBootedError
 from tests.lab.harness.kernels import HERE, KernelImage
 from tests.lab.harness.machine import THE_HOSTS, Machine, RunDirectory, Shared, qemu_command
 from tests.lab.harness.monitor import Monitor
@@ -31,6 +31,9 @@ PACKAGES = ("swiotlb_top", "exporters/swiotlb_exporter")
 DISK_BYTES = 256 << 20
 POLL_S = 0.05
 CONSOLE_TAIL_LINES = 60
+ENDED = "the guest ended without saying how its command ended"
+INIT_BEGINS = " as init process"
+"""In the last line that the kernel writes before init has its turn."""
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -165,8 +168,9 @@ def run(
     """Boot `machine`, run `command` in it, and end it.
 
     Raises LostVMError if the guest ends without a status, or has none after `deadline_s` of wall-clock time
-    (None: no deadline, for a person's shell). Whatever happens, QEMU is gone when this returns; and it dies with the
-    calling thread. `run` keeps console.log, stdout, stderr and results/ for a look afterwards.
+    (None: no deadline, for a person's shell); NotBootedError if it ends before init.
+    Whatever happens, QEMU is gone when this returns; and it dies with the calling thread. `run` keeps console.log,
+    stdout, stderr and results/ for a look afterwards.
     """
     prepare(machine, image, command, run, terminal, shared)
     started = time.monotonic()
@@ -195,7 +199,9 @@ def run(
             qemu.kill()
             qemu.wait()
     if isinstance(status, str):
-        raise LostVMError(status, _tail(qemu_log) + _tail(run.console))
+        booted = status != ENDED or INIT_BEGINS in _text(run.console)
+        lost = LostVMError if booted else NotBootedError
+        raise lost(status, _tail(qemu_log) + _tail(run.console))
     if attending:
         attending.result()
     return Result(status, _text(run.stdout), _text(run.stderr), time.monotonic() - started, run.results)
@@ -259,7 +265,7 @@ def _wait(
         if status is not None:
             return status
         if gone:
-            return "the guest ended without saying how its command ended"
+            return ENDED
         if deadline is not None and time.monotonic() > deadline:
             return "the guest was still running at its deadline"
         time.sleep(POLL_S)
