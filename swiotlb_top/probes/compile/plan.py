@@ -24,6 +24,11 @@ _COUNTING: Final = ("find_slots", "map", "unmap")
 # trace_call_bpf() does not run a kprobe's program while another one runs on the same CPU.
 _LOSSY: Final = "by kprobes, of which the kernel skips some in interrupts; those are counted as lost events"
 _NECESSARY: Final = (("find_slots", "map"), ("unmap",))
+_OTHERWISE: Final = "inlined, of another shape, or without tracing that tells what it misses"
+_NO_WAY: Final = (
+    "fentry needs the kernel's own BTF, and kprobes are used only where the kernel counts the calls that kprobes miss "
+    "(since 6.7)"
+)
 _PROBES: Final = (How.FENTRY, How.KPROBE)
 """Best first."""
 
@@ -160,7 +165,7 @@ def make(
         found = best(hook)
         if found:
             placed[hook.name] = replace(found, refusal=_refusal(hook.name, refused))
-    _need(placed, refused)
+    _need(placed, refused, _OTHERWISE if kprobes or layout.btf.of_kernel else _NO_WAY)
     _one_eye_on_mappings(placed)
     for hook in hooks:
         if hook.beside and hook.beside not in placed:
@@ -201,13 +206,13 @@ def _kprobe(hook: Hook, prototype: Prototype, layout: Layout) -> str | None:
     return layout.symbols.suffixed(prototype.symbol) if hook.result_only else None
 
 
-def _need(placed: Mapping[str, Attachment], refused: Mapping[tuple[str, How], str]) -> None:
+def _need(placed: Mapping[str, Attachment], refused: Mapping[tuple[str, How], str], otherwise: str) -> None:
     by_name = {hook.name: hook for hook in HOOKS}
     for alternatives in _NECESSARY:
         if not any(name in placed for name in alternatives):
             names = " or ".join(by_name[name].symbols[0] for name in alternatives)
             tried = [f"{how.value}: {why}" for (hook, how), why in refused.items() if hook in alternatives]
-            reason = "; ".join(tried) or "inlined, of another shape, or without tracing that tells what it misses"
+            reason = "; ".join(tried) or otherwise
             raise CannotError(f"this kernel lets nothing attach to {names} ({reason}): mappings cannot be watched")
 
 

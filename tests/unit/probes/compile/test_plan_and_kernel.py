@@ -110,6 +110,13 @@ def test_6_1_is_watched_only_where_all_mappings_are_direct(sys: Path) -> None:
         plan_for(DEBIAN_6_1, sys=sys, release="6.1.0-56-amd64")
 
 
+def test_where_types_come_from_a_file_and_kprobes_count_not_what_they_miss_that_is_the_reason(sys: Path) -> None:
+    layout = replace(DEBIAN, btf=replace(DEBIAN.btf, of_kernel=False))
+    assert plan_for(layout, sys=sys, release="6.7.0").how("map") is How.KPROBE
+    with pytest.raises(CannotError, match=r"counts the calls that kprobes miss \(since 6\.7\)"):
+        plan_for(layout, sys=sys, release="6.6.119")
+
+
 def test_xen_maps_by_itself(sys: Path) -> None:
     (sys / "hypervisor").mkdir()
     (sys / "hypervisor/type").write_text("xen\n")
