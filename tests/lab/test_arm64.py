@@ -37,7 +37,8 @@ class Ran:
 
 @pytest.fixture(scope="module")
 def ran(lab: Lab) -> Ran:
-    files = lab.run(Machine(kernel="arm64", swiotlb="512,force"), guest_shell(SCRIPT)).files
+    # Two CPUs: who retries a failed map without a pause takes one, and the recorder would starve beside it.
+    files = lab.run(Machine(kernel="arm64", cpus=2, swiotlb="512,force"), guest_shell(SCRIPT)).files
     return Ran(files, replay(files / "calm.swtrace"), replay(files / "stall.swtrace"))
 
 
