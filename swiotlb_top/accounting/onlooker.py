@@ -105,10 +105,12 @@ def _keep(kept: dict[_K, _V], key: _K, value: _V) -> None:
 def _pools_then(model: Allocator) -> tuple[PoolThen, ...]:
     """Those that are searched, in that order, then the transient ones."""
     pools = [*model.pools, *_transient(model)]
+    # A recording that cannot be believed may have none.
+    default = model.pools[-1] if model.pools else None
     return tuple(
         PoolThen(
             pool.start,
-            "transient" if pool.transient else "default" if pool is model.pools[-1] else "grown",
+            "transient" if pool.transient else "default" if pool is default else "grown",
             pool.nslabs,
             pool.nareas,
             pool.used_slots,

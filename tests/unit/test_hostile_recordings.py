@@ -45,6 +45,7 @@ def path_of(name: str) -> Path:
 
 
 TAKEN: Final = (
+    "a-map-fails-and-no-pool-is-left",
     "more-releases-than-mappings",
     "searches-behind-the-last-area",
     "thousands-of-areas",
