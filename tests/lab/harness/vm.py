@@ -167,10 +167,9 @@ def run(
 ) -> Result:
     """Boot `machine`, run `command` in it, and end it.
 
-    Raises LostVMError if the guest ends without a status, or has none after `deadline_s` of wall-clock time
-    (None: no deadline, for a person's shell); NotBootedError if it ends before init.
-    Whatever happens, QEMU is gone when this returns; and it dies with the calling thread. `run` keeps console.log,
-    stdout, stderr and results/ for a look afterwards.
+    Raises LostVMError if the guest ends without a status (NotBootedError: before init), or has none after `deadline_s`
+    of wall-clock time (None: no deadline, for a person's shell). Whatever happens, QEMU is gone when this returns; and
+    it dies with the calling thread. `run` keeps console.log, stdout, stderr and results/ for a look afterwards.
     """
     prepare(machine, image, command, run, terminal, shared)
     started = time.monotonic()
@@ -199,12 +198,14 @@ def run(
             qemu.kill()
             qemu.wait()
     if isinstance(status, str):
-        booted = status != ENDED or INIT_BEGINS in _text(run.console)
-        lost = LostVMError if booted else NotBootedError
-        raise lost(status, _tail(qemu_log) + _tail(run.console))
+        raise _lost(status, run)(status, _tail(qemu_log) + _tail(run.console))
     if attending:
         attending.result()
     return Result(status, _text(run.stdout), _text(run.stderr), time.monotonic() - started, run.results)
+
+
+def _lost(reason: str, run: RunDirectory) -> type[LostVMError]:
+    return LostVMError if reason != ENDED or INIT_BEGINS in _text(run.console) else NotBootedError
 
 
 def _started(words: Sequence[str], monitor_fd: int, log: BinaryIO, *, on_terminal: bool) -> subprocess.Popen[bytes]:
