@@ -31,6 +31,11 @@ _ENDINGS = (
 )
 _ENVIRONMENT = (
     (
+        "SWIOTLB_TOP_EXPORT_...",
+        "Options of export that the command line does not set: each says by which name. Several values have blanks "
+        "between them. A flag is set by 1.",
+    ),
+    (
         "SWIOTLB_TOP_TRACEBACK",
         "The file that gets the traceback where swiotlb-top itself fails. Default: none.",
     ),

@@ -1,53 +1,86 @@
-"""Who may see the metrics: TLS and basic authentication as ``--web.config.file`` says, read anew when it changes."""
+"""Who may see the metrics: what ``--web.config.file`` says, read anew when it changes."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
+import logging
+import math
 import ssl
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from swiotlb_exporter.web import web_config
+from swiotlb_exporter.web.messages import Answer, Request, told
+from swiotlb_exporter.web.rate_limit import Bucket
+from swiotlb_exporter.web.tls import Tls
 from swiotlb_exporter.web.web_config import WebConfig
 from swiotlb_top.errors import SwiotlbTopError
 
+_LOG: Final = logging.getLogger(__name__)
 _REMEMBERED: Final = 100
 _NOBODYS_HASH: Final = "$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 """The hash to compare with if the name is not known, so that the answer takes as long."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Secured:
+    """TLS as it is in force: those who shook hands by another shake hands anew."""
+
+    tls: Tls
+    context: ssl.SSLContext
 
 
 class Guard:
     """The configuration in force. Certificates are renewed and users changed while the exporter runs.
 
     :param path: of the file, or None for plain HTTP without authentication.
-    :raises SwiotlbTopError: as :func:`.web_config.read` and :meth:`.WebConfig.tls_context`. Later such faults are
-        said on stderr once, and what was in force stays so.
+    :raises SwiotlbTopError: as :func:`.web_config.read` and :meth:`.Tls.context`. Later such faults are logged once,
+        and what was in force stays so.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._guessing = threading.Lock()
         self._admitted: set[bytes] = set()
         self._config = web_config.read(path) if path else WebConfig()
-        self._context = self._config.tls_context()
+        self._secured = _secured(self._config)
+        self._bucket = _bucket(self._config)
         self._versions = _versions(self._config)
         self._said = ""
-        for ignored in self._config.ignored:
-            print(f"swiotlb-top: {path}: {ignored} is ignored: this exporter does not have it", file=sys.stderr)
+        self._remark()
 
     @property
     def scheme(self) -> str:
         return "https" if self._config.tls else "http"
 
-    def tls_context(self) -> ssl.SSLContext | None:
-        """For the next connection; None: no TLS."""
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What each answer has besides."""
+        return self._config.headers
+
+    def secured(self) -> Secured | None:
+        """TLS for a connection, as the files have it now; None: plain HTTP."""
         self._renew()
-        return self._context
+        return self._secured
+
+    def refusal(self, request: Request) -> Answer | None:
+        """What somebody is told who asks too often or is no user; None: the page may be shown."""
+        bucket = self._bucket
+        # First: to look at a password takes long.
+        if bucket and not bucket.take():
+            again = {"Retry-After": str(math.ceil(bucket.limit.interval_s))}
+            return told(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", again)
+        if not self.admits(request.headers.get("Authorization", "")):
+            ask = {"WWW-Authenticate": 'Basic realm="swiotlb-top"'}
+            return told(HTTPStatus.UNAUTHORIZED, "a user's name and password are needed", ask)
+        return None
 
     def admits(self, authorization: str) -> bool:
         """Whether an ``Authorization`` header is that of a user; always true where there are none."""
@@ -61,9 +94,11 @@ class Guard:
         with self._lock:
             if token in self._admitted:
                 return True
-        # Outside the lock: somebody who tries passwords must not delay scrapers that are known already.
-        if not _matches(password, hashed) or name not in users:
-            return False
+        # Not in that lock: somebody who tries passwords must not delay scrapers that are known already. And one at a
+        # time: that many who try must not take all CPUs.
+        with self._guessing:
+            if not _matches(password, hashed) or name not in users:
+                return False
         with self._lock:
             if len(self._admitted) >= _REMEMBERED:
                 self._admitted.clear()
@@ -80,31 +115,32 @@ class Guard:
             self._versions = versions
             try:
                 config = web_config.read(self._path)
-                context = config.tls_context()
-                if bool(config.tls) != bool(self._config.tls):
+                secured = _secured(config)
+                if bool(secured) != bool(self._secured):
                     raise SwiotlbTopError(f"{self._path}: TLS is turned on or off by a restart only")
             except SwiotlbTopError as error:
                 # Certificate and key change one after the other: the same fault is then met twice.
                 if str(error) != self._said:
-                    print(f"swiotlb-top: {error}; what was in force stays", file=sys.stderr)
+                    _LOG.warning("%s; what was in force stays", error)
                 self._said = str(error)
                 return
-            self._config, self._context, self._said = config, context, ""
+            if config.rate_limit != self._config.rate_limit:
+                self._bucket = _bucket(config)
+            self._config, self._secured, self._said = config, secured, ""
             self._versions = _versions(config)
+            self._remark()
+
+    def _remark(self) -> None:
+        for remark in self._config.remarks:
+            _LOG.warning("%s: %s", self._path, remark)
 
 
-def guarded(app: Callable[..., Any], guard: Guard) -> Callable[..., Any]:
-    """``app`` for users only; others are told 401."""
+def _secured(config: WebConfig) -> Secured | None:
+    return Secured(config.tls, config.tls.context()) if config.tls else None
 
-    def ask(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        if guard.admits(environ.get("HTTP_AUTHORIZATION", "")):
-            return app(environ, start_response)
-        body = b"a user's name and password are needed\n"
-        headers = [("WWW-Authenticate", 'Basic realm="swiotlb-top"'), ("Content-Type", "text/plain; charset=utf-8")]
-        start_response("401 Unauthorized", [*headers, ("Content-Length", str(len(body)))])
-        return [body]
 
-    return ask
+def _bucket(config: WebConfig) -> Bucket | None:
+    return Bucket(config.rate_limit) if config.rate_limit else None
 
 
 def _versions(config: WebConfig) -> tuple[object, ...]:

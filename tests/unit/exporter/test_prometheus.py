@@ -14,6 +14,7 @@ import bcrypt
 import pytest
 import yaml
 
+from tests.support.credentials import HASH, PASSWORD, Authority, authority, tls
 from tests.support.prometheus import (
     DEADLINE_S,
     MISSING,
@@ -28,7 +29,6 @@ from tests.support.prometheus import (
     values,
 )
 from tests.unit.exporter.test_deployment import RECORDINGS
-from tests.unit.exporter.web.test_web_config import HASH, PASSWORD, Authority, authority, tls
 from tools.dashboards import DASHBOARDS
 
 __all__ = ["authority"]

@@ -1,0 +1,247 @@
+"""Who is let in, how often, and with which headers; and what happens when the configuration changes."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import bcrypt
+import pytest
+
+import swiotlb_top
+from swiotlb_exporter.web.guard import Guard
+from tests.support.credentials import (
+    KNOWN,
+    PASSWORD,
+    USERS,
+    Authority,
+    authority,
+    certify,
+    login,
+    status,
+    tls,
+    written,
+)
+from tests.support.served import DEADLINE_S, serving
+
+__all__ = ["authority"]
+
+LONG = "1000h"
+"""Nobody waits for the next token of a bucket."""
+
+
+@contextmanager
+def connected(url: str, authority: Authority | None = None) -> Iterator[http.client.HTTPConnection]:
+    """A connection that stays; over TLS for whom an authority is given."""
+    where = urlsplit(url)
+    if authority:
+        made: http.client.HTTPConnection = http.client.HTTPSConnection(
+            where.netloc, timeout=DEADLINE_S, context=authority.context()
+        )
+    else:
+        made = http.client.HTTPConnection(where.netloc, timeout=DEADLINE_S)
+    with closing(made):
+        yield made
+
+
+def asked(
+    client: http.client.HTTPConnection, page: str, authorization: str = ""
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    client.request("GET", page, headers={"Authorization": authorization} if authorization else {})
+    answer = client.getresponse()
+    return answer.status, answer.headers, answer.read()
+
+
+def test_a_user_with_the_right_password_is_let_in_and_nobody_else(tmp_path: Path) -> None:
+    with serving(config=written(tmp_path, USERS)) as url:
+        page = f"{url}/metrics"
+        assert status(page, authorization=KNOWN) == 200
+        assert status(page, authorization=KNOWN) == 200, "what is remembered of a login"
+        assert status(page) == 401
+        assert status(page, authorization=login("prometheus", "wrong")) == 401
+        assert status(page, authorization=login("prometheus", "x" * 100)) == 401
+        assert status(page, authorization=login("somebody", PASSWORD)) == 401
+        assert status(page, authorization=login("", "")) == 401
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic /w==", "Bearer abc", "Basic Og==", "basic"])
+def test_a_header_that_is_no_login_is_refused(header: str, tmp_path: Path) -> None:
+    with serving(config=written(tmp_path, USERS)) as url:
+        assert status(f"{url}/metrics", authorization=header) == 401
+
+
+def test_a_stranger_learns_neither_a_version_nor_which_pages_there_are(tmp_path: Path) -> None:
+    with serving(config=written(tmp_path, USERS)) as url, connected(url) as client:
+        told = {page: asked(client, page) for page in ("/", "/metrics", "/nothing", "/healthz", "/livez", "/alerts.md")}
+        assert {page: code for page, (code, _, _) in told.items()} == {
+            "/": 401,
+            "/metrics": 401,
+            "/nothing": 401,
+            "/healthz": 200,
+            "/livez": 200,
+            "/alerts.md": 200,
+        }
+        for _, headers, body in told.values():
+            said = f"{headers}{body.decode()}"
+            assert "6.12" not in said
+            assert swiotlb_top.__version__ not in said
+            assert "Python" not in said
+        assert b"6.12.1-secret" in asked(client, "/", KNOWN)[2]
+        assert asked(client, "/nothing", KNOWN)[0] == 404
+
+
+def test_whoever_asks_too_often_is_told_so_before_anything_is_looked_at(tmp_path: Path) -> None:
+    config = written(tmp_path, f"{USERS}rate_limit: {{interval: {LONG}, burst: 3}}\n")
+    with serving(config=config) as url, connected(url) as client:
+        codes = [asked(client, "/metrics", header)[0] for header in (KNOWN, "", KNOWN, KNOWN, "")]
+        assert codes == [200, 401, 200, 429, 429]
+        code, headers, body = asked(client, "/")
+        assert (code, headers["Retry-After"], body) == (429, str(1000 * 3600), b"too many requests\n")
+
+
+def test_the_health_pages_take_none_of_the_requests_that_there_may_be(tmp_path: Path) -> None:
+    config = written(tmp_path, f"rate_limit: {{interval: {LONG}, burst: 1}}\n")
+    with serving(config=config) as url, connected(url) as client:
+        assert [asked(client, page)[0] for page in ("/healthz", "/livez", "/metrics", "/metrics", "/healthz")] == [
+            200,
+            200,
+            200,
+            429,
+            200,
+        ]
+
+
+def test_a_new_limit_begins_anew_and_the_same_goes_on(tmp_path: Path) -> None:
+    limit = "rate_limit: {interval: %s, burst: %d}\n"
+    path = written(tmp_path, limit % (LONG, 1))
+    with serving(config=path) as url, connected(url) as client:
+        assert [asked(client, "/metrics")[0] for _ in range(2)] == [200, 429]
+        path.write_text(limit % (LONG, 1) + "http_server_config: {headers: {X-Frame-Options: deny}}\n")
+        assert asked(client, "/metrics")[0] == 429
+        path.write_text(limit % (LONG, 2))
+        assert [asked(client, "/metrics")[0] for _ in range(3)] == [200, 200, 429]
+
+
+def test_each_answer_has_the_headers_of_the_configuration(tmp_path: Path) -> None:
+    headers = {
+        "Content-Security-Policy": "default-src 'none'",
+        "X-Frame-Options": "deny",
+        "X-Content-Type-Options": "nosniff",
+        "X-XSS-Protection": "1; mode=block",
+        "Strict-Transport-Security": "max-age=31536000",
+    }
+    lines = "".join(f'    {name}: "{value}"\n' for name, value in headers.items())
+    config = written(tmp_path, f"{USERS}http_server_config:\n  headers:\n{lines}")
+    with serving(config=config) as url, connected(url) as client:
+        for page, authorization in (("/", KNOWN), ("/metrics", KNOWN), ("/metrics", ""), ("/healthz", "")):
+            _, told, _ = asked(client, page, authorization)
+            assert {name: told[name] for name in headers} == headers
+
+
+def test_who_was_let_in_by_older_certificates_shakes_hands_anew(authority: Authority, tmp_path: Path) -> None:
+    for name in ("server.pem", "server.key"):
+        shutil.copy(authority.directory / name, tmp_path)
+    path = written(tmp_path, "tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
+    with serving(config=path) as url, connected(url, authority) as client:
+        assert [asked(client, "/metrics")[0] for _ in range(2)] == [200, 200]
+        certify(tmp_path, "server", "server")
+        with pytest.raises(http.client.RemoteDisconnected):
+            asked(client, "/metrics")
+
+
+def test_a_change_that_cannot_be_read_leaves_things_as_they_were_and_is_said_once(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path, tls(authority) + USERS)
+    with serving(config=path) as url:
+        path.write_text("tls_server_config: {")
+        for _ in range(3):
+            assert status(f"{url}/metrics", authority.context()) == 401
+        assert status(f"{url}/metrics", authority.context(), KNOWN) == 200
+    (said,) = warnings(caplog)
+    assert "what was in force stays" in said
+
+
+def test_the_same_fault_met_in_two_steps_is_said_once(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("server.pem", "server.key"):
+        shutil.copy(authority.directory / name, tmp_path)
+    path = written(tmp_path, "tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
+    with serving(config=path) as url:
+        for name in ("server.pem", "server.key"):
+            (tmp_path / name).write_text("torn")
+            assert status(f"{url}/metrics", authority.context()) == 200
+    assert len(warnings(caplog)) == 1
+
+
+def test_tls_is_not_turned_off_by_a_change(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path, tls(authority))
+    with serving(config=path) as url:
+        path.write_text("")
+        assert status(f"{url}/metrics", authority.context()) == 200
+    assert warnings(caplog) == [f"{path}: TLS is turned on or off by a restart only; what was in force stays"]
+
+
+def test_what_does_less_than_one_may_think_is_said(
+    authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Guard(written(tmp_path, tls(authority, cipher_suites="[TLS_AES_128_GCM_SHA256]")))
+    (said,) = warnings(caplog)
+    assert "cipher_suites: TLS_AES_128_GCM_SHA256: TLS 1.3 has the others, too" in said
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_whoever_tries_passwords_holds_up_nobody_who_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard(written(tmp_path, USERS))
+    assert guard.admits(KNOWN)
+    checking, admitted = threading.Event(), threading.Event()
+
+    def slow_check(password: bytes, hashed: bytes) -> bool:
+        checking.set()
+        return not admitted.wait(DEADLINE_S)
+
+    monkeypatch.setattr(bcrypt, "checkpw", slow_check)
+    guesses: list[bool] = []
+    guessing = threading.Thread(target=lambda: guesses.append(guard.admits(login("prometheus", "wrong"))))
+    guessing.start()
+    assert checking.wait(DEADLINE_S)
+    assert guard.admits(KNOWN)
+    admitted.set()
+    guessing.join(DEADLINE_S)
+    assert guesses == [False]
+
+
+def test_many_who_try_passwords_are_looked_at_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = Guard(written(tmp_path, USERS))
+    looked_at: list[int] = []
+    at_once = 0
+
+    def check(password: bytes, hashed: bytes) -> bool:
+        nonlocal at_once
+        at_once += 1
+        looked_at.append(at_once)
+        threading.Event().wait(0.01)
+        at_once -= 1
+        return False
+
+    monkeypatch.setattr(bcrypt, "checkpw", check)
+    guessing = [threading.Thread(target=guard.admits, args=(login("prometheus", str(guess)),)) for guess in range(8)]
+    for thread in guessing:
+        thread.start()
+    for thread in guessing:
+        thread.join(DEADLINE_S)
+    assert looked_at == [1] * 8
