@@ -24,6 +24,9 @@ from swiotlb_top.errors import SwiotlbTopError
 
 _LOG: Final = logging.getLogger(__name__)
 _REMEMBERED: Final = 100
+_TRIED_AT_ONCE: Final = 10
+"""Passwords that wait to be looked at, the one that is being looked at among them."""
+_ASK: Final = {"WWW-Authenticate": 'Basic realm="swiotlb-top"'}
 _NOBODYS_HASH: Final = "$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 """The hash to compare with if the name is not known, so that the answer takes as long."""
 
@@ -47,7 +50,8 @@ class Guard:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._guessing = threading.Lock()
+        self._trying = threading.Lock()
+        self._queue = threading.Semaphore(_TRIED_AT_ONCE)
         self._admitted: set[bytes] = set()
         self._config = web_config.read(path) if path else WebConfig()
         self._secured = _secured(self._config)
@@ -75,35 +79,36 @@ class Guard:
         bucket = self._bucket
         # First: to look at a password takes long.
         if bucket and not bucket.take():
-            again = {"Retry-After": str(math.ceil(bucket.limit.interval_s))}
-            return told(HTTPStatus.TOO_MANY_REQUESTS, "too many requests", again)
-        if not self.admits(request.headers.get("Authorization", "")):
-            ask = {"WWW-Authenticate": 'Basic realm="swiotlb-top"'}
-            return told(HTTPStatus.UNAUTHORIZED, "a user's name and password are needed", ask)
-        return None
-
-    def admits(self, authorization: str) -> bool:
-        """Whether an ``Authorization`` header is that of a user; always true where there are none."""
+            return _too_many("too many requests", bucket.limit.interval_s)
         users = self._config.users
         if not users:
-            return True
-        name, password = _basic(authorization)
+            return None
+        name, password = _basic(request.headers.get("Authorization", ""))
         hashed = users.get(name, _NOBODYS_HASH)
         # bcrypt takes its time, a scraper's password is the same each time: a digest of what was right is kept.
         token = hashlib.sha256(f"{name}\0{password}\0{hashed}".encode()).digest()
         with self._lock:
             if token in self._admitted:
-                return True
+                return None
         # Not in that lock: somebody who tries passwords must not delay scrapers that are known already. And one at a
-        # time: that many who try must not take all CPUs.
-        with self._guessing:
-            if not _matches(password, hashed) or name not in users:
-                return False
+        # time, with few who wait for it: many who try must take neither all CPUs nor all connections.
+        if not self._queue.acquire(blocking=False):
+            return _too_many("too many passwords are tried", 1.0)
+        try:
+            with self._trying:
+                right = _matches(password, hashed) and name in users
+        finally:
+            self._queue.release()
+        if not right:
+            return told(HTTPStatus.UNAUTHORIZED, "a user's name and password are needed", _ASK)
+        self._remember(token)
+        return None
+
+    def _remember(self, token: bytes) -> None:
         with self._lock:
             if len(self._admitted) >= _REMEMBERED:
                 self._admitted.clear()
             self._admitted.add(token)
-        return True
 
     def _renew(self) -> None:
         if self._path is None:
@@ -133,6 +138,10 @@ class Guard:
     def _remark(self) -> None:
         for remark in self._config.remarks:
             _LOG.warning("%s: %s", self._path, remark)
+
+
+def _too_many(what: str, wait_s: float) -> Answer:
+    return told(HTTPStatus.TOO_MANY_REQUESTS, what, {"Retry-After": str(math.ceil(wait_s))})
 
 
 def _secured(config: WebConfig) -> Secured | None:

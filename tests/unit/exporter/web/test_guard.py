@@ -16,6 +16,7 @@ import pytest
 
 import swiotlb_top
 from swiotlb_exporter.web.guard import Guard
+from swiotlb_exporter.web.messages import Request
 from tests.support.credentials import (
     KNOWN,
     PASSWORD,
@@ -28,6 +29,7 @@ from tests.support.credentials import (
     tls,
     written,
 )
+from tests.support.prometheus import eventually
 from tests.support.served import DEADLINE_S, serving
 
 __all__ = ["authority"]
@@ -203,45 +205,50 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_whoever_tries_passwords_holds_up_nobody_who_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    guard = Guard(written(tmp_path, USERS))
-    assert guard.admits(KNOWN)
-    checking, admitted = threading.Event(), threading.Event()
-
-    def slow_check(password: bytes, hashed: bytes) -> bool:
-        checking.set()
-        return not admitted.wait(DEADLINE_S)
-
-    monkeypatch.setattr(bcrypt, "checkpw", slow_check)
-    guesses: list[bool] = []
-    guessing = threading.Thread(target=lambda: guesses.append(guard.admits(login("prometheus", "wrong"))))
-    guessing.start()
-    assert checking.wait(DEADLINE_S)
-    assert guard.admits(KNOWN)
-    admitted.set()
-    guessing.join(DEADLINE_S)
-    assert guesses == [False]
+def told(guard: Guard, authorization: str) -> int:
+    """The status of what somebody is told; 200: nothing stands in the way."""
+    refusal = guard.refusal(Request(headers={"Authorization": authorization}))
+    return refusal.status if refusal else 200
 
 
-def test_many_who_try_passwords_are_looked_at_one_after_the_other(
+class Trials:
+    """In place of bcrypt: wrong passwords are looked at until a test says that it is enough."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.enough = threading.Semaphore(0), threading.Event()
+        self.at_once: list[int] = []
+        self._now = 0
+        monkeypatch.setattr(bcrypt, "checkpw", self._check)
+
+    def _check(self, password: bytes, hashed: bytes) -> bool:
+        self._now += 1
+        self.at_once.append(self._now)
+        self.begun.release()
+        assert self.enough.wait(DEADLINE_S)
+        self._now -= 1
+        return False
+
+
+def test_whoever_tries_passwords_holds_up_nobody_who_is_known_and_few_wait_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guard = Guard(written(tmp_path, USERS))
-    looked_at: list[int] = []
-    at_once = 0
-
-    def check(password: bytes, hashed: bytes) -> bool:
-        nonlocal at_once
-        at_once += 1
-        looked_at.append(at_once)
-        threading.Event().wait(0.01)
-        at_once -= 1
-        return False
-
-    monkeypatch.setattr(bcrypt, "checkpw", check)
-    guessing = [threading.Thread(target=guard.admits, args=(login("prometheus", str(guess)),)) for guess in range(8)]
-    for thread in guessing:
+    assert told(guard, KNOWN) == 200
+    trials = Trials(monkeypatch)
+    codes: list[int] = []
+    trying = [
+        threading.Thread(target=lambda guess=guess: codes.append(told(guard, login("prometheus", str(guess)))))
+        for guess in range(30)
+    ]
+    for thread in trying:
         thread.start()
-    for thread in guessing:
+    assert trials.begun.acquire(timeout=DEADLINE_S)
+    eventually(lambda: len(codes) == 20)
+    assert codes == [429] * 20
+    assert told(guard, KNOWN) == 200
+    trials.enough.set()
+    for thread in trying:
         thread.join(DEADLINE_S)
-    assert looked_at == [1] * 8
+    assert codes == [429] * 20 + [401] * 10
+    assert trials.at_once == [1] * 10, "one after the other"
+    assert told(guard, login("prometheus", "again")) == 401

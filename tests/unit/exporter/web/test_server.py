@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from tests.support.served import DEADLINE_S, Standing, serving
 from tests.support.snapshots import STALLED, ScriptedSource
 
 CLIENTS = 50
+A_DAY = timedelta(days=1)
 
 
 @contextmanager
@@ -158,6 +160,16 @@ def test_the_front_page_says_what_is_watched_or_why_nothing_is(address: str) -> 
     with served(CannotError("gone"), standing=Standing("blind", said=(("Not watched", "<gone>"),))) as blind:
         assert "&lt;gone&gt;" in get(f"{blind}/")[2]
         assert get(f"{blind}/metrics")[0] == 200
+
+
+def test_the_front_page_says_kernel_source_revision_and_since_when() -> None:
+    with exporter("--web.listen-address", "127.0.0.1:0") as process:
+        page = get(announced(process).removesuffix("metrics"))[2]
+    rows = dict(re.findall("<tr><th>(.*)</th><td>(.*)</td></tr>", page))
+    assert STALLED.verdict is not None
+    assert (rows["Kernel"], rows["Reference"]) == (STALLED.kernel_release, STALLED.verdict.revision)
+    assert rows["Source"] == f"{STALLED.source}: {STALLED.reason}"
+    assert abs(datetime.fromisoformat(rows["Watched since"].replace(" UTC", "+00:00")) - datetime.now(UTC)) < A_DAY
 
 
 def test_a_silent_client_does_not_stop_the_others(address: str) -> None:
