@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -98,13 +97,13 @@ def test_an_older_client_is_let_go_unless_it_asks(asks: bytes, stays: bool) -> N
 
 
 def test_the_head_says_how_long_the_page_is_and_the_next_answer_follows_at_once() -> None:
-    with lines() as (url, _):
-        client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=DEADLINE_S)
-        for method, body in (("HEAD", b""), ("GET", b"ok\n"), ("HEAD", b"")):
-            client.request(method, "/healthz")
-            answer = client.getresponse()
-            assert (answer.headers["Content-Length"], answer.read()) == ("3", body)
-        client.close()
+    with lines() as (_, (line,)):
+        line.say(GET.replace(b"GET", b"HEAD") + GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        first, second, body = line.file.read().split(b"\r\n\r\n")
+        assert body == b"ok\n"
+        for head in (first, second):
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nContent-Length: 3\r\n" in head
 
 
 @pytest.mark.parametrize(
@@ -129,6 +128,15 @@ def test_what_is_odd_is_answered_once_and_what_follows_is_no_request(said: bytes
         found, headers, _ = line.answer()
         assert (found, headers["Connection"], headers["Server"]) == (status, "close", "swiotlb-top")
         assert line.ends()
+
+
+def test_an_answer_is_not_taken_back_though_more_is_sent_than_is_wanted() -> None:
+    with lines() as (_, (line,)):
+        line.say(b"POST / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
+        assert line.answer()[0] == 405
+        assert line.file.read() == b""
+        for _ in range(100):
+            line.say(b"x" * 1000)
 
 
 PIECES = (
