@@ -15,9 +15,9 @@ from swiotlb_exporter.wanted import Part, Wanted
 from swiotlb_top.cli import flight
 from swiotlb_top.cli.options import (
     FileName,
+    FromEnvironment,
     Seconds,
     examples,
-    from_environment,
     given,
     source_option,
     strays,
@@ -48,8 +48,7 @@ LISTEN = "127.0.0.1:9788"
 _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
 
 
-@from_environment
-@click.command(epilog=EPILOG)
+@click.command(cls=FromEnvironment, epilog=EPILOG)
 @click.option(
     "--web.listen-address",
     "listen",
@@ -139,6 +138,8 @@ def export(
 
     Once the probes are attached, all capabilities are given up.
 
+    The environment sets options, too: SWIOTLB_TOP_EXPORT_WEB_LISTEN_ADDRESS is --web.listen-address, and so on.
+
     With --flight it is also what record --flight is: its probes record all the time, even while a file is written.
     """
     named = given(context)
@@ -150,7 +151,7 @@ def export(
 
     with log.written(log_level, log_format) as logger:
         for stray in strays(context.command, os.environ):
-            logger.warning("the environment variable %s sets no option: --help names those that do", stray)
+            logger.warning("the environment variable %s sets no option; see swiotlb-top export --help", stray)
         try:
             with _watching(logger, **what) as watching:
                 if textfile is not None:

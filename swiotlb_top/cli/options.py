@@ -179,25 +179,41 @@ class Factor(click.ParamType):  # type: ignore[type-arg]
         return number
 
 
+class FromEnvironment(click.Command):
+    """A command whose options the environment sets where the command line does not; :func:`variable` says by which
+    name."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        for option in _options(self):
+            option.envvar = variable(self, option)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            option = error.param
+            name = option.name if isinstance(option, click.Option) else None
+            if name and ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
+                error.message = f"{error.message} (so says the environment variable {option.envvar})"
+            raise
+
+
 def variable(command: click.Command, option: click.Option) -> str:
     """The environment variable that sets an option of a command, as ``SWIOTLB_TOP_EXPORT_WEB_LISTEN_ADDRESS``."""
     spelled = max(option.opts, key=len).lstrip("-")
     return re.sub(r"\W", "_", f"SWIOTLB_TOP {command.name} {spelled}").upper()
 
 
-def from_environment(command: click.Command) -> click.Command:
-    """Have the environment set each option of a command that the command line does not. The help says by which name."""
-    for option in command.params:
-        if isinstance(option, click.Option):
-            option.envvar, option.show_envvar = variable(command, option), True
-    return command
-
-
 def strays(command: click.Command, environment: Mapping[str, str]) -> list[str]:
     """Variables that are named as if they set an option of a command, and set none."""
-    known = {variable(command, option) for option in command.params if isinstance(option, click.Option)}
+    known = {variable(command, option) for option in _options(command)}
     prefix = f"SWIOTLB_TOP_{command.name}_".upper()
     return sorted(name for name in environment if name.startswith(prefix) and name not in known)
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    return [option for option in command.params if isinstance(option, click.Option)]
 
 
 def examples(*lines: str) -> str:

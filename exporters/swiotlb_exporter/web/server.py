@@ -16,6 +16,7 @@ from swiotlb_exporter.web.pages import Pages
 from swiotlb_exporter.web.room import Guest, Room
 
 _LOG: Final = logging.getLogger(__name__)
+_LIMITS: Final = Limits()
 _PAUSE_S: Final = 0.1
 """Before it is tried again to accept what could not be accepted: file descriptors or memory are short."""
 
@@ -23,7 +24,7 @@ _PAUSE_S: Final = 0.1
 class Server:
     """Answers on sockets that listen.
 
-    :param limits: what is tried with clients that are slow or many.
+    :param limits: how long clients are waited for, and how many there may be.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Server:
         sockets: Sequence[socket.socket],
         pages: Pages,
         guard: Guard,
-        limits: Limits = Limits(),  # noqa: B008 (frozen)
+        limits: Limits = _LIMITS,
     ) -> None:
         self._sockets = sockets
         self._room = Room(limits.connections)

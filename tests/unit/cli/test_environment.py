@@ -37,10 +37,11 @@ def test_the_name_is_that_of_the_option(option: str, name: str) -> None:
     assert variable(export, options()[option]) == PREFIX + name
 
 
-def test_the_help_says_each_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_option_has_one_and_the_help_says_how_it_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [option.envvar for option in options().values()] == [variable(export, one) for one in options().values()]
     assert main(["export", "--help"]) == 0
-    said = capsys.readouterr().out
-    assert re.findall(rf"{PREFIX}\w+", said) == [variable(export, option) for option in options().values()]
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{PREFIX}WEB_LISTEN_ADDRESS is --web.listen-address" in said
 
 
 def test_what_the_environment_says_is_done() -> None:
@@ -69,9 +70,11 @@ def test_a_value_that_is_wrong_is_a_usage_error_that_names_the_variable(
     monkeypatch.setenv(f"{PREFIX}INTERVAL", "soon")
     assert main(["export"]) == Exit.USAGE
     said = capsys.readouterr().err
-    assert f"{PREFIX}INTERVAL" in said
+    assert f"(so says the environment variable {PREFIX}INTERVAL)" in said
     assert "'soon' is no time" in said
     assert said.count("\n") == 1
+    assert main(["export", "--interval", "later"]) == Exit.USAGE
+    assert PREFIX not in capsys.readouterr().err
 
 
 def test_what_excludes_each_other_does_so_wherever_it_is_said(
@@ -90,5 +93,6 @@ def test_a_name_that_is_mistyped_is_said(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == Exit.UNREADABLE
     assert said.decode().splitlines()[0] == (
-        "swiotlb-top: the environment variable SWIOTLB_TOP_EXPORT_INTERVALL sets no option: --help names those that do"
+        "swiotlb-top: the environment variable SWIOTLB_TOP_EXPORT_INTERVALL sets no option; "
+        "see swiotlb-top export --help"
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import shutil
 import socket
 import ssl
+import sys
 import textwrap
 import urllib.error
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -194,11 +198,28 @@ def test_new_certificates_and_users_are_taken_over_without_a_restart(authority: 
             status(f"{url}/metrics", authority.context())
 
 
+def said_on_a_terminal(*words: str) -> bytes:
+    """What a command says that has a terminal, to its end or until it asks for a password."""
+    process, terminal = pty.fork()
+    if not process:
+        os.execve(words[0], words, {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # noqa: S606 (no shell)
+    said = b""
+    with suppress(OSError):  # that is how a terminal ends
+        while b"pass phrase" not in said and (more := os.read(terminal, 4096)):
+            said += more
+    os.close(terminal)
+    os.waitpid(process, 0)
+    return said
+
+
 def test_a_key_with_a_password_is_refused_and_nobody_asked_for_it(authority: Authority, tmp_path: Path) -> None:
-    locked = tmp_path / "locked.key"
-    openssl("ec", "-in", str(authority.directory / "server.key"), "-aes128", "-passout", "pass:x", "-out", str(locked))
-    with pytest.raises(UnreadableError, match=r"cert_file .*, key_file .*locked\.key: "):
-        Tls(Pem("cert_file", authority.directory / "server.pem"), Pem("key_file", locked)).context()
+    key, locked = authority.directory / "server.key", authority.directory / "locked.key"
+    openssl("ec", "-in", str(key), "-aes128", "-passout", "pass:x", "-out", str(locked))
+    config = written(tmp_path, tls(authority, key_file=locked))
+    said = said_on_a_terminal(sys.executable, "-m", "swiotlb_top", "export", "--web.config.file", str(config))
+    assert f"key_file {locked}: ".encode() in said
+    assert b"pass phrase" not in said
+    assert said.count(b"\n") == 1
 
 
 def test_a_key_of_another_certificate_is_refused(authority: Authority) -> None:
