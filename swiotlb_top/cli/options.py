@@ -193,10 +193,11 @@ class FromEnvironment(click.Command):
             return super().parse_args(ctx, args)
         except click.BadParameter as error:
             option = error.param
-            name = option.name if isinstance(option, click.Option) else None
-            if name and ctx.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
-                error.message = f"{error.message} (so says the environment variable {option.envvar})"
-            raise
+            name = option.name if option else None
+            if option is None or not name or ctx.get_parameter_source(name) is not ParameterSource.ENVIRONMENT:
+                raise
+            whence = f"{error.message} (so says the environment variable {option.envvar})"
+            raise click.BadParameter(whence, error.ctx, option, error.param_hint) from None
 
 
 def variable(command: click.Command, option: click.Option) -> str:

@@ -15,6 +15,7 @@ _UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3,
 _PART: Final = re.compile(rf"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)({'|'.join(_UNITS_S)})", re.ASCII)
 _LONGEST_DURATION: Final = 64
 """Characters."""
+_MOST: Final = 1_000_000_000
 
 
 class RefusedError(ValueError):
@@ -37,8 +38,8 @@ def truth(said: Any) -> bool:
 
 def whole_number(said: Any) -> int:
     """A number that counts something."""
-    if isinstance(said, bool) or not isinstance(said, int) or said < 0:
-        raise RefusedError(f"{said!r:.40} is no whole number")
+    if isinstance(said, bool) or not isinstance(said, int) or not 0 <= said <= _MOST:
+        raise RefusedError(f"{said!r:.40} is no whole number from 0 to {_MOST}")
     return said
 
 
@@ -87,7 +88,7 @@ def table(known: Mapping[str, Callable[[Any], Any]], what: str) -> Callable[[Any
     def each(said: Any) -> dict[str, Any]:
         if not isinstance(said, dict):
             raise RefusedError("is no table of keys and values")
-        unknown = sorted(str(key) for key in said if key not in known)
+        unknown = sorted(_shown(key) for key in said if key not in known)
         if unknown:
             raise RefusedError(f"has {', '.join(unknown):.100}; {what} is one of {', '.join(known)}")
         return {key: _within(key, known[key], value) for key, value in said.items() if value is not None}
@@ -99,4 +100,8 @@ def _within(key: str, convert: Callable[[Any], T], value: Any) -> T:
     try:
         return convert(value)
     except RefusedError as error:
-        raise RefusedError(f"{key}: {error}") from None
+        raise RefusedError(f"{_shown(key)}: {error}") from None
+
+
+def _shown(key: object) -> str:
+    return "".join(char if char.isprintable() else " " for char in str(key))

@@ -137,7 +137,7 @@ def _parsed(path: Path) -> Any:
         if len(text) > _LONGEST:
             raise UnreadableError(f"{path} is no web configuration: it has more than {_LONGEST} characters")
         return yaml.load(text, Loader)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UnreadableError(f"{path} cannot be read: {error}") from error
     except yaml.YAMLError as error:
         raise UnreadableError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

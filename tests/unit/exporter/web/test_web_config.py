@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from swiotlb_exporter.web import tls as names
 from swiotlb_exporter.web import web_config
@@ -178,6 +181,43 @@ def test_what_cannot_be_done_is_refused_in_a_line_that_names_the_key(text: str, 
     assert str(refusal.value).startswith(f"{tmp_path / 'web.yml'}")
     assert "\n" not in str(refusal.value)
     assert refusal.value.exit_code is Exit.UNREADABLE
+
+
+NAMES = [*SECTIONS, *TLS_KEYS, *HTTP_KEYS, *HEADERS, *RATE_KEYS]
+WORDS = ["TLS12", "TLS13", "RequireAndVerifyClientCert", "TLS_AES_128_GCM_SHA256", "CurveP256", "1s", "deny", HASH]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(WORDS)
+DOCUMENTS: st.SearchStrategy[object] = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner, max_size=6)
+    ),
+    max_leaves=20,
+)
+
+
+FILES: st.SearchStrategy[object] = DOCUMENTS | st.dictionaries(st.sampled_from([*SECTIONS]), DOCUMENTS)
+
+
+@given(said=FILES)
+def test_whatever_is_said_it_is_taken_or_refused_in_a_line(
+    said: object, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.getbasetemp()
+    try:
+        config = read(directory, json.dumps(said))
+    except UnreadableError as error:
+        assert "\n" not in str(error)  # noqa: PT017 (either is right)
+    else:
+        assert config.files[0] == directory / "web.yml"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10_000, "burst: " + "9" * 5_000, "? {a: b}\n: c", "a: !!python/none x", "\0", "%"]
+)
+def test_what_yaml_itself_cannot_read_is_refused_in_a_line(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UnreadableError) as refusal:
+        read(tmp_path, text)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("key", ["cert_file", "key_file", "client_ca_file"])
