@@ -50,7 +50,8 @@ def _hash(said: Any) -> str:
 def _users(said: Any) -> dict[str, str]:
     if not isinstance(said, dict):
         raise RefusedError("is no table of keys and values")
-    return values.table(dict.fromkeys(said, _hash), "a user")({name: said[name] or "" for name in said})
+    hashes = {str(name): hashed or "" for name, hashed in said.items()}
+    return values.table(dict.fromkeys(hashes, _hash), "a user")(hashes)
 
 
 TLS_KEYS: Final[Mapping[str, Callable[[Any], Any]]] = {

@@ -112,6 +112,10 @@ def test_a_cipher_suite_is_one_that_openssl_has(suite: str) -> None:
     assert suite in {cipher["name"] for cipher in context.get_ciphers()}
 
 
+def test_a_user_may_be_called_by_a_number(tmp_path: Path) -> None:
+    assert read(tmp_path, f"basic_auth_users: {{7: {HASH}}}").users == {"7": HASH}
+
+
 def test_suites_of_tls_1_3_alone_leave_nothing_else_to_speak(tmp_path: Path) -> None:
     found = transport(tmp_path, f"{SERVER}, cipher_suites: [{', '.join(names.TLS_1_3)}]")
     assert found.min_version == ssl.TLSVersion.TLSv1_3
