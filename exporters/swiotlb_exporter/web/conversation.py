@@ -6,11 +6,13 @@ import io
 import logging
 import socket
 from dataclasses import dataclass
+from email.utils import formatdate
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import Final
 
+from swiotlb_exporter.web import heads
 from swiotlb_exporter.web.guard import Guard, Secured
+from swiotlb_exporter.web.heads import BadHeadError, Head
 from swiotlb_exporter.web.messages import Answer, Request, told
 from swiotlb_exporter.web.pages import Pages
 from swiotlb_exporter.web.room import Guest, Room
@@ -56,7 +58,7 @@ def receive(house: House, guest: Guest, who: str) -> None:
     if secured is not None:
         guest.connection.settimeout(house.limits.head_s)
         connection = secured.context.wrap_socket(guest.connection, server_side=True, do_handshake_on_connect=False)
-        guest.connection = connection
+        guest.goes_on_as(connection)
         connection.do_handshake()
         if not secured.tls.allows(connection.getpeercert()):
             _LOG.debug("%s: its certificate has none of client_allowed_sans", who)
@@ -64,44 +66,57 @@ def receive(house: House, guest: Guest, who: str) -> None:
     _Conversation(house, guest, who, secured).go_on()
 
 
-class _Conversation(BaseHTTPRequestHandler):
-    """Python's parser of requests, on a stream that has no patience without end."""
+class _Conversation:
+    """Requests one after the other, on a stream that has no patience without end."""
 
-    protocol_version = "HTTP/1.1"
-
-    # Not that of the base class, which would begin to converse.
     def __init__(self, house: House, guest: Guest, who: str, secured: Secured | None) -> None:
         self._house = house
         self._guest = guest
         self._who = who
         self._secured = secured
         self._stream = PatientStream(guest.connection)
-        self._reader = self.rfile = io.BufferedReader(self._stream)
-        self.requestline, self.command, self.close_connection = "", "", False
+        self._reader = io.BufferedReader(self._stream)
 
     def go_on(self) -> None:
         """Until the client ends it, is too slow, or is sent away."""
         patience_s = self._house.limits.head_s
-        while not self.close_connection and self._has_answered_one(patience_s):
+        while self._is_to_go_on(patience_s):
             patience_s = self._house.limits.idle_s
-        if self.close_connection:
-            self._hang_up()
 
-    def _has_answered_one(self, patience_s: float) -> bool:
-        """Wait for a request and answer it; False: there is none, or nobody to be answered."""
+    def _is_to_go_on(self, patience_s: float) -> bool:
+        """Wait for a request and answer it; whether another may follow."""
         self._allow(patience_s)
         if not self._reader.peek(1):
             return False
         self._allow(self._house.limits.head_s)
-        if not self._is_request():
+        try:
+            head = self._head()
+        except BadHeadError as bad:
+            _LOG.debug("%s: what is no request is answered %d", self._who, bad.status)
+            self._send(told(bad.status, bad.status.phrase.lower()), stays=False)
+            self._hang_up()
             return False
+        return head is not None and self._answered(head)
+
+    def _head(self) -> Head | None:
+        try:
+            return heads.read(self._reader)
+        except TooLongError:
+            raise BadHeadError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE) from None
+
+    def _answered(self, head: Head) -> bool:
         with self._house.room.answering(self._guest) as there:
             # Whoever was let in by what is in force no more shakes hands anew.
             if not there or self._house.guard.secured() is not self._secured:
-                self.close_connection = False
                 return False
-            self._send(self._answer())
-            return True
+            answer = self._answer(head)
+        # What follows another method may be a body.
+        stays = head.stays and head.method in _METHODS
+        _LOG.debug("%s: %s %s %s is answered %d", self._who, head.method, head.target, head.version, answer.status)
+        self._send(answer, stays=stays, is_whole=head.method != "HEAD")
+        if not stays:
+            self._hang_up()
+        return stays
 
     def _hang_up(self) -> None:
         """Let the last answer arrive: to close while something is unread would take it back."""
@@ -113,27 +128,11 @@ class _Conversation(BaseHTTPRequestHandler):
     def _allow(self, patience_s: float) -> None:
         self._stream.allow(patience_s, self._house.limits.head_bytes)
 
-    def _is_request(self) -> bool:
-        try:
-            self.raw_requestline = self._reader.readline()
-            return self.parse_request()
-        except TooLongError:
-            self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-            return False
-
-    def _answer(self) -> Answer:
-        if self.command not in _METHODS:
-            # What follows may be a body.
-            self.close_connection = True
+    def _answer(self, head: Head) -> Answer:
+        if head.method not in _METHODS:
             return told(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", {"Allow": ", ".join(_METHODS)})
-        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
-            self.close_connection = True
-        headers: dict[str, str] = {}
-        for name, value in self.headers.items():
-            key = name.title()
-            headers[key] = f"{headers[key]}, {value}" if key in headers else value
         try:
-            request = Request.of(self.path, headers)
+            request = Request.of(head.target, head.headers)
         except ValueError:
             return told(HTTPStatus.BAD_REQUEST, "this is no address of a page")
         try:
@@ -142,14 +141,14 @@ class _Conversation(BaseHTTPRequestHandler):
             _LOG.error("%s cannot be shown: %s: %s", request.path, type(fault).__name__, fault)
             return told(HTTPStatus.INTERNAL_SERVER_ERROR, "this page cannot be shown: see the exporter's log")
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Answer, *, stays: bool, is_whole: bool = True) -> None:
         headers = {
             # In place of the server's and Python's versions, which are nobody's business.
             "Server": "swiotlb-top",
-            "Date": self.date_time_string(),
+            "Date": formatdate(usegmt=True),
             "Content-Type": answer.content_type,
             "Content-Length": str(len(answer.body)),
-            "Connection": "close" if self.close_connection else "keep-alive",
+            "Connection": "keep-alive" if stays else "close",
             **self._house.guard.headers,
             **answer.headers,
         }
@@ -158,16 +157,5 @@ class _Conversation(BaseHTTPRequestHandler):
             *(f"{name}: {said}" for name, said in headers.items()),
         )
         head = "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1")
-        _LOG.debug("%s: %s is answered %d", self._who, self.requestline, answer.status)
         self._allow(self._house.limits.send_s)
-        self._stream.write(head if self.command == "HEAD" else head + answer.body)
-
-    def handle_expect_100(self) -> bool:
-        """Do not ask for the body, which is not wanted."""
-        return True
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request. The base class calls it, and would say Python's version."""
-        self.close_connection = True
-        status = HTTPStatus(code)
-        self._send(told(status, status.phrase.lower()))
+        self._stream.write(head + answer.body if is_whole else head)

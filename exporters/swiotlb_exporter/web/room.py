@@ -1,4 +1,4 @@
-"""How many connections there may be: where one more comes, that which has waited longest for a request makes room."""
+"""How many connections there may be: where one more comes, that which has waited longest for its client makes room."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ from contextlib import contextmanager, suppress
 
 
 class Guest:
-    """A connection, in whatever thread. It waits for a request or is being answered."""
+    """A connection, in whatever thread. It waits for its client, or an answer is made for that."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
+        self._is_sent_away = False
+
+    def goes_on_as(self, connection: socket.socket) -> None:
+        """The same, as TLS has it. Who was sent away meanwhile is so again: the socket of before has no connection."""
+        self.connection = connection
+        if self._is_sent_away:
+            self.send_away()
 
     def send_away(self) -> None:
         """End it from any thread: what waits for it in another finds its end."""
+        self._is_sent_away = True
         with suppress(OSError):
             # Not the method of a TLS socket, which would take away what another thread uses.
             socket.socket.shutdown(self.connection, socket.SHUT_RDWR)
@@ -27,13 +35,16 @@ class Room:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
+        self._is_closed = False
         self._waiting: dict[Guest, None] = {}
-        """Those that wait for a request, in the order in which they began to."""
+        """Those that wait for their client to send a request or to take an answer, in the order in which they began."""
         self._answered: set[Guest] = set()
 
     def enter(self, guest: Guest) -> bool:
-        """Let somebody in who waits for a request; False: all that are here are being answered."""
+        """Let somebody in; False: an answer is being made for each that is here, or nobody is let in any more."""
         with self._lock:
+            if self._is_closed:
+                return False
             if len(self._waiting) + len(self._answered) >= self._most:
                 if not self._waiting:
                     return False
@@ -45,7 +56,7 @@ class Room:
 
     @contextmanager
     def answering(self, guest: Guest) -> Iterator[bool]:
-        """While a request is answered nobody takes the place; False: somebody has taken it already."""
+        """While an answer is made nobody takes the place; False: somebody has taken it already."""
         with self._lock:
             there = guest in self._waiting
             if there:
@@ -66,7 +77,8 @@ class Room:
             self._answered.discard(guest)
 
     def close(self) -> None:
-        """Send everybody away who is there."""
+        """Send everybody away who is there or comes."""
         with self._lock:
+            self._is_closed = True
             for guest in (*self._waiting, *self._answered):
                 guest.send_away()

@@ -62,7 +62,7 @@ def test_who_connected_before_it_was_there_is_answered() -> None:
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname(), DEADLINE_S) as early,
     ):
-        early.sendall(b"GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n")
+        early.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         with activated(listener) as process:
             announced(process)
             assert early.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"

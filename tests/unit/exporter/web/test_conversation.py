@@ -57,11 +57,14 @@ def test_the_head_says_how_long_the_page_is_and_the_next_answer_follows_at_once(
 @pytest.mark.parametrize(
     ("said", "status"),
     [
-        (b"POST /metrics HTTP/1.1\r\nContent-Length: 40\r\n\r\n" + GET, 405),
-        (b"BREW / HTTP/1.1\r\n\r\n", 405),
-        (b"GET /healthz HTTP/1.1\r\nContent-Length: 40\r\n\r\n" + GET, 200),
-        (b"GET /healthz HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET, 200),
-        (b"GET /healthz HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", 200),
+        (b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n" + GET, 405),
+        (b"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 40\r\n\r\n" + GET, 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 40\r\n\r\n" + GET, 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length : 40\r\n\r\n" + GET, 400),
+        (b"GET /healthz HTTP/1.1\r\n\r\n" + GET, 400),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET, 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", 200),
         (b"nonsense\r\n\r\n", 400),
         (b"GET /healthz HTTP/x\r\n\r\n", 400),
         (b"GET /healthz HTTP/2.0\r\n\r\n", 505),
@@ -80,7 +83,7 @@ def test_what_is_odd_is_answered_once_and_what_follows_is_no_request(said: bytes
 
 def test_an_answer_is_not_taken_back_though_more_is_sent_than_is_wanted() -> None:
     with lines() as (_, (line,)):
-        line.say(b"POST / HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
+        line.say(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
         assert line.answer()[0] == 405
         assert line.file.read() == b""
         for _ in range(100):
@@ -95,6 +98,7 @@ PIECES = (
     b"/metrics?name[]=x",
     b" HTTP/1.1",
     b" HTTP/1.0",
+    b"Host: x",
     b"\r\n",
     b"\n",
     b"\r\n\r\n",
@@ -135,7 +139,7 @@ def door() -> Iterator[str]:
 
 def test_an_address_that_is_none_is_a_bad_request() -> None:
     with lines() as (_, (line,)):
-        line.say(b"GET http://[ HTTP/1.1\r\n\r\n")
+        line.say(b"GET http://[ HTTP/1.1\r\nHost: x\r\n\r\n")
         assert line.answer()[0] == 400
 
 

@@ -1,4 +1,4 @@
-"""Who makes room: the one that has waited longest for a request, and nobody who is being answered."""
+"""Who makes room: the one that has waited longest for its client, and nobody for whom an answer is made."""
 
 from __future__ import annotations
 
@@ -105,3 +105,22 @@ def test_the_other_end_of_who_was_sent_away_sees_the_end() -> None:
         Guest(ours).send_away()
         assert theirs.recv(1) == b""
     Guest(ours).send_away()
+
+
+def test_after_that_nobody_comes_in(guests: list[Seen]) -> None:
+    room = Room(3)
+    room.close()
+    assert not room.enter(guests[0])
+    with room.answering(guests[0]) as there:
+        assert not there
+
+
+def test_who_is_sent_away_while_tls_is_put_on_goes_all_the_same() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        guest = Guest(ours)
+        another = socket.socket(fileno=ours.detach())
+        guest.send_away()
+        with another:
+            guest.goes_on_as(another)
+            assert theirs.recv(1) == b""
