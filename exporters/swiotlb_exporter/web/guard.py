@@ -9,7 +9,8 @@ import logging
 import math
 import ssl
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -27,8 +28,13 @@ _REMEMBERED: Final = 100
 _TRIED_AT_ONCE: Final = 10
 """Passwords that wait to be looked at, the one that is being looked at among them."""
 _ASK: Final = {"WWW-Authenticate": 'Basic realm="swiotlb-top"'}
-_NOBODYS_HASH: Final = "$2b$10$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
-"""The hash to compare with if the name is not known, so that the answer takes as long."""
+_PASSWORD_BYTES: Final = 72
+"""What bcrypt takes; what follows does not count, as with Prometheus's own exporters."""
+_NOBODYS_COST: Final = 10
+_NOBODYS: Final = "$2b${:02}$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+"""The hash to compare with if the name is not known, at the cost of the others, so that the answer takes as long."""
+_AGAIN_S: Final = 1.0
+"""After which a configuration is read again that could not be read: what it lacked may be there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +59,9 @@ class Guard:
         self._trying = threading.Lock()
         self._queue = threading.Semaphore(_TRIED_AT_ONCE)
         self._admitted: set[bytes] = set()
-        self._config = web_config.read(path) if path else WebConfig()
-        self._secured = _secured(self._config)
+        self._config, self._versions, self._secured = _in_force(path) if path else (WebConfig(), (), None)
         self._bucket = _bucket(self._config)
-        self._versions = _versions(self._config)
+        self._again_s = math.inf
         self._said = ""
         self._remark()
 
@@ -83,8 +88,11 @@ class Guard:
         users = self._config.users
         if not users:
             return None
-        name, password = _basic(request.headers.get("Authorization", ""))
-        hashed = users.get(name, _NOBODYS_HASH)
+        shown = _basic(request.headers.get("Authorization", ""))
+        if shown is None:
+            return _asked_for_login()
+        name, password = shown
+        hashed = users.get(name) or _nobodys_hash(users)
         # bcrypt takes its time, a scraper's password is the same each time: a digest of what was right is kept.
         token = hashlib.sha256(f"{name}\0{password}\0{hashed}".encode()).digest()
         with self._lock:
@@ -100,7 +108,7 @@ class Guard:
         finally:
             self._queue.release()
         if not right:
-            return told(HTTPStatus.UNAUTHORIZED, "a user's name and password are needed", _ASK)
+            return _asked_for_login()
         self._remember(token)
         return None
 
@@ -114,25 +122,24 @@ class Guard:
         if self._path is None:
             return
         with self._lock:
-            versions = _versions(self._config)
-            if versions == self._versions:
+            versions = _versions(self._config.files)
+            if versions == self._versions and time.monotonic() < self._again_s:
                 return
             self._versions = versions
             try:
-                config = web_config.read(self._path)
-                secured = _secured(config)
+                config, versions, secured = _in_force(self._path)
                 if bool(secured) != bool(self._secured):
                     raise SwiotlbTopError(f"{self._path}: TLS is turned on or off by a restart only")
             except SwiotlbTopError as error:
                 # Certificate and key change one after the other: the same fault is then met twice.
                 if str(error) != self._said:
                     _LOG.warning("%s; what was in force stays", error)
-                self._said = str(error)
+                self._said, self._again_s = str(error), time.monotonic() + _AGAIN_S
                 return
             if config.rate_limit != self._config.rate_limit:
                 self._bucket = _bucket(config)
-            self._config, self._secured, self._said = config, secured, ""
-            self._versions = _versions(config)
+            self._config, self._versions, self._secured = config, versions, secured
+            self._said, self._again_s = "", math.inf
             self._remark()
 
     def _remark(self) -> None:
@@ -144,15 +151,26 @@ def _too_many(what: str, wait_s: float) -> Answer:
     return told(HTTPStatus.TOO_MANY_REQUESTS, what, {"Retry-After": str(math.ceil(wait_s))})
 
 
-def _secured(config: WebConfig) -> Secured | None:
-    return Secured(config.tls, config.tls.context()) if config.tls else None
+def _asked_for_login() -> Answer:
+    return told(HTTPStatus.UNAUTHORIZED, "a user's name and password are needed", _ASK)
+
+
+def _in_force(path: Path) -> tuple[WebConfig, tuple[object, ...], Secured | None]:
+    """What the files say, and which versions of them say so: of those that are written meanwhile, the one before.
+
+    :raises SwiotlbTopError: as :func:`.web_config.read` and :meth:`.Tls.context`.
+    """
+    before = _versions((path,))
+    config = web_config.read(path)
+    versions = (*before, *_versions(config.files[1:]))
+    return config, versions, Secured(config.tls, config.tls.context()) if config.tls else None
 
 
 def _bucket(config: WebConfig) -> Bucket | None:
     return Bucket(config.rate_limit) if config.rate_limit else None
 
 
-def _versions(config: WebConfig) -> tuple[object, ...]:
+def _versions(files: Sequence[Path]) -> tuple[object, ...]:
     """Of each file, what changes when it is written or replaced; None where it cannot be seen."""
 
     def version(path: Path) -> object:
@@ -160,27 +178,31 @@ def _versions(config: WebConfig) -> tuple[object, ...]:
             status = path.stat()
         except OSError:
             return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
-    return tuple(version(path) for path in config.files)
+    return tuple(map(version, files))
 
 
-def _basic(authorization: str) -> tuple[str, str]:
-    """Name and password; both empty where the header is none of RFC 7617's."""
+def _nobodys_hash(users: Mapping[str, str]) -> str:
+    return _NOBODYS.format(max((int(hashed.split("$")[2]) for hashed in users.values()), default=_NOBODYS_COST))
+
+
+def _basic(authorization: str) -> tuple[str, str] | None:
+    """Name and password; None: the header is none of RFC 7617's."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
-        return "", ""
+        return None
     try:
-        name, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+        name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        return "", ""
-    return name, password
+        return None
+    return (name, password) if colon else None
 
 
 def _matches(password: str, hashed: str) -> bool:
     import bcrypt
 
     try:
-        return bcrypt.checkpw(password.encode(), hashed.encode())
-    except ValueError:  # longer than bcrypt takes
+        return bcrypt.checkpw(password.encode()[:_PASSWORD_BYTES], hashed.encode())
+    except ValueError:  # older ones take no NUL
         return False

@@ -15,6 +15,7 @@ import bcrypt
 import pytest
 
 import swiotlb_top
+from swiotlb_exporter.web import web_config
 from swiotlb_exporter.web.guard import Guard
 from swiotlb_exporter.web.messages import Request
 from tests.support.credentials import (
@@ -170,6 +171,41 @@ def test_a_change_that_cannot_be_read_leaves_things_as_they_were_and_is_said_onc
     assert "what was in force stays" in said
 
 
+def test_what_a_change_lacked_is_taken_as_soon_as_it_is_there(authority: Authority, tmp_path: Path) -> None:
+    path = written(tmp_path, tls(authority))
+    with serving(config=path) as url:
+        path.write_text(tls(authority, client_ca_file="late.pem", client_auth_type="RequireAndVerifyClientCert"))
+        assert status(f"{url}/metrics", authority.context()) == 200
+        shutil.copy(authority.directory / "ca.pem", tmp_path / "late.pem")
+        guest, stranger = authority.context("client"), authority.context()
+
+        def is_refused() -> bool:
+            try:
+                return status(f"{url}/metrics", stranger) != 200
+            except OSError:
+                return True
+
+        eventually(is_refused)
+        assert status(f"{url}/metrics", guest) == 200
+
+
+def test_what_is_written_while_it_is_read_is_read_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, USERS)
+    read = web_config.read
+
+    def slowly(path: Path) -> web_config.WebConfig:
+        found = read(path)
+        monkeypatch.undo()
+        path.write_text("")
+        return found
+
+    monkeypatch.setattr(web_config, "read", slowly)
+    guard = Guard(path)
+    assert told(guard, "") == 401
+    guard.secured()
+    assert told(guard, "") == 200
+
+
 def test_the_same_fault_met_in_two_steps_is_said_once(
     authority: Authority, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -227,6 +263,40 @@ class Trials:
         assert self.enough.wait(DEADLINE_S)
         self._now -= 1
         return False
+
+
+def test_who_shows_no_login_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard(written(tmp_path, USERS))
+    trials = Trials(monkeypatch)
+    assert [told(guard, shown) for shown in ("", "Basic", "Basic !", "Bearer x", "Basic bm8gY29sb24=")] == [401] * 5
+    assert trials.at_once == []
+
+
+@pytest.mark.parametrize("cost", ["04", "10", "12"])
+def test_a_name_that_is_not_known_takes_as_long_as_one_that_is(
+    cost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = Guard(written(tmp_path, USERS.replace("$04$", f"${cost}$")))
+    looked_at: list[bytes] = []
+    monkeypatch.setattr(bcrypt, "checkpw", lambda password, hashed: looked_at.append(hashed))
+    for name in ("prometheus", "nobody"):
+        assert told(guard, login(name, "x")) == 401
+    known, unknown = looked_at
+    assert known != unknown
+    assert known[:7] == unknown[:7] == f"$2b${cost}$".encode()
+
+
+def test_nobody_knows_the_password_of_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guard = Guard(written(tmp_path, USERS))
+    monkeypatch.setattr(bcrypt, "checkpw", lambda password, hashed: True)
+    assert told(guard, login("nobody", "x")) == 401
+
+
+def test_of_a_long_password_as_much_counts_as_bcrypt_takes(tmp_path: Path) -> None:
+    long = "x" * 72
+    hashed = bcrypt.hashpw(long.encode(), bcrypt.gensalt(4)).decode()
+    guard = Guard(written(tmp_path, f"basic_auth_users: {{me: '{hashed}'}}"))
+    assert [told(guard, login("me", said)) for said in (long, f"{long}y", long[1:], "\0")] == [200, 200, 401, 401]
 
 
 def test_whoever_tries_passwords_holds_up_nobody_who_is_known_and_few_wait_for_it(
