@@ -105,8 +105,12 @@ class Tls:
         context.minimum_version, context.maximum_version = self.min_version, self.max_version
         if self.ciphers:
             context.set_ciphers(":".join(self.ciphers))
-        if not self.prefers_own_ciphers:
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        if self.prefers_own_ciphers:
+            context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+        else:
             context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+        context.set_alpn_protocols(["http/1.1"])
         if self.curve:
             # Not every Python's ssl has X25519 here.
             with _saying(f"curve_preferences {self.curve}"):

@@ -6,6 +6,7 @@ Each of these takes a value as YAML gave it and raises :class:`RefusedError`, wh
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -32,14 +33,14 @@ def text(said: Any) -> str:
 def truth(said: Any) -> bool:
     """True or false."""
     if not isinstance(said, bool):
-        raise RefusedError(f"{said!r:.40} is neither true nor false")
+        raise RefusedError(f"{reprlib.repr(said):.40} is neither true nor false")
     return said
 
 
 def whole_number(said: Any) -> int:
     """A number that counts something."""
     if isinstance(said, bool) or not isinstance(said, int) or not 0 <= said <= _MOST:
-        raise RefusedError(f"{said!r:.40} is no whole number from 0 to {_MOST}")
+        raise RefusedError(f"{reprlib.repr(said):.40} is no whole number from 0 to {_MOST}")
     return said
 
 
@@ -50,7 +51,7 @@ def duration_s(said: Any) -> float:
     written = said if isinstance(said, str) and len(said) <= _LONGEST_DURATION else ""
     parts = _PART.findall(written)
     if not parts or "".join(map("".join, parts)) != written:
-        raise RefusedError(f"{said!r:.40} is no time: give one as 1s, 500ms or 1m30s, or 0")
+        raise RefusedError(f"{reprlib.repr(said):.40} is no time: give one as 1s, 500ms or 1m30s, or 0")
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 

@@ -6,6 +6,7 @@ cannot be done as it says is refused by its name: nothing is left out in silence
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,14 +19,9 @@ from swiotlb_exporter.web.tls import Pem, Tls
 from swiotlb_exporter.web.values import RefusedError
 from swiotlb_top.errors import CannotError, UnreadableError
 
+_BCRYPT: Final = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 _LONGEST: Final = 1 << 20
 """Characters: of /dev/zero all of the memory would be read."""
-
-
-def _http2(said: Any) -> bool:
-    if values.truth(said):
-        raise RefusedError("true: this exporter speaks HTTP/1.1; leave it out, or say false")
-    return False
 
 
 def _header(*accepted: str) -> Callable[[Any], str]:
@@ -42,7 +38,7 @@ def _header(*accepted: str) -> Callable[[Any], str]:
 
 def _hash(said: Any) -> str:
     written = values.text(said)
-    if not written.startswith("$2") or len(written) != 60:
+    if not _BCRYPT.fullmatch(written):
         raise RefusedError("is no bcrypt hash (htpasswd -nBC 10 NAME makes one)")
     return written
 
@@ -76,7 +72,7 @@ HEADERS: Final = {
     "X-XSS-Protection": _header(),
     "Strict-Transport-Security": _header(),
 }
-HTTP_KEYS: Final = {"http2": _http2, "headers": values.table(HEADERS, "a header that can be set")}
+HTTP_KEYS: Final = {"http2": values.truth, "headers": values.table(HEADERS, "a header that can be set")}
 RATE_KEYS: Final = {"interval": values.duration_s, "burst": values.whole_number}
 _A_KEY: Final = "what is known here"
 SECTIONS: Final = {
@@ -152,7 +148,7 @@ def _made(sections: Mapping[str, Any], path: Path) -> WebConfig:
         raise RefusedError(f"tls_server_config: {error}") from None
     headers = {name: value for name, value in said["http_server_config"].get("headers", {}).items() if value}
     files = (path, *(transport.paths if transport else ()))
-    remarks = _remarks(transport, said["tls_server_config"].get("cipher_suites", ()))
+    remarks = (*_of_suites(transport, said["tls_server_config"]), *_of_http2(said["http_server_config"]))
     return WebConfig(transport, said["basic_auth_users"], headers, _rate_limit(said["rate_limit"]), files, remarks)
 
 
@@ -210,11 +206,17 @@ def _check(made: Tls, said: Mapping[str, Any]) -> None:
         raise RefusedError("client_allowed_sans needs client_auth_type: RequireAndVerifyClientCert")
 
 
-def _remarks(transport: Tls | None, named: tuple[str, ...]) -> tuple[str, ...]:
+def _of_suites(transport: Tls | None, said: Mapping[str, Any]) -> tuple[str, ...]:
+    named = said.get("cipher_suites", ())
     of_1_3 = [name for name in tls.TLS_1_3 if name in named]
     if not transport or not of_1_3 or len(of_1_3) == len(tls.TLS_1_3):
         return ()
     return (f"tls_server_config: cipher_suites: {', '.join(of_1_3)}: TLS 1.3 has the others, too, as it has in Go",)
+
+
+def _of_http2(said: Mapping[str, Any]) -> tuple[str, ...]:
+    # Said is what is the default elsewhere: a client that offers both is answered all the same.
+    return ("http_server_config: http2: true: this exporter speaks HTTP/1.1 only",) if said.get("http2") else ()
 
 
 def _rate_limit(said: Mapping[str, Any]) -> RateLimit | None:

@@ -50,6 +50,24 @@ def shaken(url: str, context: ssl.SSLContext) -> tuple[str | None, str]:
         return secure.version(), (secure.cipher() or ("",))[0]
 
 
+def test_of_what_a_client_offers_http_1_1_is_chosen_and_nothing_is_negotiated_anew(
+    authority: Authority, tmp_path: Path
+) -> None:
+    with serving(config=written(tmp_path, tls(authority))) as url:
+        where, context = urlsplit(url), authority.context()
+        for offered, chosen in ((["h2", "http/1.1"], "http/1.1"), (["h2"], None), ([], None)):
+            context.set_alpn_protocols(offered)
+            with (
+                socket.create_connection((where.hostname or "", where.port or 0), DEADLINE_S) as plain,
+                context.wrap_socket(plain, server_hostname=where.hostname) as secure,
+            ):
+                assert secure.selected_alpn_protocol() == chosen
+                secure.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert secure.recv(15) == b"HTTP/1.1 200 OK"
+    pems = (Pem("cert_file", authority.directory / "server.pem"), Pem("key_file", authority.directory / "server.key"))
+    assert Tls(*pems).context().options & ssl.OP_NO_RENEGOTIATION
+
+
 def speaking(authority: Authority, version: ssl.TLSVersion, ciphers: str = "") -> ssl.SSLContext:
     context = authority.context()
     context.minimum_version = context.maximum_version = version

@@ -1,12 +1,14 @@
-"""Values of the web configuration: times as Go writes them."""
+"""Values of the web configuration: times as Go writes them, and what is said of what is none."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiotlb_exporter.web.values import RefusedError, duration_s
+from swiotlb_exporter.web.values import RefusedError, duration_s, truth, whole_number
 
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -28,3 +30,13 @@ def test_times(written: object, seconds: float) -> None:
 def test_what_is_no_time_is_refused(said: object) -> None:
     with pytest.raises(RefusedError, match="is no time: give one as 1s"):
         duration_s(said)
+
+
+@pytest.mark.parametrize("one", [truth, whole_number, duration_s])
+def test_of_a_value_that_has_itself_over_and_over_not_all_is_said(one: Callable[[object], object]) -> None:
+    laughs: object = "ha"
+    for _ in range(30):
+        laughs = [laughs] * 10
+    with pytest.raises(RefusedError) as refusal:
+        one(laughs)
+    assert len(str(refusal.value)) < 100

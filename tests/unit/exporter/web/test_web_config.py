@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,6 +130,20 @@ def test_who_names_some_suites_of_tls_1_3_is_told_that_it_has_the_others(tmp_pat
     assert read(tmp_path, suites % (SERVER, ", ".join(every))).remarks == ()
 
 
+def test_who_asks_for_http_2_is_told_that_it_is_not_spoken(tmp_path: Path) -> None:
+    assert read(tmp_path, "http_server_config: {http2: true}").remarks == (
+        "http_server_config: http2: true: this exporter speaks HTTP/1.1 only",
+    )
+    assert read(tmp_path, "http_server_config: {http2: false}").remarks == ()
+
+
+@pytest.mark.parametrize("kind", ["2a", "2b", "2x", "2y"])
+def test_a_hash_is_of_any_kind_that_bcrypt_knows(kind: str, tmp_path: Path) -> None:
+    hashed = HASH.replace("$2b$", f"${kind}$")
+    assert read(tmp_path, f"basic_auth_users: {{me: '{hashed}'}}").users == {"me": hashed}
+    assert isinstance(bcrypt.checkpw(b"x", hashed.encode()), bool)
+
+
 REFUSED = [
     ("- a list", "is no table of keys and values"),
     ("tls_server_config: {cert_file: a", "is not YAML"),
@@ -164,12 +179,18 @@ REFUSED = [
         f"tls_server_config: {{{SERVER}, curve_preferences: [X25519, CurveP256]}}",
         "curve_preferences: Python's ssl takes one curve, and these are 2",
     ),
-    ("http_server_config: {http2: true}", "http_server_config: http2: true: this exporter speaks HTTP/1.1"),
+    ("http_server_config: {http2: 1}", "http_server_config: http2: 1 is neither true nor false"),
+    ("http_server_config: {http2: &a [x, x, x], headers: *a}", "http_server_config: http2: ['x', 'x', 'x'] is neither"),
     ("http_server_config: {headers: {X-Powered-By: x}}", "headers: has X-Powered-By; a header that can be set is one"),
     ("http_server_config: {headers: {X-Frame-Options: allow}}", "X-Frame-Options: 'allow' is not one of deny, same"),
     ('http_server_config: {headers: {X-XSS-Protection: "0\\r\\nSet-Cookie: x"}}', "characters that a header cannot"),
     ("basic_auth_users: {me: secret}", "basic_auth_users: me: is no bcrypt hash"),
     ("basic_auth_users: {me: }", "basic_auth_users: me: is no bcrypt hash"),
+    *(
+        (f"basic_auth_users: {{me: '{hashed}'}}", "basic_auth_users: me: is no bcrypt hash")
+        for hashed in (HASH[:-1], f"{HASH}.", HASH.replace("$04$", "$03$"), HASH.replace("$04$", "$32$"))
+    ),
+    (f"basic_auth_users: {{me: $2b$04${'D' * 53}}}", "basic_auth_users: me: is no bcrypt hash"),
     ("basic_auth_users: [me]", "basic_auth_users: is no table"),
     ("rate_limit: {interval: 5, burst: 1}", "rate_limit: interval: 5 is no time"),
     ("rate_limit: {interval: 1s}", "rate_limit: burst: lets nobody in"),
