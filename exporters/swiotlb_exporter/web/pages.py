@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import html
+import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -33,6 +34,8 @@ _INDEX: Final = """<!DOCTYPE html>
 </body>
 </html>
 """
+_MADE_AT_ONCE: Final = 4
+"""Pages of metrics: however many ask, what watches the kernel must get its share of the interpreter."""
 _ROW: Final = "<tr><th>{}</th><td>{}</td></tr>"
 
 
@@ -63,6 +66,7 @@ class Pages:
         self._registry = registry
         self._state = state
         self._guard = guard
+        self._making = threading.Semaphore(_MADE_AT_ONCE)
         self._open: dict[str, Callable[[], Answer]] = {
             "/healthz": self._health,
             "/livez": self._life,
@@ -79,7 +83,8 @@ class Pages:
     def _metrics(self, request: Request) -> Answer:
         form = exposition.asked_for(request.headers.get("Accept", ""))
         names = parse_qs(request.query).get("name[]")
-        body = form.write((self._registry.restricted_registry(names) if names else self._registry).collect())
+        with self._making:
+            body = form.write((self._registry.restricted_registry(names) if names else self._registry).collect())
         if not gzip_accepted(request.headers.get("Accept-Encoding", "")):
             return Answer(HTTPStatus.OK, body, form.content_type)
         # The usual level takes ten times as long for a tenth less.

@@ -7,6 +7,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Self
 
 from swiotlb_exporter.web import listeners
@@ -17,6 +18,7 @@ from swiotlb_exporter.web.room import Guest, Room
 
 _LOG: Final = logging.getLogger(__name__)
 _LIMITS: Final = Limits()
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
 _PAUSE_S: Final = 0.1
 """Before it is tried again to accept what could not be accepted: file descriptors or memory are short."""
 
@@ -38,6 +40,8 @@ class Server:
         self._room = Room(limits.connections)
         self._house = House(pages, guard, self._room, limits)
         self._stopped = threading.Event()
+        self._said = ""
+        """The last complaint, for as long as it holds."""
         self._bell, self._rope = socket.socketpair()
 
     def urls(self) -> list[str]:
@@ -67,9 +71,13 @@ class Server:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError as error:
-            _LOG.warning("a connection cannot be accepted: %s", error.strerror or error)
+            self._complain(f"a connection cannot be accepted: {error.strerror or error}")
             self._stopped.wait(_PAUSE_S)
             return
+        if listener.family in _TCP:
+            with suppress(OSError):  # gone already
+                # The end of a page must not wait until the client has said that its beginning arrived.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         guest = Guest(connection)
         if not self._room.enter(guest):
             _LOG.debug("%s: all connections are being answered", listeners.peer(name))
@@ -77,9 +85,16 @@ class Server:
             return
         try:
             threading.Thread(target=self._receive, args=(guest, name), name="client", daemon=True).start()
-        except RuntimeError as error:
-            _LOG.warning("a connection cannot be answered: %s", error)
+            self._said = ""
+        except (RuntimeError, MemoryError) as error:
+            self._complain(f"a connection cannot be answered: {error or type(error).__name__}")
             self._end(guest)
+
+    def _complain(self, line: str) -> None:
+        # Clients come as often as they like: the journal is not for each.
+        if line != self._said:
+            _LOG.warning("%s", line)
+        self._said = line
 
     def _receive(self, guest: Guest, name: Any) -> None:
         who = listeners.peer(name)
@@ -88,6 +103,8 @@ class Server:
         except (OSError, ValueError) as error:
             # Clients that go away or cannot shake hands would fill the journal.
             _LOG.debug("%s: %s", who, error or type(error).__name__)
+        except Exception as fault:
+            _LOG.error("%s cannot be answered: %s: %s", who, type(fault).__name__, fault)
         finally:
             self._end(guest)
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Metric
 
 from swiotlb_exporter.web.conversation import Limits
+from swiotlb_exporter.web.guard import Guard
 from tests.support.credentials import Authority, authority, tls, written
 from tests.support.line import GET, SOON_S, Line, end_within, lines
 from tests.support.prometheus import eventually
-from tests.support.served import DEADLINE_S, serving
+from tests.support.served import DEADLINE_S, on_loopback, serving
 
 __all__ = ["authority"]
 
@@ -161,6 +165,35 @@ def test_who_is_being_answered_does_not_go_and_who_comes_then_is_not_let_in() ->
         assert [line.answer()[0] for line in here] == [200, 200]
 
 
+def test_many_who_take_no_answer_keep_nobody_out() -> None:
+    with lines(2, Limits(connections=2), Large()) as (url, here):
+        for line in here:
+            line.say(GET.replace(b"/healthz", b"/metrics"))
+            assert line.file.readline() == b"HTTP/1.1 200 OK\r\n"
+        scraper = Line(url)
+        scraper.say(GET)
+        assert scraper.answer()[0] == 200
+        scraper.file.close()
+        scraper.socket.close()
+
+
+def test_however_many_ask_for_metrics_a_few_pages_are_made_at_once() -> None:
+    registry = Slow()
+    with lines(10, registry=registry) as (url, here):
+        for line in here:
+            line.say(GET.replace(b"/healthz", b"/metrics"))
+        for _ in range(4):
+            assert registry.begun.acquire(timeout=DEADLINE_S)
+        assert not registry.begun.acquire(timeout=SOON_S)
+        another = Line(url)
+        another.say(GET)
+        assert another.answer()[0] == 200, "and other pages do not wait for them"
+        another.file.close()
+        another.socket.close()
+        registry.may_end.set()
+        assert [line.answer()[0] for line in here] == [200] * 10
+
+
 def test_many_who_only_connect_keep_nobody_out() -> None:
     with lines(50, Limits(connections=10)) as (url, _):
         scraper = Line(url)
@@ -195,6 +228,57 @@ def test_where_there_is_no_thread_for_a_client_it_is_let_go_and_the_next_is_serv
     assert [record.getMessage() for record in caplog.records] == [
         "a connection cannot be answered: can't start new thread"
     ]
+
+
+class Short(socket.socket):
+    """A listener for which there is no file descriptor, a few times each time that somebody comes."""
+
+    def __init__(self, fileno: int) -> None:
+        super().__init__(fileno=fileno)
+        self.left = 3
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.left:
+            self.left -= 1
+            raise OSError(errno.EMFILE, "Too many open files")
+        self.left = 3
+        return super().accept()
+
+
+def test_where_there_is_no_descriptor_it_is_said_once_and_who_waits_is_served_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with serving(listening=lambda: Short(on_loopback().detach())) as url:
+        for _ in range(2):
+            line = Line(url)
+            line.say(GET)
+            assert line.answer()[0] == 200
+            line.file.close()
+            line.socket.close()
+    said = "a connection cannot be accepted: Too many open files"
+    assert [record.getMessage() for record in caplog.records] == [said, said], "once for each time that it was so"
+
+
+def test_a_fault_of_the_exporters_own_ends_one_connection_with_a_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(guard: Guard) -> None:
+        raise RuntimeError("torn")
+
+    with serving() as url:
+        monkeypatch.setattr(Guard, "secured", broken)
+        line = Line(url)
+        assert line.ends()
+        monkeypatch.undo()
+        line.file.close()
+        line.socket.close()
+        line = Line(url)
+        line.say(GET)
+        assert line.answer()[0] == 200
+        line.file.close()
+        line.socket.close()
+    (record,) = caplog.records
+    assert record.getMessage().endswith(" cannot be answered: RuntimeError: torn")
 
 
 def test_every_connection_ends_with_the_exporter() -> None:
