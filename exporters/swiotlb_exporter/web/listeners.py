@@ -11,6 +11,7 @@ from typing import Any, Final
 from swiotlb_top.errors import CannotError, UsageError
 
 _BACKLOG: Final = 128
+_EVERYWHERE: Final = ("", "::")
 _PORT_MAX: Final = 65_535
 _VSOCK: Final = "vsock://"
 _VSOCK_MAX: Final = (1 << 32) - 1
@@ -20,7 +21,7 @@ _OPTION: Final = "--web.listen-address"
 
 @dataclass(frozen=True, slots=True)
 class Tcp:
-    """A host ("": every address of this machine) and a port (0: a free one)."""
+    """A host ("" and "::": every address of this machine, IPv4 and IPv6) and a port (0: a free one)."""
 
     host: str
     port: int
@@ -30,13 +31,14 @@ class Tcp:
 
     def bound(self) -> socket.socket:
         """:raises OSError: the address is taken, not allowed, or not one of this machine's."""
-        if not self.host and socket.has_dualstack_ipv6():
+        if self.host in _EVERYWHERE and socket.has_dualstack_ipv6():
             everywhere = ("::", self.port)
             return socket.create_server(everywhere, family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
         family, _, _, _, address = socket.getaddrinfo(
             self.host or None, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        return socket.create_server((str(address[0]), self.port), family=family, backlog=_BACKLOG)
+        # All of it: an address of a link needs its interface, as [fe80::1%eth0].
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,10 @@ def listen(where: Address) -> socket.socket:
         return where.bound()
     except OSError as error:
         # Python's own words have the address once more.
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or error
-        raise CannotError(f"cannot listen on {where}: {why}", f"choose another with {_OPTION}") from error
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+    except UnicodeError:
+        why = "this is no name of a machine"
+    raise CannotError(f"cannot listen on {where}: {why}", f"choose another with {_OPTION}")
 
 
 def adopted(descriptor: int) -> socket.socket:

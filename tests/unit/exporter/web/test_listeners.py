@@ -72,6 +72,22 @@ def test_an_address_of_another_machine_is_refused() -> None:
         listen(Tcp("192.0.2.1", 0))
 
 
+@pytest.mark.parametrize("host", ["..", "x" * 64, "ü..x"])
+def test_what_no_machine_is_called_is_refused_in_a_line(host: str) -> None:
+    with pytest.raises(CannotError, match="this is no name of a machine; choose another"):
+        listen(address(f"{host}:0"))
+
+
+def test_an_address_of_a_link_is_listened_on_at_its_interface(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = ("::1", 0, 0, 1)
+    found = [(socket.AF_INET6, socket.SOCK_STREAM, 0, "", where)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    asked = []
+    monkeypatch.setattr(socket, "create_server", lambda address, **_: asked.append(address))
+    listen(Tcp("fe80::1%lo", 0))
+    assert asked == [where]
+
+
 def ask(family: socket.AddressFamily, where: tuple[str, int] | tuple[int, int] | str) -> int:
     """The status of the health page at an address of any family."""
     with socket.socket(family, socket.SOCK_STREAM) as client:
@@ -83,8 +99,11 @@ def ask(family: socket.AddressFamily, where: tuple[str, int] | tuple[int, int] |
         return answer.status
 
 
-def test_no_host_is_every_address_of_both_kinds() -> None:
-    with serving(listening=partial(listen, Tcp("", 0))) as found:
+@pytest.mark.parametrize("host", ["", "::"])
+def test_no_host_is_every_address_of_both_kinds(host: str) -> None:
+    if host and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with serving(listening=partial(listen, Tcp(host, 0))) as found:
         port = int(found.rpartition(":")[2])
         assert ask(socket.AF_INET, ("127.0.0.1", port)) == 200
         if found == f"http://[::]:{port}":
