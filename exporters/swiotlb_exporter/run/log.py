@@ -27,7 +27,7 @@ class _Json(logging.Formatter):
     """An object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_fields(record), ensure_ascii=False)
+        return _json(_fields(record))
 
 
 class _Logfmt(logging.Formatter):
@@ -73,4 +73,10 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
 
 def _quoted(value: str) -> str:
     bare = value.isprintable() and value and not set(value) & set(' "=\\')
-    return value if bare else json.dumps(value, ensure_ascii=False)
+    return value if bare else _json(value)
+
+
+def _json(value: object) -> str:
+    # By itself it escapes ASCII's control characters, and none of the others that a terminal goes by.
+    written = json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in written)

@@ -41,6 +41,14 @@ def test_json_is_an_object_a_line() -> None:
     assert found == {"level": "WARN", "msg": 'a "b"\nc ü'}
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_no_form_writes_what_a_terminal_goes_by(form: str) -> None:
+    message = "a\x1b[2J\x7f\x9b2J\u2028\U000e0001"
+    line = said(form, message)
+    assert line.isprintable()
+    assert form != "json" or json.loads(line)["msg"] == message
+
+
 @pytest.mark.parametrize(
     ("message", "as_written"),
     [("well", "well"), ("", '""'), ('a "b"=c\\', r'"a \"b\"=c\\"'), ("a\nb\x1b", r'"a\nb\u001b"'), ("ü", "ü")],
