@@ -49,17 +49,20 @@ class _Lines(logging.StreamHandler):  # type: ignore[type-arg] # not subscriptab
 
 @contextmanager
 def written(level: str, form: str) -> Iterator[logging.Logger]:
-    """Write what the exporter logs, from ``level`` upwards, in a form of :data:`FORMATS`; yields its logger."""
+    """Write what the exporter logs, from ``level`` upwards, in a form of :data:`FORMATS`, and nowhere else; yields its
+    logger."""
     handler = _Lines(sys.stderr)
     handler.setFormatter(FORMATS[form])
-    before = _ROOT.level
+    before, passed_on = _ROOT.level, _ROOT.propagate
     _ROOT.setLevel(LEVELS[level])
+    _ROOT.propagate = False
     _ROOT.addHandler(handler)
     try:
         yield _ROOT
     finally:
         _ROOT.removeHandler(handler)
         _ROOT.setLevel(before)
+        _ROOT.propagate = passed_on
 
 
 def _fields(record: logging.LogRecord) -> dict[str, str]:

@@ -64,9 +64,14 @@ def test_a_level_leaves_out_what_is_less_grave(level: str, there: bool) -> None:
 
 def test_nothing_is_left_behind() -> None:
     logger = logging.getLogger("swiotlb_exporter")
-    before = (logger.level, logger.handlers[:])
+    before = (logger.level, logger.handlers[:], logger.propagate)
     said("json", "x")
-    assert (logger.level, logger.handlers) == before
+    assert (logger.level, logger.handlers, logger.propagate) == before
+
+
+def test_what_is_written_is_written_once(caplog: pytest.LogCaptureFixture) -> None:
+    assert said("plain", "x") == "swiotlb-top: x"
+    assert caplog.records == []
 
 
 def test_the_command_offers_what_there_is() -> None:
