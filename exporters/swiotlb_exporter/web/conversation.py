@@ -132,7 +132,7 @@ class _Conversation:
         if head.method not in _METHODS:
             return told(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", {"Allow": ", ".join(_METHODS)})
         try:
-            request = Request.of(head.target, head.headers)
+            request = Request.of(head.target, head.headers, self._who.rpartition(":")[0])
         except ValueError:
             return told(HTTPStatus.BAD_REQUEST, "this is no address of a page")
         try:

@@ -20,6 +20,7 @@ from swiotlb_exporter.web import web_config
 from swiotlb_exporter.web.messages import Answer, Request, told
 from swiotlb_exporter.web.rate_limit import Bucket
 from swiotlb_exporter.web.tls import Tls
+from swiotlb_exporter.web.turns import Turns
 from swiotlb_exporter.web.web_config import WebConfig
 from swiotlb_top.errors import SwiotlbTopError
 
@@ -27,6 +28,8 @@ _LOG: Final = logging.getLogger(__name__)
 _REMEMBERED: Final = 100
 _TRIED_AT_ONCE: Final = 10
 """Passwords that wait to be looked at, the one that is being looked at among them."""
+_TRIED_BY_ONE: Final = 5
+"""Of these, from one address."""
 _ASK: Final = {"WWW-Authenticate": 'Basic realm="swiotlb-top"'}
 _PASSWORD_BYTES: Final = 72
 """What bcrypt takes; what follows does not count, as with Prometheus's own exporters."""
@@ -56,8 +59,7 @@ class Guard:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._trying = threading.Lock()
-        self._queue = threading.Semaphore(_TRIED_AT_ONCE)
+        self._turns = Turns(_TRIED_AT_ONCE, _TRIED_BY_ONE)
         self._admitted: set[bytes] = set()
         self._config, self._versions, self._secured = _in_force(path) if path else (WebConfig(), (), None)
         self._bucket = _bucket(self._config)
@@ -100,13 +102,10 @@ class Guard:
                 return None
         # Not in that lock: somebody who tries passwords must not delay scrapers that are known already. And one at a
         # time, with few who wait for it: many who try must take neither all CPUs nor all connections.
-        if not self._queue.acquire(blocking=False):
-            return _too_many("too many passwords are tried", 1.0)
-        try:
-            with self._trying:
-                right = _matches(password, hashed) and name in users
-        finally:
-            self._queue.release()
+        with self._turns.waited_for(request.client) as turn:
+            if not turn:
+                return _too_many("too many passwords are tried", 1.0)
+            right = _matches(password, hashed) and name in users
         if not right:
             return _asked_for_login()
         self._remember(token)

@@ -20,12 +20,14 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     """By name, whatever its case."""
+    client: str = ""
+    """The address that it comes from, without a port; empty: this machine."""
 
     @classmethod
-    def of(cls, target: str, headers: Mapping[str, str]) -> Request:
+    def of(cls, target: str, headers: Mapping[str, str], client: str) -> Request:
         """The request for a target. :raises ValueError: that is none."""
         parts = urlsplit(target)
-        return cls(unquote(parts.path), parts.query, headers)
+        return cls(unquote(parts.path), parts.query, headers, client)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -241,9 +242,9 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def told(guard: Guard, authorization: str) -> int:
+def told(guard: Guard, authorization: str, client: str = "") -> int:
     """The status of what somebody is told; 200: nothing stands in the way."""
-    refusal = guard.refusal(Request(headers={"Authorization": authorization}))
+    refusal = guard.refusal(Request(headers={"Authorization": authorization}, client=client))
     return refusal.status if refusal else 200
 
 
@@ -307,8 +308,8 @@ def test_whoever_tries_passwords_holds_up_nobody_who_is_known_and_few_wait_for_i
     trials = Trials(monkeypatch)
     codes: list[int] = []
     trying = [
-        threading.Thread(target=lambda guess=guess: codes.append(told(guard, login("prometheus", str(guess)))))
-        for guess in range(30)
+        threading.Thread(target=lambda number=str(number): codes.append(told(guard, login("me", number), number)))
+        for number in range(30)
     ]
     for thread in trying:
         thread.start()
@@ -322,3 +323,20 @@ def test_whoever_tries_passwords_holds_up_nobody_who_is_known_and_few_wait_for_i
     assert codes == [429] * 20 + [401] * 10
     assert trials.at_once == [1] * 10, "one after the other"
     assert told(guard, login("prometheus", "again")) == 401
+
+
+def test_whoever_tries_passwords_without_end_keeps_nobody_else_from_trying(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = Trials(monkeypatch)
+    wrong = login("prometheus", "wrong")
+    with serving(config=written(tmp_path, USERS)) as url:
+
+        def flood() -> int:
+            return status(f"{url}/metrics", authorization=wrong)
+
+        with ThreadPoolExecutor(20) as clients:
+            codes = [clients.submit(flood) for _ in range(20)]
+            eventually(lambda: sum(code.done() for code in codes) == 15)
+            trials.enough.set()
+    assert sorted(code.result() for code in codes) == [401] * 5 + [429] * 15
