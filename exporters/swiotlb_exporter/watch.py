@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self
 
 from swiotlb_exporter.findings import Recent
@@ -43,8 +45,8 @@ class Watch:
     """
 
     def __init__(self, patience_s: float) -> None:
-        self.sampler: Sampler | None = None
-        """There from when the source is open."""
+        self._sampler: Sampler | None = None
+        self._began = datetime.now(UTC)
         self.refusal: SwiotlbTopError | None = None
         """Why the source could not be opened when that was last tried."""
         self.recent = Recent()
@@ -53,15 +55,19 @@ class Watch:
         self._beat = -1
         self._moved_s = time.monotonic()
 
+    def begin(self, sampler: Sampler) -> None:
+        """The source is open."""
+        self._began, self._sampler = datetime.now(UTC), sampler
+
     def snapshot(self) -> Snapshot:
         """The latest snapshot.
 
         :raises NotYetError: the source is being opened for the first time.
         :raises SwiotlbTopError: the source could not be opened, or failed since.
         """
-        if self.sampler is None:
+        if self._sampler is None:
             raise self.refusal or NotYetError("the source is being opened")
-        frame = self.sampler.frame
+        frame = self._sampler.frame
         if frame.failure:
             raise SwiotlbTopError(frame.failure)
         return frame.now
@@ -81,21 +87,25 @@ class Watch:
             return "ok"
         return "off" if blind.off else "blind"
 
-    def sentence(self) -> str:
-        """What is being watched, or why nothing is."""
-        blind = self.blindness()
-        if blind is not None:
-            return f"swiotlb is not watched: {blind.whole}"
-        now = self.snapshot()
-        judged = f"; judged as revision {now.verdict.revision}" if now.verdict else ""
-        return f"Kernel {now.kernel_release}, source {now.source} ({now.reason}){judged}."
+    def about(self) -> Sequence[tuple[str, str]]:
+        """What is being watched, by what, judged as what and since when; or why nothing is."""
+        try:
+            now = self.snapshot()
+        except Exception as error:
+            return (("Not watched", Blindness.by(error).whole),)
+        return (
+            ("Kernel", now.kernel_release),
+            ("Source", f"{now.source}: {now.reason}"),
+            ("Reference", now.verdict.revision if now.verdict else "none: this source tells nothing to judge"),
+            ("Watched since", f"{self._began:%Y-%m-%d %H:%M:%S} UTC"),
+        )
 
     def alive(self) -> bool:
         """Whether a source that is open has answered of late, be it with a failure; true while there is none."""
-        if self.sampler is None:
+        if self._sampler is None:
             return True
         try:
-            beat = self.sampler.frame.sequence
+            beat = self._sampler.frame.sequence
         except Exception:
             return False
         now_s = time.monotonic()

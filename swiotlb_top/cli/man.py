@@ -31,6 +31,12 @@ _ENDINGS = (
 )
 _ENVIRONMENT = (
     (
+        "SWIOTLB_TOP_EXPORT_...",
+        "Options of export that the command line does not set, by their names in capitals: "
+        "SWIOTLB_TOP_EXPORT_WEB_LISTEN_ADDRESS is --web.listen-address. Several values have blanks between them, "
+        "and 1 sets a flag.",
+    ),
+    (
         "SWIOTLB_TOP_TRACEBACK",
         "The file that gets the traceback where swiotlb-top itself fails. Default: none.",
     ),

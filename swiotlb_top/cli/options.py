@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +26,8 @@ _SIZE: Final = re.compile(r"\s*([0-9]{1,20})\s*([kmgt]?)(?:i?b)?\s*", re.ASCII |
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_S: Final = 1e10
 """Three centuries, which no recording has."""
+
+_SAID: Final = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 Option: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 """A decorator that adds an option to a command."""
@@ -61,11 +63,11 @@ def trace_option(what: str) -> Option:
 
 
 def given(context: click.Context) -> set[str]:
-    """The names of the parameters that the command line sets.
+    """The names of the parameters that the command line or the environment sets.
 
     :raises click.UsageError: more than one of --demo, --source and --trace is among them.
     """
-    named = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    named = {name for name in context.params if context.get_parameter_source(name) in _SAID}
     shown = [f"--{name}" for name in ("demo", "source", "trace") if name in named]
     if len(shown) > 1:
         raise click.UsageError(f"{' and '.join(shown)} exclude each other: give one of them")
@@ -175,6 +177,44 @@ class Factor(click.ParamType):  # type: ignore[type-arg]
         if not self.least <= number <= self.most:
             self.fail(f"{value} is not between {self.least:g} and {self.most:g}", param, ctx)
         return number
+
+
+class FromEnvironment(click.Command):
+    """A command whose options the environment sets where the command line does not; :func:`variable` says by which
+    name."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        for option in _options(self):
+            option.envvar = variable(self, option)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadParameter as error:
+            option = error.param
+            name = option.name if option else None
+            if option is None or not name or ctx.get_parameter_source(name) is not ParameterSource.ENVIRONMENT:
+                raise
+            whence = f"{error.message} (so says the environment variable {option.envvar})"
+            raise click.BadParameter(whence, error.ctx, option, error.param_hint) from None
+
+
+def variable(command: click.Command, option: click.Option) -> str:
+    """The environment variable that sets an option of a command, as ``SWIOTLB_TOP_EXPORT_WEB_LISTEN_ADDRESS``."""
+    spelled = max(option.opts, key=len).lstrip("-")
+    return re.sub(r"\W", "_", f"SWIOTLB_TOP {command.name} {spelled}").upper()
+
+
+def strays(command: click.Command, environment: Mapping[str, str]) -> list[str]:
+    """Variables that are named as if they set an option of a command, and set none."""
+    known = {variable(command, option) for option in _options(command)}
+    prefix = f"SWIOTLB_TOP_{command.name}_".upper()
+    return sorted(name for name in environment if name.startswith(prefix) and name not in known)
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    return [option for option in command.params if isinstance(option, click.Option)]
 
 
 def examples(*lines: str) -> str:

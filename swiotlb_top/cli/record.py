@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -96,14 +97,17 @@ def record(
     return _record(output, duration_s, file_bytes, keep, command)
 
 
-def advise(output: Path) -> None:
-    """Say so where a file to be written lies on a disk that bounces. Whatever fails here, recording goes on."""
+def advise(output: Path, say: Callable[[str], object] | None = None) -> None:
+    """Say so where a file to be written lies on a disk that bounces. Whatever fails here, recording goes on.
+
+    :param say: is told; None: standard error is.
+    """
     from swiotlb_top.cli import complain
     from swiotlb_top.reports.advice import advice
 
     with suppress(OSError, ValueError, RuntimeError):
         if line := advice(output):
-            complain(line)
+            (say or complain)(line)
 
 
 def _record(

@@ -16,23 +16,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Metric, make_wsgi_app
+from prometheus_client import CollectorRegistry, Metric, start_http_server
 from prometheus_client.registry import Collector
 
 from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.run.serve import PATIENCE_S
 from swiotlb_exporter.watch import Watch
 from swiotlb_exporter.web.exposition import OPENMETRICS, PROTOBUF, TEXT, Form
-from swiotlb_exporter.web.guard import Guard
-from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from tests.lab.harness import cache
@@ -40,6 +37,7 @@ from tests.lab.harness.lab import Lab
 from tests.lab.harness.machine import Machine
 from tests.lab.support.tool import guest_shell
 from tests.support.prometheus import answers, eventually, free_port
+from tests.support.served import serving
 from tests.support.snapshots import DISK, STALLED, ScriptedSource
 
 ROOT: Final = Path(__file__).parents[2]
@@ -92,22 +90,31 @@ def fifty_devices() -> CollectorRegistry:
     return registry
 
 
-def scrape_ms(app: Callable[..., Any], accept: str) -> tuple[float, float, int]:
+def scrape_ms(url: str, accept: str) -> tuple[float, float, int]:
     """Of a scrape the median time, the mean time on a CPU (asking included), and the bytes of a page."""
-    with listen("127.0.0.1", 0, Guard(None)) as server:
-        server.set_app(app)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        asked = urllib.request.Request(f"{url_of(server, 'http')}/metrics", headers=_AS_PROMETHEUS | {"Accept": accept})  # noqa: S310
-        took_s, page = [], b""
-        before_s = time.process_time()
-        for _ in range(SCRAPES):
-            began_s = time.perf_counter()
-            with urllib.request.urlopen(asked) as answer:  # noqa: S310
-                page = answer.read()
-            took_s.append(time.perf_counter() - began_s)
-        on_cpu_s = time.process_time() - before_s
-        server.shutdown()
+    asked = urllib.request.Request(f"{url}/metrics", headers=_AS_PROMETHEUS | {"Accept": accept})  # noqa: S310
+    took_s, page = [], b""
+    before_s = time.process_time()
+    for _ in range(SCRAPES):
+        began_s = time.perf_counter()
+        with urllib.request.urlopen(asked) as answer:  # noqa: S310
+            page = answer.read()
+        took_s.append(time.perf_counter() - began_s)
+    on_cpu_s = time.process_time() - before_s
     return statistics.median(took_s) * 1e3, on_cpu_s / SCRAPES * 1e3, len(page)
+
+
+def bare_ms(made: Made, accept: str) -> float:
+    """The time on a CPU of prometheus_client's own server."""
+    registry = CollectorRegistry()
+    registry.register(made)
+    server, thread = start_http_server(0, "127.0.0.1", registry)
+    try:
+        return scrape_ms(f"http://127.0.0.1:{server.server_port}", accept)[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def serving_mb(*words: str, port: int, accept: str = "") -> float:
@@ -130,16 +137,16 @@ def serving_mb(*words: str, port: int, accept: str = "") -> float:
 def main() -> None:
     """Measure and print."""
     registry = fifty_devices()
-    ours, bare = make_app(registry, Watch(PATIENCE_S), Guard(None)), make_wsgi_app(Made(registry.collect()))
     on_cpu_ms: dict[Form, float] = {}
     for form in (TEXT, OPENMETRICS, PROTOBUF):
-        took_ms, on_cpu_ms[form], page_bytes = scrape_ms(ours, form.content_type)
+        with serving(registry, Watch(PATIENCE_S)) as url:
+            took_ms, on_cpu_ms[form], page_bytes = scrape_ms(url, form.content_type)
         cost = f"{took_ms:.1f} ms, {on_cpu_ms[form]:.1f} ms on a CPU, {page_bytes} bytes"
         if form is PROTOBUF:
             beside = f"{on_cpu_ms[form] / on_cpu_ms[TEXT]:.2f} of what text takes"
         else:
-            _, bare_ms, _ = scrape_ms(bare, form.content_type)
-            beside = f"{on_cpu_ms[form] / bare_ms:.2f} of what prometheus_client's server takes"
+            theirs_ms = bare_ms(Made(registry.collect()), form.content_type)
+            beside = f"{on_cpu_ms[form] / theirs_ms:.2f} of what prometheus_client's server takes"
         print(f"scrape of {DEVICES} devices as {form.names[0]}: {cost}; that is {beside}")
     bare_port, port = free_port(), free_port()
     bare_mb = serving_mb("-c", BARE.format(port=bare_port), port=bare_port)

@@ -18,11 +18,11 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.parser import text_string_to_metric_families
@@ -30,8 +30,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from swiotlb_exporter.collector import SnapshotCollector
 from swiotlb_exporter.run.serve import PATIENCE_S
 from swiotlb_exporter.watch import Watch
+from swiotlb_exporter.web.conversation import Limits
 from swiotlb_exporter.web.guard import Guard
-from swiotlb_exporter.web.server import App, listen, make_app, url_of
+from swiotlb_exporter.web.listeners import Tcp, listen
+from swiotlb_exporter.web.messages import Answer, Request
+from swiotlb_exporter.web.pages import Pages
+from swiotlb_exporter.web.server import Server
 from swiotlb_top.accounting.snapshot import LATENCY_BUCKETS_NS, PoolView, Snapshot
 from swiotlb_top.allocator import Cause
 from tests.support.prometheus import DEADLINE_S, Prometheus, promtool, running, values
@@ -78,27 +82,37 @@ def snapshots_of(number: int) -> Callable[[], Snapshot]:
     return sample
 
 
-def app_of(number: int) -> App:
+def pages_of(number: int) -> Pages:
     registry = CollectorRegistry()
     registry.register(SnapshotCollector(snapshots_of(number), is_there=lambda name: True))
     ProcessCollector(namespace="swiotlb_exporter", registry=registry)
-    return make_app(registry, Watch(PATIENCE_S), Guard(None))
+    return Pages(registry, Watch(PATIENCE_S), Guard(None))
+
+
+class Fleet(Pages):
+    """The pages of all nodes, each node's below its name."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(CollectorRegistry(), Watch(PATIENCE_S), Guard(None))
+        self._nodes = {name_of(number): pages_of(number) for number in range(count)}
+
+    def answer(self, request: Request) -> Answer:
+        """The page of a node."""
+        _, name, page = request.path.split("/", 2)
+        return self._nodes[name].answer(replace(request, path=f"/{page}"))
 
 
 @contextmanager
 def nodes(count: int) -> Iterator[str]:
-    """All of them, each below its name; yields where."""
-    apps = {name_of(number): app_of(number) for number in range(count)}
-
-    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        _, name, page = environ["PATH_INFO"].split("/", 2)
-        return apps[name]({**environ, "PATH_INFO": f"/{page}"}, start_response)
-
-    with listen("127.0.0.1", 0, Guard(None)) as server:
-        server.set_app(app)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield url_of(server, "http").removeprefix("http://")
-        server.shutdown()
+    """All of them; yields where."""
+    one_each = Limits(connections=count)
+    with (
+        listen(Tcp("127.0.0.1", 0)) as listener,
+        Server([listener], Fleet(count), Guard(None), one_each) as server,
+    ):
+        threading.Thread(target=server.serve, daemon=True).start()
+        yield server.urls()[0].removeprefix("http://")
+        server.stop()
 
 
 def own(server: Prometheus) -> dict[str, float]:

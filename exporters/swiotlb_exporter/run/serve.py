@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import signal
-import sys
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,12 +24,14 @@ from swiotlb_exporter.run.textfile import Textfile
 from swiotlb_exporter.wanted import Wanted
 from swiotlb_exporter.watch import Watch
 from swiotlb_exporter.web.guard import Guard
-from swiotlb_exporter.web.server import listen, make_app, url_of
+from swiotlb_exporter.web.pages import Pages
+from swiotlb_exporter.web.server import Server
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.errors import CannotError
 from swiotlb_top.sources import Source
 from swiotlb_top.sources.sampler import Sampler
 
+_LOG: Final = logging.getLogger(__name__)
 PATIENCE_S: Final = 30.0
 """A source that is so late is stuck: its last numbers are shown no more, and systemd is not told that all is well."""
 RETRY_S: Final = 60.0
@@ -61,20 +64,23 @@ class Watching:
         return self.interval_s + PATIENCE_S
 
 
-def over_http(watching: Watching, host: str, port: int, *, config: Path | None) -> None:
+def over_http(watching: Watching, listeners: Sequence[Callable[[], socket.socket]], *, config: Path | None) -> None:
     """Serve until SIGTERM (a clean end) or KeyboardInterrupt.
 
     Listens before the source is opened: that takes seconds, in which /metrics says ``swiotlb_up 0``.
 
-    :raises SwiotlbTopError: as :class:`.Guard` and :func:`.listen`; the recording cannot be read; or the source cannot
+    :param listeners: each makes a socket that listens, or finds it made.
+    :raises SwiotlbTopError: as :class:`.Guard` and ``listeners``; the recording cannot be read; or the source cannot
         be opened and ``exit_if_blind`` is set.
     """
     watch = Watch(watching.patience_s)
     guard = Guard(config)
-    with _until_told(), listen(host, port, guard) as server:
-        server.set_app(make_app(_registry(watch, watching.wanted), watch, guard))
-        where = f"on {url_of(server, guard.scheme)}/metrics"
-        with _answering(server.serve_forever, server.shutdown):
+    pages = Pages(_registry(watch, watching.wanted), watch, guard)
+    with _until_told(), ExitStack() as stack:
+        sockets = [stack.enter_context(listening()) for listening in listeners]
+        server = stack.enter_context(Server(sockets, pages, guard))
+        where = f"on {', '.join(f'{url}/metrics' for url in server.urls())}"
+        with _answering(server.serve, server.stop):
             _keep_watching(watch, watching, where, lambda: None, _BEAT_S)
 
 
@@ -105,10 +111,10 @@ def _keep_watching(watch: Watch, watching: Watching, where: str, each_time: Call
         privileges.drop(keep=(privileges.CAP_DAC_READ_SEARCH,) if debugfs else ())
         sampling = Sampler(source, watching.interval_s, PATIENCE_S, Frame.alone, watch.recent)
         with watching.beside(), sampling as sampler:
-            watch.sampler = sampler
+            watch.begin(sampler)
             now = sampler.frame.now
             pulse.ready(f"{now.source}: {now.reason}")
-            _say(f"{now.source} ({now.reason}) {where}")
+            _LOG.info("%s (%s) %s", now.source, now.reason, where)
             try:
                 pulse.beat()
             finally:
@@ -128,7 +134,7 @@ def _opened(watch: Watch, watching: Watching, where: str, pulse: _Pulse) -> Iter
                 raise
             watch.refusal = refusal
             if str(refusal) != said:
-                _say(f"{refusal}; serving swiotlb_up 0 {where}")
+                _LOG.warning("%s; serving swiotlb_up 0 %s", refusal, where)
             said = str(refusal)
             pulse.ready(f"blind: {refusal}")
             pulse.beat(RETRY_S)
@@ -214,11 +220,7 @@ def _complaining_once(write: Callable[[], None]) -> Callable[[], None]:
             failing = False
         except CannotError as error:
             if not failing:
-                _say(str(error))
+                _LOG.error("%s", error)
             failing = True
 
     return each_time
-
-
-def _say(line: str) -> None:
-    print(f"swiotlb-top: {line}", file=sys.stderr, flush=True)

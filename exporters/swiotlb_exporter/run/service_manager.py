@@ -1,10 +1,16 @@
-"""Tells systemd that the exporter is ready, alive, or ending (sd_notify(3)); without systemd, tells nobody."""
+"""What systemd is told: that the exporter is ready, alive, or ending (sd_notify(3)); without systemd, nobody is told.
+
+And what it gives: sockets that listen already (sd_listen_fds(3)).
+"""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from typing import Final
+
+_FIRST_DESCRIPTOR: Final = 3
 
 
 class ServiceManager:
@@ -31,3 +37,15 @@ class ServiceManager:
                 out.sendto("\n".join(lines).encode(), self._address)
             except OSError:
                 return
+
+
+def descriptors(environment: MutableMapping[str, str] = os.environ) -> range:
+    """The file descriptors that systemd gave this process to listen on; none without a socket unit.
+
+    :param environment: where ``LISTEN_FDS`` (for this process, says ``LISTEN_PID``) is looked up and taken away from:
+        it is not meant for processes that this one starts.
+    """
+    mine = environment.pop("LISTEN_PID", "") == str(os.getpid())
+    given = environment.pop("LISTEN_FDS", "")
+    environment.pop("LISTEN_FDNAMES", None)
+    return range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + (int(given) if mine and given.isdecimal() else 0))

@@ -1,184 +1,121 @@
-"""The HTTP side: ``/metrics``, ``/healthz``, ``/livez``, a page at ``/``, and what to do about alerts."""
+"""Accepts connections on every listener, and has each received in a thread of its own."""
 
 from __future__ import annotations
 
-import gzip
-import html
+import logging
+import selectors
 import socket
-from collections.abc import Callable, Iterable
-from socketserver import TCPServer, ThreadingMixIn
-from typing import Any, Final, Protocol
-from urllib.parse import parse_qs
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, Self
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import gzip_accepted
+from swiotlb_exporter.web import listeners
+from swiotlb_exporter.web.conversation import House, Limits, receive
+from swiotlb_exporter.web.guard import Guard
+from swiotlb_exporter.web.pages import Pages
+from swiotlb_exporter.web.room import Guest, Room
 
-from swiotlb_exporter.web import exposition, runbook
-from swiotlb_exporter.web.guard import Guard, guarded
-from swiotlb_top.errors import CannotError
-
-App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-class State(Protocol):
-    """How the exporter stands; see :class:`.Watch`."""
-
-    def health(self) -> str:
-        """``ok``: swiotlb is watched; ``off``: this kernel has none in use; ``blind``: nobody can tell."""
-
-    def alive(self) -> bool:
-        """Whether the exporter itself works; a restart may help where it does not."""
-
-    def sentence(self) -> str:
-        """What is being watched, or why nothing is."""
+_LOG: Final = logging.getLogger(__name__)
+_LIMITS: Final = Limits()
+_TCP: Final = (socket.AF_INET, socket.AF_INET6)
+_PAUSE_S: Final = 0.1
+"""Before it is tried again to accept what could not be accepted: file descriptors or memory are short."""
 
 
-REQUEST_TIMEOUT_S: Final = 10.0
-"""A client that sends nothing is let go."""
+class Server:
+    """Answers on sockets that listen.
 
-_INDEX: Final = """<!DOCTYPE html>
-<html lang="en">
-<head><title>swiotlb-top exporter</title></head>
-<body>
-<h1>swiotlb-top exporter</h1>
-<p>{state}</p>
-<p><a href="/metrics">Metrics</a> <a href="/healthz">Health</a> <a href="/alerts.md">Alerts</a></p>
-</body>
-</html>
-"""
-
-
-def make_app(registry: CollectorRegistry, state: State, guard: Guard) -> App:
-    """A WSGI application: ``/metrics`` of ``registry`` in the format that is asked for, the two health pages, the page
-    of alerts, ``/``.
-
-    ``/metrics?name[]=swiotlb_up`` gives the families of these names only, as Prometheus's own exporters do.
-
-    :param state: how the exporter stands, asked at each request.
-    :param guard: asked before every page but the health pages (a kubelet has no password, and learns one word) and that
-        of alerts (who is woken up may have none either, and it says nothing of this machine).
+    :param limits: how long clients are waited for, and how many there may be.
     """
 
-    def metrics(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        form = exposition.asked_for(environ.get("HTTP_ACCEPT", ""))
-        names = parse_qs(environ.get("QUERY_STRING", "")).get("name[]")
-        body = form.write((registry.restricted_registry(names) if names else registry).collect())
-        headers = [("Content-Type", form.content_type)]
-        if gzip_accepted(environ.get("HTTP_ACCEPT_ENCODING", "")):
-            # The usual level takes ten times as long for a tenth less.
-            body = gzip.compress(body, compresslevel=1)
-            headers.append(("Content-Encoding", "gzip"))
-        start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
-        return [body]
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        pages: Pages,
+        guard: Guard,
+        limits: Limits = _LIMITS,
+    ) -> None:
+        self._sockets = sockets
+        self._room = Room(limits.connections)
+        self._house = House(pages, guard, self._room, limits)
+        self._stopped = threading.Event()
+        self._said = ""
+        """The last complaint, for as long as it holds."""
+        self._bell, self._rope = socket.socketpair()
 
-    def health(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        word = state.health()
-        return _page(start_response, "503 Service Unavailable" if word == "blind" else "200 OK", f"{word}\n")
+    def urls(self) -> list[str]:
+        """Where it answers, without a page."""
+        return [listeners.url(listener, self._house.guard.scheme) for listener in self._sockets]
 
-    def life(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        alive = state.alive()
-        return _page(start_response, "200 OK" if alive else "503 Service Unavailable", "ok\n" if alive else "stuck\n")
+    def serve(self) -> None:
+        """Accept until :meth:`stop` is called."""
+        with selectors.DefaultSelector() as selector:
+            for listener in (self._bell, *self._sockets):
+                listener.setblocking(False)
+                selector.register(listener, selectors.EVENT_READ)
+            while not self._stopped.is_set():
+                for key, _ in selector.select():
+                    if key.fileobj is not self._bell and isinstance(key.fileobj, socket.socket):
+                        self._accept(key.fileobj)
 
-    def index(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return _page(start_response, "200 OK", _INDEX.format(state=html.escape(state.sentence())), "html")
+    def stop(self) -> None:
+        """Have :meth:`serve` end, and every connection with it."""
+        self._stopped.set()
+        self._rope.send(b"!")
+        self._room.close()
 
-    pages = {"/healthz": health, "/livez": life, runbook.PATH: _alerts}
-    pages |= {"/metrics": guarded(metrics, guard), "/": guarded(index, guard)}
-
-    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        def nameless(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
-            # In place of the server's and Python's versions, which are nobody's business.
-            return start_response(status, [*headers, ("Server", "swiotlb-top")], *more)
-
-        method = environ["REQUEST_METHOD"]
-        if method not in ("GET", "HEAD"):
-            allow = ("Allow", "GET, HEAD")
-            return _page(nameless, "405 Method Not Allowed", "only GET and HEAD\n", headers=(allow,))
-        body = pages.get(environ.get("PATH_INFO", "/"), _nothing)(environ, nameless)
-        return body if method == "GET" else ()
-
-    return app
-
-
-def _alerts(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    return _page(start_response, "200 OK", runbook.page(), "html")
-
-
-def _nothing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    return _page(start_response, "404 Not Found", "not found: see /metrics\n")
-
-
-def _page(
-    start_response: Callable[..., Any],
-    status: str,
-    text: str,
-    kind: str = "plain",
-    headers: Iterable[tuple[str, str]] = (),
-) -> list[bytes]:
-    body = text.encode()
-    content = [("Content-Type", f"text/{kind}; charset=utf-8"), ("Content-Length", str(len(body)))]
-    start_response(status, [*content, *headers])
-    return [body]
-
-
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, family: socket.AddressFamily, address: str, port: int, guard: Guard) -> None:
-        self.address_family = family
-        self._guard = guard
-        super().__init__((address, port), _Handler)
-
-    def server_bind(self) -> None:
-        """Bind without looking up this machine's own name, which can take seconds and is not needed."""
-        TCPServer.server_bind(self)
-        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
-        self.setup_environ()
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Shake hands in the client's own thread, so that a slow one holds up nobody."""
-        context = self._guard.tls_context()
-        if context is None:
-            super().finish_request(request, client_address)
-            return
-        request.settimeout(REQUEST_TIMEOUT_S)
-        wrapped = context.wrap_socket(request, server_side=True)
+    def _accept(self, listener: socket.socket) -> None:
         try:
-            super().finish_request(wrapped, client_address)
+            connection, name = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            self._complain(f"a connection cannot be accepted: {error.strerror or error}")
+            self._stopped.wait(_PAUSE_S)
+            return
+        if listener.family in _TCP:
+            with suppress(OSError):  # gone already
+                # The end of a page must not wait until the client has said that its beginning arrived.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        guest = Guest(connection)
+        if not self._room.enter(guest):
+            _LOG.debug("%s: all connections are being answered", listeners.peer(name))
+            connection.close()
+            return
+        try:
+            threading.Thread(target=self._receive, args=(guest, name), name="client", daemon=True).start()
+            self._said = ""
+        except (RuntimeError, MemoryError) as error:
+            self._complain(f"a connection cannot be answered: {error or type(error).__name__}")
+            self._end(guest)
+
+    def _complain(self, line: str) -> None:
+        # Clients come as often as they like: the journal is not for each.
+        if line != self._said:
+            _LOG.warning("%s", line)
+        self._said = line
+
+    def _receive(self, guest: Guest, name: Any) -> None:
+        who = listeners.peer(name)
+        try:
+            receive(self._house, guest, who)
+        except (OSError, ValueError) as error:
+            # Clients that go away or cannot shake hands would fill the journal.
+            _LOG.debug("%s: %s", who, error or type(error).__name__)
+        except Exception as fault:
+            _LOG.error("%s cannot be answered: %s: %s", who, type(fault).__name__, fault)
         finally:
-            self.shutdown_request(wrapped)
+            self._end(guest)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away or cannot shake hands: they would fill the journal."""
+    def _end(self, guest: Guest) -> None:
+        self._room.leave(guest)
+        guest.send_away()
+        guest.connection.close()
 
+    def __enter__(self) -> Self:
+        return self
 
-class _Handler(WSGIRequestHandler):
-    timeout = REQUEST_TIMEOUT_S
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a line a scrape would fill the journal."""
-
-
-def listen(host: str, port: int, guard: Guard) -> WSGIServer:
-    """Bind to ``host`` ("": every address) and ``port`` (0: a free one); give it an app before it serves.
-
-    :raises CannotError: the address is taken, not allowed, or not one of this machine's.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return _Server(family, str(address[0]), port, guard)
-    except OSError as error:
-        shown = f"[{host}]" if ":" in host else host
-        raise CannotError(
-            f"cannot listen on {shown}:{port}: {error.strerror or error}; choose another with --web.listen-address"
-        ) from error
-
-
-def url_of(server: WSGIServer, scheme: str) -> str:
-    """Where it answers, without a path."""
-    host = str(server.server_address[0])
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{server.server_port}"
+    def __exit__(self, *_: object) -> None:
+        self._bell.close()
+        self._rope.close()

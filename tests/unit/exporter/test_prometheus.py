@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import bcrypt
 import pytest
 import yaml
 
+from tests.support.credentials import HASH, PASSWORD, Authority, authority, tls, written
 from tests.support.prometheus import (
     DEADLINE_S,
     MISSING,
@@ -28,7 +30,6 @@ from tests.support.prometheus import (
     values,
 )
 from tests.unit.exporter.test_deployment import RECORDINGS
-from tests.unit.exporter.web.test_web_config import HASH, PASSWORD, Authority, authority, tls
 from tools.dashboards import DASHBOARDS
 
 __all__ = ["authority"]
@@ -39,17 +40,19 @@ VARIABLES = {"$instance": ".*", "$device": ".*", "$__rate_interval": "1m"}
 
 
 @contextmanager
-def replaying(recording: str, *options: str) -> Iterator[str]:
-    """The command over a recording; yields where it listens."""
+def replaying(recording: str, *options: str, log: Path | None = None) -> Iterator[str]:
+    """The command over a recording; yields where it listens. What it says is written into a file, if one is named."""
     address = f"127.0.0.1:{free_port()}"
     words = ["export", "--trace", str(RECORDINGS[recording]), "--web.listen-address", address, "--interval", "0.5"]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "exporters")))}
-    process = subprocess.Popen([sys.executable, "-m", "swiotlb_top", *words, *options], env=variables)
-    try:
-        yield address
-    finally:
-        process.terminate()
-        process.wait(DEADLINE_S)
+    with ExitStack() as stack:
+        said = stack.enter_context(log.open("wb")) if log else None
+        process = subprocess.Popen([sys.executable, "-m", "swiotlb_top", *words, *options], env=variables, stderr=said)
+        try:
+            yield address
+        finally:
+            process.terminate()
+            process.wait(DEADLINE_S)
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +127,20 @@ def test_credentials_that_are_right_scrape_and_wrong_ones_do_not(authority: Auth
         ):
             eventually(partial(server.query, "count_over_time(up[1m]) > 3"))
             assert values(server.query("last_over_time(up[1m])")) == [float(name == "right")]
+
+
+def test_it_scrapes_over_one_connection_that_stays(authority: Authority, tmp_path: Path) -> None:
+    config = written(tmp_path, tls(authority))
+    more = {"scheme": "https", "tls_config": {"ca_file": str(authority.directory / "ca.pem")}}
+    options = ("--web.config.file", str(config), "--log.level", "debug", "--log.format", "json")
+    with (
+        replaying("stall", *options, log=tmp_path / "log") as address,
+        running(tmp_path, {"node": address}, more=more) as server,
+    ):
+        eventually(partial(server.query, "sum_over_time(up[1m]) > 5"))
+    lines = [json.loads(line)["msg"] for line in (tmp_path / "log").read_text().splitlines()]
+    scrapes = [
+        line.partition(": GET /metrics ")[0] for line in lines if "GET /metrics HTTP/1.1 is answered 200" in line
+    ]
+    assert len(scrapes) > 5
+    assert len(set(scrapes)) == 1

@@ -65,6 +65,7 @@ def test_it_says_what_it_is_and_needs(package: Path) -> None:
     ("name", "source"),
     [
         ("usr/lib/systemd/system/swiotlb-exporter.service", "exporters/systemd/swiotlb-exporter.service"),
+        ("usr/lib/systemd/system/swiotlb-exporter.socket", "exporters/systemd/swiotlb-exporter.socket"),
         ("usr/lib/systemd/system/swiotlb-flight.service", "exporters/systemd/swiotlb-flight.service"),
         ("usr/share/swiotlb-top/prometheus/swiotlb-alerts.yml", "exporters/prometheus/swiotlb-alerts.yml"),
         ("usr/share/swiotlb-top/grafana/swiotlb-fleet.json", "exporters/grafana/swiotlb-fleet.json"),

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from swiotlb_exporter.run.service_manager import ServiceManager
-from tests.unit.exporter.web.test_server import DEADLINE_S, announced, exporter
+from tests.support.served import DEADLINE_S
+from tests.unit.exporter.web.test_server import announced, exporter
 
 
 @pytest.fixture

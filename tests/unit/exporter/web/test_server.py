@@ -10,13 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -25,48 +24,22 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from swiotlb_exporter.collector import SnapshotCollector
-from swiotlb_exporter.web.guard import Guard
-from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.snapshot import Snapshot
-from swiotlb_top.cli.export import listen_address
-from swiotlb_top.errors import CannotError, Exit, UsageError
+from swiotlb_top.errors import CannotError, Exit
 from tests.support.prometheus import ROOT, answers, eventually, free_port
+from tests.support.served import DEADLINE_S, Standing, serving
 from tests.support.snapshots import STALLED, ScriptedSource
 
-DEADLINE_S = 300.0
 CLIENTS = 50
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How an exporter stands."""
-
-    word: str = "ok"
-    works: bool = True
-    said: str = "Kernel 6.12"
-
-    def health(self) -> str:
-        return self.word
-
-    def alive(self) -> bool:
-        return self.works
-
-    def sentence(self) -> str:
-        return self.said
+A_DAY = timedelta(days=1)
 
 
 @contextmanager
 def served(*script: Snapshot | Exception, standing: Standing | None = None) -> Iterator[str]:
     registry = CollectorRegistry()
     registry.register(SnapshotCollector(ScriptedSource(script).snapshot, is_there=lambda name: True))
-    guard = Guard(None)
-    with listen("127.0.0.1", 0, guard) as server:
-        server.set_app(make_app(registry, standing or Standing(), guard))
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
-        yield url_of(server, guard.scheme)
-        server.shutdown()
-        thread.join(DEADLINE_S)
+    with serving(registry, standing) as url:
+        yield url
 
 
 @pytest.fixture
@@ -115,7 +88,7 @@ def test_whoever_takes_it_compressed_gets_that(address: str) -> None:
 def test_the_front_page_links_to_the_others_and_nothing_else_is_there(address: str) -> None:
     status, content_type, text = get(f"{address}/")
     assert (status, content_type.split(";")[0]) == (200, "text/html")
-    assert set(re.findall(r'href="([^"]+)"', text)) == {"/metrics", "/healthz", "/alerts.md"}
+    assert set(re.findall(r'href="([^"]+)"', text)) == {"/metrics", "/healthz", "/livez", "/alerts.md"}
     assert get(f"{address}/etc/passwd")[0] == 404
 
 
@@ -132,7 +105,7 @@ def test_whoever_asks_for_the_head_gets_no_body(address: str) -> None:
     with socket.create_connection((host, int(port))) as client:
         client.sendall(b"HEAD /healthz HTTP/1.0\r\n\r\n")
         answer = client.makefile("rb").read()
-    assert answer.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\n")
 
 
@@ -183,10 +156,20 @@ def test_life_is_whether_the_exporter_works(address: str) -> None:
 
 
 def test_the_front_page_says_what_is_watched_or_why_nothing_is(address: str) -> None:
-    assert "Kernel 6.12" in get(f"{address}/")[2]
-    with served(CannotError("gone"), standing=Standing("blind", said="<gone>")) as blind:
+    assert "<tr><th>Kernel</th><td>6.12.1-secret</td></tr>" in get(f"{address}/")[2]
+    with served(CannotError("gone"), standing=Standing("blind", said=(("Not watched", "<gone>"),))) as blind:
         assert "&lt;gone&gt;" in get(f"{blind}/")[2]
         assert get(f"{blind}/metrics")[0] == 200
+
+
+def test_the_front_page_says_kernel_source_revision_and_since_when() -> None:
+    with exporter("--web.listen-address", "127.0.0.1:0") as process:
+        page = get(announced(process).removesuffix("metrics"))[2]
+    rows = dict(re.findall("<tr><th>(.*)</th><td>(.*)</td></tr>", page))
+    assert STALLED.verdict is not None
+    assert (rows["Kernel"], rows["Reference"]) == (STALLED.kernel_release, STALLED.verdict.revision)
+    assert rows["Source"] == f"{STALLED.source}: {STALLED.reason}"
+    assert abs(datetime.fromisoformat(rows["Watched since"].replace(" UTC", "+00:00")) - datetime.now(UTC)) < A_DAY
 
 
 def test_a_silent_client_does_not_stop_the_others(address: str) -> None:
@@ -201,38 +184,6 @@ def test_fifty_scrapers_at_once_get_a_whole_page_each(address: str) -> None:
     assert {status for status, _, _ in pages} == {200}
     whole = {len(list(text_string_to_metric_families(text))) for _, _, text in pages}
     assert len(whole) == 1
-
-
-def test_a_port_in_use_says_what_to_change() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        with pytest.raises(CannotError, match=r"already in use; choose another with --web\.listen-address") as refusal:
-            listen("127.0.0.1", taken.getsockname()[1], Guard(None))
-        assert refusal.value.exit_code is Exit.CANNOT
-
-
-def test_an_address_of_another_machine_is_refused() -> None:
-    with pytest.raises(CannotError, match=r"cannot listen on 192\.0\.2\.1:0"):
-        listen("192.0.2.1", 0, Guard(None))
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("127.0.0.1:9788", ("127.0.0.1", 9788)),
-        ("[::1]:9788", ("::1", 9788)),
-        (":0", ("", 0)),
-        ("localhost:65535", ("localhost", 65535)),
-    ],
-)
-def test_listen_addresses(text: str, address: tuple[str, int]) -> None:
-    assert listen_address(text) == address
-
-
-@pytest.mark.parametrize("text", ["", "9788", "localhost", "::1:9788", "host:65536", "host:-1", "host:http", "host:٣"])
-def test_what_is_no_address_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match=r"for example 127\.0\.0\.1:9788") as refusal:
-        listen_address(text)
-    assert refusal.value.exit_code is Exit.USAGE
 
 
 PROGRAM = """
@@ -257,13 +208,16 @@ sys.exit(main(["export", "--interval", "0.1", *sys.argv[1:]]))
 """
 
 
+def program(attaching_s: float = 0.0, refusal: str = "", refusals: int = 1_000_000) -> str:
+    return PROGRAM.format(attaching_s=attaching_s, refusal=refusal, refusals=refusals)
+
+
 @contextmanager
 def exporter(
     *options: str, attaching_s: float = 0.0, refusal: str = "", refusals: int = 1_000_000, **environment: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The command in a process of its own, over a source that takes a while to attach, or refuses so many times."""
-    program = PROGRAM.format(attaching_s=attaching_s, refusal=refusal, refusals=refusals)
-    words = [sys.executable, "-c", program, *options]
+    words = [sys.executable, "-c", program(attaching_s, refusal, refusals), *options]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     with subprocess.Popen(words, stderr=subprocess.PIPE, env=variables) as process:
         try:
@@ -317,7 +271,7 @@ def test_a_machine_that_cannot_be_watched_is_served_as_blind_with_the_reason_sai
         assert 'swiotlb_blind_info{reason="no BTF"} 1.0' in text
         assert get(f"{url}/healthz")[2] == "blind\n"
         assert get(f"{url}/livez")[0] == 200
-        assert "swiotlb is not watched: no BTF" in get(f"{url}/")[2]
+        assert "<th>Not watched</th><td>no BTF</td>" in get(f"{url}/")[2]
         process.terminate()
         assert process.wait(DEADLINE_S) == 0
         assert process.stderr is not None
