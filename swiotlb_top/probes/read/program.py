@@ -18,18 +18,21 @@ from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes.attach import loader
 from swiotlb_top.probes.attach.grace import Grace, TaskGrace
-from swiotlb_top.probes.attach.loader import (
+from swiotlb_top.probes.compile.flags import (
     BODY_BYTES,
     HEAD_BYTES,
     HOLDER_BYTES,
     HOLDERS,
     RING_BYTES,
+    STACK_DEPTH,
+    STACKS,
     TOTALS_BYTES,
     device_table_bytes,
     mapping_cells,
     possible_cpus,
 )
-from swiotlb_top.probes.read.askers import Asked, addresses_of, failures_by_stack
+from swiotlb_top.probes.compile.images import COMPILED, Images
+from swiotlb_top.probes.read.askers import COUNT, Asked, addresses_of, failures_by_stack
 from swiotlb_top.probes.read.holdings import Holdings
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.read.ring import Ring
@@ -161,19 +164,30 @@ class Program:
     :param mode: what the probes do from the start.
     :param ring_bytes: size of the ring buffer, a power of two times the page size.
     :param prefer: which kind of probe to try first.
-    :raises CannotError: bcc or a privilege is missing, or the kernel refuses every plan.
+    :param images: what has the program compiled.
+    :raises CannotError: an image or a privilege is missing, or the kernel refuses every plan.
+    :raises UnreadableError: as :meth:`.Images.image`.
     """
 
     def __init__(
-        self, layout: Layout, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
+        self,
+        layout: Layout,
+        *,
+        mode: Mode = Mode.RECORD,
+        ring_bytes: int = RING_BYTES,
+        prefer: How = How.FENTRY,
+        images: Images = COMPILED,
     ) -> None:
         # Spares need the entries of calls, which are kept only while recording.
         spares = mode is Mode.RECORD
-        self.plan, self._objects = loader.load(layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer)
+        self.plan, self._objects = loader.load(
+            layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer, images=images
+        )
         self._telling = [name for a in self.plan.probed() for name in loader.telling_programs(a)]
         by_kprobe = [a for a in self.plan.probed() if a.how is How.KPROBE]
         self._kprobes = [list(loader.telling_programs(attachment)) for attachment in by_kprobe]
         self._cpus = possible_cpus().end
+        self._refuse_other_maps(ring_bytes, follows=not spares)
         self.ring = Ring(self._objects.maps["records"], ring_bytes)
         self._layout = layout
         self._tables: list[mmap.mmap] = []
@@ -208,6 +222,23 @@ class Program:
             self._grace.close()
             self._task_grace.close()
             self._objects.close()
+
+    def _refuse_other_maps(self, ring_bytes: int, *, follows: bool) -> None:
+        """Detach everything if a map is not as large as what is read of it.
+
+        :param follows: whether the probes follow who holds what.
+        :raises CannotError: that is so.
+        """
+        sizes_bytes = {"records": ring_bytes, "devices": device_table_bytes(self._cpus)}
+        if follows:
+            sizes_bytes |= {"mappings": 8 * mapping_cells(), "holders": HOLDER_BYTES * HOLDERS}
+            sizes_bytes |= {"askers": COUNT.size * STACKS, "stacks": 8 * STACK_DEPTH * STACKS}
+        try:
+            for name, size_bytes in sizes_bytes.items():
+                self._objects.map(name, size_bytes)
+        except BaseException:
+            self._objects.close()
+            raise
 
     def _table(self, name: str, size_bytes: int, code: Literal["Q", "q"]) -> memoryview:
         """A map's memory, as words."""
