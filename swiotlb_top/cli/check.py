@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from swiotlb_top.cli import top
-from swiotlb_top.cli.options import Seconds, examples, given, json_option, source_option, trace_option
+from swiotlb_top.cli.options import Seconds, examples, given, json_option, program_option, source_option, trace_option
 from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit, SwiotlbTopError
 
@@ -38,10 +38,13 @@ _EVERY_S = 1.0
     help="How long to watch this machine; Ctrl-C ends it sooner. A leak shows from 30s on. Default: 10.",
 )
 @source_option("the first that this machine allows")
+@program_option()
 @trace_option("Check a recording instead of this machine.")
 @json_option
 @click.pass_context
-def check(context: click.Context, duration_s: float, source: str, trace: Path | None, as_json: bool) -> Exit:
+def check(
+    context: click.Context, duration_s: float, source: str, program: Path | None, trace: Path | None, as_json: bool
+) -> Exit:
     """Is swiotlb the trouble? Watch for a while, and answer in one sentence that can be quoted.
 
     Each finding says what is wrong, the numbers that show it, and what helps. Maps that failed before, as the
@@ -59,7 +62,7 @@ def check(context: click.Context, duration_s: float, source: str, trace: Path | 
     named = given(context)
     if trace is not None and "duration_s" in named:
         raise click.UsageError("--seconds goes with this machine: a recording is checked to its end")
-    opener = top.recording(trace, 1.0, 0.0, loops=False) if trace is not None else top.source_named(source)
+    opener = top.recording(trace, 1.0, 0.0, loops=False) if trace is not None else top.source_named(source, program)
     count = None if trace is not None else round(duration_s / _EVERY_S)
     watched, failure = Watched(), None
     try:

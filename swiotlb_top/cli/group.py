@@ -18,7 +18,8 @@ from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
 from swiotlb_top.cli.info import info
 from swiotlb_top.cli.man import man
-from swiotlb_top.cli.options import Factor, Seconds, examples, given, source_option, trace_option
+from swiotlb_top.cli.options import Factor, Seconds, examples, given, program_option, source_option, trace_option
+from swiotlb_top.cli.program import program as of_programs
 from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
 from swiotlb_top.cli.revisions import revisions
@@ -76,6 +77,7 @@ class _Group(click.Group):
 )
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of a screen; null is: not known.")
 @source_option("the first that this machine allows")
+@program_option()
 @trace_option("Show a recording instead of this machine.")
 @click.option("--demo", is_flag=True, help="Show the recording that comes with swiotlb-top. It is not of this machine.")
 @click.option(
@@ -105,6 +107,7 @@ def swiotlb_top(
     interval_s: float,
     as_json: bool,
     source: str,
+    program: Path | None,
     trace: Path | None,
     demo: bool,
     speed: float,
@@ -133,7 +136,7 @@ def swiotlb_top(
     if trace is not None:
         opener = top.recording(trace, speed, start_s, loops=loops)
     else:
-        opener = top.demonstration(speed, start_s, loops=loops) if demo else top.source_named(source)
+        opener = top.demonstration(speed, start_s, loops=loops) if demo else top.source_named(source, program)
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
@@ -149,6 +152,7 @@ for command in (
     cut,
     anonymise,
     export,
+    of_programs,
     doctor,
     revisions,
     why,
