@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from swiotlb_top.cli import top
-from swiotlb_top.cli.options import Seconds, examples, given, json_option, program_option, source_option, trace_option
+from swiotlb_top.cli.options import Seconds, examples, given, json_option, source_option, trace_option
 from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit, SwiotlbTopError
 
@@ -38,7 +38,6 @@ _EVERY_S = 1.0
     help="How long to watch this machine; Ctrl-C ends it sooner. A leak shows from 30s on. Default: 10.",
 )
 @source_option("the first that this machine allows")
-@program_option()
 @trace_option("Check a recording instead of this machine.")
 @json_option
 @click.pass_context

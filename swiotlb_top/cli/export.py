@@ -11,12 +11,13 @@ import click
 
 from swiotlb_exporter.wanted import Part, Wanted
 from swiotlb_top.cli import flight
-from swiotlb_top.cli.options import FileName, Seconds, examples, given, program_option, source_option, trace_option
+from swiotlb_top.cli.options import FileName, Seconds, examples, given, source_option, trace_option
 from swiotlb_top.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from swiotlb_exporter.run.serve import Beside, OpenSource
     from swiotlb_top.flight.hosted import Hosted
+    from swiotlb_top.flight.recorder import Plan
     from swiotlb_top.sources import Source
     from swiotlb_top.sources.select import Opener
 
@@ -55,7 +56,6 @@ _OF_HTTP = {"listen": "--web.listen-address", "config": "--web.config.file"}
     help="Serve nothing; write DIR/swiotlb.prom once an interval, for node_exporter. Default: none.",
 )
 @source_option("the first that this machine allows")
-@program_option()
 @trace_option("Export a recording, over and over: to try dashboards and alerts.")
 @click.option(
     "--interval",
@@ -101,7 +101,6 @@ def export(
     config: Path | None,
     textfile: Path | None,
     source: str,
-    program: Path | None,
     trace: Path | None,
     interval_s: float,
     devices: int,
@@ -118,7 +117,8 @@ def export(
     With --flight it is also what record --flight is: its probes record all the time, even while a file is written.
     """
     named = given(context)
-    _refuse_two_outlets(named)
+    for name in sorted(named & _OF_HTTP.keys()) if textfile is not None else ():
+        raise click.UsageError(f"--textfile and {_OF_HTTP[name]} exclude each other")
     host, port = listen_address(listen)
     if flight_s is None:
         flight.refuse(named, hosted=True)
@@ -127,7 +127,7 @@ def export(
     from swiotlb_exporter.run import serve
     from swiotlb_top.sources import select
 
-    openers = select.kernel_sources(program, None if source == "auto" else source)
+    openers = select.kernel_sources(of_flight["program"], None if source == "auto" else source)
     wanted = Wanted(devices, only, frozenset(map(Part, without)))
     open_source: OpenSource = partial(select.first_that_opens, openers)
     beside: Beside = nullcontext
@@ -135,7 +135,7 @@ def export(
         if trace is not None:
             open_source = partial(_round_and_round, trace)
         elif flight_s is not None:
-            recorder = stack.enter_context(_flight_recorder(flight_s=flight_s, program=program, **of_flight))
+            recorder = stack.enter_context(_flight_recorder(flight.plan_of(flight_s=flight_s, **of_flight)))
             open_source, beside = partial(_on_its_probes, recorder, openers), recorder.running
         # A recording that cannot be replayed now never can.
         watching = serve.Watching(open_source, interval_s, wanted, exit_if_blind or trace is not None, beside)
@@ -146,17 +146,11 @@ def export(
     return Exit.OK
 
 
-def _refuse_two_outlets(named: set[str]) -> None:
-    for name in sorted(named & _OF_HTTP.keys()) if "textfile" in named else ():
-        raise click.UsageError(f"--textfile and {_OF_HTTP[name]} exclude each other")
-
-
-def _flight_recorder(**of_plan: Any) -> AbstractContextManager[Hosted]:
+def _flight_recorder(plan: Plan) -> AbstractContextManager[Hosted]:
     from swiotlb_top.cli import complain
     from swiotlb_top.cli.record import advise
     from swiotlb_top.flight.hosted import hosted
 
-    plan = flight.plan_of(**of_plan)
     advise(plan.directory)
     return hosted(plan, complain)
 

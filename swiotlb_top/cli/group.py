@@ -18,7 +18,7 @@ from swiotlb_top.cli.doctor import doctor
 from swiotlb_top.cli.export import export
 from swiotlb_top.cli.info import info
 from swiotlb_top.cli.man import man
-from swiotlb_top.cli.options import Factor, Seconds, examples, given, program_option, source_option, trace_option
+from swiotlb_top.cli.options import Factor, Seconds, examples, given, source_option, trace_option
 from swiotlb_top.cli.program import program as of_programs
 from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
@@ -77,7 +77,6 @@ class _Group(click.Group):
 )
 @click.option("--json", "as_json", is_flag=True, help="A JSON object a line instead of a screen; null is: not known.")
 @source_option("the first that this machine allows")
-@program_option()
 @trace_option("Show a recording instead of this machine.")
 @click.option("--demo", is_flag=True, help="Show the recording that comes with swiotlb-top. It is not of this machine.")
 @click.option(

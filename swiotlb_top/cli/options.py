@@ -34,13 +34,14 @@ json_option: Final[Option] = click.option("--json", "as_json", is_flag=True, hel
 
 
 def source_option(auto: str) -> Option:
-    """The option ``--source``; ``auto`` says in its help what "auto" chooses."""
-    return click.option(
+    """The options ``--source`` and ``--program``; ``auto`` says in the former's help what "auto" chooses."""
+    source = click.option(
         "--source",
         type=click.Choice(["auto", "live", "debugfs"]),
         default="auto",
         help=f"Probes, debugfs counters, or auto: {auto}. Default: auto.",
     )
+    return lambda command: source(program_option()(command))
 
 
 def recording_option() -> Option:
