@@ -25,7 +25,7 @@ from swiotlb_exporter.watch import Watch
 from swiotlb_exporter.web.guard import Guard
 from swiotlb_exporter.web.server import listen, make_app, url_of
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.errors import CannotError
+from swiotlb_top.errors import CannotError, UnreadableError
 from swiotlb_top.sources import Source
 from swiotlb_top.sources.sampler import Sampler
 
@@ -123,7 +123,7 @@ def _opened(watch: Watch, watching: Watching, where: str, pulse: _Pulse) -> Iter
         try:
             source = watching.open_source()
             break
-        except CannotError as refusal:
+        except (CannotError, UnreadableError) as refusal:
             if watching.exit_if_blind:
                 raise
             watch.refusal = refusal
