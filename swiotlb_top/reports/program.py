@@ -9,7 +9,7 @@ from typing import Final
 
 from swiotlb_top.kernel.hooks import HOOKS
 from swiotlb_top.probes.compile import bpf_files
-from swiotlb_top.probes.compile.given import read
+from swiotlb_top.probes.compile.given import raw_of, unpacked
 from swiotlb_top.probes.compile.program_file import ProgramFile
 from swiotlb_top.state import How
 
@@ -82,12 +82,12 @@ class ProgramReport:
 
 def shown(path: Path) -> ProgramReport:
     """Make the report. :raises UnreadableError: the file is no program file."""
-    content, size_bytes = read(path), path.stat().st_size
-    return ProgramReport(content, size_bytes, bpf_files.digest())
+    raw = raw_of(path)
+    return ProgramReport(unpacked(path, raw), len(raw), bpf_files.digest())
 
 
 def _probes(macros: dict[str, str]) -> Iterator[Probe]:
     for hook in HOOKS:
         for how in (How.FENTRY, How.KPROBE):
-            if f"{hook.macro}_{how.name}" in macros:
+            if {f"{hook.macro}_{how.name}", hook.macro} <= macros.keys():
                 yield Probe(hook.name, how, macros[hook.macro])

@@ -35,7 +35,9 @@ class Objects:
     _sizes_bytes: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sizes_bytes = {each.name: _size_bytes(each) for each in self.image.maps}
+        self._sizes_bytes = {
+            each.name: _size_bytes(each) for each in self.image.maps if each.key_bytes == _key_bytes(each)
+        }
 
     @classmethod
     def of(cls, image: Image) -> Self:
@@ -84,7 +86,7 @@ class Objects:
 
         :param size_bytes: of all its entries; for a per-CPU map those of every CPU, each padded to 8 bytes. The kernel
             takes and gives as much as the map has, whatever the caller has room for.
-        :raises CannotError: there is no such map, or it has another size.
+        :raises CannotError: there is no such map, or it has another size, or its keys have.
         """
         if self._sizes_bytes.get(name) != size_bytes:
             raise CannotError(f"the BPF map {name} is not {size_bytes} bytes: it was not compiled for this tool")
@@ -170,6 +172,11 @@ class Objects:
         for some in (self.links, self.programs, self.maps):
             while some:
                 os.close(some.popitem()[1])
+
+
+def _key_bytes(asked: MapSpec) -> int:
+    """How much a key takes of a map whose entry 0 is read: as much as that of an array."""
+    return 0 if asked.type == _RING_BUFFER else 4
 
 
 def _size_bytes(asked: MapSpec) -> int:

@@ -29,7 +29,7 @@ def directory() -> Iterator[Path]:
 
 def texts(source: Path) -> list[str]:
     """All of them, in an order that is always the same."""
-    return [path.read_text() for path in sorted(source.rglob("*.[ch]"))]
+    return [path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.[ch]"))]
 
 
 def digest() -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import platform
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from swiotlb_top import __version__
 from swiotlb_top.errors import CannotError, UnreadableError
@@ -25,6 +25,7 @@ from swiotlb_top.probes.compile.images import COMPILED, Images
 from swiotlb_top.probes.compile.program_file import Made, ProgramFile
 from swiotlb_top.probes.compile.trust import is_trusted
 
+_Content = TypeVar("_Content")
 _BUILD: Final = "swiotlb-top program build makes one for it"
 _SHOWN: Final = 3
 """So many kernels of a directory's files are named."""
@@ -40,9 +41,10 @@ class Given:
     path: Path
 
     def image(self, layout: Layout, flags: tuple[str, ...]) -> Image:
-        path = _for_this_kernel(self.path) if self.path.is_dir() else self.path
-        content = read(path, trusted=True)
-        _refuse(path, content.made)
+        path = _for_this_kernel(self.path) if _is_directory(self.path) else self.path
+        raw = raw_of(path, trusted=True)
+        _refuse(path, _understood(path, program_file.made_for, raw))
+        content = unpacked(path, raw)
         wanted = macros_of(flags)
         found = content.images.get(wanted)
         if found is None:
@@ -57,25 +59,46 @@ def images(path: Path | None) -> Images:
 
 
 def read(path: Path, *, trusted: bool = False) -> ProgramFile:
-    """A program file.
+    """A program file's content. :raises UnreadableError: as :func:`raw_of` and :func:`unpacked`."""
+    return unpacked(path, raw_of(path, trusted=trusted))
+
+
+def raw_of(path: Path, *, trusted: bool = False) -> bytes:
+    """A program file, for :func:`unpacked`.
 
     :param trusted: whether nobody but root and this user may have written it.
-    :raises UnreadableError: it cannot be read, is none, or is to be trusted and cannot be.
+    :raises UnreadableError: it cannot be read, is too large for one, or is to be trusted and cannot be.
     """
     raw = _bytes(path, program_file.MOST_BYTES + 1, trusted=trusted)
     if len(raw) > program_file.MOST_BYTES:
         raise UnreadableError(f"{path} is no program file: it is larger than {program_file.MOST_BYTES >> 20} MiB")
+    return raw
+
+
+def unpacked(path: Path, raw: bytes) -> ProgramFile:
+    """What was read from a file. :raises UnreadableError: it is no program file."""
+    return _understood(path, program_file.unpacked, raw)
+
+
+def _understood(path: Path, understand: Callable[[bytes], _Content], raw: bytes) -> _Content:
     try:
-        return program_file.unpacked(raw)
+        return understand(raw)
     except ValueError as error:
         raise UnreadableError(f"{path} is not taken as a program file: {error}") from None
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether it is one. What is wrong with a path that leads nowhere is said where it is opened."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _bytes(path: Path, most: int, *, trusted: bool) -> bytes:
     """The beginning of a file. :raises UnreadableError: as :func:`read`."""
     try:
-        # A pipe that nobody writes to is not waited for.
-        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableError(f"{path} is not taken as a program file: it is no regular file")
@@ -88,6 +111,11 @@ def _bytes(path: Path, most: int, *, trusted: bool) -> bytes:
         raise UnreadableError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:  # a name with a zero byte
         raise UnreadableError(f"cannot read a program file: {error}") from None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A descriptor of a file, even of a pipe that nobody writes to."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _refuse(path: Path, made: Made) -> None:
@@ -126,10 +154,10 @@ def _for_this_kernel(directory: Path) -> Path:
 def _told(directory: Path) -> Iterator[tuple[Path, Made | None]]:
     """Each program file in a directory, and what it says it is for; None: it cannot be read, or is not trusted."""
     try:
-        paths = sorted(directory.glob(f"*{program_file.SUFFIX}"))
+        names = sorted(name for name in os.listdir(directory) if name.endswith(program_file.SUFFIX))
     except OSError as error:
         raise UnreadableError(f"cannot read {directory}: {error.strerror}") from None
-    for path in paths:
+    for path in (directory / name for name in names):
         try:
             yield path, program_file.made_for(_bytes(path, program_file.HEAD_BYTES, trusted=True))
         except (UnreadableError, ValueError):

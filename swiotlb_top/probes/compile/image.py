@@ -37,6 +37,8 @@ _BOUNDS: Final[Mapping[str, range]] = {
     "flags": range(1 << 32),
 }
 """What any map of the tool is within."""
+_MOST_BYTES: Final = 128 << 20
+"""Of all maps together, as they are told: a ring buffer of 16 MiB and a table of devices of 12 MiB are the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,10 @@ class Image:
         if not isinstance(maps, list) or not isinstance(programs, dict):
             raise ValueError("not a list of maps, and programs by name")
         specs = tuple(map(_spec, maps))
+        if len({each.name for each in specs}) != len(specs):
+            raise ValueError("two of its maps have one name")
+        if sum(each.entries * (each.key_bytes + each.value_bytes or 1) for each in specs) > _MOST_BYTES:
+            raise ValueError(f"its maps are larger than {_MOST_BYTES >> 20} MiB")
         return cls(specs, {_name(name): _code(code, len(specs)) for name, code in programs.items()})
 
 

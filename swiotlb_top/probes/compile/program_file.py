@@ -29,7 +29,8 @@ MOST_BYTES: Final = 2 << 20
 """Of a file. One for Debian's 6.12 has 113 KiB."""
 HEAD_BYTES: Final = 2048
 """The first two lines are within it."""
-_MAGIC: Final = b"swiotlb-top program 1\n"
+_KIND: Final = b"swiotlb-top program "
+_MAGIC: Final = _KIND + b"1\n"
 _MOST_UNPACKED_BYTES: Final = 8 << 20
 """Of its body, which then has 0.7 MiB. As Python's objects it is up to 30 times as large."""
 _MOST_IMAGES: Final = 1024
@@ -96,7 +97,9 @@ def made_for(raw: bytes) -> Made:
 def _head(raw: bytes) -> tuple[Made, str, int]:
     """What a file is for, the digest of its body, and where that begins."""
     if not raw.startswith(_MAGIC):
-        raise ValueError("it is no program file of this version of swiotlb-top")
+        if raw.startswith(_KIND) and b"\n" in raw[:HEAD_BYTES]:
+            raise ValueError("another version of swiotlb-top wrote it: build it anew")
+        raise ValueError("it does not begin as one")
     end = raw.find(b"\n", len(_MAGIC), HEAD_BYTES)
     try:
         said = json.loads(raw[len(_MAGIC) : end] if end >= 0 else b"")

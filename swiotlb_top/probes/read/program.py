@@ -24,17 +24,16 @@ from swiotlb_top.probes.compile.flags import (
     HOLDER_BYTES,
     HOLDERS,
     RING_BYTES,
-    STACK_DEPTH,
-    STACKS,
     TOTALS_BYTES,
     device_table_bytes,
     mapping_cells,
     possible_cpus,
 )
 from swiotlb_top.probes.compile.images import COMPILED, Images
-from swiotlb_top.probes.read.askers import COUNT, Asked, addresses_of, failures_by_stack
+from swiotlb_top.probes.read.askers import Asked, addresses_of, failures_by_stack
 from swiotlb_top.probes.read.holdings import Holdings
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
+from swiotlb_top.probes.read.maps import refuse_others
 from swiotlb_top.probes.read.ring import Ring
 from swiotlb_top.state import How
 
@@ -224,18 +223,9 @@ class Program:
             self._objects.close()
 
     def _refuse_other_maps(self, ring_bytes: int, *, follows: bool) -> None:
-        """Detach everything if a map is not as large as what is read of it.
-
-        :param follows: whether the probes follow who holds what.
-        :raises CannotError: that is so.
-        """
-        sizes_bytes = {"records": ring_bytes, "devices": device_table_bytes(self._cpus)}
-        if follows:
-            sizes_bytes |= {"mappings": 8 * mapping_cells(), "holders": HOLDER_BYTES * HOLDERS}
-            sizes_bytes |= {"askers": COUNT.size * STACKS, "stacks": 8 * STACK_DEPTH * STACKS}
+        """Detach everything if a map is not what is read. :raises CannotError: as :func:`.maps.refuse_others`."""
         try:
-            for name, size_bytes in sizes_bytes.items():
-                self._objects.map(name, size_bytes)
+            refuse_others(self._objects.image, ring_bytes, self._cpus, follows=follows)
         except BaseException:
             self._objects.close()
             raise

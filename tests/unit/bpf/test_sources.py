@@ -19,8 +19,9 @@ from swiotlb_top.kernel.hooks import HOOKS, SYNCS
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
 from swiotlb_top.probes.compile import bpf_files, compiler, plan
-from swiotlb_top.probes.compile.flags import compiler_flags
+from swiotlb_top.probes.compile.flags import compiler_flags, mapping_cells, possible_cpus
 from swiotlb_top.probes.compile.plan import Plan
+from swiotlb_top.probes.read.maps import refuse_others
 from swiotlb_top.state import How
 from tests.kernels import KERNELS, layout_of
 
@@ -132,6 +133,7 @@ def test_what_comes_of_it_is_within_what_an_image_may_be(spares: bool) -> None:
         image = compiler.compiled(source, compiler_flags(layout, made, SMALL_RING_BYTES, spares=spares))
     assert "read_kernel_memory" in image.programs
     assert ("mappings" in {each.name for each in image.maps}) == (not spares)
+    refuse_others(image.sized("mappings", mapping_cells()), SMALL_RING_BYTES, possible_cpus().end, follows=not spares)
 
 
 def test_an_offset_that_is_missing_is_seen_here(capfd: pytest.CaptureFixture[str]) -> None:

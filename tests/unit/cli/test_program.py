@@ -16,15 +16,17 @@ from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.flight import hosted
 from swiotlb_top.flight import recorder as flight_recorder
 from swiotlb_top.kernel import elsewhere
+from swiotlb_top.kernel.hooks import HOOKS
 from swiotlb_top.probes import session
-from swiotlb_top.probes.compile import building, program_file
-from swiotlb_top.probes.compile.flags import macros_of
+from swiotlb_top.probes.compile import building, differences, plan, program_file
+from swiotlb_top.probes.compile.flags import compiler_flags, macros_of
 from swiotlb_top.probes.compile.given import Given, read
 from swiotlb_top.probes.compile.images import COMPILED
+from swiotlb_top.probes.compile.program_file import ProgramFile
 from swiotlb_top.sources import live
 from tests.kernels import btf_of, kallsyms_of, layout_of, program_of
 from tests.support.doctoring import STALL
-from tests.support.program_files import file_for, image_of
+from tests.support.program_files import file_for, image_of, made
 
 DEBIAN = ["--btf", str(btf_of("debian")), "--kallsyms", str(kallsyms_of("debian"))]
 
@@ -185,6 +187,21 @@ def test_it_is_said_whether_this_tool_loads_it(tmp_path: Path, capsys: pytest.Ca
         told = json.loads(capsys.readouterr().out)
         assert told["made_by"]["is_this_tool"] is not bool(sources)
         assert {"hook": "alloc_pool", "how": "kprobe", "function": "swiotlb_alloc_pool.isra.0"} in told["probes"]
+
+
+def test_macros_that_no_compiler_was_given_are_no_probes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (hook,) = (hook for hook in HOOKS if hook.name == "map")
+    macros = frozenset({(f"{hook.macro}_FENTRY", "1"), ("O_mem_nslabs", "x"), ("anything", "else")})
+    content = ProgramFile(made(), {macros: image_of(())})
+    path = tmp_path / "odd.swprog"
+    path.write_bytes(program_file.packed(content))
+    assert main(["program", "show", str(path), "--json"]) == Exit.OK
+    assert json.loads(capsys.readouterr().out)["probes"] == []
+    layout = layout_of("debian")
+    wanted = macros_of(compiler_flags(layout, plan.make(layout, kprobes=True), spares=True))
+    told = differences.named(content.images, wanted, layout)
+    assert "\n" not in told
+    assert "None" not in told
 
 
 @pytest.mark.parametrize("name", ["/nonexistent", "/", str(STALL), str(btf_of("debian"))])

@@ -117,6 +117,15 @@ def test_a_map_is_neither_read_nor_written_beyond_what_there_is_room_for() -> No
 
 
 @pytest.mark.usefixtures("nothing_is_made")
+def test_a_map_is_not_read_with_a_key_of_another_size() -> None:
+    made = Objects.of(Image((MapSpec("window", ARRAY, 8, 40, 1, 0), MapSpec("records", RING, 4, 0, 65536, 0)), {}))
+    for name, size_bytes in (("window", 40), ("records", 65536)):
+        with pytest.raises(CannotError, match=f"the BPF map {name} is not {size_bytes} bytes"):
+            made.map(name, size_bytes)
+    made.close()
+
+
+@pytest.mark.usefixtures("nothing_is_made")
 def test_a_program_that_is_not_there_is_said() -> None:
     made = Objects.of(IMAGE)
     made.load("program", ProgramType.RAW_TRACEPOINT)
@@ -131,7 +140,7 @@ def test_what_was_attached_is_detached_if_its_maps_are_others(monkeypatch: pytes
     layout = layout_of("debian")
     made = plan.make(layout, kprobes=True)
     monkeypatch.setattr(loader, "load", lambda *_, **__: (made, Objects.of(IMAGE)))
-    with pytest.raises(CannotError, match=r"the BPF map (devices|records) is not"):
+    with pytest.raises(CannotError, match="the BPF map records is of another kind or size: it was not compiled"):
         Program(layout)
     assert descriptors() == before
 

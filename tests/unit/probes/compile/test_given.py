@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import subprocess
@@ -95,15 +96,27 @@ def test_what_belongs_to_somebody_else_is_not_loaded(file: Path) -> None:
         Given(file).image(DEBIAN, FLAGS)
 
 
-@pytest.mark.parametrize("name", ["nothing", "pipe", "large", "a\0b", "recording", "/dev/zero", "/proc/self/mem"])
+@pytest.mark.parametrize(
+    "name",
+    ["nothing", "pipe", "large", "a\0b", "x" * 5000, "loop", "recording", "recording/x", "/dev/zero", "/proc/self/mem"],
+)
 def test_what_is_no_program_file_is_refused_in_a_line(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "recording").write_bytes(b"SWTRACE1" * 100)
     with (tmp_path / "large").open("wb") as large:
         large.truncate(program_file.MOST_BYTES + 1)
     with pytest.raises(UnreadableError) as refused:
         Given(tmp_path / name).image(DEBIAN, FLAGS)
     assert "\n" not in str(refused.value)
+
+
+def test_those_of_another_tool_are_refused_as_such_whatever_their_programs_look_like(tmp_path: Path) -> None:
+    path = put(tmp_path / "newer", file_for(DEBIAN, sources="0" * 64))
+    first, second, _ = path.read_bytes().split(b"\n", 2)
+    path.write_bytes(b"\n".join((first, second, b"something else")))
+    with pytest.raises(CannotError, match="from the sources of another swiotlb-top"):
+        Given(path).image(DEBIAN, FLAGS)
 
 
 # ---- a directory
@@ -149,6 +162,59 @@ def test_of_a_directory_without_one_it_is_said_what_there_is(here: str, tmp_path
     assert "there are 0.swprog, 1.swprog, 2.swprog, 2 more, 2 that cannot be read or not be trusted;" in str(
         refused.value
     )
+
+
+def test_a_directory_may_be_reached_by_links_as_what_is_mounted_in_containers_is(here: str, tmp_path: Path) -> None:
+    (tmp_path / "..2026").mkdir()
+    put(tmp_path / "..2026/b.swprog", file_for(DEBIAN, btf=here))
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs/b.swprog").symlink_to("../..data/b.swprog")
+    (tmp_path / "link").symlink_to("programs")
+    for path in (tmp_path / "..data", tmp_path / "programs", tmp_path / "link", tmp_path / "link/b.swprog"):
+        assert Given(path).image(DEBIAN, FLAGS).programs
+
+
+def test_what_a_link_leads_to_is_what_must_be_trusted(here: str, tmp_path: Path) -> None:
+    put(tmp_path / "anybodys", file_for(DEBIAN, btf=here)).chmod(0o666)
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs/b.swprog").symlink_to("../anybodys")
+    with pytest.raises(CannotError, match="there are 1 that cannot be read or not be trusted"):
+        Given(tmp_path / "programs").image(DEBIAN, FLAGS)
+    with pytest.raises(UnreadableError, match="others than root and this user can write it"):
+        Given(tmp_path / "programs/b.swprog").image(DEBIAN, FLAGS)
+
+
+def test_what_else_is_in_a_directory_does_not_matter_and_is_not_kept_open(here: str, tmp_path: Path) -> None:
+    put(tmp_path / "b.swprog", file_for(DEBIAN, btf=here))
+    (tmp_path / "a-directory.swprog").mkdir()
+    os.mkfifo(tmp_path / "a-pipe.swprog")
+    (tmp_path / "leads-nowhere.swprog").symlink_to("nothing")
+    open_before = os.listdir("/proc/self/fd")
+    assert Given(tmp_path).image(DEBIAN, FLAGS).programs
+    assert os.listdir("/proc/self/fd") == open_before
+
+
+@pytest.mark.usefixtures("here")
+def test_a_directory_that_may_not_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(UnreadableError, match=f"cannot read {tmp_path}: Permission denied"):
+        Given(tmp_path).image(DEBIAN, FLAGS)
+
+
+def test_a_path_that_may_not_be_followed_is_refused_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UnreadableError, match=f"cannot read {tmp_path / 'programs'}: Permission denied"):
+        Given(tmp_path / "programs").image(DEBIAN, FLAGS)
 
 
 def test_a_file_that_was_replaced_meanwhile_is_read_anew(file: Path) -> None:

@@ -66,9 +66,10 @@ def test_the_same_content_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"", "no program file of this version"),
-        (b"swiotlb-top program 2\n{}\n", "no program file of this version"),
-        (b"swiotlb-top program 1", "no program file of this version"),
+        (b"", "does not begin as one"),
+        (b"swiotlb-top program 1", "does not begin as one"),
+        (b"SWTRACE1" * 1000, "does not begin as one"),
+        (b"swiotlb-top program 2\n{}\n", "another version of swiotlb-top wrote it: build it anew"),
         (b"swiotlb-top program 1\n{}\n", "its second line does not say"),
         (b"swiotlb-top program 1\n{", "its second line does not say"),
         (b"swiotlb-top program 1\n" + b"[" * 100_000, "its second line does not say"),
@@ -149,6 +150,10 @@ IMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a map of half a byte": lambda image: image["maps"][0].update(value_bytes=0.5),
     "a map that is too large": lambda image: image["maps"][0].update(entries=1 << 31),
     "a map that is smaller than nothing": lambda image: image["maps"][0].update(key_bytes=-1),
+    "two maps of one name": lambda image: image["maps"].append(image["maps"][0]),
+    "maps that are too large together": lambda image: image["maps"].extend(
+        {**image["maps"][0], "name": f"large{number}", "entries": 1, "value_bytes": 1 << 20} for number in range(128)
+    ),
     "a map whose name escapes": lambda image: image["maps"][0].update(name="\x1b[2J"),
     "a program whose name is none": lambda image: image["programs"].update({"a/b": code(EXIT)}),
     "code that is no text": lambda image: image["programs"].update(program=[1]),
@@ -215,7 +220,7 @@ def test_a_body_with_a_byte_that_changed_is_taken_or_refused_even_if_its_digest_
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_in_words(tail: bytes) -> None:
     for raw in (tail, b"swiotlb-top program 1\n" + tail, put_together(head_and_body(WHOLE)[0], tail)):
-        with pytest.raises(ValueError, match=r"program|second line|damaged"):
+        with pytest.raises(ValueError, match=r"program|second line|damaged|does not begin as one"):
             unpacked(raw)
 
 
