@@ -69,8 +69,8 @@ def _content(path: Path) -> bytes:
             raw = unpack.decompress(raw, _MOST_BYTES + 1)
         except zlib.error as error:
             raise UnreadableError(f"{path} cannot be unpacked: {error}") from None
-        if len(raw) <= _MOST_BYTES and not unpack.eof:
-            raise UnreadableError(f"{path} cannot be unpacked: it is cut")
+        if len(raw) <= _MOST_BYTES and (not unpack.eof or unpack.unused_data):
+            raise UnreadableError(f"{path} cannot be unpacked: {'more follows' if unpack.eof else 'it is cut'}")
     if len(raw) > _MOST_BYTES:
         raise UnreadableError(f"{path} has more than {_MOST_BYTES >> 20} MiB, which no kernel's types or symbols have")
     return raw

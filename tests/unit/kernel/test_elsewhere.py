@@ -56,6 +56,7 @@ def put(path: Path, content: bytes) -> Path:
         (b"\x7fELF", "is no BTF"),
         (b"\x1f\x8b", "cannot be unpacked"),
         (gzip.compress(b"x" * 1000, mtime=0)[:-10], "cannot be unpacked: it is cut"),
+        (gzip.compress(b"x", mtime=0) * 2, "cannot be unpacked: more follows"),
         (b"\x1f\x8bno gzip", "cannot be unpacked"),
         (gzip.compress(b"x", mtime=0), "is no BTF"),
     ],
