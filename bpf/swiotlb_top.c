@@ -148,7 +148,7 @@ static __always_inline u64 load_u64(u64 address)
  * which the kernel does not start again on a CPU where it runs, and a plain
  * addition costs less time.
  */
-#if defined(SPARES) || DEVICE_BANKS < CPUS
+#if defined(SPARES) || defined(SHARED_BANKS)
 #define ADD(word, n) ADD_AT_ONCE(word, n)
 #else
 #define ADD(word, n) ((word) += (n))
@@ -570,7 +570,6 @@ static __always_inline struct totals *totals_elsewhere(u64 dev, u32 first)
 #define CELL_NUMBER_SHIFT     24
 #define NUMBER(address)	      ((address) / IO_TLB_SIZE)
 #define OTHER_NUMBER(word, n) (((word) ^ (n) << CELL_NUMBER_SHIFT) >> CELL_NUMBER_SHIFT)
-#define CELL_PLACE(number)    (u32)((number) & (MAPPING_CELLS - 1))
 
 /* Whole slots of padding before a buffer. */
 #ifdef PAD_SLOTS
@@ -594,8 +593,26 @@ struct holder {
 	u64 unused[5];
 };
 
+/*
+ * A power of two of cells, by the machine's memory: the loader makes as many, and
+ * not MAPPING_CELLS, which is the fewest.
+ */
 BPF_F_TABLE("array", u32, u64, mappings, MAPPING_CELLS, BPF_F_MMAPABLE);
+/* One less than there are cells. */
+BPF_ARRAY(mapping_mask, u64, 1);
 BPF_F_TABLE("array", u32, struct holder, holders, DEVICE_PLACES + 1, BPF_F_MMAPABLE);
+
+static __always_inline u64 *cell_of(u64 number)
+{
+	int zero = 0;
+	u64 *mask = mapping_mask.lookup(&zero);
+	u32 place;
+
+	if (!mask)
+		return NULL;
+	place = number & *mask;
+	return mappings.lookup(&place);
+}
 
 /* A device's place, the same on every CPU; 0 where there is no room. */
 static __always_inline u32 holder_of(u64 dev)
@@ -649,8 +666,7 @@ static __always_inline s64 holds_more(u32 place, s64 nslots, s64 *of_all)
 /* Its buffer begins in this slot; 0 where that is not known, as of what swiotlb_alloc() gave. */
 static __always_inline void mapping_made(struct totals *t, u64 number, u64 nslots)
 {
-	u32 place = CELL_PLACE(number);
-	u64 *cell = mappings.lookup(&place);
+	u64 *cell = cell_of(number);
 	u32 mine = t->holder;
 	s64 held, of_all;
 	u64 was;
@@ -674,8 +690,7 @@ static __always_inline void mapping_made(struct totals *t, u64 number, u64 nslot
 static __always_inline int mapping_ends(u64 dev, u64 tlb_addr)
 {
 	u64 number = NUMBER(tlb_addr), was;
-	u32 place = CELL_PLACE(number);
-	u64 *cell = mappings.lookup(&place);
+	u64 *cell = cell_of(number);
 	s64 of_all;
 
 	if (!cell)
@@ -704,8 +719,7 @@ static __always_inline void holder_departs(u32 place)
 static __always_inline int mapping_synced(u64 dev, u64 tlb_addr)
 {
 	u64 number = NUMBER(tlb_addr), was;
-	u32 place = CELL_PLACE(number);
-	u64 *cell = mappings.lookup(&place);
+	u64 *cell = cell_of(number);
 
 	if (!cell)
 		return 0;

@@ -16,7 +16,8 @@ from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.command import Command, exit_status, in_words, refuse_what_cannot_run
 from swiotlb_top.errors import UsageError
 from swiotlb_top.events import Gap
-from swiotlb_top.probes.attach.loader import RING_BYTES
+from swiotlb_top.probes.compile.flags import RING_BYTES
+from swiotlb_top.probes.compile.images import COMPILED, Images
 from swiotlb_top.probes.read.program import Calls, Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count, exits_ns, quiet_before, split_at, split_before, tally
@@ -94,6 +95,7 @@ def record(
     watch: Callable[[Standing], object] = lambda _: None,
     prefer: How = How.FENTRY,
     ring_bytes: int = RING_BYTES,
+    images: Images = COMPILED,
 ) -> RecordReport:
     """Record into ``output`` until the command ends, ``duration_s`` is over, or SIGINT or SIGTERM comes.
 
@@ -105,7 +107,9 @@ def record(
     :param watch: is told how far it is, some times a second.
     :param prefer: which kind of probe to try first.
     :param ring_bytes: size of the ring buffer, a power of two times the page size.
+    :param images: what has the program compiled.
     :raises CannotError: this kernel or these privileges do not allow it, or the file cannot be written.
+    :raises UnreadableError: as :meth:`.Images.image`.
     :raises UsageError: the command cannot be started.
     """
     if isinstance(output, Path):
@@ -113,7 +117,7 @@ def record(
     refuse_what_cannot_run(command)
     with (
         noted(signal.SIGINT, signal.SIGTERM) as stopped,
-        Session(prefer=prefer, ring_bytes=ring_bytes) as session,
+        Session(prefer=prefer, ring_bytes=ring_bytes, images=images) as session,
         Files(output, header_of(session), limit) as files,
     ):
         try:

@@ -41,7 +41,9 @@ _EVERY_S = 1.0
 @trace_option("Check a recording instead of this machine.")
 @json_option
 @click.pass_context
-def check(context: click.Context, duration_s: float, source: str, trace: Path | None, as_json: bool) -> Exit:
+def check(
+    context: click.Context, duration_s: float, source: str, program: Path | None, trace: Path | None, as_json: bool
+) -> Exit:
     """Is swiotlb the trouble? Watch for a while, and answer in one sentence that can be quoted.
 
     Each finding says what is wrong, the numbers that show it, and what helps. Maps that failed before, as the
@@ -59,7 +61,7 @@ def check(context: click.Context, duration_s: float, source: str, trace: Path | 
     named = given(context)
     if trace is not None and "duration_s" in named:
         raise click.UsageError("--seconds goes with this machine: a recording is checked to its end")
-    opener = top.recording(trace, 1.0, 0.0, loops=False) if trace is not None else top.source_named(source)
+    opener = top.recording(trace, 1.0, 0.0, loops=False) if trace is not None else top.source_named(source, program)
     count = None if trace is not None else round(duration_s / _EVERY_S)
     watched, failure = Watched(), None
     try:

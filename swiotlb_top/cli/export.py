@@ -204,7 +204,7 @@ def _watching(
     from swiotlb_exporter.run import serve
     from swiotlb_top.sources import select
 
-    openers = select.KERNEL_SOURCES if source == "auto" else {source: select.KERNEL_SOURCES[source]}
+    openers = select.kernel_sources(of_flight["program"], None if source == "auto" else source)
     wanted = Wanted(devices, only, frozenset(map(Part, without)))
     open_source: OpenSource = partial(select.first_that_opens, openers)
     beside: Beside = nullcontext

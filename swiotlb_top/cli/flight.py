@@ -141,12 +141,14 @@ def plan_of(
     triggers: tuple[Any, ...],
     rearm_s: float,
     keep: int | None,
+    program: Path | None,
 ) -> Plan:
     """What the options ask for. :raises click.UsageError: they make no sense together."""
     from swiotlb_top.flight.beside import LATE_S
     from swiotlb_top.flight.recorder import Plan
     from swiotlb_top.flight.shelf import DIRECTORY
     from swiotlb_top.flight.triggers import DISAGREEMENT, Trigger
+    from swiotlb_top.probes.compile.given import images
 
     if directory == Path("-"):
         raise click.UsageError("--flight writes files, and -o names their directory: it is not standard output")
@@ -159,4 +161,5 @@ def plan_of(
         keep or _KEEP,
         triggers or (Trigger("failure"),),
         int(rearm_s * 1e9),
+        images(program),
     )

@@ -19,6 +19,7 @@ from swiotlb_top.cli.export import export
 from swiotlb_top.cli.info import info
 from swiotlb_top.cli.man import man
 from swiotlb_top.cli.options import Factor, Seconds, examples, given, source_option, trace_option
+from swiotlb_top.cli.program import program as of_programs
 from swiotlb_top.cli.record import record
 from swiotlb_top.cli.replay import replay
 from swiotlb_top.cli.revisions import revisions
@@ -105,6 +106,7 @@ def swiotlb_top(
     interval_s: float,
     as_json: bool,
     source: str,
+    program: Path | None,
     trace: Path | None,
     demo: bool,
     speed: float,
@@ -133,7 +135,7 @@ def swiotlb_top(
     if trace is not None:
         opener = top.recording(trace, speed, start_s, loops=loops)
     else:
-        opener = top.demonstration(speed, start_s, loops=loops) if demo else top.source_named(source)
+        opener = top.demonstration(speed, start_s, loops=loops) if demo else top.source_named(source, program)
     return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
 
 
@@ -149,6 +151,7 @@ for command in (
     cut,
     anonymise,
     export,
+    of_programs,
     doctor,
     revisions,
     why,

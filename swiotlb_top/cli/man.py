@@ -68,18 +68,18 @@ def page(group: click.Group, context: click.Context) -> Iterator[str]:
     yield from _section("NAME")
     yield _text("swiotlb-top - see the kernel's bounce-buffer allocator at work, checked by a reference allocator")
     yield from _section("SYNOPSIS")
-    commands = [group.commands[name] for name in group.list_commands(context) if not group.commands[name].hidden]
-    for command in (group, *commands):
-        yield from _synopsis(command, group, context)
+    commands = list(_commands(group, context))
+    for command in (context, *commands):
+        yield from _synopsis(command)
     yield from _section("DESCRIPTION")
     yield from _description(group)
     yield from _section("OPTIONS")
     yield from _options(group, context)
     yield from _section("COMMANDS")
     for command in commands:
-        yield f".SS {command.name}"
-        yield from _description(command)
-        yield from _options(command, click.Context(command, info_name=command.name, parent=context))
+        yield f".SS {_words(command)}"
+        yield from _description(command.command)
+        yield from _options(command.command, command)
     yield from _keys()
     yield from _fields()
     yield from _section("EXIT STATUS")
@@ -89,15 +89,33 @@ def page(group: click.Group, context: click.Context) -> Iterator[str]:
     for variable, meaning in _ENVIRONMENT:
         yield from _item(variable, meaning)
     yield from _section("EXAMPLES")
-    for command in (group, *commands):
-        yield from _examples(command)
+    for command in (context, *commands):
+        yield from _examples(command.command)
 
 
-def _synopsis(command: click.Command, group: click.Group, context: click.Context) -> Iterator[str]:
-    own = command is not group
-    words = click.Context(command, info_name=command.name, parent=context if own else None)
-    pieces = command.collect_usage_pieces(words)
-    yield f"\\fBswiotlb\\-top{f' {_text(command.name or str())}' if own else ''}\\fR {_text(' '.join(pieces))}"
+def _commands(group: click.Group, context: click.Context) -> Iterator[click.Context]:
+    """Every command, also those of a command that only holds others."""
+    for name in group.list_commands(context):
+        command = group.commands[name]
+        inner = click.Context(command, info_name=name, parent=context)
+        if isinstance(command, click.Group):
+            yield from _commands(command, inner)
+        elif not command.hidden:
+            yield inner
+
+
+def _words(context: click.Context) -> str:
+    """What a command is called by, after the tool's own name."""
+    names: list[str] = []
+    while context.parent is not None:
+        names.insert(0, context.info_name or "")
+        context = context.parent
+    return " ".join(names)
+
+
+def _synopsis(context: click.Context) -> Iterator[str]:
+    words, pieces = _words(context), context.command.collect_usage_pieces(context)
+    yield f"\\fBswiotlb\\-top{f' {_text(words)}' if words else ''}\\fR {_text(' '.join(pieces))}"
     yield ".br"
 
 

@@ -36,13 +36,14 @@ json_option: Final[Option] = click.option("--json", "as_json", is_flag=True, hel
 
 
 def source_option(auto: str) -> Option:
-    """The option ``--source``; ``auto`` says in its help what "auto" chooses."""
-    return click.option(
+    """The options ``--source`` and ``--program``; ``auto`` says in the former's help what "auto" chooses."""
+    source = click.option(
         "--source",
         type=click.Choice(["auto", "live", "debugfs"]),
         default="auto",
         help=f"Probes, debugfs counters, or auto: {auto}. Default: auto.",
     )
+    return lambda command: source(program_option()(command))
 
 
 def recording_option() -> Option:
@@ -62,15 +63,30 @@ def trace_option(what: str) -> Option:
     return click.option("--trace", type=FileName(), metavar="FILE", help=f"{what} Default: none.")
 
 
+def program_option() -> Option:
+    """The option ``--program`` of a command that attaches probes."""
+    return click.option(
+        "--program",
+        type=FileName(),
+        metavar="FILE",
+        help="Load the probes' program from a file of program build, and compile nothing; of a directory, from the "
+        "*.swprog that is for this kernel. Default: compile it once, and keep it.",
+    )
+
+
 def given(context: click.Context) -> set[str]:
     """The names of the parameters that the command line or the environment sets.
 
-    :raises click.UsageError: more than one of --demo, --source and --trace is among them.
+    :raises click.UsageError: more than one of --demo, --source and --trace is among them, or --program with what
+        attaches no probes.
     """
     named = {name for name in context.params if context.get_parameter_source(name) in _SAID}
     shown = [f"--{name}" for name in ("demo", "source", "trace") if name in named]
     if len(shown) > 1:
         raise click.UsageError(f"{' and '.join(shown)} exclude each other: give one of them")
+    others = {"demo", "trace"} & named or ({"source debugfs"} if context.params.get("source") == "debugfs" else set())
+    if "program" in named and others:
+        raise click.UsageError(f"--program is for probes: it does not go with --{min(others)}")
     return named
 
 

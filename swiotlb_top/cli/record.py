@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from swiotlb_top.cli import flight, progress
-from swiotlb_top.cli.options import FileName, Seconds, Size, examples, given
+from swiotlb_top.cli.options import FileName, Seconds, Size, examples, given, program_option
 from swiotlb_top.cli.page import show
 
 EPILOG = examples(
@@ -55,6 +55,7 @@ EPILOG = examples(
     help="With --max-size: keep so many files, the one that is written included, and remove the oldest. Default: all. "
     "With --flight the same; default: 8.",
 )
+@program_option()
 @flight.options
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.pass_context
@@ -65,6 +66,7 @@ def record(
     duration_s: float | None,
     file_bytes: int | None,
     keep: int | None,
+    program: Path | None,
     command: tuple[str, ...],
     flight_s: float | None,
     **of_flight: Any,
@@ -90,11 +92,11 @@ def record(
             raise click.UsageError("--flight takes no --duration, no --max-size and no COMMAND")
         if output is not None:
             advise(output)
-        return flight.fly(flight.plan_of(output, flight_s, keep=keep, **of_flight))
+        return flight.fly(flight.plan_of(output, flight_s, keep=keep, program=program, **of_flight))
     flight.refuse(given(context))
     if output is None:
         raise click.UsageError("Missing option '-o' / '--output'")
-    return _record(output, duration_s, file_bytes, keep, command)
+    return _record(output, duration_s, file_bytes, keep, program, command)
 
 
 def advise(output: Path, say: Callable[[str], object] | None = None) -> None:
@@ -111,9 +113,15 @@ def advise(output: Path, say: Callable[[str], object] | None = None) -> None:
 
 
 def _record(
-    output: Path, duration_s: float | None, file_bytes: int | None, keep: int | None, command: tuple[str, ...]
+    output: Path,
+    duration_s: float | None,
+    file_bytes: int | None,
+    keep: int | None,
+    program: Path | None,
+    command: tuple[str, ...],
 ) -> int:
     from swiotlb_top.convert.output import STANDARD_OUTPUT
+    from swiotlb_top.probes.compile.given import images
     from swiotlb_top.recorder import record as run
     from swiotlb_top.trace.files import Limit
 
@@ -128,7 +136,7 @@ def _record(
     advise(Path("/dev/stdout") if to_standard_output else output)
     with progress.shown(terminal_is_shared=bool(command)) as watch:
         limit = None if file_bytes is None else Limit(file_bytes, keep)
-        report = run(target, duration_s, command, limit=limit, watch=watch)
+        report = run(target, duration_s, command, limit=limit, watch=watch, images=images(program))
     if to_standard_output:
         click.echo(report.as_text(), err=True)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from swiotlb_top.cli import watched
-from swiotlb_top.cli.options import FileName, Seconds, examples, json_option
+from swiotlb_top.cli.options import FileName, Seconds, examples, json_option, program_option
 from swiotlb_top.cli.page import show_report
 from swiotlb_top.errors import Exit
 
@@ -85,6 +85,7 @@ class FileOrUrl(FileName):
     metavar="TIME",
     help="With --live: how long to record, as in 30 (seconds) or 5m. Default: until Ctrl-C.",
 )
+@program_option()
 @click.option(
     "--headroom",
     "headroom_percent",
@@ -128,6 +129,7 @@ def size(
     as_json: bool,
     live: bool,
     duration_s: float | None,
+    program: Path | None,
     headroom_percent: int,
     nareas: int | None,
     dynamic: bool | None,
@@ -146,7 +148,7 @@ def size(
     Exit status: 0 the recommended size cannot fail for what was recorded, 5 it is a least or was simulated only,
     1 no size serves it, 3 with --live: this machine cannot be watched, or mapped nothing meanwhile.
     """
-    _refuse(files, live=live, duration_s=duration_s, scheduler=scheduler)
+    _refuse(files, live=live, duration_s=duration_s, program=program, scheduler=scheduler)
     _refuse_outputs(svg, as_json=as_json, chart=chart)
     from swiotlb_top.convert.output import STANDARD_OUTPUT
     from swiotlb_top.sizing.cluster import over_dask
@@ -158,7 +160,7 @@ def size(
     question = Question(nareas, dynamic, headroom_percent)
     with ending_on_sigterm():  # no temporary file is left behind
         if live:
-            report = report_of(watched.demand(duration_s, revision), question)
+            report = report_of(watched.demand(duration_s, revision, program), question)
         else:
             with over_dask(scheduler) if scheduler is not None else over_cores(len(files)) as over:
                 report = answer(files, question, revision, over)
@@ -171,7 +173,9 @@ def size(
     return report.exit_code
 
 
-def _refuse(files: tuple[str, ...], *, live: bool, duration_s: float | None, scheduler: str | None) -> None:
+def _refuse(
+    files: tuple[str, ...], *, live: bool, duration_s: float | None, program: Path | None, scheduler: str | None
+) -> None:
     """:raises click.UsageError: it is not clear what is to be sized."""
     if live and files:
         raise click.UsageError("--live and FILE exclude each other: this machine is sized, or recordings are")
@@ -181,6 +185,8 @@ def _refuse(files: tuple[str, ...], *, live: bool, duration_s: float | None, sch
         raise click.UsageError("--dask goes with recordings: what this machine does is sized here")
     if duration_s is not None and not live:
         raise click.UsageError("--duration goes with --live: what was recorded is as long as it is")
+    if program is not None and not live:
+        raise click.UsageError("--program goes with --live: it is for probes")
 
 
 def _refuse_outputs(svg: Path | None, *, as_json: bool, chart: bool) -> None:

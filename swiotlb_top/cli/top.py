@@ -50,13 +50,16 @@ def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool,
     return status
 
 
-def source_named(name: str) -> Opener:
-    """How to open "live", "debugfs", or "auto": the first of the two that this machine allows."""
+def source_named(name: str, program: Path | None) -> Opener:
+    """How to open "live", "debugfs", or "auto": the first of the two that this machine allows.
+
+    :param program: as :func:`.select.open_live` has it.
+    """
 
     def opener() -> Source:
         from swiotlb_top.sources import select
 
-        return select.first_that_opens(select.KERNEL_SOURCES) if name == "auto" else select.KERNEL_SOURCES[name]()
+        return select.first_that_opens(select.kernel_sources(program, None if name == "auto" else name))
 
     return opener
 

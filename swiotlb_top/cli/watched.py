@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from swiotlb_top.sizing.demand import Demand
 
 
-def demand(duration_s: float | None, revision: str | None) -> Demand:
+def demand(duration_s: float | None, revision: str | None, program: Path | None) -> Demand:
     """What this machine asks of swiotlb for ``duration_s``, or until SIGINT or SIGTERM comes.
 
     :param revision: name of what other configurations have; None: this kernel's own.
+    :param program: as :func:`.select.open_live` has it.
     :raises CannotError: this machine or these privileges do not allow it, or nothing was mapped meanwhile.
     :raises UsageError: there is no such revision.
     """
     from swiotlb_top.allocator import named
+    from swiotlb_top.probes.compile.given import images
     from swiotlb_top.recorder import record
     from swiotlb_top.sizing.demand import THIS_MACHINE
     from swiotlb_top.sizing.recordings import read
@@ -32,7 +34,7 @@ def demand(duration_s: float | None, revision: str | None) -> Demand:
     with _private_directory() as directory:
         path = directory / "live.swtrace"
         with progress.shown(terminal_is_shared=False) as watch:
-            record(path, duration_s, (), watch=watch)
+            record(path, duration_s, (), watch=watch, images=images(program))
         try:
             return read(path, revision, THIS_MACHINE)
         except UnreadableError as error:

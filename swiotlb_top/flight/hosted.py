@@ -45,7 +45,7 @@ class Hosted:
 
     def open_live(self) -> Source:
         """The live source, on probes that record. :raises CannotError: as :func:`.open_live`."""
-        session = Session()
+        session = Session(images=self._plan.images)
         source = logged(LiveSource(session.another()))
         self._session = session
         return source

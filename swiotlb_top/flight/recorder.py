@@ -21,6 +21,7 @@ from swiotlb_top.flight.beside import Beside, Both
 from swiotlb_top.flight.segments import Segments
 from swiotlb_top.flight.shelf import Shelf
 from swiotlb_top.flight.triggers import ASKED, DISAGREEMENT, Alarm, Sight, Trigger
+from swiotlb_top.probes.compile.images import COMPILED, Images
 from swiotlb_top.probes.read.program import Calls, Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.recorder import Recorder, header_of
@@ -52,6 +53,8 @@ class Plan:
     triggers: tuple[Trigger, ...]
     rearm_ns: int
     """For how long no trigger must have been true before one fires again."""
+    images: Images = COMPILED
+    """What has the program of the probes compiled."""
 
 
 class Flight(Recorder):
@@ -180,7 +183,7 @@ def fly(
     with (
         noted(*STOPPING, signal.SIGUSR1) as came,
         Shelf(plan.directory, plan.keep) as shelf,
-        Session() as session,
+        Session(images=plan.images) as session,
     ):
         attached()
         shelf.check()

@@ -9,6 +9,7 @@ BTF does.  libbpf reads it: there are 100,000 types and more, of which a few are
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -62,21 +63,40 @@ class Btf:
         return found.offsets.get(member) if found else None
 
 
+def digest(source: TypesFile) -> str:
+    """SHA-256 of a kernel's BTF, in hexadecimal, which tells one kernel build from another.
+
+    :raises CannotError: the file cannot be read, or has no BTF.
+    """
+    return hashlib.sha256(_read(source)).hexdigest()
+
+
 def load(structs: Collection[str], functions: Collection[str], source: TypesFile) -> Btf:
     """Find structs and functions in a kernel's BTF; a name that the kernel does not have is left out.
 
     :raises CannotError: the file cannot be read, is no BTF, or libbpf is missing.
     """
     try:
-        found = parse(source.read(), structs, functions)
+        found = parse(_read(source), structs, functions)
+    except ValueError as error:
+        raise _not_understood(source, error) from None
+    return found if source.of_kernel else replace(found, function_ids={}, struct_ids={}, of_kernel=False)
+
+
+def _read(source: TypesFile) -> bytes:
+    try:
+        return source.read()
     except OSError as error:
         raise CannotError(
             f"this kernel's types cannot be read from {source.path} ({error.strerror}): "
             "probes need a kernel built with CONFIG_DEBUG_INFO_BTF=y, or a file of its build that has BTF"
         ) from None
     except ValueError as error:
-        raise CannotError(f"the type information in {source.path} cannot be understood: {error}") from None
-    return found if source.of_kernel else replace(found, function_ids={}, struct_ids={}, of_kernel=False)
+        raise _not_understood(source, error) from None
+
+
+def _not_understood(source: TypesFile, error: ValueError) -> CannotError:
+    return CannotError(f"the type information in {source.path} cannot be understood: {error}")
 
 
 def parse(raw: bytes, structs: Collection[str], functions: Collection[str]) -> Btf:

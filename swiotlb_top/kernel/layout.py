@@ -167,6 +167,24 @@ class Layout:
         padded = {"PAD_SLOTS": 1} if "pad_slots" in self.features else {}
         return offsets | {"O_mem_defpool": self.default_pool()} | padded
 
+    def member(self, macro: str) -> tuple[str, str] | None:
+        """The struct and the member that a macro of :meth:`defines` is the offset of, of any kernel; None: it is none.
+
+        Both have the names of this kernel, or if it does not have them, of the newest.
+        """
+        named = {
+            f"O_{owner}_{member}": (owner, member)
+            for table in (_ALWAYS, _DYNAMIC, {"mem": ("defpool",)})
+            for owner, members in table.items()
+            for member in members
+        } | {f"O_{owner}_{member}": (owner, member) for owner, member in _SOMETIMES}
+        if macro not in named:
+            return None
+        owner, member = named[macro]
+        spellings = _SPELLINGS.get((owner, member), (member,))
+        struct = self._holder(owner)
+        return struct, next((name for name in spellings if self.btf.offset(struct, name) is not None), spellings[0])
+
     def cast_defines(self) -> dict[str, int]:
         """Macros for bpf/swiotlb_top.c: the BTF ids that it needs for ``bpf_rdonly_cast()``; empty before 6.2."""
         function, struct = self.btf.function_ids.get(_CAST), self.btf.struct_ids.get(self._holder("slot"))
@@ -196,16 +214,26 @@ def load(types: Path | None = None, names: Path = symbols.KALLSYMS) -> Layout:
     :param types: the kernel's own BTF; None: this kernel's, or that of a file of its build.
     :raises CannotError: BTF or kallsyms is missing, or swiotlb has other structures, as before areas (6.0).
     """
-    source = TypesFile(types, of_kernel=True) if types else types_file.find(os.uname().release)
+    layout = _load(TypesFile(types, of_kernel=True) if types else _types_here(), names)
+    if layout.symbols.hidden:
+        _load.cache_clear()
+    return layout
+
+
+def build() -> str:
+    """This kernel's build, as :func:`.btf.digest` tells it. :raises CannotError: its types cannot be read."""
+    return btf.digest(_types_here())
+
+
+def _types_here() -> TypesFile:
+    """The file that tells this kernel's types. :raises CannotError: there is none."""
+    source = types_file.find(os.uname().release)
     if source is None:
         raise CannotError(
             f"this kernel does not describe its types in {types_file.VMLINUX}: "
             "probes need a kernel built with CONFIG_DEBUG_INFO_BTF=y"
         )
-    layout = _load(source, names)
-    if layout.symbols.hidden:
-        _load.cache_clear()
-    return layout
+    return source
 
 
 @cache

@@ -66,7 +66,13 @@ def load(path: Path = KALLSYMS) -> Symbols:
         text = path.read_bytes()
     except OSError as error:
         raise CannotError(f"cannot read {path} ({error.strerror}): probes need CONFIG_KALLSYMS=y") from None
-    wanted = (_WANTED.fullmatch(line.decode()) for word in _IN_ALL_WANTED for line in _lines_with(word, text))
+    return parse(text)
+
+
+def parse(text: bytes) -> Symbols:
+    """swiotlb's symbols in what kallsyms says, which may be any bytes."""
+    lines = (line.decode(errors="replace") for word in _IN_ALL_WANTED for line in _lines_with(word, text))
+    wanted = map(_WANTED.fullmatch, lines)
     return Symbols({found[2]: int(found[1], 16) for found in wanted if found})
 
 

@@ -21,7 +21,8 @@ from swiotlb_top.kernel.known_as import known_as
 from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.preemption import Preemption
 from swiotlb_top.kernel.queues import queue_requests
-from swiotlb_top.probes.attach.loader import RING_BYTES, possible_cpus
+from swiotlb_top.probes.compile.flags import RING_BYTES, possible_cpus
+from swiotlb_top.probes.compile.images import COMPILED, Images
 from swiotlb_top.probes.read.disturbed import grew, touched
 from swiotlb_top.probes.read.program import Mode, Program
 from swiotlb_top.probes.read.reader import Reader
@@ -39,15 +40,23 @@ class Session:
 
     :raises NoPoolError: swiotlb has no memory.
     :raises CannotError: this kernel or these privileges do not allow it.
+    :raises UnreadableError: as :meth:`.Images.image`.
     """
 
-    def __init__(self, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY) -> None:
+    def __init__(
+        self,
+        *,
+        mode: Mode = Mode.RECORD,
+        ring_bytes: int = RING_BYTES,
+        prefer: How = How.FENTRY,
+        images: Images = COMPILED,
+    ) -> None:
         refusals.refuse(refusals.here())
         if sys.byteorder != "little":
             raise CannotError(f"probes are read on little-endian machines only, not on {os.uname().machine}")
         self._layout = kernel_layout.load()
         self._known_ns = 0
-        self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer)
+        self.program = Program(self._layout, mode=mode, ring_bytes=ring_bytes, prefer=prefer, images=images)
         self._shared = Shared(self.program)
         self._records = self._shared.share(mode)
         try:

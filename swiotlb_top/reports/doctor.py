@@ -25,7 +25,9 @@ from swiotlb_top.kernel.no_pool import NoPoolError
 from swiotlb_top.kernel.privileges import missing_capabilities
 from swiotlb_top.kernel.settings import Build
 from swiotlb_top.kernel_log.watch import KernelLog, read_once
-from swiotlb_top.probes.attach.loader import RING_BYTES, plan_for
+from swiotlb_top.probes.attach.loader import plan_for
+from swiotlb_top.probes.compile.flags import RING_BYTES
+from swiotlb_top.probes.compile.images import COMPILED, Images
 from swiotlb_top.probes.compile.plan import Plan
 from swiotlb_top.records import RECORD_BYTES
 from swiotlb_top.reports.devices import DeviceReport
@@ -79,9 +81,12 @@ class Facts:
         return self.layout.features if isinstance(self.layout, Layout) else ()
 
 
-def examine() -> DoctorReport:
-    """Look at this machine; attaches the probes for a moment, to see where they go."""
-    return judge(gather())
+def examine(images: Images = COMPILED) -> DoctorReport:
+    """Look at this machine; attaches the probes for a moment, to see where they go.
+
+    :param images: what has the program compiled.
+    """
+    return judge(gather(images=images))
 
 
 def judge(facts: Facts) -> DoctorReport:
@@ -96,7 +101,7 @@ def _forced(facts: Facts) -> bool | None:
     return facts.state.force_bounce == 1 if facts.state and facts.state.force_bounce >= 0 else None
 
 
-def gather(root: Path = settings.ROOT) -> Facts:
+def gather(root: Path = settings.ROOT, images: Images = COMPILED) -> Facts:
     """Read the facts of this machine. ``root`` has proc/, sys/ and boot/; the probes are those of this kernel."""
     uname = os.uname()
     return Facts(
@@ -115,7 +120,7 @@ def gather(root: Path = settings.ROOT) -> Facts:
         missing_capabilities=missing_capabilities(),
         layout=_or_why(layout.load),
         counters=_or_why(lambda: debugfs.read_default(root / "sys/kernel/debug", root)),
-        attached=_or_why(_attach),
+        attached=_or_why(lambda: _attach(images)),
         planned=_or_why(lambda: plan_for(layout.load())),
         log=read_once(),
         devices=tuple(around.present(around.of_machine(uname.release, uname.machine, _features(), root), root)),
@@ -134,10 +139,10 @@ def _or_why(read: Callable[[], _Read]) -> _Read | SwiotlbTopError:
         return error
 
 
-def _attach() -> Attached:
+def _attach(images: Images) -> Attached:
     from swiotlb_top.probes.session import Session
 
-    with Session() as session:
+    with Session(images=images) as session:
         return Attached(session.program.plan, session.settle()[0])
 
 

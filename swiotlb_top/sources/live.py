@@ -23,6 +23,8 @@ from swiotlb_top.allocator import adopt
 from swiotlb_top.errors import CannotError
 from swiotlb_top.events import Gap
 from swiotlb_top.pipeline import Pipeline, Uncounted
+from swiotlb_top.probes.compile.flags import SAMPLING_RING_BYTES
+from swiotlb_top.probes.compile.images import COMPILED, Images
 from swiotlb_top.probes.read.program import Mode
 from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count
@@ -44,8 +46,6 @@ call may be on a virtual CPU that does not run."""
 _BURST_EVENTS: Final = 4000
 """A burst ends after this many events, and no more are judged: an event takes 512 bytes or more, and memory that was in
 use once stays resident."""
-RING_BYTES: Final = 4 << 20
-"""Room for several bursts. The ring is mapped twice, so it counts twice as memory of this process."""
 _LEAST_NS: Final = 20_000_000
 """The time after the copy of the state that is judged at least, however many events are in it."""
 
@@ -188,9 +188,14 @@ def _withdrawn(findings: Findings) -> int:
     return findings.doubts.get(Doubt.NOT_RETURNED, 0)
 
 
-def open_live() -> LiveSource:
-    """Attach to this kernel. :raises CannotError: kernel or privileges do not allow it, or swiotlb is off."""
-    session = Session(mode=Mode.COUNT, ring_bytes=RING_BYTES)
+def open_live(images: Images = COMPILED) -> LiveSource:
+    """Attach to this kernel.
+
+    :param images: what has the program compiled.
+    :raises CannotError: kernel or privileges do not allow it, or swiotlb is off.
+    :raises UnreadableError: as :meth:`.Images.image`.
+    """
+    session = Session(mode=Mode.COUNT, ring_bytes=SAMPLING_RING_BYTES, images=images)
     try:
         return LiveSource(session)
     except BaseException:

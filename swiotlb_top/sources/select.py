@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -48,11 +49,17 @@ class RetoldSource:
             self._source.play(order)
 
 
-def open_live() -> Source:
-    """The probes; :raises CannotError: no privilege, no probes on this kernel, or swiotlb is off."""
+def open_live(program: Path | None = None) -> Source:
+    """The probes.
+
+    :param program: the program file, or a directory with such files; None: the program is compiled.
+    :raises CannotError: no privilege, no probes on this kernel, or swiotlb is off.
+    :raises UnreadableError: the program file cannot be read, or not be believed.
+    """
+    from swiotlb_top.probes.compile.given import images
     from swiotlb_top.sources.live import open_live as attach
 
-    return logged(attach())
+    return logged(attach(images(program)))
 
 
 def open_debugfs() -> Source:
@@ -90,6 +97,14 @@ def open_demo(speed: float = 1.0, start_s: float = 0.0, *, loops: bool = False) 
 
 KERNEL_SOURCES: Final[dict[str, Opener]] = {"live": open_live, "debugfs": open_debugfs}
 """Sources that look at this machine, best first."""
+
+
+def kernel_sources(program: Path | None, only: str | None = None) -> dict[str, Opener]:
+    """:data:`KERNEL_SOURCES`, with what :func:`open_live` is given; or ``only`` one of them."""
+    openers = dict(KERNEL_SOURCES)
+    if program is not None:
+        openers["live"] = partial(open_live, program)
+    return openers if only is None else {only: openers[only]}
 
 
 def first_that_opens(openers: dict[str, Opener]) -> Source:

@@ -43,7 +43,7 @@ def root(
     directory = tmp_path_factory.mktemp(suite) / "root"
     hooks = [
         f'copy-in "{package}" /tmp',
-        f'chroot "$1" apt-get install -qq -y --no-install-recommends /tmp/{package.name}',
+        f'chroot "$1" apt-get install -qq -y --no-install-recommends /tmp/{package.name} python3-bpfcc',
         f'copy-in "{single}" /opt',
     ]
     customized = [f"--customize-hook={hook}" for hook in hooks]

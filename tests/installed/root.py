@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from swiotlb_top.probes.attach.loader import compiler_flags
 from swiotlb_top.probes.compile import plan
+from swiotlb_top.probes.compile.flags import compiler_flags
 from tests.kernels import layout_of
 
 DEADLINE_S: Final = 900.0
@@ -20,9 +20,9 @@ exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" "$@"
 COMPILE: Final = """
 import json, pathlib, sys
 sys.path.insert(0, sys.argv[1])
-from swiotlb_top.probes.attach import loader
+from swiotlb_top.probes.compile.images import compiled
 from swiotlb_top.probes.compile.shelf import Shelf
-image = loader.compiled(tuple(json.loads(sys.argv[2])), Shelf(pathlib.Path("/nonexistent")))
+image = compiled(tuple(json.loads(sys.argv[2])), Shelf(pathlib.Path("/nonexistent")))
 print(len(image.packed()) > 10_000)
 """
 

@@ -5,7 +5,8 @@ Each directory holds ``btf``, made by ``trim_btf.py``, and ``kallsyms``, the lin
 ``dynamic``
     Linux 6.12 as the lab builds it: CONFIG_SWIOTLB_DYNAMIC, ``swiotlb_find_slots`` out of line.
 ``debian``
-    Debian's 6.12: one static pool, ``swiotlb_find_slots`` inlined.
+    Debian's 6.12: one static pool, ``swiotlb_find_slots`` inlined. With ``program.swprog``, which ``swiotlb-top program
+    build`` made of the two.
 ``debian-6.1``
     Debian's 6.1: from before ``struct io_tlb_pool``; ``swiotlb_tbl_map_single`` has seven parameters.
 ``debian-7.3``
@@ -17,10 +18,12 @@ Each directory holds ``btf``, made by ``trim_btf.py``, and ``kallsyms``, the lin
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from swiotlb_top.kernel import layout
+from swiotlb_top.kernel.hooks import SYNCS
 from swiotlb_top.kernel.layout import Layout
 
 KERNELS: Final = ("dynamic", "debian", "debian-6.1", "debian-7.3", "micro-vm")
@@ -36,6 +39,18 @@ def kallsyms_of(kernel: str) -> Path:
     return Path(__file__).parent / kernel / "kallsyms"
 
 
+def program_of(kernel: str) -> Path:
+    """A program file that was compiled for one of them (``debian``), by an earlier state of the tool."""
+    return Path(__file__).parent / kernel / "program.swprog"
+
+
 def layout_of(kernel: str) -> Layout:
     """What the tool would learn if it ran on one of :data:`KERNELS`."""
     return layout.load(btf_of(kernel), kallsyms_of(kernel))
+
+
+def with_syncs(recorded: Layout) -> Layout:
+    """What was recorded of a kernel is from before syncs were probed: its types lack these functions."""
+    prototypes = [hook.prototypes[0] for hook in SYNCS]
+    functions = {**recorded.btf.functions, **{each.symbol: each.parameters for each in prototypes}}
+    return replace(recorded, btf=replace(recorded.btf, functions=functions))

@@ -6,42 +6,28 @@ import ctypes
 import struct
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Event
 from swiotlb_top.kernel.hooks import SYNCS
-from swiotlb_top.kernel.layout import Layout
-from swiotlb_top.probes.attach.loader import (
-    HOLDER_BYTES,
-    HOLDERS,
-    compiler_flags,
-    device_banks,
-    device_table_bytes,
-)
 from swiotlb_top.probes.compile import plan
+from swiotlb_top.probes.compile.flags import HOLDER_BYTES, HOLDERS, compiler_flags, device_table_bytes
 from swiotlb_top.probes.read.askers import COUNT, KEY, failures_by_stack
 from swiotlb_top.probes.read.holdings import Holdings
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
 from swiotlb_top.probes.read.program import Mode, summed
 from swiotlb_top.records import RECORD_BYTES, decode
-from tests.kernels import layout_of
+from tests.kernels import layout_of, with_syncs
 
 BPF: Final = Path(__file__).parents[2] / "bpf"
 """The C of the checkout."""
 _SHIM: Final = Path(__file__).with_name("bpf_in_userspace.h")
-_SYNCS: Final = {hook.symbols[0]: hook.prototypes[0] for hook in SYNCS}
+_SYNCS: Final = [hook.symbols[0] for hook in SYNCS]
 _DEVICE_BYTES: Final = 4096
 POOL_START: Final = 0x7BF0_0000
 """Address of the pool's first slot."""
-
-
-def _with_syncs(recorded: Layout) -> Layout:
-    """What was recorded of the kernel is from before syncs were probed: its types lack these functions."""
-    functions = {**recorded.btf.functions, **{each.symbol: each.parameters for each in _SYNCS.values()}}
-    return replace(recorded, btf=replace(recorded.btf, functions=functions))
 
 
 class BpfInUserspace:
@@ -56,13 +42,13 @@ class BpfInUserspace:
     def __init__(
         self, directory: Path, *, spares: bool, cpus: int = 4, cells: int = 1 << 13, keeps_hiwater: bool = False
     ) -> None:
-        self.layout = _with_syncs(layout_of("dynamic"))
-        flags = compiler_flags(self.layout, plan.make(self.layout, kprobes=False), spares=spares, jit=False)
-        own = ("-DCPUS=", "-DDEVICE_BANKS=", "-DMAPPING_CELLS=")
+        self.layout = with_syncs(layout_of("dynamic"))
+        made = plan.make(self.layout, kprobes=False)
+        flags = compiler_flags(self.layout, made, spares=spares, jit=False, cpus=cpus)
+        own = ("-DMAPPING_CELLS=", "-DOWN_HIWATER=")
         kept = [flag for flag in flags if flag.startswith("-D") and not flag.startswith(own)]
         library = directory / f"programs-{cpus}-{spares}-{cells}-{keeps_hiwater}.so"
-        sized = [f"-DCPUS={cpus}", f"-DDEVICE_BANKS={device_banks(cpus)}", f"-DMAPPING_CELLS={cells}"]
-        sized += [] if keeps_hiwater else ["-DOWN_HIWATER=1"]
+        chosen = [f"-DCPUS={cpus}", f"-DMAPPING_CELLS={cells}"] + ([] if keeps_hiwater else ["-DOWN_HIWATER=1"])
         source = BPF / "swiotlb_top.c"
         subprocess.run(
             [
@@ -78,7 +64,7 @@ class BpfInUserspace:
                 library,
                 source,
                 *kept,
-                *sized,
+                *chosen,
             ],
             check=True,
         )
@@ -88,6 +74,8 @@ class BpfInUserspace:
         self._device_memory: list[Any] = []
         self._frames: list[Any] = []
         self._interrupts: list[Any] = []
+        if self._cells:
+            self._word("mapping_mask_data").value = cells - 1
         self.set_mode(Mode.RECORD)
 
     def set_mode(self, mode: Mode) -> None:

@@ -27,7 +27,7 @@ from swiotlb_exporter.web.guard import Guard
 from swiotlb_exporter.web.pages import Pages
 from swiotlb_exporter.web.server import Server
 from swiotlb_top.accounting.frame import Frame
-from swiotlb_top.errors import CannotError
+from swiotlb_top.errors import CannotError, UnreadableError
 from swiotlb_top.sources import Source
 from swiotlb_top.sources.sampler import Sampler
 
@@ -129,7 +129,7 @@ def _opened(watch: Watch, watching: Watching, where: str, pulse: _Pulse) -> Iter
         try:
             source = watching.open_source()
             break
-        except CannotError as refusal:
+        except (CannotError, UnreadableError) as refusal:
             if watching.exit_if_blind:
                 raise
             watch.refusal = refusal

@@ -3,56 +3,37 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from swiotlb_top.constants import IO_TLB_SIZE
-from swiotlb_top.cpus import Cpus
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import refusals, settings
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes.attach.libbpf import AttachType, ProgramType, RefusedError
 from swiotlb_top.probes.attach.objects import Objects
-from swiotlb_top.probes.compile import bpf_files, compiler
 from swiotlb_top.probes.compile import plan as planning
+from swiotlb_top.probes.compile.flags import RING_BYTES, compiler_flags, mapping_cells
 from swiotlb_top.probes.compile.image import Image
+from swiotlb_top.probes.compile.images import COMPILED, Images
 from swiotlb_top.probes.compile.plan import Attachment, Plan
-from swiotlb_top.probes.compile.shelf import Shelf
 from swiotlb_top.state import How
-
-RING_BYTES: Final = 16 << 20
-HEAD_BYTES: Final = 4096
-BODY_BYTES: Final = 61440
-DEVICE_PLACES_SHIFT: Final = 9
-"""512 places a bank: short probing with a hundred devices."""
-TOTALS_BYTES: Final = 192
-"""``struct totals``"""
-_MOST_BANKS: Final = 128
-HOLDER_BYTES: Final = 64
-"""``struct holder``"""
-HOLDERS: Final = (1 << DEVICE_PLACES_SHIFT) + 1
-"""All devices together, and each."""
-STACKS: Final = 1024
-"""Room for so many stacks in which maps failed, and for so many pairs of a device and a stack."""
-STACK_DEPTH: Final = 32
-"""Functions of a stack that are kept, the innermost: twelve of them are of this program, of swiotlb and of the DMA
-layer at most."""
-_LEAST_CELLS, _MOST_CELLS = 1 << 13, 1 << 19
 
 _READER: Final = "read_kernel_memory"
 _NOTHING: Final[Mapping[tuple[str, How], str]] = MappingProxyType({})
 _SYS: Final = Path("/sys")
-_RETURN_ADDRESS_BYTES: Final = {"x86_64": 8, "i686": 4}
 
 
 def load(
-    layout: Layout, *, spares: bool, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
+    layout: Layout,
+    *,
+    spares: bool,
+    ring_bytes: int = RING_BYTES,
+    prefer: How = How.FENTRY,
+    images: Images = COMPILED,
 ) -> tuple[Plan, Objects]:
     """Load ``swiotlb_top.c`` for the best plan that this kernel takes, and attach it.
 
@@ -61,13 +42,16 @@ def load(
     :param spares: whether each fexit program gets a second one, which records the calls that the first is skipped for.
     :param ring_bytes: size of the ring buffer, a power of two times the page size.
     :param prefer: which kind of probe to try first.
-    :raises CannotError: bcc or a privilege is missing, or the kernel refuses every plan.
+    :param images: what has the program compiled.
+    :raises CannotError: an image or a privilege is missing, or the kernel refuses every plan.
+    :raises UnreadableError: as :meth:`.Images.image`.
     """
     refused: dict[tuple[str, How], str] = {}
     jit = settings.text("proc/sys/net/core/bpf_jit_enable") != "0"
     while True:
         plan = plan_for(layout, refused=refused, prefer=prefer)
-        image = _image(compiler_flags(layout, plan, ring_bytes, spares=spares, jit=jit))
+        flags = compiler_flags(layout, plan, ring_bytes, spares=spares, jit=jit)
+        image = _image(images, layout, flags, refused)
         try:
             return plan, _attached(image, plan, layout, spares=spares)
         except _AttachmentRefusedError as refusal:
@@ -104,56 +88,18 @@ def telling_programs(attachment: Attachment) -> Iterator[str]:
         yield exit_program(attachment)
 
 
-def compiler_flags(
-    layout: Layout,
-    plan: Plan,
-    ring_bytes: int = RING_BYTES,
-    *,
-    spares: bool,
-    jit: bool = True,
-    cpus: int | None = None,
-) -> tuple[str, ...]:
-    """The compiler's flags that make ``swiotlb_top.c`` the program for one kernel and one plan.
+def _image(images: Images, layout: Layout, flags: tuple[str, ...], refused: Mapping[tuple[str, How], str]) -> Image:
+    """The image for a plan.
 
-    :param jit: whether the kernel compiles BPF programs: interpreted programs cannot call kernel functions.
-    :param cpus: the highest possible CPU number, plus one; None: that of this machine.
+    :raises CannotError: there is none. If it is not the best plan, the message says what the kernel refused of that.
     """
-    cpus = possible_cpus().end if cpus is None else cpus
-    defines = {
-        **layout.defines(),
-        **plan.defines(),
-        **(layout.cast_defines() if jit else {}),
-        "PAGE_SIZE": os.sysconf("SC_PAGE_SIZE"),
-        "RING_PAGES": ring_bytes // os.sysconf("SC_PAGE_SIZE"),
-        "CPUS": cpus,
-        "DEVICE_BANKS": device_banks(cpus),
-        "DEVICE_PLACES": 1 << DEVICE_PLACES_SHIFT,
-        "DEVICE_PLACES_SHIFT": DEVICE_PLACES_SHIFT,
-        "HEAD_BYTES": HEAD_BYTES,
-        "BODY_BYTES": BODY_BYTES,
-        "RETURN_ADDRESS_BYTES": _RETURN_ADDRESS_BYTES.get(platform.machine(), 0),
-        # What counts for days tells who holds what, and who asked for what failed; of what is recorded, an account is
-        # kept.
-        **({"SPARES": 1} if spares else _what_is_followed()),
-        **({} if spares or layout.keeps_hiwater else {"OWN_HIWATER": 1}),
-    }
-    return ("-Wno-macro-redefined", *(f"-D{name}={value}" for name, value in defines.items()))
-
-
-@cache
-def _image(flags: tuple[str, ...]) -> Image:
-    return compiled(flags, Shelf())
-
-
-def compiled(flags: tuple[str, ...], shelf: Shelf) -> Image:
-    """The program's image: the shelf's, if the same bcc compiled the same sources with the same flags; else a new one.
-
-    :raises CannotError: the shelf does not have it, and it cannot be compiled.
-    """
-    with bpf_files.directory() as source:
-        sources = [path.read_text() for path in sorted(source.rglob("*.[ch]"))]
-        ingredients = [platform.machine(), compiler.version(), *sources, *flags]
-        return shelf.image(ingredients, lambda: compiler.compiled(source, flags))
+    try:
+        return images.image(layout, flags)
+    except CannotError as error:
+        if not refused:
+            raise
+        (hook, how), why = list(refused.items())[-1]
+        raise CannotError(f"the kernel refuses {how.value} for {hook} ({why}), and without that {error}") from None
 
 
 class _AttachmentRefusedError(Exception):
@@ -171,8 +117,10 @@ def _attached(image: Image, plan: Plan, layout: Layout, *, spares: bool) -> Obje
     :raises _AttachmentRefusedError: the kernel refused one attachment.
     :raises RefusedError: the kernel permits none, or refuses the program that reads its memory.
     """
-    objects = Objects.of(image)
+    objects = Objects.of(image.sized("mappings", mapping_cells()))
     try:
+        if not spares:
+            objects.update("mapping_mask", mapping_cells() - 1)
         for attachment in plan.probed():
             try:
                 _attach(objects, attachment, layout, spares=spares)
@@ -202,39 +150,6 @@ def _attach(objects: Objects, attachment: Attachment, layout: Layout, *, spares:
         else:
             objects.load(name, ProgramType.KPROBE)
             objects.attach_kprobe(name, symbol, at_return=where is AttachType.FEXIT)
-
-
-def possible_cpus(sys: Path = _SYS) -> Cpus:
-    """The CPUs that this kernel may ever have, whether or not they are online."""
-    return Cpus.parse((sys / "devices/system/cpu/possible").read_text().strip())
-
-
-def device_banks(cpus: int) -> int:
-    """Into how many banks the table of devices is divided: a power of two, at least one for each CPU, at most 128.
-
-    The table takes 96 KiB of the kernel's memory a bank, and 40 KiB more for its claims: 1 MiB at 8 CPUs, 17 MiB at 128
-    and any number above. Reading it takes time by its size, too.
-
-    :param cpus: the highest possible CPU number, plus one.
-    """
-    return min(1 << (cpus - 1).bit_length(), _MOST_BANKS)
-
-
-def device_table_bytes(cpus: int) -> int:
-    """Size of the table of devices in bytes; ``cpus`` as for :func:`device_banks`."""
-    return (device_banks(cpus) << DEVICE_PLACES_SHIFT) * TOTALS_BYTES
-
-
-def _what_is_followed() -> dict[str, int]:
-    return {"HOLDINGS": 1, "MAPPING_CELLS": mapping_cells(), "STACKS": STACKS, "STACK_DEPTH": STACK_DEPTH}
-
-
-@cache
-def mapping_cells() -> int:
-    """How many cells there are for mappings, a power of two: as many as a quarter of this machine's memory has slots,
-    and at most those of 1 GiB. Their table takes a thousandth of the memory, and at most 4 MiB."""
-    slots = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4 // IO_TLB_SIZE
-    return min(max(1 << (slots - 1).bit_length(), _LEAST_CELLS), _MOST_CELLS)
 
 
 def attach_syncs(objects: Objects, plan: Plan, layout: Layout) -> None:

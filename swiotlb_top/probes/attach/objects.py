@@ -9,13 +9,19 @@ import ctypes
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
 from swiotlb_top.accounting.snapshot import ProgramCost
 from swiotlb_top.errors import CannotError
 from swiotlb_top.probes.attach import libbpf
 from swiotlb_top.probes.attach.libbpf import AttachType, ProgramType
-from swiotlb_top.probes.compile.image import Image
+from swiotlb_top.probes.compile.flags import possible_cpus
+from swiotlb_top.probes.compile.image import Image, MapSpec
+
+_PER_CPU: Final = frozenset({5, 6, 10, 21})
+"""BPF_MAP_TYPE_PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH and PERCPU_CGROUP_STORAGE"""
+_RING_BUFFER: Final = 27
+"""BPF_MAP_TYPE_RINGBUF"""
 
 
 @dataclass(slots=True)
@@ -26,6 +32,12 @@ class Objects:
     maps: dict[str, int]
     programs: dict[str, int] = field(default_factory=dict)
     links: dict[str, int] = field(default_factory=dict)
+    _sizes_bytes: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sizes_bytes = {
+            each.name: _size_bytes(each) for each in self.image.maps if each.key_bytes == _key_bytes(each)
+        }
 
     @classmethod
     def of(cls, image: Image) -> Self:
@@ -44,6 +56,8 @@ class Objects:
 
     def load(self, name: str, kind: ProgramType, attach: AttachType = AttachType.NONE, function_id: int = 0) -> None:
         """Load one of the image's programs, see :func:`.libbpf.load_program`."""
+        if name not in self.image.programs:
+            raise CannotError(f"the BPF program has no part {name}: it was not compiled from the sources of this tool")
         code = self.image.code(name, list(self.maps.values()))
         self.programs[name] = libbpf.load_program(name, kind, code, attach, function_id)
 
@@ -67,13 +81,24 @@ class Objects:
             if name in some:
                 os.close(some.pop(name))
 
+    def map(self, name: str, size_bytes: int) -> int:
+        """A map's descriptor.
+
+        :param size_bytes: of all its entries; for a per-CPU map those of every CPU, each padded to 8 bytes. The kernel
+            takes and gives as much as the map has, whatever the caller has room for.
+        :raises CannotError: there is no such map, or it has another size, or its keys have.
+        """
+        if self._sizes_bytes.get(name) != size_bytes:
+            raise CannotError(f"the BPF map {name} is not {size_bytes} bytes: it was not compiled for this tool")
+        return self.maps[name]
+
     def look_up(self, name: str, size_bytes: int) -> bytes:
         """An array map's entry 0; for a per-CPU map that of every CPU, each padded to 8 bytes.
 
         :raises CannotError: the map cannot be read.
         """
         value = ctypes.create_string_buffer(size_bytes)
-        status = libbpf.look_up(self.maps[name], value)
+        status = libbpf.look_up(self.map(name, size_bytes), value)
         if status:
             raise CannotError(f"the BPF map {name} cannot be read (error {status})")
         return value.raw
@@ -93,7 +118,7 @@ class Objects:
     def value(self, name: str, key: bytes) -> bytes:
         """What a map has for a key; empty if nothing."""
         spec = next(each for each in self.image.maps if each.name == name)
-        value = ctypes.create_string_buffer(spec.value_bytes)
+        value = ctypes.create_string_buffer(_value_bytes(spec))
         return b"" if libbpf.value_of(self.maps[name], key, value) else value.raw
 
     def update(self, name: str, value: int) -> None:
@@ -108,7 +133,7 @@ class Objects:
         self._write(name, bytes(size_bytes))
 
     def _write(self, name: str, value: bytes) -> None:
-        status = libbpf.update(self.maps[name], value)
+        status = libbpf.update(self.map(name, len(value)), value)
         if status:
             raise CannotError(f"the BPF map {name} cannot be written (error {status})")
 
@@ -147,6 +172,25 @@ class Objects:
         for some in (self.links, self.programs, self.maps):
             while some:
                 os.close(some.popitem()[1])
+
+
+def _key_bytes(asked: MapSpec) -> int:
+    """How much a key takes of a map whose entry 0 is read: as much as that of an array."""
+    return 0 if asked.type == _RING_BUFFER else 4
+
+
+def _size_bytes(asked: MapSpec) -> int:
+    """How much all entries of a map take in this process; of a ring buffer, its size."""
+    if asked.type == _RING_BUFFER:
+        return asked.entries
+    return asked.entries * _value_bytes(asked)
+
+
+def _value_bytes(asked: MapSpec) -> int:
+    """How much one value takes in this process."""
+    if asked.type in _PER_CPU:
+        return -(-asked.value_bytes // 8) * 8 * possible_cpus().end
+    return asked.value_bytes
 
 
 def _told(count: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,3 +25,14 @@ def directory() -> Iterator[Path]:
                 yield candidate
                 return
         raise CannotError(f"the BPF sources are missing from {packaged}: reinstall swiotlb-top")
+
+
+def texts(source: Path) -> list[str]:
+    """All of them, in an order that is always the same."""
+    return [path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.[ch]"))]
+
+
+def digest() -> str:
+    """SHA-256 of the sources, in hexadecimal. :raises CannotError: as :func:`directory`."""
+    with directory() as source:
+        return hashlib.sha256(json.dumps(texts(source)).encode()).hexdigest()

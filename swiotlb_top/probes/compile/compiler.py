@@ -29,7 +29,7 @@ _DISTRIBUTION_PACKAGES: Final = Path("/usr/lib/python3/dist-packages")
 def compiled(source: Path, flags: Sequence[str]) -> Image:
     """Compile ``swiotlb_top.c`` of a directory.
 
-    :param flags: as :func:`~swiotlb_top.probes.attach.loader.compiler_flags` gives them.
+    :param flags: as :func:`~swiotlb_top.probes.compile.flags.compiler_flags` gives them.
     :raises CannotError: bcc is missing, the privilege to create maps is (bcc does so as it compiles), or the compiler
         reports an error.
     """
@@ -130,7 +130,7 @@ def _import_bcc() -> Any:
     except (ImportError, OSError) as error:
         raise CannotError(
             f"Python module bcc cannot be imported ({error}): install the distribution's package (Debian: apt install "
-            "python3-bpfcc)"
+            "python3-bpfcc), or load what was compiled elsewhere (--program)"
         ) from None
     return bcc
 

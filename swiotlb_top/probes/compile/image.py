@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
 INSTRUCTION_BYTES: Final = 8
@@ -21,10 +22,23 @@ _HELPERS: Final = 4096
 """Every helper's number is below it (there are 211, and no more will be added); the BTF ids of functions are above."""
 _LOAD_64_BITS: Final = 0x18
 """``BPF_LD | BPF_DW | BPF_IMM``, the one instruction that takes two places."""
+_NUMBER: Final = 0
+"""As such an instruction's source: it loads its immediate."""
 _MAP: Final = 1
 """BPF_PSEUDO_MAP_FD, as such an instruction's source: its immediate is a map's descriptor."""
 _IMMEDIATE: Final = struct.Struct("<i")
 _IMMEDIATE_AT: Final = 4
+_NAME: Final = re.compile(r"[\w.]{1,128}", re.ASCII)
+_BOUNDS: Final[Mapping[str, range]] = {
+    "type": range(1, 64),
+    "key_bytes": range(64 + 1),
+    "value_bytes": range((1 << 20) + 1),
+    "entries": range(1, (1 << 30) + 1),
+    "flags": range(1 << 32),
+}
+"""What any map of the tool is within."""
+_MOST_BYTES: Final = 128 << 20
+"""Of all maps together, as they are told: a ring buffer of 16 MiB and a table of devices of 12 MiB are the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,12 @@ class Image:
         """A program's instructions, for maps with these file descriptors, which are in the order of ``maps``."""
         return _renamed(self.programs[name], dict(enumerate(descriptors)))
 
+    def sized(self, name: str, entries: int) -> Self:
+        """The same, with so many entries in one of its maps, if it has that map."""
+        return replace(
+            self, maps=tuple(replace(each, entries=entries) if each.name == name else each for each in self.maps)
+        )
+
     def packed(self) -> str:
         """The image as JSON text, for :meth:`unpacked`."""
         maps = [asdict(each) for each in self.maps]
@@ -70,10 +90,51 @@ class Image:
 
     @classmethod
     def unpacked(cls, text: str) -> Self:
-        """Undo :meth:`packed`. :raises ValueError, TypeError, KeyError: the text is no image."""
-        said = json.loads(text)
-        programs = {str(name): base64.b64decode(code, validate=True) for name, code in said["programs"].items()}
-        return cls(tuple(MapSpec(**each) for each in said["maps"]), programs)
+        """Undo :meth:`packed`. :raises ValueError: the text is no image."""
+        try:
+            said = json.loads(text)
+        except RecursionError:
+            raise ValueError("brackets in brackets") from None
+        if not isinstance(said, dict) or said.keys() != {"maps", "programs"}:
+            raise ValueError("not maps and programs")
+        maps, programs = said["maps"], said["programs"]
+        if not isinstance(maps, list) or not isinstance(programs, dict):
+            raise ValueError("not a list of maps, and programs by name")
+        specs = tuple(map(_spec, maps))
+        if len({each.name for each in specs}) != len(specs):
+            raise ValueError("two of its maps have one name")
+        if sum(each.entries * (each.key_bytes + each.value_bytes or 1) for each in specs) > _MOST_BYTES:
+            raise ValueError(f"its maps are larger than {_MOST_BYTES >> 20} MiB")
+        return cls(specs, {_name(name): _code(code, len(specs)) for name, code in programs.items()})
+
+
+def _spec(said: object) -> MapSpec:
+    if not isinstance(said, dict) or said.keys() != _BOUNDS.keys() | {"name"}:
+        raise ValueError("a map is not told as one")
+    for member, bounds in _BOUNDS.items():
+        if type(said[member]) is not int or said[member] not in bounds:
+            raise ValueError(f"a map's {member} is not one of {bounds.start} to {bounds.stop - 1}")
+    return MapSpec(**{**said, "name": _name(said["name"])})
+
+
+def _name(said: object) -> str:
+    if not isinstance(said, str) or not _NAME.fullmatch(said):
+        raise ValueError("a name is not one of the kernel's")
+    return said
+
+
+def _code(said: object, maps: int) -> bytes:
+    """Instructions that refer to nothing but maps, each of them one of the first so many."""
+    if not isinstance(said, str):
+        raise ValueError("a program's code is no text")
+    code = base64.b64decode(said, validate=True)
+    if len(code) % INSTRUCTION_BYTES:
+        raise ValueError("a program does not end with an instruction")
+    if any(code[at] == _LOAD_64_BITS and code[at + 1] >> 4 not in (_NUMBER, _MAP) for at in _instructions(code)):
+        raise ValueError("a program refers to something that is no map")
+    if any(_IMMEDIATE.unpack_from(code, at + _IMMEDIATE_AT)[0] not in range(maps) for at in _map_loads(code)):
+        raise ValueError("a program refers to a map that is not there")
+    return code
 
 
 def _renamed(code: bytes, names: Mapping[int, int]) -> bytes:

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from swiotlb_top.probes.compile.image import Image
+from swiotlb_top.probes.compile.trust import is_trusted
 
 KEPT: Final = 32
 """How many images stay on disk, those used last."""
 _UNFINISHED: Final = "unfinished-"
 _ABANDONED_S: Final = 3600
 """Writing an image takes less than a second: the process that began to write a file this old was killed."""
-_OTHERS_MAY_WRITE: Final = 0o022
-_ROOT: Final = 0
 
 
 class Shelf:
@@ -53,13 +52,12 @@ class Shelf:
     def _found(self, key: str) -> Image | None:
         try:
             with self._path(key).open() as file:
-                status = os.fstat(file.fileno())
-                if status.st_uid not in (_ROOT, os.geteuid()) or status.st_mode & _OTHERS_MAY_WRITE:
+                if not is_trusted(os.fstat(file.fileno())):
                     return None
                 # The key is in the file as well: a file of root's that somebody renamed does not pass for another.
                 made_of, _, packed = file.read().partition("\n")
             image = Image.unpacked(packed) if made_of == key else None
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError):
             return None
         with suppress(OSError):
             os.utime(self._path(key))

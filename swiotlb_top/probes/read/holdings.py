@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from swiotlb_top.constants import IO_TLB_SHIFT
-from swiotlb_top.probes.attach.loader import HOLDER_BYTES
+from swiotlb_top.probes.compile.flags import HOLDER_BYTES
 
 _HOLDER_WORDS: Final = HOLDER_BYTES // 8
 _HOLDER_MASK: Final = (1 << 10) - 1

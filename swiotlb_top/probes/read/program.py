@@ -18,7 +18,7 @@ from swiotlb_top.kernel import settings
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.probes.attach import loader
 from swiotlb_top.probes.attach.grace import Grace, TaskGrace
-from swiotlb_top.probes.attach.loader import (
+from swiotlb_top.probes.compile.flags import (
     BODY_BYTES,
     HEAD_BYTES,
     HOLDER_BYTES,
@@ -29,9 +29,11 @@ from swiotlb_top.probes.attach.loader import (
     mapping_cells,
     possible_cpus,
 )
+from swiotlb_top.probes.compile.images import COMPILED, Images
 from swiotlb_top.probes.read.askers import Asked, addresses_of, failures_by_stack
 from swiotlb_top.probes.read.holdings import Holdings
 from swiotlb_top.probes.read.in_flight import ELSEWHERE_BYTES, NEST_BYTES, InFlight
+from swiotlb_top.probes.read.maps import refuse_others
 from swiotlb_top.probes.read.ring import Ring
 from swiotlb_top.state import How
 
@@ -161,19 +163,30 @@ class Program:
     :param mode: what the probes do from the start.
     :param ring_bytes: size of the ring buffer, a power of two times the page size.
     :param prefer: which kind of probe to try first.
-    :raises CannotError: bcc or a privilege is missing, or the kernel refuses every plan.
+    :param images: what has the program compiled.
+    :raises CannotError: an image or a privilege is missing, or the kernel refuses every plan.
+    :raises UnreadableError: as :meth:`.Images.image`.
     """
 
     def __init__(
-        self, layout: Layout, *, mode: Mode = Mode.RECORD, ring_bytes: int = RING_BYTES, prefer: How = How.FENTRY
+        self,
+        layout: Layout,
+        *,
+        mode: Mode = Mode.RECORD,
+        ring_bytes: int = RING_BYTES,
+        prefer: How = How.FENTRY,
+        images: Images = COMPILED,
     ) -> None:
         # Spares need the entries of calls, which are kept only while recording.
         spares = mode is Mode.RECORD
-        self.plan, self._objects = loader.load(layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer)
+        self.plan, self._objects = loader.load(
+            layout, spares=spares, ring_bytes=ring_bytes, prefer=prefer, images=images
+        )
         self._telling = [name for a in self.plan.probed() for name in loader.telling_programs(a)]
         by_kprobe = [a for a in self.plan.probed() if a.how is How.KPROBE]
         self._kprobes = [list(loader.telling_programs(attachment)) for attachment in by_kprobe]
         self._cpus = possible_cpus().end
+        self._refuse_other_maps(ring_bytes, follows=not spares)
         self.ring = Ring(self._objects.maps["records"], ring_bytes)
         self._layout = layout
         self._tables: list[mmap.mmap] = []
@@ -208,6 +221,14 @@ class Program:
             self._grace.close()
             self._task_grace.close()
             self._objects.close()
+
+    def _refuse_other_maps(self, ring_bytes: int, *, follows: bool) -> None:
+        """Detach everything if a map is not what is read. :raises CannotError: as :func:`.maps.refuse_others`."""
+        try:
+            refuse_others(self._objects.image, ring_bytes, self._cpus, follows=follows)
+        except BaseException:
+            self._objects.close()
+            raise
 
     def _table(self, name: str, size_bytes: int, code: Literal["Q", "q"]) -> memoryview:
         """A map's memory, as words."""

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel.layout import Layout
-from swiotlb_top.probes.attach.loader import BODY_BYTES, HEAD_BYTES
+from swiotlb_top.probes.compile.flags import BODY_BYTES, HEAD_BYTES
 from swiotlb_top.probes.read.program import Program, Window
 from swiotlb_top.state import AreaState, DeviceName, MemState, PoolState
 

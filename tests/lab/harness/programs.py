@@ -16,9 +16,10 @@ from typing import Final
 
 from swiotlb_top.errors import CannotError
 from swiotlb_top.kernel import layout
-from swiotlb_top.probes.attach import loader
+from swiotlb_top.probes.attach.loader import plan_for
+from swiotlb_top.probes.compile.flags import RING_BYTES, WAYS, compiler_flags
+from swiotlb_top.probes.compile.images import compiled
 from swiotlb_top.probes.compile.shelf import Shelf
-from swiotlb_top.sources import live
 from swiotlb_top.state import How
 from tests.lab.harness import cache, images, vm
 from tests.lab.harness.errors import LostVMError
@@ -32,9 +33,8 @@ _ASK: Final = """
     if [ -d /sys/bus/event_source/devices/kprobe ]; then mkdir -p /results/sys/bus/event_source/devices/kprobe; fi
 """
 _WAYS: Final = (
-    (loader.RING_BYTES, True, How.FENTRY),
-    (live.RING_BYTES, False, How.FENTRY),
-    (loader.RING_BYTES, True, How.KPROBE),
+    *((ring_bytes, spares, How.FENTRY) for ring_bytes, spares in WAYS),
+    (RING_BYTES, True, How.KPROBE),
 )
 """What nearly all machines run: the recorder; screen and exporter; the recorder on kprobes."""
 
@@ -51,7 +51,7 @@ def provide(machine: Machine, image: KernelImage, accelerator: str, root: Path, 
         facts = _facts(image, accelerator, root)
         shelf = Shelf(kept / "swiotlb-top" / "programs")
         for flags in _flags(facts, machine.cpus):
-            loader.compiled(flags, shelf)
+            compiled(flags, shelf)
 
 
 def _facts(image: KernelImage, accelerator: str, root: Path) -> Path:
@@ -74,5 +74,5 @@ def _flags(facts: Path, cpus: int) -> Iterator[tuple[str, ...]]:
     known = layout.load(facts / "btf", facts / "kallsyms")
     release = (facts / "release").read_text().strip()
     for ring_bytes, spares, prefer in _WAYS:
-        plan = loader.plan_for(known, prefer=prefer, sys=facts / "sys", release=release)
-        yield loader.compiler_flags(known, plan, ring_bytes, spares=spares, cpus=cpus)
+        plan = plan_for(known, prefer=prefer, sys=facts / "sys", release=release)
+        yield compiler_flags(known, plan, ring_bytes, spares=spares, cpus=cpus)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from swiotlb_top.probes.attach.loader import RING_BYTES
+from swiotlb_top.probes.compile.flags import RING_BYTES
 from swiotlb_top.recorder import record
 from swiotlb_top.state import How
 

@@ -8,7 +8,7 @@ import pytest
 
 from swiotlb_top.accounting.totals import DeviceTotals
 from swiotlb_top.events import Device, Find, Unmap
-from swiotlb_top.probes.attach.loader import device_banks, device_table_bytes
+from swiotlb_top.probes.compile.flags import device_banks, device_table_bytes
 from swiotlb_top.probes.read.program import Mode
 from tests.support.bpf_in_userspace import BpfInUserspace
 

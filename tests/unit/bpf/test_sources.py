@@ -18,9 +18,10 @@ from swiotlb_top.kernel.btf import Btf
 from swiotlb_top.kernel.hooks import HOOKS, SYNCS
 from swiotlb_top.kernel.layout import Layout
 from swiotlb_top.kernel.symbols import Symbols
-from swiotlb_top.probes.attach.loader import compiler_flags
-from swiotlb_top.probes.compile import plan
+from swiotlb_top.probes.compile import bpf_files, compiler, plan
+from swiotlb_top.probes.compile.flags import compiler_flags, mapping_cells, possible_cpus
 from swiotlb_top.probes.compile.plan import Plan
+from swiotlb_top.probes.read.maps import refuse_others
 from swiotlb_top.state import How
 from tests.kernels import KERNELS, layout_of
 
@@ -121,6 +122,18 @@ def test_it_compiles_where_find_slots_is_not_told_the_pool(prefer: How, capfd: p
     made = plan.make(layout, kprobes=True, prefer=prefer)
     assert made.defines()["FIND_SLOTS_retpool"] == "-1"
     assert diagnostics(flags_of(layout, made), capfd) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="bcc makes the maps as it compiles, which only root may")
+@pytest.mark.parametrize("spares", [True, False], ids=["spares", "alone"])
+def test_what_comes_of_it_is_within_what_an_image_may_be(spares: bool) -> None:
+    layout = layout_of("dynamic")
+    made = plan.make(layout, kprobes=True)
+    with bpf_files.directory() as source:
+        image = compiler.compiled(source, compiler_flags(layout, made, SMALL_RING_BYTES, spares=spares))
+    assert "read_kernel_memory" in image.programs
+    assert ("mappings" in {each.name for each in image.maps}) == (not spares)
+    refuse_others(image.sized("mappings", mapping_cells()), SMALL_RING_BYTES, possible_cpus().end, follows=not spares)
 
 
 def test_an_offset_that_is_missing_is_seen_here(capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from swiotlb_top.cli import main
 from swiotlb_top.json_schema import SCHEMA
 from swiotlb_top.verify import MEANINGS
+from tests.kernels import program_of
 from tests.support.doctoring import FOUR_AREAS, STALL
 from tests.support.logs import KEYS_OF_A_LOG, REPORTED
 
@@ -32,6 +33,7 @@ COMMANDS = {
     "swiotlb-top check --json": [["check", "--trace", str(path), "--json"] for path in (STALL, UNALIGNED)],
     "swiotlb-top size FILE... --json": [["size", str(STALL), "--json"], ["size", str(UNALIGNED), "--json"]],
     "swiotlb-top info FILE --json": [["info", str(STALL), "--json"]],
+    "swiotlb-top program show FILE --json": [["program", "show", str(program_of("debian")), "--json"]],
     "swiotlb-top doctor --json": [["doctor", "--json"]],
     "swiotlb-top revisions --json": [["revisions", "--json"]],
     "swiotlb-top why --json": [["why", str(REPORTED), "--json"]],
@@ -109,6 +111,7 @@ EMPTY_HERE = {
     "swiotlb-top check --json": {"devices.bounces.reason", "devices.bounces.sentence"},
     "swiotlb-top size FILE... --json": set[str](),
     "swiotlb-top info FILE --json": set[str](),
+    "swiotlb-top program show FILE --json": set[str](),
     "swiotlb-top doctor --json": {"hooks.*", *(f"devices.{name}" for name in KEYS_OF_A_DEVICE)},
     "swiotlb-top revisions --json": {"kernel.reasons.*.since", "kernel.reasons.*.why"},
     "swiotlb-top why --json": {"suppressed.*"},

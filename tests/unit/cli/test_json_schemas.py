@@ -17,6 +17,7 @@ from swiotlb_top.json_schema import SCHEMA
 from swiotlb_top.kernel_log.watch import KernelLog
 from swiotlb_top.recording.rows import TABLES
 from swiotlb_top.tui.json_frames import frame_as_json
+from tests.kernels import program_of
 from tests.support.corpus import path_of
 from tests.support.doctoring import FOUR_AREAS, FOUR_CPUS, GROWING, STALL
 from tests.support.logs import EARLIER, REPORTED, with_log
@@ -34,6 +35,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "diff": [["diff", "--json", str(STALL), str(path)] for path in (STALL, FOUR_CPUS, EMPTY)],
     "info": [["info", "--json", str(path)] for path in RECORDINGS],
     "doctor": [["doctor", "--json"]],
+    "program": [["program", "show", "--json", str(program_of("debian"))]],
     "revisions": [["revisions", "--json"]],
     "size": [["size", "--json", *map(str, (STALL, FOUR_CPUS))], ["size", "--json", "--static", str(GROWING)]],
     "why": [["why", "--json", str(path)] for path in LOGS],

@@ -27,6 +27,8 @@ COMMANDS = (
     "cut",
     "anonymise",
     "export",
+    "program build",
+    "program show",
     "doctor",
     "why",
 )

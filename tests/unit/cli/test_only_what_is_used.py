@@ -64,6 +64,7 @@ COMMANDS: dict[str, tuple[list[str], set[str]]] = {
     "cut": (["cut", "FILE", "-o", "OUT.swtrace", "--from", "1", "--to", "2"], BASIC),
     "anonymise": (["anonymise", "FILE", "-o", "OUT.swtrace"], BASIC),
     "doctor": (["doctor"], BASIC),
+    "program": (["program", "show", "FILE"], BASIC),
     "revisions": (["revisions"], BASIC),
     "why, of a line": (["why", "virtio-pci 0000:00:04.0: swiotlb buffer is full"], BASIC),
     "why, of a recording": (["why", "FILE"], BASIC),

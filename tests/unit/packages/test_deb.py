@@ -58,7 +58,8 @@ def test_it_says_what_it_is_and_needs(package: Path) -> None:
     assert fields["Package"] == "swiotlb-top"
     assert fields["Version"] == tree.version()
     assert fields["Architecture"] == "all"
-    assert fields["Depends"] == "python3 (>= 3.11), python3-bpfcc"
+    assert fields["Depends"] == "libbpf1, python3 (>= 3.11)"
+    assert fields["Recommends"] == "python3-bcrypt, python3-bpfcc, python3-yaml"
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.errors import CannotError
-from swiotlb_top.probes.attach.loader import compiler_flags
-from swiotlb_top.probes.compile import compiler, plan
+from swiotlb_top.probes.compile import bpf_files, compiler, plan
+from swiotlb_top.probes.compile.flags import compiler_flags
 from tests.kernels import layout_of
 from tools.packages import single_file, tree
 
@@ -165,10 +165,10 @@ def test_the_c_in_it_is_compiled_as_that_of_a_checkout(single: Path, tmp_path: P
         "import json, pathlib, sys\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "from swiotlb_top.errors import CannotError\n"
-        "from swiotlb_top.probes.attach import loader\n"
+        "from swiotlb_top.probes.compile.images import compiled\n"
         "from swiotlb_top.probes.compile.shelf import Shelf\n"
         "try:\n"
-        "    print(loader.compiled(tuple(json.loads(sys.argv[2])), Shelf(pathlib.Path(sys.argv[3]))).packed())\n"
+        "    print(compiled(tuple(json.loads(sys.argv[2])), Shelf(pathlib.Path(sys.argv[3]))).packed())\n"
         "except CannotError as error:\n"
         "    print(error)\n"
     )
@@ -179,6 +179,17 @@ def test_the_c_in_it_is_compiled_as_that_of_a_checkout(single: Path, tmp_path: P
         as_here = str(error)
     assert told.stdout == f"{as_here}\n"
     assert told.stderr == ""
+
+
+def test_what_was_compiled_from_a_checkout_is_loaded_by_it(single: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from swiotlb_top.probes.compile import bpf_files\n"
+        "print(bpf_files.digest())\n"
+    )
+    told = ran(PYTHON, *ISOLATED, "-c", program, single, at=tmp_path)
+    assert (told.stdout, told.stderr) == (f"{bpf_files.digest()}\n", "")
 
 
 def test_where_nothing_can_be_written_it_says_so(single: Path, tmp_path: Path) -> None:

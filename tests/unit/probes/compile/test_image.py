@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,3 +67,11 @@ def test_it_is_the_same_after_it_was_kept_as_text(data: st.DataObject, descripto
         {"p": b"".join(data.draw(programs(descriptors))), "q": b""},
     )
     assert Image.unpacked(image.packed()) == image
+
+
+def test_one_of_its_maps_may_be_made_larger_and_the_code_is_the_same() -> None:
+    image = Image((spec("mappings"), spec("holders")), {"p": wide(MAP, 0)})
+    assert image.sized("mappings", 1 << 19) == Image(
+        (replace(spec("mappings"), entries=1 << 19), spec("holders")), image.programs
+    )
+    assert image.sized("stacks", 1) == image

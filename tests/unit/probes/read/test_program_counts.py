@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from swiotlb_top.probes.attach.loader import TOTALS_BYTES
+from swiotlb_top.probes.compile.flags import TOTALS_BYTES
 from swiotlb_top.probes.read.program import Calls, Program
 
 DEV = 0xFFFF888100000000
