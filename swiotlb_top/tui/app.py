@@ -53,13 +53,14 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 ASKED: Final = "the flight recorder is asked for a file"
+RECORDED: Final = "this is a recording already: swiotlb-top cut FILE writes a part of it"
 
 Write: TypeAlias = Callable[[], str]
 
 
 def nobody_writes() -> str:
     """What is said where no flight recorder can be asked."""
-    return "nothing is written: this screen holds no recording of the latest minutes"
+    return "not written: this screen holds no recording of the latest minutes"
 
 
 class Canvas(Widget, can_focus=True, inherit_bindings=False):
@@ -197,7 +198,7 @@ class LiveScreen(App[None], inherit_bindings=False):
             self._kept = ASKED
             self._aside(self._write_latest)
         else:
-            self._kept = f"this is a recording already: swiotlb-top cut {self._recording} -o FILE writes a part of it"
+            self._kept = RECORDED
 
     def _aside(self, action: Callable[[], str]) -> None:
         """Do something and tell of it. A thread does it, as the disk may be stalled; who quits does not wait for it."""

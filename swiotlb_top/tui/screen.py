@@ -143,7 +143,7 @@ def _bar(text: Text, width: int, style: str) -> Text:
 
 def _footer(frame: Frame, view: View, glyphs: Glyphs, width: int) -> Text:
     if view.kept:
-        return Text(glyphs.text(view.kept), style=styles.WARN)
+        return Text(glyphs.shortened(view.kept, width), style=styles.WARN)
     if view.typing:
         return Text(f"filter of {view.focus}: {glyphs.text(view.filter)}_   Enter keeps it, Esc clears it")
     keys = [key for key in (*KEYS[:2], *(PLAY_KEYS if frame.now.playback else ()), *KEYS[2:]) if key.word]

@@ -154,7 +154,7 @@ def test_w_has_the_flight_recorder_write_and_says_what_became_of_it() -> None:
 def test_where_nobody_records_w_says_so_in_a_line() -> None:
     async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
         await pilot.press("w")
-        while "nothing is written: this screen holds no recording" not in text(screen):
+        while "not written: this screen holds no recording" not in text(screen):
             await pilot.pause(0.01)
 
     drive(ScriptedSource([STALLED]), steps)
