@@ -60,8 +60,8 @@ class Panel:
             return [title, Text(glyphs.shortened(frame.now.unseen, width), style=styles.DIM)]
         return [title, *self.body(frame, view, glyphs, width, room)]
 
-    def wanted(self, frame: Frame, view: View, glyphs: Glyphs, width: int) -> int:
-        """How many lines it would fill."""
+    def wanted(self, frame: Frame, view: View, glyphs: Glyphs, width: int) -> int | list[Text]:
+        """How many lines it would fill; or these, where they had to be drawn to know."""
         if not self.is_there(frame):
             return 0
         if frame.now.unseen:
@@ -70,7 +70,7 @@ class Panel:
             return 1
         if self.table is not None:
             return 2 + len(self.table.shown(frame, view, self.name))
-        return 1 + len(self.body(frame, view, glyphs, width, _MOST_WANTED))
+        return self.draw(frame, view, glyphs, width, 1 + _MOST_WANTED)
 
     def _is_shut(self, frame: Frame) -> bool:
         """Whether its title says all."""

@@ -180,14 +180,16 @@ def _panels(frame: Frame, view: View, glyphs: Glyphs, width: int, room: int) -> 
 
 
 def _stacked(panels: Sequence[Panel], frame: Frame, view: View, glyphs: Glyphs, width: int, room: int) -> list[Text]:
-    wanted = [panel.wanted(frame, view, glyphs, width) for panel in panels]
+    asked = [panel.wanted(frame, view, glyphs, width) for panel in panels]
+    wanted = [lines if isinstance(lines, int) else len(lines) for lines in asked]
     focus = next((number for number, panel in enumerate(panels) if panel.name == view.focus), 0)
     urgent = [number for number, panel in enumerate(panels) if panel.name in _URGENT and frame.now.failures]
+    heights = share(room, wanted, focus, urgent, [panel.least for panel in panels])
     lines: list[Text] = []
-    for panel, height in zip(
-        panels, share(room, wanted, focus, urgent, [panel.least for panel in panels]), strict=True
-    ):
-        if height:
+    for panel, whole, height in zip(panels, asked, heights, strict=True):
+        if not isinstance(whole, int) and height == len(whole):
+            lines += whole
+        elif height:
             lines += panel.draw(frame, view, glyphs, width, height)[:height]
     return lines
 

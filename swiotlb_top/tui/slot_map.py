@@ -39,7 +39,7 @@ def draw(slots: SlotsView, owners: Colours, glyphs: Glyphs, width: int, lines: i
 
     A number is bold where an area begins.
     """
-    layout = laid_out(slots, min(width - len(str(slots.nslabs)) - 1, _MOST_CELLS), lines)
+    layout = _layout(slots, width, lines)
     grain, in_line, areas_in_line, needed = layout
     areas = cells_of_areas(slots, grain)
     cell = partial(_cell, owners=owners, glyphs=glyphs, tells_run=slots.longest_free_slots < IO_TLB_SEGSIZE)
@@ -52,6 +52,10 @@ def draw(slots: SlotsView, owners: Colours, glyphs: Glyphs, width: int, lines: i
         return drawn, layout
     left = f"{glyphs.ellipsis} {len(areas) - (lines - 1) * areas_in_line} more areas"
     return [*drawn[: lines - 1], Text(left, style=styles.DIM)], layout
+
+
+def _layout(slots: SlotsView, width: int, lines: int) -> Layout:
+    return laid_out(slots, min(width - len(str(slots.nslabs)) - 1, _MOST_CELLS), lines)
 
 
 def _line(slots: SlotsView, area: int, within: int, cells: Text) -> Text:
@@ -89,8 +93,8 @@ def told(
 
     :param more: what else is to be said, a line each.
     """
-    drawn, layout = draw(slots, owners, glyphs, width, lines)
-    across = max((len(line.plain) for line in drawn), default=0)
+    _, in_line, areas_in_line, _ = _layout(slots, width, lines)
+    across = len(str(slots.nslabs)) + areas_in_line * (in_line + 1)
     beside = width - across - len(_GAP)
     if beside < _LEAST_BESIDE:
         who = legend(slots, owners, glyphs, width)
@@ -100,6 +104,7 @@ def told(
         drawn, layout = draw(slots, owners, glyphs, width, max(lines - len(said) - 1, 1))
         last = f" {glyphs.dot} ".join(scale(slots, layout, glyphs))
         return [*drawn, *said, Text(glyphs.shortened(last, width), style=styles.DIM)][:lines]
+    drawn, layout = draw(slots, owners, glyphs, width, lines)
     words = [*more, *scale(slots, layout, glyphs)]
     notes = [*_badges(slots, owners, glyphs), *(Text(piece) for word in words for piece in folded(word, beside))]
     height = min(max(len(drawn), len(notes)), lines)
