@@ -153,18 +153,21 @@ def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
         hiwater += f" ({numbers.percent(now.used_hiwater_slots, now.nslabs)}%)"
     if now.hiwater_is_own:
         hiwater += " since the recording began" if now.playback else " since attaching"
-    rest = (
-        f" {glyphs.dot} transient {numbers.count(now.transient_slots)}"
-        f" {glyphs.dot} memory {numbers.size_of_slots(now.nslabs)}"
-    )
-    beside = 1 + max(len(used) + len(then), len(hiwater) + len(rest))
+    hiwater += f" {glyphs.dot} transient {numbers.count(now.transient_slots)}"
+    memory = f" {glyphs.dot} memory {numbers.size_of_slots(now.nslabs)}"
+    # Where it leaves the gauges more room.
+    if len(used) + len(then) < len(hiwater):
+        then += memory
+    else:
+        hiwater += memory
+    beside = 1 + max(len(used) + len(then), len(hiwater))
     cells = max(0, min(_MOST_GAUGE_CELLS if width > 160 else _GAUGE_CELLS, width - LABEL_WIDTH - beside))
     listed = sorted((pool for pool in now.pools if not pool.transient), key=lambda pool: (not pool.default, pool.start))
     gauge = None if scene else charts.pools_gauge(listed, cells, glyphs)
     gauge = gauge or charts.gauge(now.used_slots, then_slots, now.all_slots, cells, glyphs)
     peak = charts.gauge(0, now.used_hiwater_slots, now.nslabs, cells, glyphs)
     gap = " " if cells else ""
-    return [labelled("slots", gauge, gap, (used, style), then), labelled("peak", peak, gap, hiwater, rest)]
+    return [labelled("slots", gauge, gap, (used, style), then), labelled("peak", peak, gap, hiwater)]
 
 
 def _scene_of_what_fails(frame: Frame) -> Scene | None:

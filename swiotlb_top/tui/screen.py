@@ -173,7 +173,7 @@ def _panels(frame: Frame, view: View, glyphs: Glyphs, width: int, room: int) -> 
     lines = []
     for number in range(max(len(left), len(right))):
         line = left[number] if number < len(left) else Text()
-        line.truncate(half)
+        cut(line, half, glyphs)
         line.pad_right(half - len(line.plain) + len(_GAP))
         lines.append(Text.assemble(line, right[number] if number < len(right) else ""))
     return lines

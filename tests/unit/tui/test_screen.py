@@ -132,9 +132,17 @@ def test_what_is_used_now_does_not_contradict_why_maps_fail(width: int, height: 
     assert "longest free 128 now, 127 then" in text
 
 
+def test_a_gauge_is_there_also_where_much_is_said_beside_the_peak() -> None:
+    own = replace(STALLED, hiwater_is_own=True, used_hiwater_slots=1_143)
+    slots, peak = (line for line in drawn(Frame(own, QUIET), 80).splitlines() if line.startswith(("slots", "peak")))
+    assert "memory 5 MiB" in slots
+    assert peak.startswith("peak     \N{MEDIUM SHADE}")
+    assert peak.endswith("since attaching \N{MIDDLE DOT} transient 40")
+
+
 def test_where_nothing_fails_nothing_is_said_of_then() -> None:
     text = drawn(frame_at(GROWING, 3 * SECOND_NS), 120, 40)
-    assert "126 of 2,560 used (4.9%)\n" in text
+    assert "126 of 2,560 used (4.9%) \N{MIDDLE DOT} memory 5 MiB\n" in text
     assert " then" not in text
 
 
