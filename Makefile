@@ -18,7 +18,7 @@ LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12
 IMAGE_PACKAGES := mmdebstrap skopeo umoci
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-packages test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size docs dist \
+.PHONY: help run run-packages test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size pictures docs dist \
 	image dist-test fix clean
 
 help: ## list the targets
@@ -88,6 +88,9 @@ atheris: $(VENV)/test ## small recordings, thousands a minute and guided by cove
 
 prove-size: $(VENV)/test ## machines booted as `size` says: nothing fails at what it recommends, and something below
 	$(VENV)/bin/python -m tests.lab.prove_size
+
+pictures: $(VENV)/test ## the pictures of the screen in docs/, from recordings in tests/traces
+	$(VENV)/bin/python -m tests.support.screen_docs
 
 docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, screen and sizes, pictures, dashboards, alerts
 	$(VENV)/bin/python -m tools.metrics_page >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md

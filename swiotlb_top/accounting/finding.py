@@ -41,8 +41,10 @@ class Kind(Enum):
 
 
 _RECORD: Final = "swiotlb-top record -o FILE"
-_SIZE: Final = f"{_RECORD} while it happens; then swiotlb-top size FILE says how large swiotlb= must be."
-_REPORT: Final = f"{_RECORD}; then swiotlb-top replay FILE has the evidence for the kernel's developers."
+HOW_LARGE: Final = f"{_RECORD} while it happens; then swiotlb-top size FILE says how large swiotlb= must be."
+"""How to learn which size helps. Of what is recorded already, it can be said at once."""
+FIRST_RECORD: Final = f"{_RECORD}; then "
+_REPORT: Final = f"{FIRST_RECORD}swiotlb-top replay FILE has the evidence for the kernel's developers."
 
 MEANINGS: Final[Mapping[Kind, str]] = {
     Kind.HARM: "The kernel gave a slot to two mappings, for one, or one that the device cannot use.",
@@ -70,12 +72,12 @@ ADVICE: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.HARM: (_REPORT,),
     Kind.DISAGREE: (_REPORT,),
     Kind.FULL: (
-        f"If it is load, a larger pool helps: {_SIZE}",
+        f"If it is load, a larger pool helps: {HOW_LARGE}",
         "If a device never gives its slots back, a larger pool only delays this: look at who holds most.",
     ),
     Kind.FRAGMENTED: (
         "Smaller requests need shorter runs: for a disk, lower /sys/block/DISK/queue/max_sectors_kb.",
-        f"A larger pool often helps: {_SIZE}",
+        f"A larger pool often helps: {HOW_LARGE}",
     ),
     Kind.TOO_LARGE: (
         "No value of swiotlb= helps. Let the driver ask for less: for a disk, lower "
@@ -83,10 +85,10 @@ ADVICE: Final[Mapping[Kind, tuple[str, ...]]] = {
         "Report it to the driver's authors: a driver has to keep to dma_max_mapping_size().",
     ),
     Kind.UNSUITED: (
-        f"A larger pool helps only if it has suitable places, and there may be none: {_SIZE}",
+        f"A larger pool helps only if it has suitable places, and there may be none: {HOW_LARGE}",
         "Look at the device's limits (min_align_mask, segment boundary): its driver sets them.",
     ),
-    Kind.CANNOT_GROW: (f"Boot with more, so that it need not grow: {_SIZE}",),
+    Kind.CANNOT_GROW: (f"Boot with more, so that it need not grow: {HOW_LARGE}",),
     Kind.NO_POOL: ("Boot without swiotlb=noforce, or with swiotlb=N; swiotlb-top doctor says why there is none.",),
     Kind.WRONG_KIND: (
         "No value of swiotlb= helps: the device needs other memory, or not to be accepted as a trusted one.",
@@ -108,14 +110,14 @@ ADVICE: Final[Mapping[Kind, tuple[str, ...]]] = {
     ),
     Kind.RUNAWAY: (
         "Limit what the device may have in flight: its queue depth, its rings, or the size of its requests.",
-        f"Or let it have that much: {_SIZE}",
+        f"Or let it have that much: {HOW_LARGE}",
     ),
-    Kind.NEARLY_FULL: (_SIZE,),
+    Kind.NEARLY_FULL: (HOW_LARGE,),
     Kind.GROWTH_FAILS: (
         "There may be no memory in one piece that the device reaches. Boot with more, so that it need not grow: "
-        f"{_SIZE}",
+        f"{HOW_LARGE}",
     ),
-    Kind.TRANSIENT: (f"Each such map costs time. Boot with more: {_SIZE}",),
+    Kind.TRANSIENT: (f"Each such map costs time. Boot with more: {HOW_LARGE}",),
 }
 """What helps against each kind."""
 

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias, TypeVar
 from swiotlb_top.accounting.finding import Finding, Slope
 from swiotlb_top.accounting.journal import KEPT, Entry, entries
 from swiotlb_top.accounting.past import Past
+from swiotlb_top.accounting.readings import Reading, with_reading
 from swiotlb_top.accounting.snapshot import DeviceView, Snapshot, per_second
 
 _Timed: TypeAlias = Snapshot | Past
@@ -27,6 +28,7 @@ class Recorded:
     before: Snapshot | None
     history: tuple[Past, ...]
     journal: tuple[Entry, ...]
+    readings: tuple[Reading, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Frame:
     failure: str = ""
     history: tuple[Past, ...] = ()
     """The totals up to those of ``before``, the oldest first."""
+    readings: tuple[Reading, ...] = ()
+    """Of two hours up to ``now``, the oldest first."""
     journal: tuple[Entry, ...] = ()
     """What changed, the newest first."""
     findings: tuple[Finding, ...] = ()
@@ -53,16 +57,20 @@ class Frame:
     def of(cls, now: Snapshot, sequence: int = 0) -> Frame:
         """A first frame. Only a snapshot of a recording brings what was before it."""
         past = now.recorded
-        return cls(now, past.before, sequence, "", past.history, past.journal) if past else cls(now, sequence=sequence)
+        if past is None:
+            return cls(now, sequence=sequence)
+        return cls(now, past.before, sequence, "", past.history, past.readings, past.journal)
 
     def then(self, now: Snapshot) -> Frame:
         """The frame after this one."""
         sequence = self.sequence + 1
         if now.recorded is not None:
             return Frame.of(now, sequence)
-        history = (*self.history, Past.of(self.now))[-HISTORY:]
+        last = Past.of(self.now)
+        history = (*self.history, last)[-HISTORY:]
+        readings = with_reading(self.readings, last, Past.of(now))
         journal = (*entries(history[0], self.now, now), *self.journal)[:KEPT]
-        return Frame(now, self.now, sequence, history=history, journal=journal)
+        return Frame(now, self.now, sequence, history=history, readings=readings, journal=journal)
 
     def alone(self, now: Snapshot) -> Frame:
         """The frame after this one, without anything from before: for readers that only use ``now``."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.accounting.snapshot import UNKNOWN, PoolView
 from swiotlb_top.allocator import adopt
-from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE
+from swiotlb_top.allocator.mapping import UNKNOWN_DEVICE, Mapping
 from swiotlb_top.constants import IO_TLB_SEGSIZE, IO_TLB_SHIFT
 from swiotlb_top.events import Find, Map, PoolAdd, PoolAlloc
 from swiotlb_top.events import Grow as Growth
@@ -123,11 +124,20 @@ class PoolAccount:
                 return first if first + self.live[first].nslots > slot else slot
         return slot
 
+    def _made(self, mappings: Iterable[Mapping]) -> Iterator[tuple[int, int]]:
+        """Of those of some mappings that are in the account, the first slot and when they were made."""
+        for mapping in mappings:
+            held = self.live.get(mapping.slot + mapping.pad_slots) or self.live.get(mapping.slot)
+            if held and held.nslots == mapping.nslots:
+                yield mapping.slot, held.call.exit_ns if held.call else 0
+
     def view(self, slots: SlotsView | None = None) -> PoolView:
         """An immutable copy.
 
         :param slots: where its slots are free; None if that is not known.
         """
+        if slots is not None and slots.made_ns is None and slots.mappings is not None:
+            slots = replace(slots, made_ns=dict(self._made(slots.mappings)))
         return PoolView(
             address=self.address,
             start=self.start,

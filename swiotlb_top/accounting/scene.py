@@ -63,6 +63,11 @@ class Scene:
     """The largest mapping of whole pages for which there was room then; 0: not even for a page. None: not known."""
 
     @property
+    def used_slots(self) -> int:
+        """In use in all pools."""
+        return sum(pool.used_slots for pool in self.pools)
+
+    @property
     def smaller(self) -> str:
         """Which mapping would have fitted, for a driver and for a disk; empty where it is not room that was missing."""
         if not self.explanation.cause.is_of_room:

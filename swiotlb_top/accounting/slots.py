@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
@@ -32,6 +33,9 @@ class SlotsView:
     """Free slots, a bit mask a slot set (bit i set = slot i of the set is free)."""
     mappings: tuple[Mapping, ...] | None = None
     """The live mappings in no order; None where these are too many."""
+    made_ns: AbstractMapping[int, int] | None = None
+    """By the first slot of a mapping, when it was made: 0 if that was before anyone looked. A mapping that is not in
+    it has an unknown age. None: nobody has said yet."""
 
     @property
     def area_nslabs(self) -> int:

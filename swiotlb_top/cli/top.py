@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from swiotlb_top.errors import CannotError, Exit
+from swiotlb_top.errors import CannotError, Exit, SwiotlbTopError
 
 if TYPE_CHECKING:
     from swiotlb_top.accounting.frame import Frame
@@ -96,8 +96,25 @@ def _on_a_screen(source: Opener, interval_s: float, ascii_only: bool) -> bool:
     from swiotlb_top.tui.app import run
 
     with closing(source()) as opened:
-        run(opened, interval_s, _glyphs(ascii_only))
+        run(opened, interval_s, _glyphs(ascii_only), written)
     return True
+
+
+def written() -> str:
+    """Have the flight recorder of this machine write what it holds. Returns what became of it, in one line.
+
+    The screen holds nothing: it has the kernel count, and recording each call costs more than watching. Who wants the
+    latest minutes lets a flight recorder run beside it.
+    """
+    from swiotlb_top.flight.shelf import DIRECTORY, holder
+    from swiotlb_top.flight.snapshot import snapshot
+
+    try:
+        if holder(DIRECTORY) is None:
+            return "not written: no flight recorder runs (swiotlb-top record --flight 2m starts one)"
+        return f"written: {snapshot(DIRECTORY)}"
+    except (SwiotlbTopError, OSError) as error:
+        return f"not written: {error}"
 
 
 def _need(library: str) -> None:

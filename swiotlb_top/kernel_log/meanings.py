@@ -56,7 +56,8 @@ MEANINGS: Final[Mapping[LogCause, Meaning]] = {
         "A larger pool only delays it where slots leak. And to blame the device of this line: it was refused, and "
         "need not be one that holds any.",
         "It is open who holds the slots, and whether the pool is the machine's or the device's own (restricted). "
-        "swiotlb-top, started before it is full, shows what each device holds (HELD).",
+        "On that machine, swiotlb-top shows what each device holds (HELD); what it took before, as soon as it syncs or "
+        "releases it (OLDER).",
     ),
     LogCause.NO_RUN: Meaning(
         "Enough slots were free, as the kernel counted them right after it had looked, and the map needs them in one "
@@ -92,8 +93,8 @@ MEANINGS: Final[Mapping[LogCause, Meaning]] = {
         "A pool that the device reaches: its DMA mask or dma-ranges corrected, or a restricted-dma-pool of its own "
         "within its reach.",
         "A larger swiotlb=: it is not short of slots.",
-        "It is open where the pool lies; the log's line of boot (software IO TLB: mapped [mem ...]) has it. The kernel "
-        "prints this once a boot, so it does not tell how often it happened.",
+        "It is open where the pool lies; the log's line of boot has it: dmesg | grep 'software IO TLB: mapped'. The "
+        "kernel prints this once a boot, so it does not tell how often it happened.",
     ),
     LogCause.NOT_BOUNCED: Meaning(
         "The device cannot reach the buffer, and swiotlb was not there to bounce it: off, without memory, or not built "

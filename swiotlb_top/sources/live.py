@@ -30,6 +30,7 @@ from swiotlb_top.probes.session import Session, now_ns
 from swiotlb_top.records import count
 from swiotlb_top.sources.burst import Burst, cut
 from swiotlb_top.sources.counted import Counted
+from swiotlb_top.sources.sightings import Sightings
 from swiotlb_top.stream import Item, Records, deliver
 from swiotlb_top.verify import NOT_SAMPLED, Doubt, Findings
 
@@ -70,6 +71,7 @@ class LiveSource:
         except CannotError as unknown:
             self._notes = (*self._notes, str(unknown))
         self._slots: dict[int, SlotsView] = {}
+        self._sightings = Sightings()
         self._sampled_ns = UNKNOWN
         self._next_burst_ns = 0
         self._has_judged = False
@@ -115,7 +117,9 @@ class LiveSource:
         began_s, began_cpu_s = time.perf_counter(), time.thread_time()
         burst = self._record()
         read = [adopt(pool, check=False).pool for pool in burst.state.pools]
-        views = zip(read, slots_views(read), strict=True)
+        starts = [pool.start for pool in read]
+        dated = self._sightings.seen(zip(starts, slots_views(read), strict=True), burst.state.begin_ns)
+        views = zip(read, dated, strict=True)
         self._slots = {pool.address: self._counted.owned(pool.start, view) for pool, view in views}
         self._sampled_ns = burst.state.begin_ns
         self._keep_devices(self._counted.devices())

@@ -17,6 +17,7 @@ from swiotlb_top.accounting.frame import HISTORY, Recorded
 from swiotlb_top.accounting.journal import Entry, Journal
 from swiotlb_top.accounting.onlooker import Scenes
 from swiotlb_top.accounting.past import Past
+from swiotlb_top.accounting.readings import Reading, with_reading
 from swiotlb_top.accounting.snapshot import Playback, Snapshot
 from swiotlb_top.errors import UnreadableError, UsageError
 from swiotlb_top.sources import PlayOrder
@@ -154,6 +155,7 @@ class ReplaySource:
         self._pipeline.judge.listen(_Noted)
         self._upcoming = Upcoming(iter(self._trace.stream()))
         self._marks: deque[Past] = deque(maxlen=HISTORY + 1)
+        self._readings: tuple[Reading, ...] = ()
         self._recent: deque[Snapshot] = deque(maxlen=_RECENT)
         self._look_ahead(0)
         self._move_to(0)
@@ -193,10 +195,12 @@ class ReplaySource:
             # Nothing has happened since: the totals are the same.
             self._marks.append(replace(self._marks[-1], time_ns=time_ns))
             self._recent.append(replace(self._recent[-1], time_ns=time_ns))
-            return
-        now = self._pipeline.counts(time_ns)
-        self._marks.append(Past.of(now))
-        self._recent.append(now)
+        else:
+            now = self._pipeline.counts(time_ns)
+            self._marks.append(Past.of(now))
+            self._recent.append(now)
+        if len(self._marks) > 1:
+            self._readings = with_reading(self._readings, self._marks[-2], self._marks[-1])
 
     def _take(self) -> Snapshot:
         release = self._trace.header.kernel.release
@@ -206,11 +210,14 @@ class ReplaySource:
         # The last cell of a chart is of half a mark at least.
         history = tuple(past for past in self._marks if since_ns <= past.time_ns <= now.time_ns - _MARK_NS // 2)
         before = [then for then in self._recent if then.time_ns <= now.time_ns - _RATES_NS] or [*self._recent][:1]
+        last, readings = self._marks[-1], self._readings
+        if now.time_ns - last.time_ns >= _MARK_NS // 2:
+            readings = with_reading(readings, last, Past.of(now))
         known = self._disagreements.until(now.time_ns) if now.verdict else []
         journal = self._journal.entries(self._pipeline.account.devices.begun_to_fail(), known)
         return replace(
             now,
-            recorded=Recorded(before[-1] if self._position_ns else None, history, journal),
+            recorded=Recorded(before[-1] if self._position_ns else None, history, journal, readings),
             watched_ns=self._position_ns,
             notes=(*now.notes, *self._notes()),
         )

@@ -26,7 +26,7 @@ from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from threading import Thread
-from typing import Final
+from typing import Final, TypeAlias
 
 from rich.text import Text
 from textual import events
@@ -50,6 +50,17 @@ from swiotlb_top.tui.view import PLAIN, Page, View
 LOOK_S: Final = 0.1
 """How often it looks for a new frame."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+ASKED: Final = "the flight recorder is asked for a file"
+RECORDED: Final = "this is a recording already: swiotlb-top cut FILE writes a part of it"
+
+Write: TypeAlias = Callable[[], str]
+
+
+def nobody_writes() -> str:
+    """What is said where no flight recorder can be asked."""
+    return "not written: this screen holds no recording of the latest minutes"
 
 
 class Canvas(Widget, can_focus=True, inherit_bindings=False):
@@ -85,6 +96,7 @@ class LiveScreen(App[None], inherit_bindings=False):
     :param sampler: started; its latest frame is drawn.
     :param recording: the file that is shown, if one is.
     :param view: what the user kept the last time.
+    :param write: has the latest minutes of this machine written, and returns what became of it.
     """
 
     ENABLE_COMMAND_PALETTE = False
@@ -93,15 +105,24 @@ class LiveScreen(App[None], inherit_bindings=False):
     Canvas { width: 100%; height: 100%; }
     """
 
-    def __init__(self, sampler: Sampler, glyphs: Glyphs, recording: Path | None = None, view: View = PLAIN) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        glyphs: Glyphs,
+        recording: Path | None = None,
+        view: View = PLAIN,
+        write: Write = nobody_writes,
+    ) -> None:
         # The terminal's own colours: they suit its background, light or dark.
         super().__init__(ansi_color=True)
         self._sampler = sampler
         self._glyphs = glyphs
+        self._recording = recording
         self._sizer = Sizer(recording, glyphs)
         self._canvas = Canvas()
         self._drawn: tuple[Frame, View, int, int] | None = None
         self._kept = ""
+        self._write_latest = write
         self.view = view
         self.status = 0
         self.bug: Exception | None = None
@@ -160,32 +181,48 @@ class LiveScreen(App[None], inherit_bindings=False):
             return
         if key and key.word == "keep":
             self._keep(self.view)
+        if key and key.word == "write":
+            self._write()
         if key and key.order:
             self._sampler.play(key.order)
         self.view = press(replace(self.view, kept=""), shown, name, character)
         self._draw()
 
     def _keep(self, view: View) -> None:
-        """Keep columns and orders. A thread writes, as the disk may be stalled; whoever quits does not wait for it."""
+        """Keep columns and orders."""
+        self._aside(lambda: config.keep(view))
 
-        def write() -> None:
-            self._kept = config.keep(view)
+    def _write(self) -> None:
+        """Write the latest minutes, where somebody holds them. Of a recording, the file has them all already."""
+        if self._recording is None:
+            self._kept = ASKED
+            self._aside(self._write_latest)
+        else:
+            self._kept = RECORDED
 
-        Thread(target=write, name="config", daemon=True).start()
+    def _aside(self, action: Callable[[], str]) -> None:
+        """Do something and tell of it. A thread does it, as the disk may be stalled; who quits does not wait for it."""
+
+        def act() -> None:
+            self._kept = action()
+
+        Thread(target=act, name="aside", daemon=True).start()
 
     def _end(self, status: int) -> None:
         self.status = status
         self.exit()
 
 
-def run(source: Source, interval_s: float, glyphs: Glyphs) -> None:
+def run(source: Source, interval_s: float, glyphs: Glyphs, write: Write = nobody_writes) -> None:
     """Draw a frame each ``interval_s`` on the alternate screen until q.
+
+    :param write: see :class:`LiveScreen`.
 
     :raises SwiotlbTopError: the first snapshot cannot be had; a later failure is drawn instead.
     :raises SystemExit: a signal ended it; with the status that says so.
     """
     with ending_on_sigterm(), Sampler(source, interval_s, notice=Noticing()) as sampler:
-        screen = LiveScreen(sampler, glyphs, recording_of(source), config.load())
+        screen = LiveScreen(sampler, glyphs, recording_of(source), config.load(), write)
         # The mouse stays the terminal's: to select text with.
         screen.run(mouse=False)
     if screen.bug is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 
 from rich.text import Text
 
@@ -53,9 +53,13 @@ def sparkline(values: Sequence[float], cells: int, glyphs: Glyphs, style: str = 
     latest = values[-cells:] if cells > 0 else ()
     top = max(latest, default=0.0)
     steps = len(glyphs.spark) - 1
-    # Any value but 0 has a height, so that a single failure is seen.
-    heights = (min(steps, max(1, round(steps * value / top))) if value > 0 else 0 for value in latest)
-    return Text("".join(glyphs.spark[height] for height in heights).rjust(max(cells, 0)), style=style)
+    line = Text(" " * (cells - len(latest)))
+    for is_some, alike in groupby(latest, key=lambda value: value > 0):
+        # Any value but 0 has a height, so that a single failure is seen; a 0 is told from no value.
+        heights = (min(steps, max(1, round(steps * value / top))) if is_some else 0 for value in alike)
+        drawn = "".join(glyphs.spark[height] if height else glyphs.empty for height in heights)
+        line.append(drawn, style if is_some else styles.DIM)
+    return line
 
 
 def columns(values: Sequence[float], top: float, cells: int, rows: int, glyphs: Glyphs) -> list[str]:

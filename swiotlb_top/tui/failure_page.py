@@ -14,7 +14,7 @@ from swiotlb_top.allocator import Cause
 from swiotlb_top.tui import slot_map, styles
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import Line, hanging, labelled
-from swiotlb_top.tui.slot_map import Owners
+from swiotlb_top.tui.owners import Owners
 from swiotlb_top.tui.view import View
 
 _LABEL_WIDTH: Final = 10
@@ -107,7 +107,7 @@ def _latest(frame: Frame, failure: FailureView, scene: Scene) -> str:
 def _holder(holder: HolderThen, owners: Owners, glyphs: Glyphs) -> tuple[Text, str]:
     owner = owners.of(holder.dev)
     held = f"{numbers.counted(holder.held_slots, 'slot')} in {numbers.counted(holder.mappings, 'mapping')}"
-    return slot_map.badge(owner), f" {glyphs.text(owner.name)}: {held}"
+    return owner.badge, f" {glyphs.text(owner.name)}: {held}"
 
 
 def _short_by(scene: Scene) -> list[Line]:
@@ -133,5 +133,4 @@ def _maps(scene: Scene, owners: Owners, glyphs: Glyphs, width: int) -> list[Text
 
 
 def _map(pool: PoolThen, owners: Owners, glyphs: Glyphs, width: int) -> list[Text]:
-    drawn, layout = slot_map.draw(pool.slots, owners, glyphs, width, _MAP_LINES)
-    return [*drawn, Text(slot_map.scale(pool.slots, layout, glyphs), style=styles.DIM)]
+    return slot_map.told(pool.slots, owners, glyphs, width, _MAP_LINES)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from rich.text import Text
 
 from swiotlb_top.tui import styles
+from swiotlb_top.tui.glyphs import Glyphs
 
 LABEL_WIDTH: Final = 9
 _FURTHER_IN: Final = 2
@@ -33,6 +34,16 @@ def hanging(lines: Sequence[Line], width: int, label_width: int = LABEL_WIDTH) -
         for label, text in lines
         for number, piece in enumerate(_wrapped(text, max(1, width - label_width)))
     ]
+
+
+def cut(line: Text, width: int, glyphs: Glyphs) -> None:
+    """Cut a line to ``width`` columns. An ellipsis shows where something was cut."""
+    if len(line.plain) > width:
+        line.rstrip()
+    if len(line.plain) > width:
+        line.truncate(max(width - len(glyphs.ellipsis), 0))
+        line.append(glyphs.ellipsis)
+    line.truncate(width)
 
 
 def folded(line: str, width: int) -> list[str]:

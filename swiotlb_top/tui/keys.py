@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _LEAP_NS: Final = 5_000_000_000
 _STEP_NS: Final = 100_000_000
 _MENUS: Final = (Page.SORT, Page.COLUMNS)
+WINDOWS: Final = (1, 2, 5, 10, 20, 30, 60, 120)
+"""Minutes that the charts may reach back."""
 _LEAPS: Final = 10
 """How many rows PgUp and PgDn move."""
 
@@ -123,6 +125,20 @@ def _back(view: View, _: Frame) -> View:
     return replace(view, selected={})
 
 
+def _reach(step: int) -> Change:
+    """Charts over a longer time, or over a shorter one."""
+
+    def change(view: View, _: Frame) -> View:
+        at = WINDOWS.index(view.minutes) + step
+        return replace(view, minutes=WINDOWS[min(max(at, 0), len(WINDOWS) - 1)])
+
+    return change
+
+
+def _by_age(view: View, _: Frame) -> View:
+    return replace(view, by_age=not view.by_age)
+
+
 def _type(view: View, _: Frame) -> View:
     return replace(view, page=Page.PANELS, typing=_panels()[view.focus].filtered)
 
@@ -161,6 +177,36 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     Key(("f6", "o"), "F6", "order", "Choose the field that the panel is sorted by, from a menu.", menu(Page.SORT)),
     Key(("f2", "c"), "F2", "columns", "Choose the columns of the panel, from a menu.", menu(Page.COLUMNS)),
+    Key(
+        ("left_square_bracket",),
+        "[",
+        "shorter",
+        "Charts of a shorter time, down to the latest minute.",
+        _reach(-1),
+        rank=3,
+    ),
+    Key(
+        ("right_square_bracket",),
+        "]",
+        "longer",
+        "Charts of a longer time, up to two hours.",
+        _reach(1),
+        rank=3,
+    ),
+    Key(
+        ("a",),
+        "a",
+        "age",
+        "Colour the map of slots by the age of the mappings, or again by whose they are.",
+        _by_age,
+        rank=3,
+    ),
+    Key(
+        ("w",),
+        "w",
+        "write",
+        "Have the flight recorder that runs here write the latest minutes as a recording.",
+    ),
     Key(("W",), "W", "keep", "Keep columns and order of all panels for the next time, in config.toml.", rank=3),
     Key(("r",), "r", "reverse", "Turn the order round.", _reverse),
     Key(("up", "k"), "Up", "", "Select the row above.", lambda v, f: _rows(v, f, lambda at, n: at - 1)),
@@ -178,8 +224,8 @@ PLAY_KEYS: Final[tuple[Key, ...]] = (
     Key(
         ("space",), "Space", "stop/go", "Stop the recording, or let it go on.", order=PlayOrder(stop_or_go=True), rank=1
     ),
-    Key(("right",), "Right", "+5s", "Five seconds on.", order=PlayOrder(seek_ns=_LEAP_NS)),
-    Key(("left",), "Left", "-5s", "Five seconds back.", order=PlayOrder(seek_ns=-_LEAP_NS)),
+    Key(("right",), "Right", "+5s", "Five seconds on.", order=PlayOrder(seek_ns=_LEAP_NS), rank=3),
+    Key(("left",), "Left", "-5s", "Five seconds back.", order=PlayOrder(seek_ns=-_LEAP_NS), rank=3),
     Key(
         ("greater_than_sign", "full_stop"),
         ">",
@@ -188,8 +234,8 @@ PLAY_KEYS: Final[tuple[Key, ...]] = (
         order=PlayOrder(seek_ns=_STEP_NS),
     ),
     Key(("less_than_sign", "comma"), "<", "", "A tenth of a second back.", order=PlayOrder(seek_ns=-_STEP_NS)),
-    Key(("plus", "equals_sign"), "+", "faster", "Twice as fast.", order=PlayOrder(faster=2.0)),
-    Key(("minus",), "-", "slower", "Half as fast.", order=PlayOrder(faster=0.5)),
+    Key(("plus", "equals_sign"), "+", "faster", "Twice as fast.", order=PlayOrder(faster=2.0), rank=3),
+    Key(("minus",), "-", "slower", "Half as fast.", order=PlayOrder(faster=0.5), rank=3),
     Key(
         ("n",), "n", "disagreement", "Go to the next disagreement, and stop there.", order=PlayOrder(to_disagreement=1)
     ),

@@ -10,15 +10,15 @@ from rich.text import Text
 from swiotlb_top.accounting import headline as stands
 from swiotlb_top.accounting import logged, numbers
 from swiotlb_top.accounting.fields import pool_kind
-from swiotlb_top.accounting.finding import Finding
+from swiotlb_top.accounting.finding import FIRST_RECORD, HOW_LARGE, Finding
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.headline import Level
 from swiotlb_top.accounting.past import mapped_bytes
+from swiotlb_top.accounting.scene import Scene
 from swiotlb_top.accounting.snapshot import DeviceView, PoolView, Snapshot, VerdictView
 from swiotlb_top.tui import charts, styles
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import LABEL_WIDTH, Line, labelled
-from swiotlb_top.tui.tables import pools_in_order
 
 _GAUGE_CELLS: Final = 40
 _MOST_GAUGE_CELLS: Final = 100
@@ -26,22 +26,31 @@ _WIDE: Final = 90
 """From this width on, all rates fit one line."""
 _MOST_OTHERS: Final = 3
 """So many findings are named beside the worst."""
+_ANSWERS: Final = ("boot with", "no size")
+"""How the first line of what was computed begins, where it is an answer."""
 _CALM: Final = (Level.NEARLY_FULL, Level.FAILED, Level.TROUBLE, Level.UNCLEAR)
 """Headlines under which it is said what else could be wrong unseen."""
 
 
-def overview(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
-    """Everything above the tables, the most important first."""
+def overview(
+    frame: Frame, glyphs: Glyphs, width: int, sized: Sequence[str] | None = None, *, with_trend: bool = True
+) -> list[Line]:
+    """Everything above the tables, the most important first.
+
+    :param sized: how large swiotlb must be for the recording that is shown, empty until that is computed; None where
+        there are no keys to ask for it.
+    :param with_trend: not where charts show the same.
+    """
     return [
         *headline(frame, glyphs),
         *stale(frame, glyphs),
-        *findings(frame, glyphs),
+        *findings(frame, glyphs, sized),
         *unknown(frame, glyphs),
         *kernel_log(frame, glyphs),
         *slots(frame, glyphs, width),
         *pools(frame, glyphs),
         rates(frame, glyphs, width),
-        *trend(frame, glyphs, width),
+        *(trend(frame, glyphs, width) if with_trend else ()),
         *verdict(frame, glyphs),
         source(frame, glyphs),
     ]
@@ -66,16 +75,18 @@ def headline(frame: Frame, glyphs: Glyphs) -> list[Line]:
 
 
 def _why(device: DeviceView, glyphs: Glyphs) -> list[Line]:
-    lines = [labelled("why", glyphs.text(device.last_failure))] if device.last_failure else []
-    if device.causes:
-        counted = sorted(device.causes, key=lambda cause: -cause[1])
-        words = (f"{glyphs.text(cause.value)} {numbers.count(failures)}" for cause, failures in counted)
-        lines.append(labelled("causes", ", ".join(words)))
-    return lines
+    """The latest failure in a sentence, and how many had which cause."""
+    counted = sorted(device.causes, key=lambda cause: -cause[1])
+    words = ", ".join(f"{glyphs.text(cause.value)} {numbers.count(failures)}" for cause, failures in counted)
+    told = [glyphs.text(device.last_failure)] if device.last_failure else []
+    return [labelled("why", f" {glyphs.dot} ".join([*told, *([words] if words else [])]))] if told or words else []
 
 
-def findings(frame: Frame, glyphs: Glyphs) -> list[Line]:
-    """The worst finding: whose it is, who holds the slots, and what helps; of the others, the kinds and devices."""
+def findings(frame: Frame, glyphs: Glyphs, sized: Sequence[str] | None = None) -> list[Line]:
+    """The worst finding: whose it is, who holds the slots, and what helps; of the others, the kinds and devices.
+
+    What helps is a size of swiotlb= only where one was computed for all that was recorded.
+    """
     if not frame.findings:
         return []
     worst, *others = frame.findings
@@ -84,8 +95,21 @@ def findings(frame: Frame, glyphs: Glyphs) -> list[Line]:
     told = worst.sentence if worst.holder or not failing or failing.name != worst.device else worst.meaning
     return [
         labelled("found", (worst.kind.value, styles.LABEL), f": {glyphs.text(told)}", _also(others, glyphs)),
-        labelled("advice", glyphs.text(worst.advice[0])),
+        labelled("advice", glyphs.text(_advice(frame, worst, sized))),
     ]
+
+
+def _advice(frame: Frame, worst: Finding, sized: Sequence[str] | None) -> str:
+    """What helps. Of a recording it can be computed which size does."""
+    advice = worst.advice[0]
+    if frame.now.playback is None:
+        return advice
+    if HOW_LARGE not in advice:
+        return advice.removeprefix(FIRST_RECORD)
+    answer = sized[0] if sized else ""
+    who = "swiotlb-top size FILE" if sized is None else "S"
+    known = f"{who} says which swiotlb= is enough for this recording."
+    return answer if answer.startswith(_ANSWERS) else advice.replace(HOW_LARGE, known)
 
 
 def _also(others: Sequence[Finding], glyphs: Glyphs) -> str:
@@ -117,6 +141,11 @@ def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
     share = numbers.percent(now.used_slots, now.all_slots)
     style = styles.words(100 * now.used_slots / now.all_slots if now.all_slots > 0 else 0)
     used = f"{numbers.count(now.used_slots)} of {numbers.count(now.all_slots)} used ({share}%)"
+    scene = _scene_of_what_fails(frame)
+    then_slots = scene.used_slots if scene else 0
+    then = ""
+    if scene:
+        then = f" now, {numbers.count(then_slots)} at a failure {numbers.age(now.time_ns - scene.time_ns)} ago"
     hiwater = f"high water {numbers.count(now.used_hiwater_slots)}"
     if now.used_hiwater_slots > now.nslabs > 0:
         hiwater += " (more than the pools have)"
@@ -124,17 +153,29 @@ def slots(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
         hiwater += f" ({numbers.percent(now.used_hiwater_slots, now.nslabs)}%)"
     if now.hiwater_is_own:
         hiwater += " since the recording began" if now.playback else " since attaching"
-    rest = (
-        f" {glyphs.dot} transient {numbers.count(now.transient_slots)}"
-        f" {glyphs.dot} memory {numbers.size_of_slots(now.nslabs)}"
-    )
-    beside = 1 + max(len(used), len(hiwater) + len(rest))
+    hiwater += f" {glyphs.dot} transient {numbers.count(now.transient_slots)}"
+    memory = f" {glyphs.dot} memory {numbers.size_of_slots(now.nslabs)}"
+    # Where it leaves the gauges more room.
+    if len(used) + len(then) < len(hiwater):
+        then += memory
+    else:
+        hiwater += memory
+    beside = 1 + max(len(used) + len(then), len(hiwater))
     cells = max(0, min(_MOST_GAUGE_CELLS if width > 160 else _GAUGE_CELLS, width - LABEL_WIDTH - beside))
-    listed = [pool for pool in pools_in_order(frame) if not pool.transient]
-    gauge = charts.pools_gauge(listed, cells, glyphs) or charts.gauge(now.used_slots, 0, now.all_slots, cells, glyphs)
+    listed = sorted((pool for pool in now.pools if not pool.transient), key=lambda pool: (not pool.default, pool.start))
+    gauge = None if scene else charts.pools_gauge(listed, cells, glyphs)
+    gauge = gauge or charts.gauge(now.used_slots, then_slots, now.all_slots, cells, glyphs)
     peak = charts.gauge(0, now.used_hiwater_slots, now.nslabs, cells, glyphs)
     gap = " " if cells else ""
-    return [labelled("slots", gauge, gap, (used, style)), labelled("peak", peak, gap, hiwater, rest)]
+    return [labelled("slots", gauge, gap, (used, style), then), labelled("peak", peak, gap, hiwater)]
+
+
+def _scene_of_what_fails(frame: Frame) -> Scene | None:
+    """How it stood at the latest failure that was looked at, while maps fail: else why they do and what is used now
+    seem to contradict each other."""
+    if stands.headline(frame).level is not Level.FAILING:
+        return None
+    return next((failure.scene for failure in frame.now.failures if failure.scene), None)
 
 
 def pools(frame: Frame, glyphs: Glyphs) -> list[Line]:
@@ -148,7 +189,10 @@ def pools(frame: Frame, glyphs: Glyphs) -> list[Line]:
         words += f" {glyphs.dot} growths {numbers.count(frame.now.growths)}"
     known = [pool for pool in found if pool.slots is not None]
     if known:
-        words += f" {glyphs.dot} longest free {max(pool.longest_free_slots for pool in known)}"
+        longest = max(pool.longest_free_slots for pool in known)
+        scene = _scene_of_what_fails(frame)
+        then = f" now, {scene.explanation.longest_free_slots} then" if scene else ""
+        words += f" {glyphs.dot} longest free {longest}{then}"
         words += f" {glyphs.dot} {_fragmented(known)}"
     return [labelled("pools", words)]
 

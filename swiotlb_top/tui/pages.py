@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from itertools import zip_longest
+from typing import Any, Final, TypeAlias
 
 from rich.text import Text
 
@@ -26,6 +27,9 @@ from swiotlb_top.tui.view import View
 _LABEL_WIDTH: Final = 14
 _WORD_WIDTH: Final = 17
 _BAR_CELLS: Final = 40
+_LEAST_BLOCK: Final = 38
+_BLOCK_GAP: Final = 2
+"""Columns of a block of bars beside others, and between two."""
 _NOTHING_TO_SIZE: Final = (
     "Only a recording has each call, and so tells how large swiotlb must be. Make one while devices are busy, and "
     "press S where it is shown:",
@@ -47,42 +51,83 @@ _HELP_TABLES: Final[tuple[tuple[str, Sequence[Field[Any]]], ...]] = (
 
 
 def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Text]:
-    """The fields of the selected device, its rates as they went, and its causes, sizes and hold times as bars."""
+    """The rates of the selected device as they went, its numbers, bars of them, why it bounces, and its limits."""
     device = next((d for d in frame.now.devices if d.dev == view.selected.get("devices")), None)
     if device is None:
         return [Text("this device is gone; Esc goes back", style=styles.DIM)]
     more = ", ".join(glyphs.text(word) for word in (device.driver, device.known_as) if word)
+    told = [*_bounces(device, width), *_limits(device, width), *_askers(device, glyphs, width)]
     return [
         _rule(f"{glyphs.pointer} DEVICE {glyphs.text(device.name)}{f' ({more})' if more else ''}", glyphs, width),
-        *_fields(frame, device, glyphs, width),
-        *_bars("causes of its failed maps", [(cause.value, count) for cause, count in device.causes], glyphs, width),
-        *_askers(device, glyphs, width),
-        *_bars("maps by the slots they ask for", _sizes(device), glyphs, width),
-        *_bounces(device, width),
-        *_limits(device, width),
-        *_bars("released mappings by how long they were held", _holds(device), glyphs, width),
+        *_past_of(frame, device, glyphs, width),
+        *_numbers_of(frame, device, width),
+        *_side_by_side(_all_bars(device, glyphs, width), width),
+        *told,
         *_latest(frame, device, glyphs, width),
     ]
 
 
-def _fields(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> list[Text]:
-    past = {
-        "maps_per_second": _past(frame, device.dev, lambda found: found.maps),
-        "map_failures_per_second": _past(frame, device.dev, lambda found: found.map_failures),
-        "mapped_bytes_per_second": _past(frame, device.dev, lambda found: found.mapped_bytes),
-    }
+_Charted: TypeAlias = tuple[str, Callable[[DevicePast], int]]
+_CHARTED: Final[tuple[_Charted, ...]] = (
+    ("maps_per_second", lambda found: found.maps),
+    ("map_failures_per_second", lambda found: found.map_failures),
+    ("mapped_bytes_per_second", lambda found: found.mapped_bytes),
+)
+"""Fields that are shown as they went, and the totals that they come of."""
+
+
+def _past_of(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> list[Text]:
+    cells = max(0, min(HISTORY, width - _LABEL_WIDTH - 12))
     lines = []
+    for name, total in _CHARTED:
+        field = next(field for field in fields.DEVICES if field.name == name)
+        shown = numbers.shown(field.value(frame, device), field.unit)
+        style = styles.FILL_BAD if name == "map_failures_per_second" else ""
+        past = _past(frame, device.dev, total)
+        went = charts.sparkline(past, min(cells, len(past)), glyphs, style)
+        lines.append(Text.assemble((field.title.ljust(_LABEL_WIDTH), styles.LABEL), f"{shown:>8}   ", went))
+    return lines
+
+
+def _numbers_of(frame: Frame, device: DeviceView, width: int) -> list[Text]:
+    """The other fields, as many beside each other as fit; the help has what they mean."""
+    cells = []
     for field in fields.DEVICES:
-        if field.unit in (Unit.WORDS, Unit.HISTOGRAM):
-            continue
         value = field.value(frame, device)
-        if value is None and field.rank >= fields.RARE:
+        if field.unit in (Unit.WORDS, Unit.HISTOGRAM) or field.name in dict(_CHARTED):
             continue
-        shown = numbers.shown(value, field.unit)
-        cells = max(0, min(HISTORY, width - _LABEL_WIDTH - 12))
-        trend = charts.sparkline(past[field.name], cells, glyphs) if field.name in past else Text()
-        meaning = Text() if field.name in past else Text(field.help, style=styles.DIM)
-        lines.append(Text.assemble((field.title.ljust(_LABEL_WIDTH), styles.LABEL), f"{shown:>8}   ", trend, meaning))
+        if value is not None or field.rank < fields.RARE:
+            shown = numbers.shown(value, field.unit)
+            cells.append(Text.assemble((field.title.ljust(_LABEL_WIDTH), styles.LABEL), f"{shown:>8}   "))
+    across = max(width // (_LABEL_WIDTH + 11), 1)
+    return [Text().join(cells[at : at + across]) for at in range(0, len(cells), across)]
+
+
+def _all_bars(device: DeviceView, glyphs: Glyphs, width: int) -> list[list[Text]]:
+    """Causes, sizes and hold times, a block each."""
+    blocks = [
+        ("causes of its failed maps", [(cause.value, count) for cause, count in device.causes]),
+        ("maps by the slots they ask for", _sizes(device)),
+        ("mappings by how long they were held", _holds(device)),
+    ]
+    there = [(title, counted) for title, counted in blocks if counted]
+    each = (width - _BLOCK_GAP * (len(there) - 1)) // max(len(there), 1)
+    return [_bars(title, counted, glyphs, each if each >= _LEAST_BLOCK else width) for title, counted in there]
+
+
+def _side_by_side(blocks: list[list[Text]], width: int) -> list[Text]:
+    """Blocks beside each other where that leaves each enough room, else one beneath the other."""
+    each = (width - _BLOCK_GAP * (len(blocks) - 1)) // max(len(blocks), 1)
+    if each < _LEAST_BLOCK:
+        return [line for block in blocks for line in block]
+    lines = []
+    for row in zip_longest(*blocks, fillvalue=Text()):
+        line = Text()
+        for at, piece in enumerate(row):
+            line.append_text(piece)
+            line.pad_right((at + 1) * each + at * _BLOCK_GAP - len(line.plain) + (_BLOCK_GAP if row[at + 1 :] else 0))
+        line.rstrip()
+        lines.append(line)
     return lines
 
 

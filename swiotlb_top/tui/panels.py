@@ -13,8 +13,10 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.accounting.snapshot import FailureView, PoolView
 from swiotlb_top.tui import slot_map, styles, tables
+from swiotlb_top.tui.ages import Ages, by_age
 from swiotlb_top.tui.glyphs import Glyphs
-from swiotlb_top.tui.slot_map import Owners
+from swiotlb_top.tui.hanging import cut
+from swiotlb_top.tui.owners import Owners
 from swiotlb_top.tui.tables import Table
 from swiotlb_top.tui.view import View
 
@@ -22,6 +24,9 @@ _MOST_WANTED: Final = 100
 """Lines of a panel that a screen may have room for."""
 _MAP_LINES: Final = 12
 """Lines of the map of slots, unless it is in focus and may fill the screen."""
+
+_FREE_LINES: Final = 2
+"""Those of one in which all is free."""
 
 Body: TypeAlias = Callable[[Frame, View, Glyphs, int, int | None], list[Text]]
 """Frame, view, glyphs, width and height (None: as many as it takes) in, lines without the title out."""
@@ -36,30 +41,40 @@ class Panel:
     body: Body
     has_content: Callable[[Frame], bool]
     table: Table[Any] | None = None
+    least: int = 3
+    """Lines that it is worth opening for: title, head, a row."""
     optional: bool = False
     """Whether it is not there at all where it has no content."""
     filtered: bool = True
     """Whether it has lines that a filter may leave out."""
+    nothing: str = ""
+    """What its title says where there is nothing in it, so that it needs no lines."""
 
     def draw(self, frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
         """The panel under its title in at most ``height`` lines; where it can show nothing, why."""
         title = self._title(frame, view, glyphs, width, height is not None)
-        if height == 1:
+        if height == 1 or self._is_shut(frame):
             return [title]
         room = None if height is None else height - 1
         if frame.now.unseen:
             return [title, Text(glyphs.shortened(frame.now.unseen, width), style=styles.DIM)]
         return [title, *self.body(frame, view, glyphs, width, room)]
 
-    def wanted(self, frame: Frame, view: View, glyphs: Glyphs, width: int) -> int:
-        """How many lines it would fill."""
+    def wanted(self, frame: Frame, view: View, glyphs: Glyphs, width: int) -> int | list[Text]:
+        """How many lines it would fill; or these, where they had to be drawn to know."""
         if not self.is_there(frame):
             return 0
         if frame.now.unseen:
             return 2
+        if self._is_shut(frame):
+            return 1
         if self.table is not None:
             return 2 + len(self.table.shown(frame, view, self.name))
-        return 1 + len(self.body(frame, view, glyphs, width, _MOST_WANTED))
+        return self.draw(frame, view, glyphs, width, 1 + _MOST_WANTED)
+
+    def _is_shut(self, frame: Frame) -> bool:
+        """Whether its title says all."""
+        return bool(self.nothing) and not frame.now.unseen and not self.has_content(frame)
 
     def is_there(self, frame: Frame) -> bool:
         """Whether it has a place on the screen."""
@@ -82,6 +97,7 @@ class Panel:
     def _title(self, frame: Frame, view: View, glyphs: Glyphs, width: int, live: bool) -> Text:
         focused = live and view.focus == self.name
         words = f"{glyphs.pointer if focused else glyphs.rule} {glyphs.text(self.title(frame, view))}"
+        words += f": {self.nothing}" if self._is_shut(frame) else ""
         order = view.orders.get(self.name)
         if order and self.table:
             words += f" by {self.table.field(order.field).title}"
@@ -89,15 +105,14 @@ class Panel:
             words += f" with {glyphs.text(wanted)!r}"
         rule = glyphs.rule * max(0, width - len(words) - 1) if live else ""
         title = Text.assemble((words, styles.LABEL), (f" {rule}", styles.DIM))
-        title.truncate(width)
+        cut(title, width, glyphs)
         return title
 
 
-def _table(name: str, table: Table[Any], nothing: str) -> Body:
+def _table(name: str, table: Table[Any]) -> Body:
     def body(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
         if not table.shown(frame, view, name):
-            wanted = view.filters.get(name)
-            return [Text(f"none match {glyphs.text(wanted)!r}" if wanted else nothing, style=styles.DIM)]
+            return [Text(f"none match {glyphs.text(view.filters.get(name, ''))!r}", style=styles.DIM)]
         focused = view.focus == name
         return tables.draw(table, name, frame, view, glyphs, width, height, focused=focused)
 
@@ -122,25 +137,29 @@ def _slots(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | N
         return [Text(why if pool is None or pool.transient else "its slots were not read yet", style=styles.DIM)]
     slots, owners = pool.slots, Owners(frame.now.devices)
     room = _MAP_LINES if height is None or view.focus != "slots" else height
-    below = [*slot_map.legend(slots, owners, glyphs, width), *_areas(pool, slots, glyphs, width)]
-    below = below[: max((min(room, height or room) - 1) // 2, 0)]
-    drawn, layout = slot_map.draw(slots, owners, glyphs, width, max(min(room, height or room) - len(below) - 1, 1))
-    said = f"{slot_map.scale(slots, layout, glyphs)}{_read(frame, glyphs)}"
-    lines = [*drawn, *below, Text(said, style=styles.DIM)]
-    return lines if height is None else lines[:height]
+    if not any(slots.area_used_slots) and view.focus != "slots" and height is not None:
+        room = _FREE_LINES
+    more = [*_areas(pool, slots, glyphs, width), *_read(frame, view, glyphs)]
+    if view.by_age:
+        shown = by_age(slots, frame.now.sampled_ns if frame.now.sampled_ns >= 0 else frame.now.time_ns)
+        return slot_map.told(shown, Ages(), glyphs, width, max(min(room, height or room), 1), more)
+    return slot_map.told(slots, owners, glyphs, width, max(min(room, height or room), 1), more)
 
 
-def _areas(pool: PoolView, slots: SlotsView, glyphs: Glyphs, width: int) -> list[Text]:
+def _areas(pool: PoolView, slots: SlotsView, glyphs: Glyphs, width: int) -> list[str]:
     if pool.nareas < 2:
         return []
     head = f"used of {slots.area_nslabs} in each area: "
-    return [Text(head + glyphs.shortened(" ".join(map(str, slots.area_used_slots)), max(width - len(head), 1)))]
+    return [head + glyphs.shortened(" ".join(map(str, slots.area_used_slots)), max(width - len(head), 1))]
 
 
-def _read(frame: Frame, glyphs: Glyphs) -> str:
-    """How long ago the slots were read; empty if that is now."""
+def _read(frame: Frame, view: View, glyphs: Glyphs) -> list[str]:
+    """How long ago the slots were read, if that is not now; and what an age is there."""
     since_ns = frame.now.sampled_ns
-    return f" {glyphs.dot} read {numbers.age(frame.now.time_ns - since_ns)} ago" if since_ns >= 0 else ""
+    if since_ns < 0:
+        return []
+    age = f" {glyphs.dot} an age is the most it can be: since the look before the first that had it"
+    return [f"read {numbers.age(frame.now.time_ns - since_ns)} ago{age if view.by_age else ''}"]
 
 
 def _looked_at(frame: Frame) -> FailureView | None:
@@ -155,11 +174,7 @@ def _moment(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | 
         return []
     pool = max(failure.scene.pools, key=lambda pool: pool.longest_free_slots)
     room = _MAP_LINES if height is None else min(height, _MAP_LINES)
-    owners = Owners(frame.now.devices)
-    below = slot_map.legend(pool.slots, owners, glyphs, width)[: max(room - 2, 0)]
-    drawn, layout = slot_map.draw(pool.slots, owners, glyphs, width, max(room - len(below) - 1, 1))
-    lines = [*drawn, *below, Text(slot_map.scale(pool.slots, layout, glyphs), style=styles.DIM)]
-    return lines if height is None else lines[:height]
+    return slot_map.told(pool.slots, Owners(frame.now.devices), glyphs, width, max(room, 1))
 
 
 def _moment_title(frame: Frame, view: View) -> str:
@@ -175,7 +190,7 @@ def _log(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | Non
     matching = [one for one in frame.journal if wanted.casefold() in f"{one.word} {one.sentence}".casefold()]
     entries = matching if height is None else matching[: max(height, 0)]
     if not entries:
-        return [Text(f"none match {glyphs.text(wanted)!r}" if wanted else "nothing happened yet", style=styles.DIM)]
+        return [Text(f"none match {glyphs.text(wanted)!r}", style=styles.DIM)]
     return [
         Text.assemble(
             (f"{numbers.age(frame.now.time_ns - entry.time_ns):>6} ago  ", styles.DIM),
@@ -188,7 +203,8 @@ def _log(frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | Non
 
 def _slots_title(frame: Frame, view: View) -> str:
     pool = chosen_pool(frame, view)
-    return f"SLOTS of pool {pool.start:#x}" if pool else "SLOTS"
+    shown, other = ("age", "owner") if view.by_age else ("owner", "age")
+    return f"SLOTS of pool {pool.start:#x} by {shown} (a: by {other})" if pool else "SLOTS"
 
 
 def _failures_title(frame: Frame, view: View) -> str:
@@ -202,25 +218,28 @@ PANELS: Final[dict[str, Panel]] = {
     for panel in (
         Panel(
             "devices",
-            lambda frame, view: f"DEVICES {len(frame.now.devices)}" if not frame.now.unseen else "DEVICES",
-            _table("devices", tables.DEVICES, "no device has mapped anything since the start"),
+            lambda frame, view: f"DEVICES {len(frame.now.devices)}" if frame.now.devices else "DEVICES",
+            _table("devices", tables.DEVICES),
             lambda frame: bool(frame.now.devices),
             tables.DEVICES,
+            nothing="no device has mapped anything since the start",
         ),
         Panel(
             "pools",
-            lambda frame, view: f"POOLS {len(frame.now.pools)}" if not frame.now.unseen else "POOLS",
-            _table("pools", tables.POOLS, "no pool is known yet"),
+            lambda frame, view: f"POOLS {len(frame.now.pools)}" if frame.now.pools else "POOLS",
+            _table("pools", tables.POOLS),
             lambda frame: bool(frame.now.pools),
             tables.POOLS,
+            nothing="no pool is known yet",
         ),
         Panel("slots", _slots_title, _slots, lambda frame: any(pool.slots for pool in frame.now.pools), filtered=False),
         Panel(
             "failures",
             _failures_title,
-            _table("failures", tables.FAILURES, "no failed map was recorded"),
+            _table("failures", tables.FAILURES),
             lambda frame: bool(frame.now.failures),
             tables.FAILURES,
+            nothing="no failed map was recorded",
         ),
         Panel(
             "moment",
@@ -230,7 +249,14 @@ PANELS: Final[dict[str, Panel]] = {
             optional=True,
             filtered=False,
         ),
-        Panel("log", lambda frame, view: "LOG", _log, lambda frame: bool(frame.journal)),
+        Panel(
+            "log",
+            lambda frame, view: "LOG",
+            _log,
+            lambda frame: bool(frame.journal),
+            least=2,
+            nothing="nothing happened yet",
+        ),
     )
 }
 """The panels in the order of Tab: the most important first."""

@@ -192,8 +192,12 @@ def _window(rows: int, at: int, room: int) -> range:
 
 
 def pools_in_order(frame: Frame) -> list[PoolView]:
-    """The default pool, then grown ones, then transient ones, each by address."""
-    return sorted(frame.now.pools, key=lambda pool: (not pool.default, pool.transient, pool.start))
+    """The fullest first; of those equally full the default pool, then grown ones, then transient ones, by address."""
+
+    def trouble(pool: PoolView) -> tuple[bool, float, bool, int]:
+        return pool.transient, -pool.used_slots / max(pool.nslabs, 1), not pool.default, pool.start
+
+    return sorted(frame.now.pools, key=trouble)
 
 
 def devices_in_order(frame: Frame) -> list[DeviceView]:

@@ -58,6 +58,10 @@ class View:
     """What the page of sizes says of the recording that is shown, line by line; empty while it is computed."""
     failure: FailureView | None = None
     """The one whose page is open. It stays as it was, however many come after it."""
+    minutes: int = 2
+    """How far back the charts reach, at most."""
+    by_age: bool = False
+    """Whether the map of slots shows how old mappings are; else it shows whose they are."""
     paused: Frame | None = None
     """The frame that is shown in place of the latest one; None while the screen follows."""
 

@@ -64,6 +64,8 @@ SCRIPT = """
     until_seen 'causes of its failed maps' device
     press Escape p    # at once, as whoever types fast on a machine that is slow
     until_seen PAUSED paused
+    press w
+    until_seen 'written' unwritten
     press q
     until_seen 'ended with' ended
     tmux -L lab kill-server
@@ -254,7 +256,7 @@ def test_the_device_has_a_page_of_its_own(files: Path) -> None:
     screen = pane(files, "device")
     assert f"DEVICE {VIRTIO_BLK} (virtio-pci, vda)" in screen
     assert re.search(r"^exhausted +\d+", screen, re.MULTILINE), screen
-    assert re.search(r"^P99 +[0-9.]+(us|ms)", screen, re.MULTILINE), screen
+    assert re.search(r"\bP99 +[0-9.]+(us|ms)", screen), screen
 
 
 def test_esc_and_p_at_once_go_back_and_hold_it_and_q_leaves_it(files: Path) -> None:
@@ -263,6 +265,11 @@ def test_esc_and_p_at_once_go_back_and_hold_it_and_q_leaves_it(files: Path) -> N
     assert "DEVICES" in paused, "Esc was lost"
     assert "ended with 0" in pane(files, "ended")
     assert "swiotlb-top" not in pane(files, "ended")
+
+
+def test_without_a_flight_recorder_w_says_that_nothing_is_written(files: Path) -> None:
+    last = pane(files, "unwritten").rstrip().splitlines()[-1]
+    assert last == "not written: no flight recorder runs (swiotlb-top record --flight 2m starts one)"
 
 
 def test_without_capabilities_debugfs_is_shown_and_what_it_cannot_see_is_said(files: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,11 +22,14 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.headline import MEANINGS, Headline
 from swiotlb_top.accounting.words import SECTIONS
 from swiotlb_top.findings.noticing import Noticing
+from swiotlb_top.sizing.chart import Ink
+from swiotlb_top.sizing.report import answer
+from swiotlb_top.sizing.sized import Question
 from swiotlb_top.sources.replay import ReplaySource
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, press
 from swiotlb_top.tui.screen import render
-from swiotlb_top.tui.view import PLAIN
+from swiotlb_top.tui.view import PLAIN, Page
 from tests.support.doctoring import STALL
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
@@ -47,12 +51,23 @@ The first line under the title is the worst of everything that is known, in one 
 give the reason, in the reference's words, what is *found* in all frames so far (who fails, and who holds the slots)
 with *advice*, and *unknown*: what is not known and could be worse. The key `f` shows all that is found, as `swiotlb-top
 check` prints it, and `S`, where a recording is shown, how large swiotlb must be for it ([sizing.md](sizing.md)).
-*slots* is a gauge of the slots in use in each pool, *peak* a gauge of the most that ever were in use. *trend* has the
-latest readings, one in each cell, and *TIME* has them as charts where the panels leave room. *SLOTS* is a map of the
-selected pool, or else of the fullest. At the finest, each cell is a slot, with a letter and a colour for the device
-that has it, so that one sees in which pieces the pool is free:
+*slots* is a gauge of the slots in use in each pool and, while maps fail, of those in use at a
+failure, *peak* a gauge of the most that ever were in use. *trend* has the
+latest readings, one in each cell. On a screen with room *TIME* has them as charts in its place: a cell is as high as
+the highest reading in it, and a dot is a reading of 0. `[` and `]` choose how far back they reach, from one minute to
+120. *SLOTS* is a map of the selected pool, or else of the fullest. At the finest, each cell is a slot, with a letter
+and a colour for the device that has it, so that one sees in which pieces the pool is free. `a` gives letters and
+colours to the age of the mappings in place of their devices, and back; the title says which it is:
 
-![The map of a pool in four areas: two disks have slots in three of them](slots.svg)
+![The map of a pool in four areas by age: half of the slots in use were taken less than 10 ms ago](slots.svg)
+
+Of a kernel that runs the slots are read now and then, so an age is the most it can be: since the look before the first
+that had the mapping. A device that takes the same slots for the same buffer between two looks seems to have kept them.
+
+`w` has the flight recorder of this machine (`swiotlb-top record --flight 2m`, or the service `swiotlb-flight`) write
+the latest minutes as a recording, and the last line says where it is. The screen itself holds none: it has the kernel
+count calls, and recording each of them costs more. Without a flight recorder the last line says that nothing is
+written.
 
 *LOG* lists growth, pools that were added and freed, lost events, disagreements, and devices that began to fail. Each
 row of *FAILURES* stands for maps in a row that failed alike: of one device, of one size, for one cause. *MOMENT* is the
@@ -103,6 +118,8 @@ class Picture(NamedTuple):
         frame, view = frame_at(self.recording, self.position_ns), PLAIN
         for key in self.keys:
             view = press(view, frame, key)
+            if view.page is Page.SIZE:
+                view = replace(view, sized=_sized(self.recording))
         return render(frame, view, UNICODE, self.width, self.height)
 
     def svg(self) -> str:
@@ -111,18 +128,33 @@ class Picture(NamedTuple):
 
 
 PICTURES: Final = {
-    "screen": Picture(STALL, SHOWN_NS, 110, 39, "dark"),
-    "slots": Picture(TWO_DISKS, 1_000_000_000, 110, 34, "light", ("tab", "tab")),
+    "screen": Picture(STALL, SHOWN_NS, 110, 42, "dark", ("S", "escape")),
+    "slots": Picture(TWO_DISKS, 1_000_000_000, 110, 34, "light", ("tab", "tab", "a")),
     "failure": Picture(STALL, SHOWN_NS, 110, 26, "dark", ("tab", "tab", "tab", "enter")),
 }
 """By name of the file in docs/."""
+
+
+def _sized(recording: Path) -> tuple[str, ...]:
+    """What the page of sizes says when it is computed."""
+    report = answer([recording], Question(), None)
+    return tuple(report.answer_first(Ink(UNICODE.full, UNICODE.empty, UNICODE.pointer)))
+
+
+def without_seams(line: Text) -> Text:
+    """A line whose full blocks are blanks on a ground of their colour: fonts leave seams between the former."""
+    solid = Text(line.plain.replace(UNICODE.full, " "), style=line.style, spans=line.spans)
+    for at, character in enumerate(line.plain):
+        if character == UNICODE.full:
+            solid.stylize("reverse", at, at + 1)
+    return solid
 
 
 def drawn(lines: Sequence[Text], width: int, height: int, theme: TerminalTheme) -> str:
     """A screen as SVG."""
     console = Console(width=width, height=height, record=True, file=io.StringIO(), force_terminal=True)
     for line in lines:
-        console.print(line, soft_wrap=True)
+        console.print(without_seams(line), soft_wrap=True)
     svg = console.export_svg(title="swiotlb-top", theme=theme, unique_id="screen")
     # A picture asks nobody for a font: any of one width will do.
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)

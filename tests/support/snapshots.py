@@ -9,6 +9,7 @@ from swiotlb_top.accounting.evidence import Evidence, Tried
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.journal import Entry
 from swiotlb_top.accounting.past import Past
+from swiotlb_top.accounting.readings import readings_of
 from swiotlb_top.accounting.snapshot import (
     Asker,
     DeviceView,
@@ -166,6 +167,7 @@ STALLING = Frame(
     QUIET,
     1,
     history=(Past.of(replace(QUIET, time_ns=4 * SECOND_NS)), Past.of(QUIET)),
+    readings=readings_of(map(Past.of, (replace(QUIET, time_ns=4 * SECOND_NS), QUIET, STALLED))),
     journal=(
         Entry(6 * SECOND_NS, "bad", "failing", "0000:00:04.0 (virtio-pci)"),
         Entry(2 * SECOND_NS, "plain", "pool added", "0x100000000: 2048 slots in 4 areas"),

@@ -16,6 +16,7 @@ from swiotlb_top.errors import CannotError, Exit
 from swiotlb_top.kernel_log import kmsg
 from swiotlb_top.kernel_log.causes import LogCause
 from swiotlb_top.kernel_log.meanings import MEANINGS
+from tests.support.logs import REPORTED
 
 TOO_LARGE = "vc4-drm gpu: swiotlb buffer is full (sz: 327680 bytes), total 32768 (slots), used 12 (slots)"
 NO_RUN = "virtio_ccw 0.0.0000: swiotlb buffer is full (sz: 262144 bytes), total 32768 (slots), used 28249 (slots)"
@@ -28,6 +29,41 @@ def test_a_line_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert "vc4-drm gpu: too_large, at least 1 map failed" in said
     assert "327680 bytes (160 slots); 12 of 32768 slots in use" in said
     assert "No value of swiotlb= changes this" in said
+
+
+REPORTS = [line.split("\t") for line in REPORTED.read_text().splitlines() if not line.startswith("#")]
+_LABEL_WIDTH = 15
+_COMMANDS = ("swiotlb-top ", "dmesg |")
+
+
+@pytest.mark.parametrize(
+    ("report", "cause", "who", "line"), REPORTS, ids=[f"{r[0]}-{n}" for n, r in enumerate(REPORTS)]
+)
+def test_each_line_that_was_reported_is_explained_and_what_it_cannot_tell_is_said_to_be_open(
+    report: str, cause: str, who: str, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["why", line]) == Exit.DISAGREE
+    said = capsys.readouterr().out
+    assert f"{who or '(no device is named)'}: {cause}, at least 1 map failed" in said
+    told = {text[:_LABEL_WIDTH].strip(): text[_LABEL_WIDTH:] for text in said.splitlines() if text.startswith("  ")}
+    assert told["line"] == line
+    meaning = MEANINGS[LogCause(cause)]
+    assert (told["means"], told["helps"], told["no help"], told["open"]) == (
+        meaning.means,
+        meaning.helps,
+        meaning.does_not,
+        meaning.open,
+    )
+    assert any(command in told["open"] for command in _COMMANDS), f"{report}: no command tells what is open"
+
+
+@pytest.mark.parametrize("cause", [cause for cause in LogCause if cause.fails_maps and len(cause.possible) != 1])
+def test_a_cause_that_numbers_cannot_tell_is_not_claimed(cause: LogCause) -> None:
+    """It is named as all that it may be, or what is open of it is."""
+    meaning = MEANINGS[cause]
+    possible = [one.value for one in cause.possible[:2]]
+    assert meaning.open
+    assert all(word in f"{meaning.means} {meaning.open}" for word in possible) or cause is LogCause.TOO_LARGE
 
 
 def test_full_is_not_said_of_a_pool_that_was_not(capsys: pytest.CaptureFixture[str]) -> None:

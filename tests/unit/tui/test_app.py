@@ -16,7 +16,7 @@ from textual.strip import Strip
 from swiotlb_top.sizing.report import SizeReport, answer
 from swiotlb_top.sources.sampler import Sampler
 from swiotlb_top.tui import config
-from swiotlb_top.tui.app import Canvas, LiveScreen
+from swiotlb_top.tui.app import Canvas, LiveScreen, Write, nobody_writes
 from swiotlb_top.tui.glyphs import UNICODE
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS, Key
 from swiotlb_top.tui.view import PLAIN, Order, Page
@@ -27,13 +27,17 @@ Steps = Callable[[LiveScreen, Pilot[None]], Awaitable[None]]
 
 
 def drive(
-    source: ScriptedSource, steps: Steps, size: tuple[int, int] = (80, 24), recording: Path | None = None
+    source: ScriptedSource,
+    steps: Steps,
+    size: tuple[int, int] = (80, 24),
+    recording: Path | None = None,
+    write: Write = nobody_writes,
 ) -> LiveScreen:
     """Run ``steps`` on a screen that shows ``source`` and is sampled only when told to."""
 
     async def run() -> LiveScreen:
         with Sampler(source, 3600.0) as sampler:
-            screen = LiveScreen(sampler, UNICODE, recording)
+            screen = LiveScreen(sampler, UNICODE, recording, write=write)
             async with screen.run_test(size=size) as pilot:
                 await pilot.pause()
                 await steps(screen, pilot)
@@ -126,6 +130,43 @@ def test_what_w_keeps_is_there_the_next_time(tmp_path: Path, monkeypatch: pytest
 
     screen = drive(ScriptedSource([STALLED]), steps)
     assert config.load().orders == screen.view.orders == {"devices": Order("name", ascending=True)}
+
+
+def test_w_has_the_flight_recorder_write_and_says_what_became_of_it() -> None:
+    may_go_on = Event()
+
+    def write() -> str:
+        may_go_on.wait(60)
+        return "written: /run/swiotlb-top/swiotlb-1.swtrace"
+
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("w")
+        assert "the flight recorder is asked for a file" in text(screen)
+        may_go_on.set()
+        while "written: /run/swiotlb-top/swiotlb-1.swtrace" not in text(screen):
+            await pilot.pause(0.01)
+        await pilot.press("down")
+        assert "q quit" in text(screen)
+
+    drive(ScriptedSource([STALLED]), steps, write=write)
+
+
+def test_where_nobody_records_w_says_so_in_a_line() -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("w")
+        while "not written: this screen holds no recording" not in text(screen):
+            await pilot.pause(0.01)
+
+    drive(ScriptedSource([STALLED]), steps)
+
+
+def test_of_a_recording_nothing_is_written_again() -> None:
+    async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
+        await pilot.press("w")
+        while "this is a recording already: swiotlb-top cut" not in text(screen):
+            await pilot.pause(0.01)
+
+    drive(ScriptedSource([PLAYED]), steps, recording=STALL, write=lambda: "written")
 
 
 def test_the_page_of_a_device_and_back() -> None:

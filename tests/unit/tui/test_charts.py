@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiotlb_top.tui import charts
+from swiotlb_top.tui import charts, styles
 from swiotlb_top.tui.glyphs import ASCII, UNICODE
 from tests.support.slots import mapping, slots_with
 from tests.support.snapshots import DEFAULT_POOL, GROWN_POOL
@@ -48,9 +48,18 @@ def test_a_sparkline_shows_the_latest_at_its_right() -> None:
     assert charts.sparkline([1, 2, 4, 8], 4, UNICODE).plain == "▁▂▄█"
     assert charts.sparkline([100, 4, 8], 2, UNICODE).plain == "▄█"
     assert charts.sparkline([8], 4, UNICODE).plain == "   █"
-    assert charts.sparkline([0, 0.001, 8], 3, UNICODE).plain == " ▁█"
+    assert charts.sparkline([0, 0.001, 8], 3, UNICODE).plain == "·▁█"
     assert charts.sparkline([], 3, UNICODE).plain == "   "
     assert charts.sparkline([1], 0, UNICODE).plain == ""
+
+
+def test_a_zero_is_told_from_no_value_and_has_no_colour_of_trouble() -> None:
+    line = charts.sparkline([0, 0, 5], 5, UNICODE, styles.FILL_BAD)
+    assert line.plain == "  ··█"
+    assert [(line.plain[span.start : span.end], span.style) for span in line.spans] == [
+        ("··", styles.DIM),
+        ("█", styles.FILL_BAD),
+    ]
 
 
 def test_fragmentation_is_how_much_shorter_the_longest_run_is_than_it_could_be() -> None:

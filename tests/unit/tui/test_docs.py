@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 
 import click
 import pytest
+from rich.text import Text
 
 from swiotlb_top.accounting import fields, reach
 from swiotlb_top.accounting.bounces import Reason
@@ -32,7 +33,7 @@ from swiotlb_top.tui.screen import plain
 from tests.support import glossary
 from tests.support.doctoring import GROWING, STALL
 from tests.support.logs import EARLIER, with_log
-from tests.support.screen_docs import DOCS, PICTURES, SHOWN_NS, frame_at, page
+from tests.support.screen_docs import DOCS, PICTURES, SHOWN_NS, frame_at, page, without_seams
 from tests.support.snapshots import DEBUGFS, PLAYED, QUIET, STALLED, STALLING
 
 TABLES: Final[tuple[tuple[Field[Any], ...], ...]] = (fields.TOTALS, fields.DEVICES, fields.POOLS, fields.FAILURES)
@@ -50,8 +51,32 @@ def test_each_picture_is_of_this_screen(name: str) -> None:
     """Its words, not its pixels: those are rich's. If not: python -m tests.support.screen_docs."""
     picture = html.unescape(re.sub(r"<[^>]*>", "", (DOCS / f"{name}.svg").read_text()))
     drawn = "".join(picture.split())
-    lines = ["".join(line.plain.split()) for line in PICTURES[name].lines()]
+    lines = ["".join(without_seams(line).plain.split()) for line in PICTURES[name].lines()]
     assert [line for line in lines if line not in drawn] == []
+
+
+def test_the_readme_shows_them_all_and_the_first_has_the_answer() -> None:
+    """What fails, why, who holds the slots, what to do."""
+    shown = [name for name in re.findall(r"!\[[^]]*\]\(docs/(\w+)\.svg\)", README.read_text()) if name in PICTURES]
+    assert (shown[0], sorted(shown)) == ("screen", sorted(PICTURES))
+    lines = [line.plain.rstrip() for line in PICTURES["screen"].lines()]
+    assert lines[1:5] == [
+        "FAILING  0000:00:04.0 (virtio-pci): 125 failed maps/s",
+        "why      needs 128 slots, 127 of 256 are free \N{MIDDLE DOT} exhausted 498",
+        "found    full: 0000:00:04.0 fails; it held 129 of 256 slots itself",
+        "advice   boot with at least swiotlb=512,1 (1 MiB; 512 KiB more than today)",
+    ]
+
+
+def test_a_picture_without_seams_has_the_same_words_in_the_same_places() -> None:
+    line = Text.assemble("a", ("\N{FULL BLOCK}" * 2, "red"), "b")
+    solid = without_seams(line)
+    assert solid.plain == "a  b"
+    assert [(span.start, span.end, span.style) for span in solid.spans] == [
+        (1, 3, "red"),
+        (1, 2, "reverse"),
+        (2, 3, "reverse"),
+    ]
 
 
 def test_every_picture_is_in_the_docs() -> None:
@@ -65,7 +90,7 @@ def test_the_readme_names_every_key() -> None:
 
 
 def test_the_readmes_answer_is_what_the_stall_looks_like() -> None:
-    answer = README.read_text().split("## What the answer looks like\n\n```\n")[1].split("\n```\n")[0].splitlines()
+    answer = README.read_text().split("## What the answer looks like\n")[1].split("\n```\n")[1].splitlines()
     drawn = [line.plain.rstrip() for line in plain(frame_at(STALL, SHOWN_NS), UNICODE, 120)]
     assert answer == [line for line in drawn if line in answer]
     assert len(answer) > 4

@@ -40,7 +40,8 @@ def test_no_escape_codes_even_where_colours_are_forced(monkeypatch: pytest.Monke
 def test_a_sentence_is_one_line_however_long() -> None:
     sentence = "needs 128 contiguous slots, " * 20
     text = printed(Frame(replace(STALLED, devices=(replace(DISK, last_failure=sentence),)), QUIET))
-    assert [line for line in text.splitlines() if line.startswith("why")] == [f"why      {sentence}".rstrip()]
+    told = f"why      {sentence} \N{MIDDLE DOT} fragmented 228, too_large 2"
+    assert [line for line in text.splitlines() if line.startswith("why")] == [told]
 
 
 def test_lines_are_wrapped_only_where_columns_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

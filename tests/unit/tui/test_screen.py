@@ -19,7 +19,9 @@ from swiotlb_top.tui.glyphs import ASCII, UNICODE, Glyphs, for_encodings
 from swiotlb_top.tui.panels import PANELS
 from swiotlb_top.tui.screen import plain, render, share
 from swiotlb_top.tui.view import PLAIN, Page, View
+from tests.support.doctoring import GROWING, STALL
 from tests.support.drawn import plain_text
+from tests.support.screen_docs import SHOWN_NS, frame_at
 from tests.support.snapshots import DISK, NVME, PLAYED, QUIET, SECOND_NS, STALLED, STALLING, STARVED
 
 
@@ -108,6 +110,74 @@ def test_lines_are_shared_among_panels(room: int, wanted: list[int], focus: int,
     assert share(room, wanted, focus) == shares
 
 
+def test_what_is_urgent_is_opened_before_what_is_not_and_a_panel_without_a_head_for_less() -> None:
+    assert share(12, [50, 50, 50, 50], 0, urgent=[2]) == [7, 1, 3, 1]
+    assert share(12, [50, 50, 50, 50], 0, urgent=[2, 3]) == [5, 1, 3, 3]
+    assert share(8, [3, 3, 3], 0) == [3, 3, 1]
+    assert share(8, [3, 3, 3], 0, least=[3, 3, 2]) == [3, 3, 2]
+
+
+def test_where_maps_failed_the_failures_have_a_row_on_the_smallest_screen() -> None:
+    frame = frame_at(STALL, SHOWN_NS)
+    lines = drawn(frame, 80, 24).splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("─ FAILURES"))
+    assert lines[at + 2].startswith("0.0s    498  0000:00:04.0")
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 60)])
+def test_what_is_used_now_does_not_contradict_why_maps_fail(width: int, height: int) -> None:
+    text = drawn(frame_at(STALL, SHOWN_NS), width, height)
+    assert "why      needs 128 slots, 127 of 256 are free" in text
+    assert "0 of 256 used (0.0%) now, 129 at a failure 1.0s ago" in text
+    assert "longest free 128 now, 127 then" in text
+
+
+def test_a_gauge_is_there_also_where_much_is_said_beside_the_peak() -> None:
+    own = replace(STALLED, hiwater_is_own=True, used_hiwater_slots=1_143)
+    slots, peak = (line for line in drawn(Frame(own, QUIET), 80).splitlines() if line.startswith(("slots", "peak")))
+    assert "memory 5 MiB" in slots
+    assert peak.startswith("peak     \N{MEDIUM SHADE}")
+    assert peak.endswith("since attaching \N{MIDDLE DOT} transient 40")
+
+
+def test_where_nothing_fails_nothing_is_said_of_then() -> None:
+    text = drawn(frame_at(GROWING, 3 * SECOND_NS), 120, 40)
+    assert "126 of 2,560 used (4.9%) \N{MIDDLE DOT} memory 5 MiB\n" in text
+    assert " then" not in text
+
+
+def test_of_a_recording_the_advice_is_how_to_learn_the_size_and_then_the_size() -> None:
+    frame = frame_at(STALL, SHOWN_NS)
+    assert "advice   If it is load, a larger pool helps: S says which swiotlb= is enough" in drawn(frame, 120)
+    answer = "boot with at least swiotlb=512,1 (1 MiB; 512 KiB more than today)"
+    assert f"advice   {answer}" in drawn(frame, 120, view=View(sized=(answer, "how sure: ...")))
+    assert "advice   If it is load" in drawn(frame, 120, view=View(sized=("nothing can be said: ...",)))
+    live = Noticing()(STARVED)
+    assert "advice   If it is load, a larger pool helps: swiotlb-top record -o FILE" in drawn(
+        live, 120, view=View(sized=(answer,))
+    )
+
+
+def test_of_a_recording_nobody_is_told_to_record_first() -> None:
+    disputed = VerdictView("6.6", 10, 9, 1, 0, 0, "not slot 10")
+    shown = replace(PLAYED, verdict=disputed)
+    assert "advice   swiotlb-top replay FILE has the evidence" in drawn(Noticing()(Frame(shown, QUIET)), 120)
+    live = replace(STALLED, verdict=disputed)
+    assert "advice   swiotlb-top record -o FILE; then swiotlb-top replay" in drawn(Noticing()(Frame(live, QUIET)), 120)
+
+
+def test_what_is_cut_off_ends_with_an_ellipsis() -> None:
+    for glyphs in (UNICODE, ASCII):
+        (line,) = (line for line in drawn(frame_at(STALL, SHOWN_NS), 60, 40, glyphs).splitlines() if "MOMENT" in line)
+        assert line.endswith(glyphs.ellipsis)
+
+
+def test_a_demonstration_has_a_bar_of_its_own_colour() -> None:
+    for demo, style in ((True, styles.WARN), (False, styles.BAR)):
+        title = render(Frame(replace(PLAYED, demo=demo), QUIET), PLAIN, UNICODE, 80, 24)[0]
+        assert [(span.start, span.end) for span in title.spans if span.style == style] == [(0, 80)]
+
+
 @given(st.integers(-5, 100), st.lists(st.integers(1, 200), min_size=1, max_size=6), st.data())
 def test_no_panel_gets_more_than_it_wants_and_all_together_no_more_than_there_is(
     room: int, wanted: list[int], data: st.DataObject
@@ -169,7 +239,7 @@ def test_the_verdict_is_a_word_before_it_is_a_colour(verdict: VerdictView, words
 def test_what_is_wrong_is_loud_and_says_so_without_its_colour() -> None:
     lines = render(STALLING, PLAIN, UNICODE, 80, 24)
     loud = [line.plain[span.start : span.end] for line in lines for span in line.spans if span.style == styles.BAD]
-    assert loud == ["0000:00:04.0 (virtio-pci, vda): 230 failed maps/s", "failed 230/s", "230"]
+    assert loud == ["0000:00:04.0 (virtio-pci, vda): 230 failed maps/s", "failed 230/s", "230", "failing"]
 
 
 def test_names_cannot_reach_the_terminal_with_escape_codes_or_markup() -> None:
