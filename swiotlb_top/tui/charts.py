@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate, groupby, pairwise
 
 from rich.text import Text
@@ -68,10 +69,16 @@ def columns(values: Sequence[float], top: float, cells: int, rows: int, glyphs: 
     latest = values[-cells:] if cells > 0 else ()
     # Any value but 0 has a height, so that a single failure is seen.
     heights = [min(rows * steps, max(1, round(rows * steps * value / top))) if value > 0 else 0 for value in latest]
-    return [
-        "".join(glyphs.spark[min(max(height - row * steps, 0), steps)] for height in heights).rjust(max(cells, 0))
-        for row in reversed(range(rows))
-    ]
+    before = [" " * rows] * (cells - len(latest))
+    side_by_side = [*before, *(_column(height, rows, glyphs.spark) for height in heights)]
+    return ["".join(row) for row in zip(*side_by_side, strict=True)] or [""] * rows
+
+
+@cache
+def _column(height: int, rows: int, spark: str) -> str:
+    """What is in the rows of a column, from the top down. A row has as many steps as ``spark`` has signs but one."""
+    steps = len(spark) - 1
+    return "".join(spark[min(max(height - row * steps, 0), steps)] for row in reversed(range(rows)))
 
 
 def bar(part: float, most: float, cells: int, glyphs: Glyphs) -> str:
