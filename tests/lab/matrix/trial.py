@@ -28,6 +28,8 @@ SCRIPT: Final = f"""
     exporter=$!
     $python $workloads/one_process.py /results screen swiotlb_top -n 2 -d 1 --json
     for _ in $(seq {PATIENCE_S}); do grep -qs '^swiotlb_up 1' /results/swiotlb.prom && break; sleep 1; done
+    # It takes its file away when it ends.
+    cp /results/swiotlb.prom /results/page.prom
     touch /results/over
     kill $exporter
     wait
@@ -51,7 +53,7 @@ def outcome_of(files: Path, config: str) -> Outcome:
     checks = {name: check["found"] for name, check in doctor["checks"].items()}
     trace, judged = files / "row.swtrace", frame.get("verdict") or {}
     replayed = replay(trace)
-    report, page = replayed.report, _text(files / "swiotlb.prom")
+    report, page = replayed.report, _text(files / "page.prom")
     return Outcome(
         release=_text(files / "release").strip(),
         machine=_text(files / "machine").strip(),
