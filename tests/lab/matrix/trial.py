@@ -10,6 +10,7 @@ from typing import Any, Final
 from tests.lab.harness import cache, images
 from tests.lab.harness.errors import LabUnavailableError, LostVMError
 from tests.lab.harness.lab import Lab
+from tests.lab.harness.vm import Result
 from tests.lab.matrix.results import Outcome
 from tests.lab.matrix.rows import Row
 from tests.lab.support.tool import guest_shell, records, replay, tried
@@ -44,7 +45,15 @@ def tried_in(lab: Lab, row: Row) -> Outcome:
         return Outcome(cannot=f"the machine was lost: {str(lost).splitlines()[0]}")
     except LabUnavailableError as unavailable:
         return Outcome(cannot=str(unavailable).splitlines()[0])
+    if not (ran.files / "row.swtrace").exists():
+        return Outcome(cannot=f"nothing was recorded: {_why(ran)}")
     return outcome_of(ran.files, _config(lab.root, row.kernel))
+
+
+def _why(ran: Result) -> str:
+    """What the command that records said last, or if it was not reached, the guest."""
+    said = (_text(ran.files / "record.err") or ran.stderr or ran.stdout).strip().splitlines()
+    return said[-1] if said else f"the guest ended with {ran.status}"
 
 
 def outcome_of(files: Path, config: str) -> Outcome:
