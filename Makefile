@@ -18,7 +18,7 @@ LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12
 IMAGE_PACKAGES := mmdebstrap skopeo umoci
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-packages test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size pictures docs dist \
+.PHONY: help run run-packages test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size matrix pictures docs dist \
 	image dist-test fix clean
 
 help: ## list the targets
@@ -89,6 +89,9 @@ atheris: $(VENV)/test ## small recordings, thousands a minute and guided by cove
 prove-size: $(VENV)/test ## machines booted as `size` says: nothing fails at what it recommends, and something below
 	$(VENV)/bin/python -m tests.lab.prove_size
 
+matrix: $(VENV)/test ## docs/support.md: every kernel is booted, watched and judged (two hours; ROWS="debian 6.6": these)
+	$(VENV)/bin/python -m tests.lab.matrix $(ROWS)
+
 pictures: $(VENV)/test ## the pictures of the screen in docs/, from recordings in tests/traces
 	$(VENV)/bin/python -m tests.support.screen_docs
 
@@ -99,6 +102,7 @@ docs: $(VENV)/test ## write anew what is made of tables: the pages of metrics, s
 	$(VENV)/bin/python -m tests.support.screen_docs
 	$(VENV)/bin/python -m tests.support.timeline_docs
 	$(VENV)/bin/python -m tests.support.sizing_docs
+	$(VENV)/bin/python -m tests.lab.matrix --page
 
 dist: $(VENV)/dist ## what is handed out, in dist/: the single file, the Debian package, their SBOM, wheel and source distribution
 	@$(VENV)/bin/python -m tools.packages dist

@@ -55,7 +55,9 @@ def tree_inputs(tree: SourceTree, config_dir: Path = CONFIG_DIR, patch_dir: Path
 
 def inputs(kernel: SourceKernel, config_dir: Path = CONFIG_DIR, patch_dir: Path = PATCH_DIR) -> dict[str, str]:
     """All that decides what the build of `kernel` makes: its tree's inputs and its own."""
-    return tree_inputs(kernel.tree, config_dir, patch_dir) | _patch_inputs("own patch", kernel.patches, patch_dir)
+    called = {"release": kernel.release} if kernel.release else {}
+    own = _patch_inputs("own patch", kernel.patches, patch_dir)
+    return tree_inputs(kernel.tree, config_dir, patch_dir) | own | called
 
 
 def _patch_inputs(what: str, patches: Sequence[str], patch_dir: Path) -> dict[str, str]:
@@ -100,7 +102,7 @@ def build(kernel: SourceKernel, workshop: Path, directory: Path, say: Say) -> No
             for name in kernel.patches:
                 do(_patching(name))
                 applied.append(name)
-            do(COMPILE)
+            do(_compiling(kernel.release))
             for kept, made in KEPT.items():
                 shutil.copy(tree / made, directory / kept)
         except LabUnavailableError:
@@ -120,6 +122,11 @@ COMPILE: Step = (
     ("nice", "-n", "5", "make", f"-j{os.cpu_count() or 1}", "bzImage"),
     {"KBUILD_BUILD_USER": "lab", "KBUILD_BUILD_HOST": "swiotlb-top"},
 )
+
+
+def _compiling(release: str) -> Step:
+    what, command, environment = COMPILE
+    return what, (*command, *([f"KERNELRELEASE={release}"] if release else [])), environment
 
 
 def _steps_to_a_tree(tree: SourceTree, archive: Path) -> list[Step]:

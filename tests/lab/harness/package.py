@@ -64,7 +64,11 @@ def fetch(kernel: PackagedKernel, directory: Path, say: Callable[[str], None]) -
         (directory / kernel.bootable).write_bytes(vmlinux(image) if kernel.architecture is AMD64 else image)
         modules = directory / "modules"
         modules.mkdir()
-        for number, (module, elf) in enumerate(in_load_order(_only(root, *MODULES), kernel.modules).items()):
+        try:
+            early = in_load_order(_only(root, *MODULES), kernel.modules)
+        except KeyError as missing:
+            raise LabUnavailableError(f"{release(kernel)} has no module {missing.args[0]}") from None
+        for number, (module, elf) in enumerate(early.items()):
             (modules / f"{number:02}-{module}.ko").write_bytes(elf)
 
 

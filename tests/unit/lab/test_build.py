@@ -25,6 +25,7 @@ bzImage: $(all) sound/Kconfig
 	mkdir -p arch/x86/boot
 	cat $(all) >arch/x86/boot/bzImage
 	cp compiled System.map
+	: called "$(KERNELRELEASE)"
 %.o: %.c tools
 	! grep -H FAIL $<
 	cp $< $@
@@ -129,6 +130,14 @@ def test_a_kernel_keeps_its_configuration_and_its_log(toy: Toy, obtain: Obtain) 
         directory = obtain(kernel)
         assert (directory / "config").read_text() == "CONFIG_TOY=y\n"
         assert "cp main.c main.o" in (directory / "build.log").read_text()
+
+
+def test_a_kernel_is_called_what_it_is_told_and_then_is_another_kernel(toy: Toy, obtain: Obtain) -> None:
+    tree = toy.tree()
+    plain, called = obtain(SourceKernel("own", tree)), obtain(SourceKernel("own", tree, release="6.6.15"))
+    assert plain != called
+    assert [': called ""' in (kernel / "build.log").read_text() for kernel in (plain, called)] == [True, False]
+    assert ': called "6.6.15"' in (called / "build.log").read_text()
 
 
 def test_patches_are_applied_in_their_order_the_trees_first(toy: Toy, obtain: Obtain) -> None:
