@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.lab.harness.architectures import Architecture
 from tests.lab.harness.kernels import KernelImage
+from tests.lab.harness.requirements import output_of
 
 PROBE_DEADLINE_S = 60.0
 MEMORY = "kvm.json"
@@ -26,6 +29,21 @@ def foretold(root: Path, image: KernelImage, *, icount: bool) -> str:
     if icount:
         return "icount"
     return "kvm" if image.architecture.is_the_hosts and _kvm_is_open() and _remembered(root) else "tcg"
+
+
+def keeps_stale_code(how: str, threads: int, architecture: Architecture) -> bool:
+    """Whether a panic may be the emulator's.
+
+    With several threads, one for each CPU, QEMU before 8.1 may translate code that another CPU writes meanwhile, and keep that (its
+    commit deba78709ae8, "accel/tcg: Always lock pages before translation"). A kernel then traps on code that it has
+    patched: while it boots, or where probes are attached and detached.
+    """
+    return how == "tcg" and threads > 1 and _version(output_of(architecture.qemu, "--version")) < (8, 1)
+
+
+def _version(said: str) -> tuple[int, ...]:
+    found = re.search(r"version (\d+)\.(\d+)", said)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 def kvm_works(image: KernelImage) -> bool:

@@ -24,5 +24,5 @@ class LostVMError(Exception):
         super().__init__(f"{reason}\n--- end of the guest's console ---\n{console_tail}" if console_tail else reason)
 
 
-class NotBootedError(LostVMError):
-    """The machine ended before its kernel had started init: of the command nothing is known."""
+class PanicError(LostVMError):
+    """The guest's kernel panicked."""

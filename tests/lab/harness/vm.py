@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tests.lab.harness import initramfs
-from tests.lab.harness.errors import LostVMError, NotBootedError
+from tests.lab.harness.errors import LostVMError, PanicError
 from tests.lab.harness.kernels import HERE, KernelImage
 from tests.lab.harness.machine import THE_HOSTS, Machine, RunDirectory, Shared, qemu_command
 from tests.lab.harness.monitor import Monitor
@@ -32,8 +32,8 @@ DISK_BYTES = 256 << 20
 POLL_S = 0.05
 CONSOLE_TAIL_LINES = 60
 ENDED = "the guest ended without saying how its command ended"
-INIT_BEGINS = " as init process"
-"""In the last line that the kernel writes before init has its turn."""
+PANIC = "Kernel panic - not syncing: "
+"""The kernel's last words but a few."""
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -167,9 +167,9 @@ def run(
 ) -> Result:
     """Boot `machine`, run `command` in it, and end it.
 
-    Raises LostVMError if the guest ends without a status (NotBootedError: before init), or has none after `deadline_s`
-    of wall-clock time (None: no deadline, for a person's shell). Whatever happens, QEMU is gone when this returns; and
-    it dies with the calling thread. `run` keeps console.log, stdout, stderr and results/ for a look afterwards.
+    Raises LostVMError if the guest ends without a status (PanicError: its kernel panicked), or has none after
+    `deadline_s` of wall-clock time (None: no deadline, for a person's shell). Whatever happens, QEMU is gone when this
+    returns, and dies with the calling thread. `run` keeps console.log, stdout, stderr and results/ for a look later.
     """
     prepare(machine, image, command, run, terminal, shared)
     started = time.monotonic()
@@ -205,7 +205,7 @@ def run(
 
 
 def _lost(reason: str, run: RunDirectory) -> type[LostVMError]:
-    return LostVMError if reason != ENDED or INIT_BEGINS in _text(run.console) else NotBootedError
+    return PanicError if reason == ENDED and PANIC in _text(run.console) else LostVMError
 
 
 def _started(words: Sequence[str], monitor_fd: int, log: BinaryIO, *, on_terminal: bool) -> subprocess.Popen[bytes]:
