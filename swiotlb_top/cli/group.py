@@ -98,6 +98,11 @@ class _Group(click.Group):
 @click.option(
     "--ascii", "ascii_only", is_flag=True, help="Draw with ASCII characters. Default: what output and locale have."
 )
+@click.option(
+    "--mouse",
+    is_flag=True,
+    help="A click selects a row, another opens it, and the wheel scrolls. To select text, hold Shift down as well.",
+)
 @click.version_option(__version__, prog_name="swiotlb-top")
 @click.pass_context
 def swiotlb_top(
@@ -113,6 +118,7 @@ def swiotlb_top(
     start_s: float,
     loops: bool,
     ascii_only: bool,
+    mouse: bool,
 ) -> Exit:
     """See what the kernel's bounce-buffer allocator (swiotlb) is doing, and why a mapping failed.
 
@@ -136,7 +142,7 @@ def swiotlb_top(
         opener = top.recording(trace, speed, start_s, loops=loops)
     else:
         opener = top.demonstration(speed, start_s, loops=loops) if demo else top.source_named(source, program)
-    return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only)
+    return top.show(opener, count=count, interval_s=interval_s, as_json=as_json, ascii_only=ascii_only, mouse=mouse)
 
 
 for command in (

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 Opener: TypeAlias = "Callable[[], Source]"
 
 
-def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool, ascii_only: bool) -> Exit:
+def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool, ascii_only: bool, mouse: bool) -> Exit:
     """Show ``count`` frames ``interval_s`` apart; the status is that of the last headline.
 
     :param source: how to open what is shown.
     :param ascii_only: draw with ASCII characters even if output and locale have more.
+    :param mouse: whether the screen takes the mouse from the terminal.
     :raises CannotError: what draws is not installed.
     :raises SwiotlbTopError: the source cannot be opened.
     """
@@ -35,7 +36,7 @@ def show(source: Opener, *, count: int | None, interval_s: float, as_json: bool,
     from swiotlb_top.sources.sampler import frames
 
     # Counted frames stay in the scrollback; on the alternate screen they would be gone when they are done.
-    if count is None and not as_json and _on_a_screen(source, interval_s, ascii_only):
+    if count is None and not as_json and _on_a_screen(source, interval_s, ascii_only, mouse):
         return Exit.OK
     status = Exit.OK
 
@@ -86,7 +87,7 @@ def demonstration(speed: float, start_s: float, *, loops: bool) -> Opener:
     return opener
 
 
-def _on_a_screen(source: Opener, interval_s: float, ascii_only: bool) -> bool:
+def _on_a_screen(source: Opener, interval_s: float, ascii_only: bool, mouse: bool) -> bool:
     """Draw on the terminal until q, if there is one."""
     from swiotlb_top.tui.console import is_interactive
 
@@ -96,7 +97,7 @@ def _on_a_screen(source: Opener, interval_s: float, ascii_only: bool) -> bool:
     from swiotlb_top.tui.app import run
 
     with closing(source()) as opened:
-        run(opened, interval_s, _glyphs(ascii_only), written)
+        run(opened, interval_s, _glyphs(ascii_only), written, with_mouse=mouse)
     return True
 
 

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from threading import Thread
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from rich.text import Text
 from textual import events
@@ -39,7 +39,7 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.findings.noticing import Noticing
 from swiotlb_top.sources import Source, recording_of
 from swiotlb_top.sources.sampler import Sampler
-from swiotlb_top.tui import config
+from swiotlb_top.tui import config, mouse
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.keys import key_of, press, told_apart
 from swiotlb_top.tui.screen import render
@@ -144,6 +144,15 @@ class LiveScreen(App[None], inherit_bindings=False):
         for name, character in told_apart(event.key, event.character):
             self._guarded(partial(self._press, name, character))
 
+    def on_click(self, event: events.Click) -> None:
+        self._guarded(partial(self._clicked, event.style.meta))
+
+    def on_mouse_scroll_down(self) -> None:
+        self._turned("down")
+
+    def on_mouse_scroll_up(self) -> None:
+        self._turned("up")
+
     def look(self) -> None:
         """Draw if there is a new frame, a new view or a new size."""
         self._guarded(self._draw)
@@ -188,6 +197,14 @@ class LiveScreen(App[None], inherit_bindings=False):
         self.view = press(replace(self.view, kept=""), shown, name, character)
         self._draw()
 
+    def _clicked(self, met: Mapping[str, Any]) -> None:
+        self.view = mouse.click(self.view, self.view.paused or self._sampler.frame, met)
+        self._draw()
+
+    def _turned(self, way: str) -> None:
+        for name in mouse.WHEEL[way]:
+            self._guarded(partial(self._press, name))
+
     def _keep(self, view: View) -> None:
         """Keep columns and orders."""
         self._aside(lambda: config.keep(view))
@@ -213,18 +230,19 @@ class LiveScreen(App[None], inherit_bindings=False):
         self.exit()
 
 
-def run(source: Source, interval_s: float, glyphs: Glyphs, write: Write = nobody_writes) -> None:
+def run(
+    source: Source, interval_s: float, glyphs: Glyphs, write: Write = nobody_writes, *, with_mouse: bool = False
+) -> None:
     """Draw a frame each ``interval_s`` on the alternate screen until q.
 
     :param write: see :class:`LiveScreen`.
-
+    :param with_mouse: whether clicks come here; else the mouse stays the terminal's, to select text with.
     :raises SwiotlbTopError: the first snapshot cannot be had; a later failure is drawn instead.
     :raises SystemExit: a signal ended it; with the status that says so.
     """
     with ending_on_sigterm(), Sampler(source, interval_s, notice=Noticing()) as sampler:
         screen = LiveScreen(sampler, glyphs, recording_of(source), config.load(), write)
-        # The mouse stays the terminal's: to select text with.
-        screen.run(mouse=False)
+        screen.run(mouse=with_mouse)
     if screen.bug is not None:
         raise screen.bug
     if status := screen.status or screen.return_code:

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
-from swiotlb_top.tui import styles
+from swiotlb_top.tui import mouse, styles
 from swiotlb_top.tui.choosing import fields_of
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.view import Page, View
@@ -23,6 +23,8 @@ def menu_page(view: View, glyphs: Glyphs, width: int, room: int) -> list[Text]:
     title = Text.assemble((words, styles.LABEL), (glyphs.rule * max(0, width - len(words)), styles.DIM))
     lines = _orders(view, glyphs) if view.page is Page.SORT else _columns(view)
     lines[view.marked] = Text(lines[view.marked].plain.ljust(width), style=styles.SELECTED)
+    for number, line in enumerate(lines):
+        mouse.of_line(line, number)
     first = max(view.marked + 2 - room, 0)
     return [title, *lines[first : first + max(room - 1, 0)]]
 

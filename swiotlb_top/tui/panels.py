@@ -12,7 +12,7 @@ from swiotlb_top.accounting import numbers
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.slots import SlotsView
 from swiotlb_top.accounting.snapshot import FailureView, PoolView
-from swiotlb_top.tui import slot_map, styles, tables
+from swiotlb_top.tui import mouse, slot_map, styles, tables
 from swiotlb_top.tui.ages import Ages, by_age
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import cut
@@ -106,6 +106,7 @@ class Panel:
         rule = glyphs.rule * max(0, width - len(words) - 1) if live else ""
         title = Text.assemble((words, styles.LABEL), (f" {rule}", styles.DIM))
         cut(title, width, glyphs)
+        mouse.of_panel(title, self.name)
         return title
 
 

@@ -12,7 +12,7 @@ from swiotlb_top.accounting import fields, numbers
 from swiotlb_top.accounting.fields import Field, Row, Unit, Value
 from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.accounting.snapshot import DeviceView, FailureView, PoolView
-from swiotlb_top.tui import charts, styles
+from swiotlb_top.tui import charts, mouse, styles
 from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.view import Order, View
 
@@ -170,6 +170,8 @@ def draw(
     if focused and name in view.selected:
         row = 1 + at - window.start
         lines[row] = Text(lines[row].plain.ljust(width), style=styles.SELECTED)
+    for line, shown in zip(lines[1:], seen, strict=True):
+        mouse.of_row(line, name, table.key(shown))
     left = len(rows) - len(seen)
     if left and (height is None or height > len(lines)):
         lines.append(Text(f"{glyphs.ellipsis} {left} more", style=styles.DIM))

@@ -87,6 +87,9 @@ sort = "held_slots"
 ascending = false
 ```
 
+With `--mouse` a click selects a row or a panel, a click on the selected row opens it, one on a line of a menu chooses
+it, and the wheel scrolls. Terminals then select text while Shift is held down.
+
 Fields have the names of [json.md](json.md). If the file cannot be used, the last line says why, and all is as without
 it.
 

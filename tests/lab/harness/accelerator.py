@@ -34,9 +34,9 @@ def foretold(root: Path, image: KernelImage, *, icount: bool) -> str:
 def keeps_stale_code(how: str, threads: int, architecture: Architecture) -> bool:
     """Whether a panic may be the emulator's.
 
-    With several threads, one for each CPU, QEMU before 8.1 may translate code that another CPU writes meanwhile, and keep that (its
-    commit deba78709ae8, "accel/tcg: Always lock pages before translation"). A kernel then traps on code that it has
-    patched: while it boots, or where probes are attached and detached.
+    With several threads, one for each CPU, QEMU before 8.1 may translate code that another CPU writes meanwhile, and
+    keep that (its commit deba78709ae8, "accel/tcg: Always lock pages before translation"). A kernel then traps on code
+    that it has patched: while it boots, or where probes are attached and detached.
     """
     return how == "tcg" and threads > 1 and _version(output_of(architecture.qemu, "--version")) < (8, 1)
 
