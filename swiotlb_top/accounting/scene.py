@@ -78,8 +78,8 @@ class Scene:
         if not fitting_bytes:
             return "not even a page would have fitted then"
         return (
-            f"a mapping of {fitting_bytes} bytes would have fitted then, and none of a page more; of a disk, "
-            f"max_sectors_kb={fitting_bytes >> 10} keeps every mapping within that"
+            f"a mapping of {counted(fitting_bytes, 'byte')} would have fitted then, and none of a page more; "
+            f"of a disk, max_sectors_kb={fitting_bytes >> 10} keeps every mapping within that"
         )
 
 

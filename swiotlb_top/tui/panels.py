@@ -47,7 +47,7 @@ class Panel:
     """Whether it is not there at all where it has no content."""
     filtered: bool = True
     """Whether it has lines that a filter may leave out."""
-    nothing: str = ""
+    nothing: Callable[[Frame], str] | None = None
     """What its title says where there is nothing in it, so that it needs no lines."""
 
     def draw(self, frame: Frame, view: View, glyphs: Glyphs, width: int, height: int | None) -> list[Text]:
@@ -74,7 +74,7 @@ class Panel:
 
     def _is_shut(self, frame: Frame) -> bool:
         """Whether its title says all."""
-        return bool(self.nothing) and not frame.now.unseen and not self.has_content(frame)
+        return self.nothing is not None and not frame.now.unseen and not self.has_content(frame)
 
     def is_there(self, frame: Frame) -> bool:
         """Whether it has a place on the screen."""
@@ -97,7 +97,7 @@ class Panel:
     def _title(self, frame: Frame, view: View, glyphs: Glyphs, width: int, live: bool) -> Text:
         focused = live and view.focus == self.name
         words = f"{glyphs.pointer if focused else glyphs.rule} {glyphs.text(self.title(frame, view))}"
-        words += f": {self.nothing}" if self._is_shut(frame) else ""
+        words += f": {self.nothing(frame)}" if self.nothing and self._is_shut(frame) else ""
         order = view.orders.get(self.name)
         if order and self.table:
             words += f" by {self.table.field(order.field).title}"
@@ -214,6 +214,13 @@ def _failures_title(frame: Frame, view: View) -> str:
     return f"FAILURES: the latest {found}{bursts}" if found else "FAILURES"
 
 
+def _no_failure(frame: Frame) -> str:
+    """Every call is counted, and live only some are recorded."""
+    if frame.now.map_failures > 0:
+        return f"{numbers.counted(frame.now.map_failures, 'failed map')} counted, none of them recorded"
+    return "no failed map was recorded"
+
+
 PANELS: Final[dict[str, Panel]] = {
     panel.name: panel
     for panel in (
@@ -223,7 +230,7 @@ PANELS: Final[dict[str, Panel]] = {
             _table("devices", tables.DEVICES),
             lambda frame: bool(frame.now.devices),
             tables.DEVICES,
-            nothing="no device has mapped anything since the start",
+            nothing=lambda frame: "no device has mapped anything since the start",
         ),
         Panel(
             "pools",
@@ -231,7 +238,7 @@ PANELS: Final[dict[str, Panel]] = {
             _table("pools", tables.POOLS),
             lambda frame: bool(frame.now.pools),
             tables.POOLS,
-            nothing="no pool is known yet",
+            nothing=lambda frame: "no pool is known yet",
         ),
         Panel("slots", _slots_title, _slots, lambda frame: any(pool.slots for pool in frame.now.pools), filtered=False),
         Panel(
@@ -240,7 +247,7 @@ PANELS: Final[dict[str, Panel]] = {
             _table("failures", tables.FAILURES),
             lambda frame: bool(frame.now.failures),
             tables.FAILURES,
-            nothing="no failed map was recorded",
+            nothing=_no_failure,
         ),
         Panel(
             "moment",
@@ -256,7 +263,7 @@ PANELS: Final[dict[str, Panel]] = {
             _log,
             lambda frame: bool(frame.journal),
             least=2,
-            nothing="nothing happened yet",
+            nothing=lambda frame: "nothing happened yet",
         ),
     )
 }

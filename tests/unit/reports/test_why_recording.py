@@ -179,7 +179,7 @@ def test_no_size_serves_what_is_too_large(tmp_path: Path) -> None:
     assert tried(path)[0] == (Change.SIZE, "swiotlb=2097152,1", False)
     said = why_recording(path).as_text()
     assert "swiotlb=2097152,1 (4 GiB): no, maps fail for certain" in said
-    assert "a mapping of 262144 bytes would have fitted then" in said
+    assert "a mapping of 262,144 bytes would have fitted then" in said
     assert "max_sectors_kb=256 keeps" in said
 
 

@@ -124,6 +124,15 @@ def test_where_maps_failed_the_failures_have_a_row_on_the_smallest_screen() -> N
     assert lines[at + 2].startswith("0.0s    498  0000:00:04.0")
 
 
+@pytest.mark.parametrize(
+    ("map_failures", "says"),
+    [(0, "no failed map was recorded"), (2600, "2,600 failed maps counted, none of them recorded")],
+)
+def test_that_no_failure_was_recorded_does_not_say_that_there_was_none(map_failures: int, says: str) -> None:
+    frame = Frame(replace(QUIET, map_failures=map_failures))
+    assert any(line.startswith(f"─ FAILURES: {says}") for line in drawn(frame).splitlines())
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (200, 60)])
 def test_what_is_used_now_does_not_contradict_why_maps_fail(width: int, height: int) -> None:
     text = drawn(frame_at(STALL, SHOWN_NS), width, height)
