@@ -53,6 +53,10 @@ def text(outcomes: Mapping[str, Outcome], rows: tuple[Row, ...] = ROWS) -> str:
     return "\n".join([head, count, "", *table, "", _RESTRICTED, _DOCTOR, *_doctors(outcomes, rows)]) + "\n"
 
 
+def _pools(dynamic: bool) -> str:
+    return "dynamic" if dynamic else "static"
+
+
 def _is_green(row: Row, outcome: Outcome | None) -> bool:
     return outcome is not None and not outcome.faults(row)
 
@@ -60,11 +64,11 @@ def _is_green(row: Row, outcome: Outcome | None) -> bool:
 def _cells(row: Row, outcome: Outcome | None) -> Iterator[str]:
     yield row.what
     if outcome is None or outcome.cannot:
-        yield from [""] * (len(COLUMNS) - 2)
+        yield from ["", _pools(row.is_dynamic), *[""] * (len(COLUMNS) - 4)]
         yield "**not tried yet**" if outcome is None else _end(row, outcome)
         return
     yield f"`{outcome.release}`"
-    yield "dynamic" if outcome.dynamic else "static"
+    yield _pools(outcome.dynamic)
     yield outcome.machine
     yield outcome.attach
     yield f"{outcome.events:,}" + (f", {outcome.lost:,} lost" if outcome.lost else "")
@@ -86,11 +90,11 @@ def _end(row: Row, outcome: Outcome) -> str:
 
 
 def _doctors(outcomes: Mapping[str, Outcome], rows: tuple[Row, ...]) -> Iterator[str]:
-    yield from ("| kernel | pools | kernel | revision |", "|---|---|---|---|")
+    yield from ("| | pools | kernel | revision |", "|---|---|---|---|")
     for row in rows:
         if (outcome := outcomes.get(row.kernel)) and not outcome.cannot:
-            pools = "dynamic" if outcome.dynamic else "static"
-            yield f"| {row.what} | {pools} | {_plain(outcome.kernel_check)} | {_plain(outcome.revision)} |"
+            said = f"{_plain(outcome.kernel_check)} | {_plain(outcome.revision)}"
+            yield f"| {row.what} | {_pools(outcome.dynamic)} | {said} |"
 
 
 def _plain(found: str) -> str:

@@ -67,6 +67,7 @@ class Outcome:
             f"the screen shows {self.screen or 'nothing'}": not self.screen.startswith("live"),
             f"the screen has {self.screen_disagree} disagreements": sound and self.screen_disagree != 0,
             "the exporter is not up": not self.exporter_up,
+            f"it is {'' if self.dynamic else 'not '}dynamic": self.dynamic != row.is_dynamic,
             "no pool was added": self.dynamic and self.pools_added + self.transient_pools == 0,
         }
         return [what for what, is_so in wrong.items() if is_so]

@@ -30,6 +30,11 @@ class Row:
     """What the lab says, if it cannot boot it; empty if it can."""
 
     @property
+    def is_dynamic(self) -> bool:
+        """Whether its pools grow."""
+        return self.swiotlb == GROWING
+
+    @property
     def machine(self) -> Machine:
         """Two CPUs: two areas, and calls that overlap."""
         return Machine(kernel=self.kernel, cpus=2, swiotlb=self.swiotlb)

@@ -10,12 +10,13 @@ import pytest
 from tests.lab.harness.kernels import ALWAYS_THERE, KERNELS
 from tests.lab.matrix import page, results
 from tests.lab.matrix.results import Outcome
-from tests.lab.matrix.rows import ROWS, Row
+from tests.lab.matrix.rows import GROWING, ROWS, Row
 
 ROOT = Path(__file__).parents[3]
 SOUND = Row("debian", "Debian's")
+GROWS = Row("dynamic", "that grows", GROWING)
 WRONG = Row("injected-overlap", "with a bug", verdict="disagree")
-UNJUDGED = Row("sets-of-256", "with large sets", verdict="inconclusive", cannot="that is not known")
+UNJUDGED = Row("sets-of-256-static", "with large sets", verdict="inconclusive", cannot="that is not known")
 UNBOOTABLE = Row("debian-6.1-cloud", "cloud", cannot="it has no files", refusal="has no module 9p")
 
 CAME = Outcome(
@@ -59,12 +60,19 @@ def test_a_row_is_green_if_all_is_as_it_must_be() -> None:
         (replace(CAME, screen=""), "the screen shows nothing"),
         (replace(CAME, screen_disagree=1), "the screen has 1 disagreements"),
         (replace(CAME, exporter_up=False), "the exporter is not up"),
-        (replace(CAME, dynamic=True), "no pool was added"),
+        (replace(CAME, dynamic=True, pools_added=1), "it is dynamic"),
         (Outcome(cannot="the machine was lost"), "the machine was lost"),
     ],
 )
 def test_whatever_is_not_as_it_must_be_is_named(fault: Outcome, said: str) -> None:
     assert fault.faults(SOUND) == [said]
+
+
+def test_pools_that_can_grow_must_have_grown() -> None:
+    grown = replace(CAME, dynamic=True, transient_pools=1)
+    assert grown.faults(GROWS) == []
+    assert replace(grown, transient_pools=0).faults(GROWS) == ["no pool was added"]
+    assert replace(grown, dynamic=False).faults(GROWS) == ["it is not dynamic"]
 
 
 def test_a_kernel_with_a_bug_that_is_said_to_agree_is_a_fault() -> None:

@@ -84,7 +84,7 @@ STATIC_6_8 = replace(layout_of("debian"), features=("areas", "pools", "total_use
             {"release": "6.8.0-31-generic", "layout": STATIC_6_8},
             False,
             "6.8 as Ubuntu ships it or ",
-            "no kernel booted",
+            "a kernel with patches of ours that do the same was booted",
         ),
         ({"layout": replace(DYNAMIC, features=("areas", "dyn_free_work"))}, False, "unknown: ", ""),
         ({"layout": CannotError("no BTF")}, False, "not known: ", "cannot be read"),
