@@ -26,7 +26,8 @@ TWO_COLUMNS_FROM: Final = 150
 DEMO: Final = "DEMONSTRATION, NOT THIS MACHINE"
 _LEFT: Final = ("devices", "failures", "moment", "log")
 _URGENT: Final = ("failures", "moment")
-"""Panels that are opened first where maps failed."""
+"""Panels that are opened first where maps failed. The first has rows of failures that nobody was asked about beside
+those that were explained."""
 _GAP: Final = "  "
 _LEAST: Final = 3
 """Lines of a panel that is worth opening: title, head, a row."""
@@ -200,8 +201,8 @@ def share(
     """Lines for each of some panels that want so many, and are not worth opening for less than ``least`` (or 3).
 
     Each gets its title as far as that goes. The one in focus and the urgent ones are opened, then the
-    one in focus gets up to half of the lines; then the others are opened in order, and then each gets
-    as much as it wants, in the same order.
+    one in focus gets up to half of the lines; then the others are opened in order, the most urgent gets
+    two lines more, and then each gets as much as it wants, in the same order.
     """
     given = [0] * len(wanted)
     order = [*dict.fromkeys([focus, *urgent, *range(len(wanted))])]
@@ -210,8 +211,9 @@ def share(
     opened = [(number, least[number] if least else _LEAST) for number in order]
     first = 1 + len(set(urgent) - {focus})
     favoured = (focus, room // 2)
+    more_urgent = [(number, _LEAST + 2) for number in urgent[:1]]
     filled = [(number, wanted[number]) for number in order]
-    for number, most in (*opened[:first], favoured, *opened[first:], *filled):
+    for number, most in (*opened[:first], favoured, *opened[first:], *more_urgent, *filled):
         left = max(room - sum(given), 0)
         more = max(min(wanted[number], most) - given[number], 0)
         # A panel that cannot have a row stays shut.

@@ -59,7 +59,7 @@ TROUBLES = (
     Trouble("unaligned", "align 4095;offset 2048", "map 262144 1", 0.2, frozenset({Kind.UNSUITED}), "misaligned"),
     Trouble("boundary", "boundary 4095", "map 8192 1", 0.2, frozenset({Kind.UNSUITED}), "boundary"),
     Trouble("nearly full", "map 2048 MOST", "map 2048 1;unmap 1 1", 0.2, frozenset({Kind.NEARLY_FULL})),
-    Trouble("runaway", "", "map 131072 9;unmap 9 1", 2.5, frozenset({Kind.RUNAWAY}), seconds=15),
+    Trouble("runaway", "", "map 131072 9;unmap 9 1", 2.5, frozenset({Kind.RUNAWAY}), seconds=45),
     Trouble("leak", "", "map 4096 3;map 4096 3;map 4096 3;unmap 1 1", 1.0, frozenset({Kind.LEAK}), seconds=60),
 )
 

@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """What each room was asked, in order."""
     calls: list[tuple[object, ...]] = []
 
-    def answer(*arguments: object, limit: object = None, watch: object = None) -> Report:
+    def answer(*arguments: object, limit: object = None, **_: object) -> Report:
         calls.append(arguments if limit is None else (*arguments, limit))
         return Report()
 

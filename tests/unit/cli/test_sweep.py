@@ -227,6 +227,7 @@ RUNS = {
     "why": ["why"],
     "why recording": ["why", RECORDING],
     "man": ["man"],
+    "program": ["program", "show", PROGRAM],
 }
 QUIET_ONES = {
     "usage": Exit.USAGE,

@@ -111,7 +111,7 @@ def test_lines_are_shared_among_panels(room: int, wanted: list[int], focus: int,
 
 
 def test_what_is_urgent_is_opened_before_what_is_not_and_a_panel_without_a_head_for_less() -> None:
-    assert share(12, [50, 50, 50, 50], 0, urgent=[2]) == [7, 1, 3, 1]
+    assert share(12, [50, 50, 50, 50], 0, urgent=[2]) == [6, 1, 4, 1]
     assert share(12, [50, 50, 50, 50], 0, urgent=[2, 3]) == [5, 1, 3, 3]
     assert share(8, [3, 3, 3], 0) == [3, 3, 1]
     assert share(8, [3, 3, 3], 0, least=[3, 3, 2]) == [3, 3, 2]
