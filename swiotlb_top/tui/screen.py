@@ -31,7 +31,7 @@ those that were explained."""
 _GAP: Final = "  "
 _LEAST: Final = 3
 """Lines of a panel that is worth opening: title, head, a row."""
-_PANELS_NEED: Final = 28
+_PANELS_NEED: Final = 30
 """Of so many lines the charts get none, unless the panels leave them some."""
 _CHARTS_NEED: Final = 12
 """So many of the others are theirs: a title, and two charts that are equally high."""
