@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
@@ -145,13 +145,13 @@ class LiveScreen(App[None], inherit_bindings=False):
             self._guarded(partial(self._press, name, character))
 
     def on_click(self, event: events.Click) -> None:
-        self._guarded(partial(self._clicked, event.style.meta))
+        self._by_mouse(mouse.click, event.style.meta)
 
     def on_mouse_scroll_down(self) -> None:
-        self._turned("down")
+        self._by_mouse(mouse.turn, "down")
 
     def on_mouse_scroll_up(self) -> None:
-        self._turned("up")
+        self._by_mouse(mouse.turn, "up")
 
     def look(self) -> None:
         """Draw if there is a new frame, a new view or a new size."""
@@ -197,13 +197,13 @@ class LiveScreen(App[None], inherit_bindings=False):
         self.view = press(replace(self.view, kept=""), shown, name, character)
         self._draw()
 
-    def _clicked(self, met: Mapping[str, Any]) -> None:
-        self.view = mouse.click(self.view, self.view.paused or self._sampler.frame, met)
-        self._draw()
+    def _by_mouse(self, change: Callable[[View, Frame, Any], View], how: Any) -> None:
+        def act() -> None:
+            shown = self.view.paused or self._sampler.frame
+            self.view = change(replace(self.view, kept=""), shown, how)
+            self._draw()
 
-    def _turned(self, way: str) -> None:
-        for name in mouse.WHEEL[way]:
-            self._guarded(partial(self._press, name))
+        self._guarded(act)
 
     def _keep(self, view: View) -> None:
         """Keep columns and orders."""

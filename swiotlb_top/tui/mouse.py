@@ -12,8 +12,8 @@ from swiotlb_top.accounting.frame import Frame
 from swiotlb_top.tui.keys import press
 from swiotlb_top.tui.view import View
 
-WHEEL: Final = {"down": ("down",) * 3, "up": ("up",) * 3}
-"""The keys that a step of the wheel stands for: three lines, as elsewhere."""
+LINES: Final = 3
+"""A step of the wheel is so many, as elsewhere."""
 _PANEL, _ROW, _LINE = "panel", "row", "line"
 
 
@@ -50,3 +50,10 @@ def click(view: View, frame: Frame, met: Mapping[str, Any]) -> View:
     if (view.focus, view.selected.get(panel)) == (panel, met[_ROW]):
         return press(view, frame, "enter")
     return focused.select(met[_ROW])
+
+
+def turn(view: View, frame: Frame, key: str) -> View:
+    """A step of the wheel: a few lines, each by a press of the key up or down."""
+    for _ in range(LINES):
+        view = press(view, frame, key)
+    return view

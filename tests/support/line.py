@@ -41,6 +41,11 @@ class Line:
         except ConnectionError:
             return 0, {}, b""
 
+    def close(self) -> None:
+        """Hang up."""
+        self.file.close()
+        self.socket.close()
+
     def ends(self) -> bool:
         """Whether the exporter closes it, which it is waited for."""
         return self.answer()[0] == 0
@@ -54,8 +59,7 @@ def lines(
     with serving(registry, limits=limits) as url, ExitStack() as stack:
         made = [Line(url) for _ in range(count)]
         for line in made:
-            stack.callback(line.socket.close)
-            stack.callback(line.file.close)
+            stack.callback(line.close)
         yield url, made
 
 

@@ -9,7 +9,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from swiotlb_top.tui.app import Canvas, LiveScreen
-from swiotlb_top.tui.mouse import WHEEL, click
+from swiotlb_top.tui.mouse import LINES, click
 from swiotlb_top.tui.view import PLAIN, Order, Page
 from tests.support.snapshots import NVME, STALLED, STALLING, ScriptedSource
 from tests.unit.tui.test_app import drive, text
@@ -58,7 +58,7 @@ def test_the_wheel_is_some_lines_up_or_down() -> None:
     async def steps(screen: LiveScreen, pilot: Pilot[None]) -> None:
         await pilot.press("question_mark")
         await pilot._post_mouse_events([events.MouseScrollDown], Canvas, offset=(5, 5))
-        assert screen.view.scroll == len(WHEEL["down"])
+        assert screen.view.scroll == LINES
         await pilot._post_mouse_events([events.MouseScrollUp], Canvas, offset=(5, 5))
         assert screen.view.scroll == 0
 

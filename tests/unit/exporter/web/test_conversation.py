@@ -125,8 +125,7 @@ def test_whatever_is_said_it_is_answered_or_not_and_the_next_client_is_served(do
         except ConnectionError:
             heard = b""
         finally:
-            line.file.close()
-            line.socket.close()
+            line.close()
         assert heard.startswith(b"HTTP/1.1 200 OK\r\n") if hears else heard[:9] in (b"", b"HTTP/1.1 ")
         assert b" 500 " not in heard.partition(b"\r\n")[0]
 

@@ -70,8 +70,7 @@ def test_nor_is_a_handshake(authority: Authority, tmp_path: Path) -> None:
         line = Line(url)
         # A record of TLS that holds 16 KiB of a handshake.
         assert drips(b"\x16\x03\x01\x40\x00" + b"\x01" + b"\x00" * 10_000, line)
-        line.file.close()
-        line.socket.close()
+        line.close()
 
 
 def test_a_client_that_says_nothing_is_let_go() -> None:
@@ -159,8 +158,7 @@ def test_who_is_being_answered_does_not_go_and_who_comes_then_is_not_let_in() ->
             assert registry.begun.acquire(timeout=DEADLINE_S)
         newcomer = Line(url)
         assert newcomer.ends()
-        newcomer.file.close()
-        newcomer.socket.close()
+        newcomer.close()
         registry.may_end.set()
         assert [line.answer()[0] for line in here] == [200, 200]
 
@@ -173,8 +171,7 @@ def test_many_who_take_no_answer_keep_nobody_out() -> None:
         scraper = Line(url)
         scraper.say(GET)
         assert scraper.answer()[0] == 200
-        scraper.file.close()
-        scraper.socket.close()
+        scraper.close()
 
 
 def test_however_many_ask_for_metrics_a_few_pages_are_made_at_once() -> None:
@@ -188,8 +185,7 @@ def test_however_many_ask_for_metrics_a_few_pages_are_made_at_once() -> None:
         another = Line(url)
         another.say(GET)
         assert another.answer()[0] == 200, "and other pages do not wait for them"
-        another.file.close()
-        another.socket.close()
+        another.close()
         registry.may_end.set()
         assert [line.answer()[0] for line in here] == [200] * 10
 
@@ -199,8 +195,7 @@ def test_many_who_only_connect_keep_nobody_out() -> None:
         scraper = Line(url)
         scraper.say(GET)
         assert scraper.answer()[0] == 200
-        scraper.file.close()
-        scraper.socket.close()
+        scraper.close()
 
 
 def test_where_there_is_no_thread_for_a_client_it_is_let_go_and_the_next_is_served(
@@ -218,13 +213,11 @@ def test_where_there_is_no_thread_for_a_client_it_is_let_go_and_the_next_is_serv
         line = Line(url)
         assert line.ends()
         monkeypatch.undo()
-        line.file.close()
-        line.socket.close()
+        line.close()
         line = Line(url)
         line.say(GET)
         assert line.answer()[0] == 200
-        line.file.close()
-        line.socket.close()
+        line.close()
     assert [record.getMessage() for record in caplog.records] == [
         "a connection cannot be answered: can't start new thread"
     ]
@@ -253,8 +246,7 @@ def test_where_there_is_no_descriptor_it_is_said_once_and_who_waits_is_served_th
             line = Line(url)
             line.say(GET)
             assert line.answer()[0] == 200
-            line.file.close()
-            line.socket.close()
+            line.close()
     said = "a connection cannot be accepted: Too many open files"
     assert [record.getMessage() for record in caplog.records] == [said, said], "once for each time that it was so"
 
@@ -270,13 +262,11 @@ def test_a_fault_of_the_exporters_own_ends_one_connection_with_a_line(
         line = Line(url)
         assert line.ends()
         monkeypatch.undo()
-        line.file.close()
-        line.socket.close()
+        line.close()
         line = Line(url)
         line.say(GET)
         assert line.answer()[0] == 200
-        line.file.close()
-        line.socket.close()
+        line.close()
     (record,) = caplog.records
     assert record.getMessage().endswith(" cannot be answered: RuntimeError: torn")
 
@@ -293,5 +283,4 @@ def test_every_connection_ends_with_the_exporter() -> None:
         line.say(GET)
         assert line.answer()[0] == 200
     assert line.ends()
-    line.file.close()
-    line.socket.close()
+    line.close()
