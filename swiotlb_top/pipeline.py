@@ -22,7 +22,7 @@ from swiotlb_top.events import Event, Gap
 from swiotlb_top.kernel.around import of_recording
 from swiotlb_top.kernel.hooks import ALLOC_POOL
 from swiotlb_top.state import DeviceName, KernelInfo, MemState
-from swiotlb_top.stream import Consumer, End
+from swiotlb_top.stream import Consumer, End, ended_ns
 from swiotlb_top.verify import NEVER_NS, Findings, SideBySide
 
 __all__ = ["Account", "Pipeline", "Uncounted", "account_of"]
@@ -66,8 +66,9 @@ class Pipeline(Consumer):
     def feed(self, events: Sequence[Event]) -> None:
         """The next events, in the order they were recorded."""
         if events:
-            self.begin_ns = self.begin_ns or events[0].exit_ns
-            self.last_ns = max(self.last_ns, max(event.exit_ns for event in events))
+            exits_ns = ended_ns(events)
+            self.begin_ns = self.begin_ns or exits_ns[0]
+            self.last_ns = max(self.last_ns, max(exits_ns))
         self.judge.feed(events)
         self._books.feed(events)
 

@@ -160,6 +160,16 @@ def _column(records: bytes, field: str) -> list[int]:
     return memoryview(records).cast(code)[first::stride].tolist()  # type: ignore[call-overload, no-any-return]
 
 
+_KINDS: Final = bytes(Kind)
+
+
+def known(records: bytes) -> int:
+    """How many records from the first on can be decoded: those before the first of a kind that nobody wrote."""
+    of_all = kinds(records)[: len(records) // RECORD_BYTES]
+    unknown = of_all.translate(None, _KINDS)
+    return of_all.index(unknown[0]) if unknown else len(of_all)
+
+
 # ---- some of the records ---------------------------------------------------
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 from swiotlb_top.errors import UnreadableError
 from swiotlb_top.events import Event, Gap
-from swiotlb_top.records import count, decode, raw, split_after
+from swiotlb_top.records import RECORD_BYTES, count, decode, exits_ns, known, raw, split_after
 from swiotlb_top.state import DeviceName, MemState
 
 
@@ -44,6 +44,46 @@ class Records:
             yield from decode(self.data)
         except ValueError as error:
             raise UnreadableError(f"the recording holds events this swiotlb-top does not know: {error}") from None
+
+
+class Batch(Sequence[Event]):
+    """Events that are still packed. They are decoded when somebody looks at one of them, and then all at once.
+
+    :param data: records of known kinds.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._events: list[Event] | None = None
+
+    def __len__(self) -> int:
+        return len(self.data) // RECORD_BYTES
+
+    @overload
+    def __getitem__(self, at: int) -> Event: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Event]: ...
+    def __getitem__(self, at: int | slice) -> Event | Sequence[Event]:
+        return self._decoded()[at]
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._decoded())
+
+    def part(self, begin: int, end: int) -> Iterable[Event]:
+        """Those from one place on up to before another. The others are not decoded for that."""
+        if self._events is not None:
+            return self._events[begin:end]
+        return decode(memoryview(self.data)[begin * RECORD_BYTES : end * RECORD_BYTES])
+
+    def _decoded(self) -> list[Event]:
+        if self._events is None:
+            self._events = list(decode(self.data))
+        return self._events
+
+
+def ended_ns(events: Sequence[Event]) -> list[int]:
+    """When each of these events was over."""
+    return exits_ns(events.data) if isinstance(events, Batch) else [event.exit_ns for event in events]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +144,10 @@ def tell(item: Item, consumer: Consumer) -> None:
     :raises UnreadableError: it holds an event of an unknown kind. The events before that have been delivered.
     """
     if isinstance(item, Records):
-        events: list[Event] = []
-        try:
-            events.extend(item.events())
-        finally:
-            consumer.feed(events)
+        data = item.data[: known(item.data) * RECORD_BYTES]
+        consumer.feed(Batch(data))
+        for _ in Records(item.data[len(data) :]).events():
+            pass  # the first of these, if there are any, is of an unknown kind
     elif isinstance(item, MemState):
         consumer.state(item)
     elif isinstance(item, DeviceName):

@@ -12,7 +12,7 @@ from swiotlb_top.events import Event, Gap
 from swiotlb_top.records import RECORD, Kind, RawRecord
 from swiotlb_top.sources.ahead import Backlog, Upcoming
 from swiotlb_top.state import DeviceName, MemState
-from swiotlb_top.stream import Consumer, End, Item, Known, Records, deliver
+from swiotlb_top.stream import Batch, Consumer, End, Item, Known, Records, deliver, ended_ns
 from tests.support.histories import DEV, machine
 
 STATE = machine()
@@ -61,6 +61,23 @@ def test_a_consumer_is_told_everything_in_its_order() -> None:
 
 def test_what_does_not_concern_a_consumer_leaves_it_as_it_is() -> None:
     deliver([NAME, STATE, records(1, 2), gap(3), Known(4), END], Consumer())
+
+
+def test_packed_events_are_as_a_list_of_them() -> None:
+    block = records(1, 2, 3, 4)
+    events = list(block.events())
+    batch = Batch(block.data)
+    assert (len(batch), list(batch.part(1, 3))) == (4, events[1:3])
+    assert (list(batch), batch[2], batch[1:], list(batch.part(1, 3))) == (events, events[2], events[1:], events[1:3])
+    assert ended_ns(batch) == ended_ns(events) == [1, 2, 3, 4]
+
+
+def test_packed_events_are_decoded_only_if_somebody_looks() -> None:
+    unknown = Batch(records(1, kind=77).data)
+    assert len(unknown) == 1
+    assert ended_ns(unknown) == [1]
+    with pytest.raises(ValueError, match="unknown kind"):
+        list(unknown)
 
 
 def test_what_comes_before_an_event_that_nobody_knows_is_told() -> None:
