@@ -18,11 +18,11 @@ LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12
 IMAGE_PACKAGES := mmdebstrap skopeo umoci
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-packages test types pytest lab oracle bench coverage mutants soak fuzz atheris prove-size matrix pictures docs dist \
-	image dist-test fix clean
+.PHONY: help run run-packages test types pytest lab oracle bench coverage mutants soak fuzz fuzz-native atheris prove-size \
+	matrix pictures docs dist image dist-test fix clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## watch this machine; where it cannot be watched, say why and show a demonstration
 	@$(SUDO) $(VENV)/bin/swiotlb-top $(ARGS) || { \
@@ -82,6 +82,9 @@ soak: $(VENV)/test ## ten minutes at four CPUs: the tool's memory stays flat and
 fuzz: $(VENV)/test ## recordings with values changed: no crash, none that takes long or much memory (MINUTES=60)
 	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.run $(or $(MINUTES),60)
 
+fuzz-native: $(VENV)/test ## random operations, judged by the native core and by Python: the same (MINUTES=60, SEED=1)
+	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.native $(or $(MINUTES),60) $(or $(SEED),1)
+
 atheris: $(VENV)/test ## small recordings, thousands a minute and guided by coverage: no crash (MINUTES=60)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
 	PYTHONPATH=exporters $(VENV)/bin/python -m tests.fuzz.atheris_small $(or $(MINUTES),60) -print_final_stats=1
@@ -118,13 +121,13 @@ dist-test: $(VENV)/test ## packages and image, installed and run in Debian 12 an
 fix: $(VENV)/test ## format Python and C
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	git ls-files 'bpf/*.[ch]' 'tests/oracle/*.[ch]' | xargs clang-format -i
+	git ls-files 'bpf/*.[ch]' 'swiotlb_top/native/*.[ch]' 'tests/oracle/*.[ch]' | xargs clang-format -i
 
 clean: ## remove what make made here (the lab's kernels stay in the cache)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage mutants
 
 # The interpreter is Debian's, so that the environment sees Debian's bcc. One that is half made is no environment.
-$(VENV)/run: pyproject.toml | run-packages
+$(VENV)/run: pyproject.toml $(wildcard swiotlb_top/native/*.[ch]) | run-packages
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv --system-site-packages $(VENV) || { rm -f $(VENV)/bin/python; exit 1; }
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
 	@touch $@

@@ -1,6 +1,6 @@
 """What pyproject.toml cannot say: what is made of the tool itself when it is built.
 
-These are the manual page, what shells need to complete a command line, and the long description.
+These are the manual page, what shells need to complete a command line, the long description, and the native core.
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from setuptools import Distribution, setup
+from setuptools import Distribution, Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT: Final = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT))
+
+from swiotlb_top.native import LIBRARY, SOURCES, SWITCH, sources_crc  # noqa: E402  # of the tree that is being built
+
+NATIVE: Final = "swiotlb_top/native"
 COMPLETE: Final = "_SWIOTLB_TOP_COMPLETE"
 MADE: Final[dict[str, tuple[tuple[str, ...], dict[str, str]]]] = {
     "share/man/man1/swiotlb-top.1": (("man",), {}),
@@ -37,6 +43,25 @@ class InstallData(INSTALLS):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(told(arguments, environment))
             self.outfiles.append(str(path))
+
+
+class BuildCore(build_ext):
+    """Builds the native core. It is no module of Python's: it has one name for all Pythons."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        return f"{fullname.replace('.', '/')}{Path(LIBRARY).suffix}"
+
+
+def core() -> Extension:
+    """The native core. Where there is no compiler, it is left out, and nothing else is."""
+    return Extension(
+        "swiotlb_top.native.core",
+        [f"{NATIVE}/{name}" for name in SOURCES if name.endswith(".c")],
+        include_dirs=["bpf"],
+        define_macros=[("SOURCES_CRC", f"{sources_crc(ROOT / NATIVE)}u")],
+        extra_compile_args=["-std=c99", "-O2"],
+        optional=True,
+    )
 
 
 def told(arguments: tuple[str, ...], environment: dict[str, str]) -> str:
@@ -63,7 +88,9 @@ def description(readme: str) -> str:
 
 
 setup(
-    cmdclass={"install_data": InstallData},
+    cmdclass={"install_data": InstallData, "build_ext": BuildCore},
+    # What is handed out is for every machine, and is built without.
+    ext_modules=[] if os.environ.get(SWITCH) == "0" else [core()],
     long_description=description((ROOT / "README.md").read_text()),
     long_description_content_type="text/markdown",
 )

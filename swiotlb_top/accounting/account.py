@@ -6,11 +6,12 @@ does. So the two can be compared with each other, and both with debugfs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from swiotlb_top.accounting.device import DeviceAccount
 from swiotlb_top.accounting.devices import Devices
+from swiotlb_top.accounting.in_core import cost_of, count_at_once
 from swiotlb_top.accounting.in_use import of_state
 from swiotlb_top.accounting.pool_account import NOTHING, Held, PoolAccount
 from swiotlb_top.accounting.snapshot import UNKNOWN, FailureView, Starved
@@ -34,8 +35,9 @@ from swiotlb_top.events import (
     PoolFree,
     Unmap,
 )
+from swiotlb_top.native.pause import Pause
 from swiotlb_top.state import DeviceName, MemState
-from swiotlb_top.stream import Consumer
+from swiotlb_top.stream import Batch, Consumer
 from swiotlb_top.verify.operations.intervals import assumed_entry_ns, latest_entry_ns
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 
@@ -54,7 +56,7 @@ class Account(Consumer):
     """
 
     def __init__(self, revision: Revision, devices: Devices | None = None, watcher: Watcher | None = None) -> None:
-        self._revision = revision
+        self.revision = revision
         self._watcher = watcher or Watcher()
         self.devices = Devices() if devices is None else devices
         self.pools: dict[int, PoolAccount] = {}
@@ -81,9 +83,18 @@ class Account(Consumer):
         """Whether ``used_slots`` is exact: no event left open how many slots were taken or released."""
         self.kernel_counts_alike = True
         """Whether the kernel's own count of used slots and the sum over its areas were equal at the last state."""
+        self._pause = Pause()
         self._blind = True
         self._known: PoolsByAddress[PoolAccount] = PoolsByAddress()
         """Every pool that was seen, those that were only allocated among them."""
+
+    def told_from_ns(self) -> int:
+        """After this time the address of a slot tells which pool of the list has it."""
+        return self._known.told_from_ns(self.pools.values())
+
+    def since_ns(self, pool: PoolAccount) -> int:
+        """Since when a pool is there; 0 if that was not seen."""
+        return self._known.since_ns(pool.address)
 
     @property
     def blind(self) -> bool:
@@ -169,6 +180,27 @@ class Account(Consumer):
     def feed(self, events: Sequence[Event]) -> None:
         """Count events, in the order they were recorded."""
         self.events += len(events)
+        if isinstance(events, Batch) and type(self._watcher) is Watcher:
+            self._count_packed(events)  # nobody wants to be told of each
+        else:
+            self._count(events)
+
+    def _count_packed(self, batch: Batch) -> None:
+        """Count events that are packed: many at once where that can be, and those between one by one."""
+        at = 0
+        while at < len(batch):
+            left, cost = len(batch) - at, cost_of(self.pools.values(), len(self.devices))
+            if not self._pause.left and left >= cost:
+                counted = count_at_once(self, batch.data, at)
+                self._pause.tried(counted, cost)
+                at += counted
+                left -= counted
+            one_by_one = min(left, self._pause.left or (1 if left >= cost else left))
+            self._pause.pass_by(one_by_one)
+            self._count(batch.part(at, at + one_by_one))
+            at += one_by_one
+
+    def _count(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Find):
                 self._find(event)
@@ -178,7 +210,6 @@ class Account(Consumer):
                 self._map(event)
             else:
                 self._rare(event)
-        self.devices.feed(events)
 
     def _rare(self, event: Event) -> None:
         if isinstance(event, Device):
@@ -201,13 +232,14 @@ class Account(Consumer):
 
     def _find(self, event: Find) -> None:
         device = self.devices[event.dev]
+        self.devices.searched(device, event)
         size_bytes = event.alloc_size_bytes
         nslots = nr_slots(size_bytes)
         device.asked(nslots)
         if event.slot < 0:
             self._fail(device, event, size_bytes, nslots)
             return
-        padding_bytes = self._revision.padding_bytes(event.orig_addr, event.alloc_align_mask, device.limits)
+        padding_bytes = self.revision.padding_bytes(event.orig_addr, event.alloc_align_mask, device.limits)
         pool = None
         if not device.restricted:
             pool = self._known.now(event.pool) or self._unannounced(event)
@@ -219,7 +251,8 @@ class Account(Consumer):
 
     def _map(self, event: Map) -> None:
         device = self.devices[event.dev]
-        request = self._revision.request_of(event, device.limits if device.mem else None)
+        self.devices.searched(device, event)
+        request = self.revision.request_of(event, device.limits if device.mem else None)
         nslots = nr_slots(request.alloc_size_bytes)
         device.asked(nslots)
         if event.failed:
@@ -234,7 +267,7 @@ class Account(Consumer):
                 slot = pool.slot(event.tlb_addr)
                 self._take(pool, slot, nslots, event)
                 device.lifetimes.began(event)
-                slot -= self._revision.pad_slots(request)
+                slot -= self.revision.pad_slots(request)
         self.maps += 1
         device.mapped(event.mapping_size_bytes, nslots)
         self._watcher.mapped(event, event.mapping_size_bytes, nslots, pool, slot)
@@ -246,6 +279,7 @@ class Account(Consumer):
         if event.unreachable:
             device.refused(None)
             self.map_failures += 1
+            self.devices.map_failed(event)
             self._watcher.unreachable(event, event.mapping_size_bytes, nr_slots(event.mapping_size_bytes))
         if device.restricted:
             self._watcher.released(event, None, NOT_FOUND, NOTHING)
@@ -332,6 +366,7 @@ class Account(Consumer):
     def _fail(self, device: DeviceAccount, call: Find | Map, size_bytes: int, nslots: int) -> None:
         device.refused(None if device.restricted else self._starved(device.held_slots))
         self.map_failures += 1
+        self.devices.map_failed(call)
         self._watcher.refused(call, size_bytes, nslots)
 
     def _starved(self, held_slots: int) -> Starved | None:

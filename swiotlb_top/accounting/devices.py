@@ -13,7 +13,7 @@ from swiotlb_top.accounting.failures import FailureLog
 from swiotlb_top.accounting.scene import NO_SCENES, Key, Scene
 from swiotlb_top.accounting.snapshot import FailureView
 from swiotlb_top.allocator import Explanation, Limits
-from swiotlb_top.events import Device, Event, Find, Map, failed_map
+from swiotlb_top.events import Call, Device, Event, Find, Map, failed_map
 from swiotlb_top.kernel.around import Around
 from swiotlb_top.state import DeviceName, MemState
 from swiotlb_top.stream import Consumer
@@ -109,15 +109,22 @@ class Devices(dict[int, DeviceAccount], Consumer):
         """How long maps took, where their buffers lie, and which failed."""
         for event in events:
             if isinstance(event, Find | Map):
-                device = self[event.dev]
-                if event.entry_ns >= 0:
-                    device.latencies.add(event.exit_ns - event.entry_ns)
-                if device.mem:
-                    device.tried.add(event, device.limits)
+                self.searched(self[event.dev], event)
             elif isinstance(event, Device):
                 self.introduced(event)
             if (failed := failed_map(event)) is not None:
-                self._failures.happened(failed)
+                self.map_failed(failed)
+
+    def searched(self, device: DeviceAccount, event: Find | Map) -> None:
+        """How long a map of a device took, and where the buffer lies."""
+        if event.entry_ns >= 0:
+            device.latencies.add(event.exit_ns - event.entry_ns)
+        if device.mem:
+            device.tried.add(event, device.limits)
+
+    def map_failed(self, call: Call) -> None:
+        """A map failed, as this call shows."""
+        self._failures.happened(call)
 
     def explained(self, dev: int, explanation: Explanation, event: Event | None) -> None:
         """Why a map of this device failed, by the reference; ``event`` may be fed before or after this."""

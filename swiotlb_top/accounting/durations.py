@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from swiotlb_top.accounting.snapshot import FINE_SCHEMA, HOLD_BUCKETS_NS, LATENCY_BUCKETS_NS, UNKNOWN
@@ -17,10 +17,10 @@ _FINEST: Final = math.ceil(math.log2(1e-9) * 2**FINE_SCHEMA)
 """The bucket of one nanosecond, and of less."""
 _FINE_BOUNDS_NS: Final = tuple(int(2 ** (i / 2**FINE_SCHEMA) * 1e9) for i in range(_FINEST, 35 << FINE_SCHEMA))
 """Up to what 64 bits of nanoseconds hold."""
-_BOUNDS_NS: Final = tuple(sorted({*LATENCY_BUCKETS_NS, *_FINE_BOUNDS_NS}))
+BOUNDS_NS: Final = tuple(sorted({*LATENCY_BUCKETS_NS, *_FINE_BOUNDS_NS}))
 """Upper bounds of cells. Each cell lies in one coarse and in one fine bucket, so that one search finds both."""
-_COARSE: Final = tuple(bisect_left(LATENCY_BUCKETS_NS, bound_ns) for bound_ns in _BOUNDS_NS)
-_FINE: Final = tuple(_FINEST + bisect_left(_FINE_BOUNDS_NS, bound_ns) for bound_ns in _BOUNDS_NS)
+_COARSE: Final = tuple(bisect_left(LATENCY_BUCKETS_NS, bound_ns) for bound_ns in BOUNDS_NS)
+_FINE: Final = tuple(_FINEST + bisect_left(_FINE_BOUNDS_NS, bound_ns) for bound_ns in BOUNDS_NS)
 """Which buckets these are, by cell."""
 
 
@@ -54,8 +54,22 @@ class Latencies(Latest):
     def add(self, took_ns: int) -> None:
         self._latest.append(took_ns)
         self._sorted = None
-        self._cells[bisect_left(_BOUNDS_NS, took_ns)] += 1
+        self._cells[bisect_left(BOUNDS_NS, took_ns)] += 1
         self.sum_ns += took_ns
+
+    def add_many(self, cells: Iterable[int], sum_ns: int, latest_ns: Iterable[int]) -> None:
+        """Add durations that were counted elsewhere.
+
+        :param cells: how many there are of each cell: they exceed a bound of :data:`BOUNDS_NS`, and not the next.
+        :param sum_ns: all of them together.
+        :param latest_ns: the last of them, oldest first.
+        """
+        for cell, maps in enumerate(cells):
+            if maps:
+                self._cells[cell] += maps
+        self.sum_ns += sum_ns
+        self._latest.extend(latest_ns)
+        self._sorted = None
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -108,6 +122,24 @@ class Lifetimes(Latest):
         self._counts[bisect_left(HOLD_BUCKETS_NS, held_ns)] += 1
         if held_ns > self.longest_ns:
             self.longest_ns = held_ns
+
+    def begin_of(self, call: Find | Map | None) -> int | None:
+        """When the map was over that is still open; None if it is not, or did not begin here."""
+        began = self._open.get(id(call))
+        return began.exit_ns if began else None
+
+    def ended_many(self, calls: Iterable[Find | Map], counts: Iterable[int], latest_ns: Iterable[int]) -> None:
+        """Mappings were released, and counted elsewhere.
+
+        :param calls: the maps of those that began here.
+        :param counts: all of them, by :data:`HOLD_BUCKETS_NS`.
+        :param latest_ns: for how long the last of them were held, oldest first.
+        """
+        for call in calls:
+            self._open.pop(id(call), None)
+        self._counts = [one + other for one, other in zip(self._counts, counts, strict=True)]
+        self._latest.extend(latest_ns)
+        self._sorted = None
 
     def forget_open(self) -> None:
         """Events were lost: which mappings are still open is not known."""

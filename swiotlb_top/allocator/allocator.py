@@ -93,7 +93,7 @@ class Allocator:
             raise ValueError("a static allocator has one pool and does not grow")
         self.patience = NO_LIMIT
         """How many more areas searches may ask: a bound for hostile recordings, which the kernel does not have."""
-        self._order: SearchOrder = revision.order if dynamic else revision.static_order
+        self.order: SearchOrder = revision.order if dynamic else revision.static_order
         self._track_hiwater = track_hiwater
         self._held_slots = self._hiwater_slots = sum(pool.used_slots for pool in self.pools)
 
@@ -111,7 +111,7 @@ class Allocator:
 
     def attempts(self, cpu: int) -> Iterator[tuple[Pool, int]]:
         """The areas a search on ``cpu`` asks, in turn. Read lazily: see :mod:`swiotlb_top.allocator.order`."""
-        return self._order(self, cpu)
+        return self.order(self, cpu)
 
     def find_slots(self, cpu: int, request: Request) -> Found | None:
         """Where ``swiotlb_find_slots()`` finds room in the existing pools; None if it finds none. Changes nothing.
@@ -123,7 +123,7 @@ class Allocator:
         if request.alloc_size_bytes > MAX_ALLOC_BYTES:
             # Some kernels do search then, but find nothing: no free run is that long.
             return None
-        for pool, area_index in self._order(self, cpu):
+        for pool, area_index in self.order(self, cpu):
             slot = pool.search(area_index, request)
             if pool.slots_looked_at:
                 self.spend(pool.slots_looked_at // _SLOTS_AN_AREA)

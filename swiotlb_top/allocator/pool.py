@@ -94,8 +94,7 @@ class Pool:
         # Slots behind the pool's last that are free by the kernel's memory: one bit for each slot of the last slot set.
         self._behind = 0
         self._live: dict[int, Mapping] = {}
-        # Mappings of a snapshot taken between find_slots and the end of map: where the buffer
-        # begins is not known yet, so each of their slots may be it.
+        # Mappings of a snapshot taken before the map was over: each of their slots may be the buffer's first.
         self._unsettled: dict[int, Mapping] = {}
         self._walks: dict[WalkClass, Walk] = {}
         self.slots_looked_at = 0
@@ -191,8 +190,7 @@ class Pool:
         if alloc_align_mask and self._pads_slots:
             # A size without its padding, which no kernel asks for, or one that was cut: the buffer's slot is its own.
             pad_slots = min((orig_addr & limits[1] & alloc_align_mask) >> IO_TLB_SHIFT, nslots - 1)
-        # Past the class's own __new__, which is slower: a tenth of a map and unmap.
-        mapping = tuple.__new__(Mapping, (slot, nslots, pad_slots, alloc_size_bytes, orig_addr, dev))
+        mapping = tuple.__new__(Mapping, (slot, nslots, pad_slots, alloc_size_bytes, orig_addr, dev))  # the fastest
         area_nslabs = self.area_nslabs
         area = slot // area_nslabs
         index = self.area_index[area]
@@ -324,10 +322,9 @@ class Pool:
 
     def mappings(self) -> tuple[Mapping, ...]:
         """Every live mapping, in slot order."""
-        if not self._unsettled:
-            live = self._live  # no mapping reaches into another: they are in the order of their buffers
-            return tuple([live[slot] for slot in sorted(live)])
-        return tuple(sorted({*self._live.values(), *self._unsettled.values()}))
+        live = self._live
+        settled = [live[slot] for slot in sorted(live)]  # none reaches into another: in the order of their buffers
+        return tuple(sorted({*settled, *self._unsettled.values()}) if self._unsettled else settled)
 
     def held(self, most: int) -> tuple[Mapping, ...] | None:
         """Every live mapping, in no order; None if there are more than ``most``."""
@@ -358,6 +355,11 @@ class Pool:
         return slot_addr(self.start, self.nslabs)
 
     @property
+    def settled(self) -> bool:
+        """Whether it is known of each mapping where its buffer begins."""
+        return not self._unsettled
+
+    @property
     def used_slots(self) -> int:
         """Slots in use, as ``mem_pool_used()`` sums them."""
         return sum(self.area_used)
@@ -384,10 +386,8 @@ class Pool:
 
     def longest_free_slots(self, area_index: int | None = None) -> int:
         """The longest free run that begins in an area, or in any; 0..128 slots."""
-        if area_index is None:
-            return self._free.longest_run(0, self.nareas * self.area_nslabs)
-        begin = area_index * self.area_nslabs
-        return self._free.longest_run(begin, begin + self.area_nslabs)
+        begin, areas = (0, self.nareas) if area_index is None else (area_index * self.area_nslabs, 1)
+        return self._free.longest_run(begin, begin + areas * self.area_nslabs)
 
     def _remember_unsettled(self, mapping: Mapping) -> None:
         for slot in range(mapping.slot, mapping.slot + mapping.nslots):

@@ -6,7 +6,7 @@ what is never right. An operation costs a few integer operations for each slot s
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -38,6 +38,15 @@ class Violation(NamedTuple):
 
 
 _UNKNOWN_POOL: Final = Violation(Hazard.UNKNOWN_POOL, "there is no such pool")
+
+
+class Entry(NamedTuple):
+    """A mapping in the ledger."""
+
+    slot: int
+    nslots: int
+    tlb_addr: int
+    """Where its buffer begins; -1 if that is not known."""
 
 
 class _Live(NamedTuple):
@@ -129,6 +138,33 @@ class Ledger:
             if other.slot < live.slot + live.nslots and live.slot < other.slot + other.nslots:
                 for slot_set, slots in _by_slot_set(other.slot, other.nslots, ledger.nslabs):
                     ledger.used[slot_set] |= slots
+
+    def entries(self, pool: Hashable) -> Iterator[tuple[int, Entry]]:
+        """The mappings of a pool, each with the slot in which its buffer begins; none of a pool that is not known."""
+        ledger = self._pools.get(pool)
+        for data_slot, live in ledger.live.items() if ledger else ():
+            yield data_slot, Entry(live.slot, live.nslots, live.tlb_addr)
+
+    def used_slots(self, pool: Hashable) -> tuple[int, ...]:
+        """The slots of a pool that are in use, a bit mask a slot set; empty for a pool that is not known."""
+        ledger = self._pools.get(pool)
+        return tuple(ledger.used) if ledger else ()
+
+    def take_over(
+        self, pool: Hashable, released: Iterable[int], mapped: Mapping[int, Entry], changed: Iterable[int]
+    ) -> None:
+        """Enter at once what was released and mapped where nothing was wrong.
+
+        :param released: the slots in which the buffers began of mappings that are gone.
+        :param mapped: the mappings that came, by the slots in which their buffers begin.
+        :param changed: the slots that were in use and are not any more, or the other way round, a bit mask a slot set.
+        """
+        ledger = self._pools[pool]
+        for data_slot in released:
+            del ledger.live[data_slot]
+        for data_slot, entry in mapped.items():
+            ledger.live[data_slot] = _Live(*entry)
+        ledger.used = [used ^ slots for used, slots in zip(ledger.used, changed, strict=True)]
 
     def _occupy(
         self, ledger: _PoolLedger, slot: int, nslots: int, data_slot: int, address: int

@@ -38,8 +38,10 @@ left, and disagrees only when none is; a kernel that is like none that is known 
 
 ============  ========================================================================================================
 candidates    a judge for each kernel that it may be, until one is left
-judge         stream in, findings out: buffers events, resolves them, cuts them into clusters
+judge         stream in, findings out: resolves events, cuts them into clusters
+waiting       what was fed, until nothing to come can overlap it
 comparison    one model from one state on: judges clusters, counts what agrees
+in_core       calls that overlap no other, many at once in the native core (docs/native.md)
 bootstrap     from a torn snapshot to a known state · ``partition``: independent sub-histories
 diagnose/     no order: the culprits, leaked slots, and what may still be the effect of another call
 linearize/    is there an order? A depth-first search with memoised states, and which moves it need not try

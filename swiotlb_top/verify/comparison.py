@@ -12,6 +12,7 @@ from typing import Final
 
 from swiotlb_top.allocator import Allocator, Ledger, Pool, Revision, Violation, adopt
 from swiotlb_top.events import failed_map
+from swiotlb_top.native.pause import Pause
 from swiotlb_top.state import MemState
 from swiotlb_top.verify.bootstrap import Bootstrap
 from swiotlb_top.verify.diagnose.culprits import Diagnosis, find_culprits
@@ -22,11 +23,13 @@ from swiotlb_top.verify.diagnose.leaked_slots import LeakedSlots
 from swiotlb_top.verify.diagnose.reused_slots import ReusedSlots
 from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Detail, UnconfirmedDisagreements
 from swiotlb_top.verify.findings import Doubt, Findings
+from swiotlb_top.verify.in_core import judge_at_once
 from swiotlb_top.verify.linearize.effort import Effort
 from swiotlb_top.verify.linearize.plausible_order import plausible_order
 from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives, alternatives_after
 from swiotlb_top.verify.linearize.strategy import Linearization, linearize
 from swiotlb_top.verify.operations.base import Operation
+from swiotlb_top.verify.operations.lone_calls import LoneCalls
 from swiotlb_top.verify.operations.observed import InitialCopy, ObservedArea, ObservedPoolList
 from swiotlb_top.verify.operations.rolled_back_map import with_rolled_back_maps
 from swiotlb_top.verify.operations.slot_search import SlotSearch
@@ -97,6 +100,20 @@ class Comparison:
         :param items: how many calls and areas are judged next.
         """
         self.model.patience = min(self.model.patience + _PATIENCE_PER_ITEM * items, _MAX_PATIENCE)
+
+    def judge_at_once(self, calls: LoneCalls, pause: Pause) -> None:
+        """Judge calls that overlap no others, as many from the first on as the native core finds to agree.
+
+        :param pause: until the core is worth trying again; longer afterwards, if it was not.
+        """
+        if self._bootstrap is not None or self._late_calls or self._adopted_pools:
+            return
+        before = len(calls.run)
+        for area in judge_at_once(self.model, self._ledger, calls, pause):
+            self._alternatives.pop(area, None)
+        agreed = before - len(calls.run)
+        self._operations += agreed
+        self._findings.agree += agreed
 
     def judge(self, cluster: list[Operation]) -> bool:
         """Judge operations that overlap no others.

@@ -10,28 +10,30 @@ operations and cuts them into clusters. A :class:`~swiotlb_top.verify.comparison
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator
-from operator import itemgetter
-from typing import Final, TypeAlias
+from typing import Final
 
 from swiotlb_top.allocator import Allocator, Revision, TooManyAreasError, slot_set_slots
 from swiotlb_top.constants import IO_TLB_SEGSIZE
-from swiotlb_top.events import ENTRY_UNKNOWN, Event, Find, Free, Gap, Grow, Map, PoolAdd, Unmap
+from swiotlb_top.events import Event, Find, Free, Gap, Map, Unmap
+from swiotlb_top.native.pause import Pause
 from swiotlb_top.state import MemState, PoolState
+from swiotlb_top.stream import Batch
 from swiotlb_top.verify.comparison import Comparison
 from swiotlb_top.verify.diagnose.late_calls import LateCalls
 from swiotlb_top.verify.diagnose.unconfirmed import UnconfirmedDisagreements
-from swiotlb_top.verify.findings import Doubt, Findings
+from swiotlb_top.verify.findings import Doubt, Findings, Listener
+from swiotlb_top.verify.in_core import Tables
+from swiotlb_top.verify.operations import lone_calls
 from swiotlb_top.verify.operations.base import Operation
-from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS, NEVER_NS, assumed_entry_ns
+from swiotlb_top.verify.operations.intervals import ASSUMED_DURATION_NS, NEVER_NS
+from swiotlb_top.verify.operations.lone_calls import LoneCalls, Run
 from swiotlb_top.verify.operations.observed import InitialCopy, ObservedArea, ObservedPool, ObservedPoolList
 from swiotlb_top.verify.operations.resolve import OtherAllocatorError, Resolver, UnresolvedError
 from swiotlb_top.verify.partition import clusters
+from swiotlb_top.verify.waiting import Span, Waiting, Waits, spans_of
 
-_CALLS: Final = frozenset({Find, Map, Unmap, Free, PoolAdd, Grow})
-"""Events that have an interval. All others happen at one moment."""
 _MAPPINGS: Final = frozenset({Find, Map, Unmap, Free})
 """Events that are compared."""
 _HORIZON_NS: Final = 1_000_000_000
@@ -45,10 +47,6 @@ MOST_DISAGREEMENTS: Final = 10_000
 """Once so many are confirmed, nothing more is compared: each costs many times what an agreement does."""
 _FOR_GOOD: Final = frozenset({Doubt.PLAINLY_WRONG, Doubt.TOO_MANY_UNCERTAIN, Doubt.SLOT_SETS})
 """Reasons for which nothing is compared any more, whatever state is read."""
-
-_Item: TypeAlias = Event | PoolState | InitialCopy | ObservedPoolList
-_Span: TypeAlias = tuple[int, int, _Item]
-"""An item between its response and its invocation: ``(exit_ns, entry_ns, item)``."""
 
 
 class Judge:
@@ -70,12 +68,16 @@ class Judge:
         self._resolver = Resolver(revision, pools_announced=pools_announced, cpus=cpus)
         self._unconfirmed = UnconfirmedDisagreements(self.findings)
         self._late_calls = LateCalls(self._unconfirmed)
-        self._waiting: list[_Span] = []
+        self._waiting = Waiting()
         """What is not resolved yet."""
-        self._operations: list[Operation] = []
+        self._operations: list[Operation | LoneCalls] = []
         """What is resolved and not judged yet, sorted by response."""
         self._judged_ns = 0
         """The last response of what was judged."""
+        self._pause = Pause()
+        self._tables: Tables | None = None
+        self._answered = 0
+        """How many operations had been answered before the cluster that is judged now."""
         self._all_known: deque[tuple[int, int]] = deque()
         """Once everything is judged that responded by the first time, all calls are known that were invoked before
         the second."""
@@ -122,28 +124,24 @@ class Judge:
         pool_list = ObservedPoolList(
             begin_ns - ASSUMED_DURATION_NS, end_ns, tuple(state.address for state in mem.pools)
         )
-        self._waiting.append((end_ns, pool_list.entry_ns, pool_list))
-        self._waiting += [(state.end_ns, state.begin_ns, state) for state in mem.pools]
+        self._waiting.add([(end_ns, pool_list.entry_ns, pool_list)])
+        self._waiting.add((state.end_ns, state.begin_ns, state) for state in mem.pools)
 
     def feed(self, events: Iterable[Event]) -> None:
         """The next events of the stream, roughly in the order of their responses."""
-        waiting = self._waiting
+        if isinstance(events, Batch) and type(self.findings.listener) is Listener:
+            self._waiting.add_packed(events)  # nobody wants to be told of each
+            return
         for event in events:
-            kind = type(event)
-            if kind in _CALLS:
-                entry_ns = event.entry_ns  # type: ignore[union-attr]  # a call has one
-                if entry_ns == ENTRY_UNKNOWN:
-                    entry_ns = assumed_entry_ns(event)  # type: ignore[arg-type]
-                waiting.append((event.exit_ns, entry_ns, event))
-            elif isinstance(event, Gap):
+            if isinstance(event, Gap):
                 self.gap(event)
             else:
-                waiting.append((event.exit_ns, event.exit_ns, event))
+                self._waiting.add(spans_of((event,)))
 
     def keep_up(self) -> None:
         """Judge what can be judged, once so many events are waiting that it is worth it."""
         if len(self._waiting) >= self._next_run:
-            self.advance(max(span[0] for span in self._waiting))
+            self.advance(self._waiting.last_ns or 0)
             self._next_run = len(self._waiting) + _BATCH_EVENTS
 
     def gap(self, _: Gap) -> None:
@@ -163,7 +161,8 @@ class Judge:
         everything is judged that responded up to some time later.
         """
         self._unconfirmed.will_be_told()
-        fed_ns = max((span[0] for span in self._waiting), default=self._judged_ns)
+        last_ns = self._waiting.last_ns
+        fed_ns = self._judged_ns if last_ns is None else last_ns
         self._all_known.append((fed_ns + _HORIZON_NS, time_ns))
 
     def advance(self, now_ns: int) -> None:
@@ -178,8 +177,7 @@ class Judge:
             pending when the stream ended, and may be the reason of disagreements.
         """
         self._run(until_ns)
-        unseen = (item.entry_ns == ENTRY_UNKNOWN for _, _, item in self._waiting if type(item) in _CALLS)  # type: ignore[union-attr]
-        if self._late_calls or any(unseen):
+        if self._late_calls or self._waiting.has_unseen_entry:
             self._unconfirmed.withdraw_all(Doubt.NOT_PLACED)
         self._waiting.clear()
         self._operations.clear()
@@ -198,18 +196,18 @@ class Judge:
         comparison = Comparison(self.revision, mem, self.findings, unconfirmed, late_calls, before)
         self._comparison = comparison
         self._resolver.begin_from(mem.address, comparison.model.pools, mem.cc_shared)
-        self._waiting += [(copy.exit_ns, copy.entry_ns, copy) for copy in comparison.initial_copies()]
+        self._waiting.add((copy.exit_ns, copy.entry_ns, copy) for copy in comparison.initial_copies())
         self._blind = None
 
     def _has_room_for(self, mem: MemState) -> bool:
         """Whether the slots of a state may wait to be compared, if need be after judging what can be judged."""
         slots = sum(state.nslabs for state in mem.pools)
         if self._slots_waiting() + slots > _MAX_SLOTS_WAITING:
-            self.advance(max(span[0] for span in self._waiting) if self._waiting else 0)
+            self.advance(self._waiting.last_ns or 0)
         return self._slots_waiting() + slots <= _MAX_SLOTS_WAITING
 
     def _slots_waiting(self) -> int:
-        states = {span[2] for span in self._waiting if isinstance(span[2], PoolState)}
+        states = self._waiting.states()
         states |= {operation.state for operation in self._operations if isinstance(operation, ObservedArea)}
         return sum(state.nslabs for state in states)
 
@@ -217,44 +215,68 @@ class Judge:
 
     def _run(self, until_ns: int = NEVER_NS) -> None:
         """Judge the clusters that ended by ``until_ns``."""
-        waiting = self._waiting
-        waiting.sort(key=itemgetter(0))
-        ready = bisect_left(waiting, until_ns, key=itemgetter(0))
-        to_come_ns = min((span[1] for span in waiting[ready:]), default=until_ns)
-        self._operations += self._operations_of(waiting[:ready])
-        del waiting[:ready]
+        waiting = len(self._waiting)
+        ready, to_come_ns = self._waiting.take(until_ns, self._runs_begin_ns())
+        self._operations += self._operations_of(ready)
         if self._comparison is not None:
-            self._comparison.earn_patience(ready)
+            self._comparison.earn_patience(waiting - len(self._waiting))
             self._compare(self._comparison, min(until_ns, to_come_ns))
         self._confirm_known()
         if self.findings.disagree >= MOST_DISAGREEMENTS and self._blind not in _FOR_GOOD:
             self._lose_sight(Doubt.PLAINLY_WRONG, self._operations)
 
+    def _runs_begin_ns(self) -> int:
+        """Calls that were invoked after this, and overlap no other that waits, are judged by themselves."""
+        if self._blind or self._comparison is None:
+            return NEVER_NS
+        responded_ns = max((operation.exit_ns for operation in self._operations), default=0)
+        return max(self._comparison.begin_ns, self._judged_ns, responded_ns)
+
     def _compare(self, comparison: Comparison, before_ns: int) -> None:
         """Judge the clusters that ended before any call that may still come."""
-        operations, findings, unconfirmed = self._operations, self.findings, self._unconfirmed
-        judged = answered = 0
-        judged_ns = self._judged_ns
+        operations = self._operations
+        judged = 0
         try:
             for cluster in clusters(operations, before_ns):
-                answered = findings.answered
-                stays = comparison.judge(cluster)
-                judged += len(cluster)
-                judged_ns = cluster[-1].exit_ns
-                if not stays:
-                    self._lose_sight(Doubt.DURING_STATE, operations[judged:])
-                    return
-                if unconfirmed.is_hopeless:
-                    self._lose_sight(Doubt.TOO_MANY_UNCERTAIN, operations[judged:])
+                calls = cluster[0]
+                if isinstance(calls, LoneCalls):
+                    why = self._judge_lone(comparison, calls)
+                    judged += not calls.run
+                else:
+                    why = self._judge(comparison, cluster)  # type: ignore[arg-type]  # lone calls are alone
+                    judged += len(cluster)
+                if why:
+                    self._lose_sight(why, operations[judged:])
                     return
         except TooManyAreasError:
-            self._lose_sight(Doubt.TOO_MANY_AREAS, operations[judged:], findings.answered - answered)
+            self._lose_sight(Doubt.TOO_MANY_AREAS, operations[judged:], self.findings.answered - self._answered)
         else:
             self._operations = operations[judged:]
-        finally:
-            self._judged_ns = max(self._judged_ns, judged_ns)
 
-    def _lose_sight(self, why: Doubt, not_judged: list[Operation], answered: int = 0) -> None:
+    def _judge_lone(self, comparison: Comparison, calls: LoneCalls) -> Doubt | None:
+        """Judge calls that overlap no others: many at once where that can be, and one by one. Returns as `_judge`."""
+        why = None
+        while calls.run and not why:
+            if self._pause.left:
+                self._pause.pass_by(1)
+            else:
+                comparison.judge_at_once(calls, self._pause)
+                self._judged_ns = max(self._judged_ns, calls.judged_ns)
+            if calls.run:
+                why = self._judge(comparison, [calls.first()])
+                calls.judged()
+        return why
+
+    def _judge(self, comparison: Comparison, cluster: list[Operation]) -> Doubt | None:
+        """Judge a cluster. Returns why the state has to be given up, if it has to be."""
+        self._answered = self.findings.answered
+        stays = comparison.judge(cluster)
+        self._judged_ns = max(self._judged_ns, cluster[-1].exit_ns)
+        if not stays:
+            return Doubt.DURING_STATE
+        return Doubt.TOO_MANY_UNCERTAIN if self._unconfirmed.is_hopeless else None
+
+    def _lose_sight(self, why: Doubt, not_judged: list[Operation | LoneCalls], answered: int = 0) -> None:
         """Wait for another state to begin from.
 
         Until then no late call is judged, so that nothing shows any more whether one explains a disagreement.
@@ -273,11 +295,13 @@ class Judge:
     def _confirm_known(self) -> None:
         """Confirm the disagreements that no call to come can explain."""
         operations, waiting, known = self._operations, self._waiting, self._all_known
-        not_judged_ns = min(operations[0].exit_ns if operations else NEVER_NS, waiting[0][0] if waiting else NEVER_NS)
+        if not known:
+            return
+        not_judged_ns = min(operations[0].exit_ns if operations else NEVER_NS, waiting.first_ns)
         while known and known[0][0] < not_judged_ns:
             self._unconfirmed.known_before(known.popleft()[1])
 
-    def _operations_of(self, spans: list[_Span]) -> Iterator[Operation]:
+    def _operations_of(self, spans: Iterable[Span]) -> Iterator[Operation | LoneCalls]:
         """Resolve items, and count those that cannot be judged.
 
         :param spans: sorted by response.
@@ -292,7 +316,7 @@ class Judge:
             operation_of = resolve.get(kind)
             if operation_of is None:
                 if not blind:
-                    yield from self._observations(item)
+                    yield from self._several(item)
                 continue
             try:
                 operation = operation_of(item)
@@ -311,9 +335,30 @@ class Judge:
             elif mapping:
                 findings.doubt(blind)
 
-    def _observations(self, item: _Item) -> Iterator[Operation]:
-        """What a snapshot showed, one area at a time."""
-        if isinstance(item, InitialCopy | ObservedPoolList):
+    def _lone_calls(self, run: Run) -> Iterator[Operation | LoneCalls]:
+        """Resolve calls that overlap no other: as far as possible without looking at each."""
+        if self._pause.left:
+            self._pause.pass_by(len(run))
+            yield from self._operations_of(spans_of(run.events()))
+            return
+        while run:
+            meaning = self._resolver.meaning()
+            if self._tables is None or self._tables.meaning is not meaning:
+                self._tables = Tables(meaning)
+            known = self._tables.resolved(run)
+            if len(known) >= lone_calls.SHORTEST:
+                yield LoneCalls(known, meaning)
+                run = run.part(known.end, run.end)
+            else:
+                next_ = min(known.end + 1, run.end)
+                yield from self._operations_of(spans_of(run.part(run.begin, next_).events()))
+                run = run.part(next_, run.end)
+
+    def _several(self, item: Waits) -> Iterator[Operation | LoneCalls]:
+        """What a snapshot showed, one area at a time, or calls that overlap no other."""
+        if isinstance(item, Run):
+            yield from self._lone_calls(item)
+        elif isinstance(item, InitialCopy | ObservedPoolList):
             yield item
         elif isinstance(item, PoolState):
             pool = self._resolver.pools.now(item.address)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
+from typing import Protocol, TypeVar
 
 from swiotlb_top.allocator import Allocator
 from swiotlb_top.verify.operations.base import Operation
@@ -18,7 +19,19 @@ from swiotlb_top.verify.operations.intervals import NEVER_NS
 from swiotlb_top.verify.operations.pool_add import AddPool
 
 
-def clusters(operations: list[Operation], before_ns: int) -> Iterator[list[Operation]]:
+class Timed(Protocol):
+    """Something that took effect between two times."""
+
+    @property
+    def entry_ns(self) -> int: ...
+    @property
+    def exit_ns(self) -> int: ...
+
+
+T = TypeVar("T", bound=Timed)
+
+
+def clusters(operations: list[T], before_ns: int) -> Iterator[list[T]]:
     """Cut a history into clusters: runs of operations that overlap no operation outside.
 
     :param operations: sorted by response.

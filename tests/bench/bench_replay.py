@@ -1,5 +1,7 @@
 """Replayed events a second: ``python -m tests.bench.bench_replay [FILE]``, by default of the bundled recording.
 
+The parts are those of Python; the whole is also measured with the native core, where that is there.
+
 Seconds are of processor time, and the best of several rounds is printed, as other work on the machine
 only ever slows one down. Parts are also given as a share of the whole of the same run: shares can be
 compared between machines, seconds cannot.
@@ -7,6 +9,7 @@ compared between machines, seconds cannot.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from typing import Final
 from swiotlb_top.accounting.account import Account
 from swiotlb_top.allocator import REVISIONS
 from swiotlb_top.events import Event
+from swiotlb_top.native import SWITCH, core
 from swiotlb_top.pipeline import Pipeline
 from swiotlb_top.reports.replay import replay
 from swiotlb_top.state import MemState
@@ -71,6 +75,8 @@ def main(arguments: list[str]) -> None:
     state = next(item for item in items if isinstance(item, MemState))
     events = sum(len(batch) for batch in batches)
     print(f"{path.name}: {events} events, best of {ROUNDS}")
+    with_core_s = best_s(lambda: replay(path)) if core() else 0.0
+    os.environ[SWITCH] = "0"
     whole_s = best_s(lambda: replay(path))
     parts: dict[str, Callable[[], object]] = {
         "read": lambda: read(path),
@@ -79,6 +85,8 @@ def main(arguments: list[str]) -> None:
         "judge": lambda: judged(path, state, batches),
     }
     print(f"{'whole replay':12} {events / whole_s:>12,.0f} events/s")
+    if with_core_s:
+        print(f"with core    {events / with_core_s:>12,.0f} events/s   {whole_s / with_core_s:4.1f} times as fast")
     for name, work in parts.items():
         took_s = best_s(work)
         print(f"{name:12} {events / took_s:>12,.0f} events/s   {took_s / whole_s:4.0%} of the whole")

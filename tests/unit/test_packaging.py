@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from swiotlb_top.native import SOURCES, SWITCH
+
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 300.0
 DIRECTORIES = (".ci", "bpf", "docs", "exporters", "swiotlb_top", "tests", "tools")
@@ -74,7 +76,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is committed, as in a fresh checkout: a build leaves files behind."""
     copy = tmp_path_factory.mktemp("tree")
     for name in DIRECTORIES:
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     for name in FILES:
         shutil.copy(ROOT / name, copy)
     return copy
@@ -171,8 +173,30 @@ def test_the_wheel_has_the_c_the_recordings_and_the_types(contents: set[str]) ->
     assert "swiotlb_top/bpf/swiotlb_top.c" in c
     assert "swiotlb_top/bpf/headers/include/linux/types.h" in c
     assert recordings
+    c |= {f"swiotlb_top/native/{name}" for name in SOURCES}
     assert c | recordings | {"swiotlb_top/py.typed", "swiotlb_exporter/py.typed"} <= contents
     assert any(name.endswith("/licenses/LICENSE") for name in contents)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
+def test_where_there_is_a_compiler_the_wheel_has_the_native_core(contents: set[str]) -> None:
+    assert "swiotlb_top/native/core.so" in contents
+
+
+@pytest.mark.parametrize(
+    ("switch", "value", "made"),
+    [("CC", "false", "*.whl"), (SWITCH, "0", "*-py3-none-any.whl")],
+    ids=["cannot", "may not"],
+)
+def test_where_the_core_cannot_or_may_not_be_built_there_is_a_wheel_without_it(
+    switch: str, value: str, made: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(switch, value)
+    wheel = build(
+        "wheel", shutil.copytree(tree, tmp_path / "tree", ignore=shutil.ignore_patterns("build")), tmp_path / "wheel"
+    )
+    assert wheel.match(made)
+    assert [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")] == []
 
 
 def test_the_wheel_has_what_lies_beside_the_modules(contents: set[str]) -> None:

@@ -7,7 +7,7 @@ pool. An unmap may even return after that; it means the pool that was there when
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import pairwise
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -93,6 +93,12 @@ class PoolsByAddress(Generic[P]):
         if life is None or not life.covers(tlb_addr):
             life = self._last_hit = next((one for one in reversed(self._there.values()) if one.covers(tlb_addr)), None)
         return life.pool if life else None
+
+    def told_from_ns(self, pools: Collection[P]) -> int:
+        """After which time the address of a slot tells which of these pools has it; never, if there are others."""
+        if any(life.pool not in pools for life in self._there.values()):
+            return NEVER_NS - 1
+        return self._gone[-1].freed_ns if self._gone else 0
 
     def released_in(self, address: int, tlb_addr: int, from_ns: int, until_ns: int) -> tuple[P, ...]:
         """The pools whose mapping a release may have released.

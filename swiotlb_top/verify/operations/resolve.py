@@ -16,6 +16,7 @@ from swiotlb_top.events import ENTRY_UNKNOWN, Device, Find, Free, Grow, Map, Poo
 from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.intervals import assumed_entry_ns
+from swiotlb_top.verify.operations.lone_calls import Meaning
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
 from swiotlb_top.verify.operations.refusal import Refusal
@@ -26,6 +27,8 @@ _MAX_NSLABS: Final = 1 << 22
 """The largest pool that is believed, in slots (8 GiB): larger than growth ever makes one, so that more is damage."""
 _UNKNOWN_LIMITS: Final = Limits()
 """The limits of a device that never introduced itself. Compared by identity."""
+_MANY: Final = 64
+"""Of so many pools or devices none is found at once: :meth:`Resolver.meaning`."""
 _CAN_MIGRATE_NS: Final = 1_000_000
 """After this many nanoseconds a call may have been moved off its CPU and back, which the record does not show."""
 
@@ -68,6 +71,8 @@ class Resolver:
         """Devices that the kernel mapped for: this kind of memory is theirs."""
         self._last_alloc: dict[int, tuple[int, Pool]] = {}
         """By CPU, the pool allocated on it last, with the time, if no search has found slots in it yet."""
+        self._meaning: Meaning | None = None
+        """What addresses mean now; None if that has changed since it was asked for."""
         self.resolve: dict[type, Callable[[Any], Operation | None]] = {
             PoolFree: self._pool_freed,
             Find: self._find,
@@ -94,15 +99,34 @@ class Resolver:
         """
         self._mem = mem
         self._shared = cc_shared == 1 if self._revision.checks_kind and cc_shared >= 0 else None
+        self._meaning = None
         self._own_devices = {dev: limits for dev, (of, limits) in self._devices.items() if of == mem}
         is_in_listed_pool = tuple(pools)
         self.pools = PoolsByAddress(is_in_listed_pool)
         self._listed = {pool.address for pool in is_in_listed_pool}
 
+    def meaning(self) -> Meaning:
+        """What addresses mean now, of pools on the list and of devices that introduced themselves.
+
+        Of nothing, where these are very many. Where pools are shared with the host, a device is one of these from its
+        first map on, which tells that this kind of memory is its own.
+        """
+        if self._meaning is None:
+            lives = {address: (self.pools.now(address), self.pools.since_ns(address)) for address in self._listed}
+            pools = {address: (pool, since_ns) for address, (pool, since_ns) in lives.items() if pool}
+            own = self._own_devices.items()
+            devices = {dev: limits for dev, limits in own if not self._shared or dev in self._of_this_kind}
+            many = max(len(pools), len(devices)) > _MANY
+            told_from_ns = self.pools.told_from_ns([pool for pool, _ in pools.values()])
+            known = ({}, {}) if many else (pools, devices)
+            self._meaning = Meaning(*known, told_from_ns, self._revision)
+        return self._meaning
+
     def _introduced(self, event: Device) -> None:
         limits = Limits(event.seg_boundary_mask, event.min_align_mask, event.dma_mask, event.bus_dma_limit)
         self._devices[event.dev] = event.mem, limits
         self._of_this_kind.discard(event.dev)
+        self._meaning = None
         self._own_devices.pop(event.dev, None)
         if event.mem == self._mem:
             self._own_devices[event.dev] = limits
@@ -124,6 +148,8 @@ class Resolver:
         take = SlotSearch(
             event, entry_ns, exit_ns, cpu, event.dev, request, pool, event.slot, ADDRESS_UNSEEN, other_cpus
         )
+        if self._shared and take.slot >= 0:
+            self._note_kind(take)
         return take if limits is not _UNKNOWN_LIMITS else _unchecked(take)
 
     def _map(self, event: Map) -> SlotSearch | Refusal | None:
@@ -159,9 +185,12 @@ class Resolver:
     def _note_kind(self, take: SlotSearch) -> None:
         """Note that a device maps shared memory. Of one that never did so before, the caller's own attributes may say
         that, and the map be refused all the same."""
+        if take.dev in self._of_this_kind:
+            return
         if take.slot >= 0:
             self._of_this_kind.add(take.dev)
-        elif take.dev not in self._of_this_kind:
+            self._meaning = None
+        else:
             take.excuse = Doubt.KIND
 
     def _other_cpus(self, cpu: int) -> tuple[int, ...]:
@@ -199,6 +228,7 @@ class Resolver:
     def _pool_freed(self, event: PoolFree) -> None:
         if event.pool not in self._listed:
             self.pools.free(event.pool, event.exit_ns)
+            self._meaning = None
 
     def _new_pool(self, address: int, start: int, nslabs: int, nareas: int, since_ns: int) -> Pool:
         if not 1 <= nareas <= nslabs <= _MAX_NSLABS:
@@ -206,6 +236,7 @@ class Resolver:
         pool = Pool(address, start, nslabs, nareas, True, rule=self._revision.rule)
         self.pools.add(pool, since_ns)
         self._listed.discard(address)
+        self._meaning = None
         return pool
 
     def _added(self, event: PoolAdd | Grow) -> AddPool | None:
@@ -217,6 +248,7 @@ class Resolver:
             pool = self._new_pool(event.pool, event.start, event.nslabs, event.nareas, entry_ns)
         pool.transient = False
         self._listed.add(event.pool)
+        self._meaning = None
         # A pool cannot be on the list before it was allocated.
         entry_ns = max(entry_ns, self.pools.since_ns(event.pool))
         return AddPool(event, entry_ns, event.exit_ns, pool)

@@ -64,6 +64,7 @@ def test_mappings_side_by_side_are_told_apart(state: PoolState) -> None:
         Mapping(3, 1, 0, 100, 0x5000, 0),
         Mapping(8, 8, 3, 16384, 0x12_5800, 0),
     )
+    assert pool.settled
     assert (pool.area_used, pool.area_index) == ([12, 0], [16, 0])
 
 
@@ -73,6 +74,7 @@ def test_a_mapping_caught_before_its_end_is_found_by_any_of_its_slots_once() -> 
     pool, problems = adopt(kernel_state(slots))
     assert problems == ()
     assert pool.mappings_near(0) == pool.mappings()
+    assert not pool.settled
     for slot in range(3):
         mapping = pool.find_mapping(slot_addr(START, slot), 0)
         assert mapping is not None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from swiotlb_top.allocator import REVISIONS, Hazard, Ledger, Limits, Pool, Request, Violation
 from swiotlb_top.allocator.geometry import slot_addr
+from swiotlb_top.allocator.safety import Entry
 
 START = 1 << 28
 POOL = 1
@@ -141,6 +142,24 @@ def test_a_pool_at_a_known_address_is_a_new_pool(ledger: Ledger) -> None:
     ledger.mapped(POOL, 0, slots(1))
     ledger.add_pool(POOL, START, 128)
     assert ledger.mapped(POOL, 0, slots(1)) == ()
+
+
+def test_what_was_entered_at_once_is_as_if_it_had_been_entered_one_by_one(ledger: Ledger) -> None:
+    at_once = Ledger()
+    at_once.add_pool(POOL, START, 256)
+    for one in (ledger, at_once):
+        one.mapped(POOL, 0, slots(2))
+        one.mapped(POOL, 130, slots(3))
+    ledger.released(POOL, START, 0)
+    ledger.mapped(POOL, 1, slots(4))
+    at_once.take_over(POOL, [0], {1: Entry(1, 4, slot_addr(START, 1))}, [0b11101, 0])
+    assert [*at_once.entries(POOL)] == [*ledger.entries(POOL)]
+    assert at_once.used_slots(POOL) == ledger.used_slots(POOL) == (0b11110, 0b11100)
+    assert at_once.released(POOL, slot_addr(START, 1), 0) == ()
+
+
+def test_of_a_pool_nobody_told_of_nothing_is_in_use(ledger: Ledger) -> None:
+    assert ([*ledger.entries("other")], ledger.used_slots("other")) == ([], ())
 
 
 def test_a_kernel_that_pads_no_slots_is_not_blamed_for_the_bits_it_cannot_keep_and_is_for_the_others() -> None:

@@ -77,7 +77,10 @@ def flags_of(layout: Layout, made: Plan, *, spares: bool = True, jit: bool = Tru
 @pytest.mark.skipif(shutil.which("clang-format") is None, reason="clang-format is not installed")
 @pytest.mark.parametrize(
     "path",
-    [*C_FILES, *sorted((ROOT / "tests" / "oracle").glob("*.[ch]"))],
+    [
+        *C_FILES,
+        *(path for home in ("swiotlb_top/native", "tests/oracle") for path in sorted((ROOT / home).glob("*.[ch]"))),
+    ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_c_is_formatted(path: Path) -> None:
