@@ -21,6 +21,7 @@ from swiotlb_top.constants import IO_TLB_SEGSIZE
 from swiotlb_top.events import Find, Map
 from swiotlb_top.native import core, layout
 from swiotlb_top.records import RECORD_BYTES, decode
+from swiotlb_top.verify.operations.pools_by_address import are_apart
 
 
 class Kept(Protocol):
@@ -64,6 +65,7 @@ def count_at_once(account: Kept, data: bytes, place: int) -> int:
         or max(len(pools), len(devices)) > _MANY
         or sum(pool.nslabs for pool in pools) > _MOST_SLOTS
         or any(pool.next for pool in pools)
+        or not are_apart(pools)
     ):
         return 0
     of_devices = [_DeviceBooks(device) for device in devices]

@@ -164,7 +164,8 @@ u64 counted(struct books *books, const struct record *records, u64 count)
 
 	for (i = 0; i < count; i++) {
 		r = &records[i];
-		if (r->duration_ns == DURATION_UNKNOWN || r->exit_ns < r->duration_ns || r->exit_ns > MAX_TIME_NS)
+		if (r->duration_ns == DURATION_UNKNOWN || r->exit_ns < r->duration_ns || r->exit_ns > MAX_TIME_NS ||
+		    (r->flags & ~KNOWN_FLAGS))
 			break;
 		if (r->kind == RECORD_FIND && !(r->result >> 31) && mapped(books, r, i + 1))
 			continue;

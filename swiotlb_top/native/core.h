@@ -20,6 +20,7 @@
 #define IO_TLB_SIZE    (1ULL << IO_TLB_SHIFT)
 #define IO_TLB_SEGSIZE 128
 #define PAGE_SIZE      4096ULL
+#define KNOWN_FLAGS    (FLAG_DIRECTION_MASK | FLAG_HAS_DIRECTION | FLAG_MIGRATED | FLAG_UNREACHABLE)
 
 typedef uint8_t u8;
 typedef uint32_t u32;

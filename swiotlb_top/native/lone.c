@@ -27,14 +27,14 @@ static u64 entry_ns(const struct record *r)
 	return r->exit_ns > took_ns ? r->exit_ns - took_ns : 0;
 }
 
-/* Whether a record alone shows nothing that is rare. */
+/* Whether a record alone shows nothing that is rare, or not known here. Larger sizes might wrap around. */
 static bool is_plain(const struct record *r)
 {
-	if (r->exit_ns < r->duration_ns)
+	if (r->exit_ns < r->duration_ns || (r->flags & ~KNOWN_FLAGS))
 		return false;
 	if (r->kind == RECORD_UNMAP)
 		return r->duration_ns != DURATION_UNKNOWN && !(r->flags & FLAG_UNREACHABLE);
-	if (r->duration_ns >= CAN_MIGRATE_NS || (r->flags & FLAG_MIGRATED) || !r->size)
+	if (r->duration_ns >= CAN_MIGRATE_NS || (r->flags & FLAG_MIGRATED) || !r->size || r->size > MAX_ALLOC_BYTES)
 		return false;
 	return r->kind == RECORD_FIND ? !(r->result >> 31) : r->kind == RECORD_MAP && r->result != NOT_MAPPED;
 }

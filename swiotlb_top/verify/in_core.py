@@ -86,7 +86,7 @@ class _PoolCopy:
         self.index = (ctypes.c_uint32 * pool.nareas)(*pool.area_index)
         self.searched = (ctypes.c_uint8 * pool.nareas)()
         self.live = bytearray(layout.MAPPING.size * pool.nslabs)
-        if pool.transient or not pool.settled or pool.list_end != pool.nslabs:
+        if pool.transient or not pool.settled or pool.list_end != pool.nslabs or not self._is_possible():
             raise ValueError
         mapped = self._fill(dict(ledger.entries(pool)))
         for at, (free, used) in enumerate(zip(self.before, ledger.used_slots(pool), strict=True)):
@@ -96,6 +96,16 @@ class _PoolCopy:
         live = ctypes.addressof((ctypes.c_char * len(self.live)).from_buffer(self.live))
         numbers = pool.address, pool.start, since_ns, pool.nslabs, pool.nareas, pool.area_nslabs, 0
         self.struct = layout.Pool(*numbers, self.free, self.used, self.index, self.searched, live)
+
+    def _is_possible(self) -> bool:
+        """Whether its numbers are those of a kernel, so that the core can count with them."""
+        pool = self.pool
+        return (
+            not pool.start % PAGE_SIZE
+            and all(0 <= used <= pool.nslabs for used in pool.area_used)
+            and all(0 <= index < pool.area_nslabs for index in pool.area_index)
+            and not self.before[-1] & ~ONES[(pool.nslabs - 1 & OFFSET_IN_SET) + 1]
+        )
 
     def _fill(self, entries: dict[int, Entry]) -> dict[int, int]:
         """Enter the mappings, of which the ledger must say the same. Returns their slots, a bit mask a slot set."""

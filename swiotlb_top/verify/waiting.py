@@ -115,14 +115,15 @@ class Waiting:
 
     def _cut(self, until_ns: int, run_after_ns: int) -> Iterator[Span]:
         """The same spans, with all calls unpacked that overlap something beside their run."""
-        entries_ns, exits_ns = (sorted(map(itemgetter(at), self._spans)) for at in (1, 0))
+        intervals = [_interval(span) for span in self._spans]
+        begins_ns, ends_ns = (sorted(map(itemgetter(at), intervals)) for at in (0, 1))
         cuts = 0
-        for span in self._spans:
+        for place, span in enumerate(self._spans):
             exit_ns, entry_ns, run = span
             if not isinstance(run, Run):
                 yield span
                 continue
-            overlapped = bisect_right(entries_ns, exit_ns) - bisect_left(exits_ns, entry_ns) > 1
+            overlapped = bisect_right(begins_ns, exit_ns) - bisect_left(ends_ns, entry_ns) > 1
             cuts += overlapped
             if overlapped and cuts > _MOST_CUTS:
                 yield from _unpacked(run)
@@ -131,8 +132,8 @@ class Waiting:
             if overlapped:
                 others += [
                     (begin, end)
-                    for end, begin, item in self._spans
-                    if begin <= exit_ns and entry_ns <= end and item is not run
+                    for at, (begin, end) in enumerate(intervals)
+                    if begin <= exit_ns and entry_ns <= end and at != place
                 ]
             yield from _apart(run, others, until_ns)
 
@@ -157,6 +158,12 @@ def _left(run: Run, until_ns: int) -> Iterator[Span]:
             yield from _unpacked(part)
         else:
             yield part.exit_ns, part.entry_ns, part
+
+
+def _interval(span: Span) -> tuple[int, int]:
+    """From when to when. Of a state without pools, the list seems to have been read before its reading began."""
+    exit_ns, entry_ns, _ = span
+    return (entry_ns, exit_ns) if entry_ns <= exit_ns else (exit_ns, entry_ns)
 
 
 def _unpacked(run: Run) -> Iterator[Span]:

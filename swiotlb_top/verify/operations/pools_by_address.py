@@ -31,6 +31,12 @@ class Placed(Protocol):
 P = TypeVar("P", bound=Placed)
 
 
+def are_apart(pools: Iterable[Placed]) -> bool:
+    """Whether no pool has memory of another."""
+    in_memory = sorted(pools, key=lambda pool: pool.start)
+    return all(one.end <= other.start for one, other in pairwise(in_memory))
+
+
 class _Life(Generic[P]):
     """A pool, and from when to when it existed."""
 

@@ -15,10 +15,10 @@ from swiotlb_top.constants import DMA_ATTR_CC_SHARED, IO_TLB_SHIFT, NOT_FOUND
 from swiotlb_top.events import ENTRY_UNKNOWN, Device, Find, Free, Grow, Map, PoolAdd, PoolAlloc, PoolFree, Unmap
 from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.operations.base import Operation
-from swiotlb_top.verify.operations.intervals import assumed_entry_ns
+from swiotlb_top.verify.operations.intervals import NEVER_NS, assumed_entry_ns
 from swiotlb_top.verify.operations.lone_calls import Meaning
 from swiotlb_top.verify.operations.pool_add import AddPool
-from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress
+from swiotlb_top.verify.operations.pools_by_address import PoolsByAddress, are_apart
 from swiotlb_top.verify.operations.refusal import Refusal
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import ADDRESS_UNSEEN, SlotSearch
@@ -108,18 +108,19 @@ class Resolver:
     def meaning(self) -> Meaning:
         """What addresses mean now, of pools on the list and of devices that introduced themselves.
 
-        Of nothing, where these are very many. Where pools are shared with the host, a device is one of these from its
-        first map on, which tells that this kind of memory is its own.
+        Of nothing, where these are very many, or a pool has memory of another. Where pools are shared with the host, a
+        device is one of these from its first map on, which tells that this kind of memory is its own.
         """
         if self._meaning is None:
-            lives = {address: (self.pools.now(address), self.pools.since_ns(address)) for address in self._listed}
-            pools = {address: (pool, since_ns) for address, (pool, since_ns) in lives.items() if pool}
-            own = self._own_devices.items()
-            devices = {dev: limits for dev, limits in own if not self._shared or dev in self._of_this_kind}
-            many = max(len(pools), len(devices)) > _MANY
-            told_from_ns = self.pools.told_from_ns([pool for pool, _ in pools.values()])
-            known = ({}, {}) if many else (pools, devices)
-            self._meaning = Meaning(*known, told_from_ns, self._revision)
+            self._meaning = Meaning({}, {}, NEVER_NS - 1, self._revision)
+            if max(len(self._listed), len(self._own_devices)) <= _MANY:
+                lives = {address: (self.pools.now(address), self.pools.since_ns(address)) for address in self._listed}
+                pools = {address: (pool, since_ns) for address, (pool, since_ns) in lives.items() if pool}
+                listed = [pool for pool, _ in pools.values()]
+                own = self._own_devices.items()
+                devices = {dev: limits for dev, limits in own if not self._shared or dev in self._of_this_kind}
+                if are_apart(listed):
+                    self._meaning = Meaning(pools, devices, self.pools.told_from_ns(listed), self._revision)
         return self._meaning
 
     def _introduced(self, event: Device) -> None:

@@ -21,16 +21,20 @@ from swiotlb_top.recording.cut import cut
 from swiotlb_top.recording.partial import Chosen
 from swiotlb_top.records import DURATION_UNKNOWN, RECORD, RECORD_BYTES, Kind, RawRecord
 from swiotlb_top.reports.replay import replay
-from swiotlb_top.state import MemState
+from swiotlb_top.state import AreaState, MemState
 from swiotlb_top.trace import Records, TraceReader
+from swiotlb_top.verify.operations import lone_calls
 from tests.fuzz.native import UNREACHABLE, History, judged, tried
 from tests.support.doctoring import FOUR_AREAS, GROWING
 from tests.support.histories import (
     POOL,
+    SLOT_BYTES,
     START,
+    allocated,
     device,
     empty_pool,
     found,
+    grown,
     machine,
     mapped,
     pool_with,
@@ -73,6 +77,7 @@ CHANGES: Final[dict[str, tuple[str, int]]] = {
     "while others were under way": ("duration_ns", 400_000),
     "begun on another CPU": ("flags", 8),
     "out of the device's reach": ("flags", UNREACHABLE),
+    "as a later probe may say": ("flags", UNREACHABLE << 1),
 }
 """What is added to which field of a record; with nothing, it becomes 0."""
 
@@ -237,6 +242,43 @@ def test_after_a_gap_only_what_was_mapped_anew_is_known_and_after_a_state_all_is
     by_core = judged(history, "")
     assert by_core.known == judged(history, "0").known
     assert by_core.at_once >= 40
+
+
+def test_a_flag_that_is_not_known_yet_leaves_the_call_to_python(common: list[bytes]) -> None:
+    record = RawRecord._make(RECORD.unpack(common[2000]))
+    of_later = RECORD.pack(*record._replace(flags=record.flags | UNREACHABLE << 1))
+    runs = lone_calls.runs_in(b"".join([*common[:2000], of_later, *common[2001:]]))
+    assert [run for run in runs if run.begin <= 2000 < run.end] == []
+    assert [run for run in lone_calls.runs_in(b"".join(common)) if run.begin <= 2000 < run.end]
+
+
+def test_where_two_pools_have_the_same_memory_an_address_tells_the_younger() -> None:
+    """Slots of both are given out at one address: the search found them in the older, as the younger was full."""
+    younger, start = POOL + 64, START + 256 * SLOT_BYTES
+    full = [found(1000 + 100 * at, 1010 + 100 * at, 128 * at, 128, pool=younger) for at in range(4)]
+    full += [found(2000 + 100 * at, 2010 + 100 * at, 128 * at, 128) for at in range(2)]
+    maps = [mapped(3000 + 100 * at, 3010 + 100 * at, 256 + at) for at in range(60)]
+    growth = [allocated(500, younger, start, 512), grown(600, 700, younger, start, 512)]
+    mem = replace(machine(can_grow=True), default_nslabs=512)
+    history = History("6.10", mem, [packed([device(), *growth, *full, *maps])], mem)
+    assert judged(history, "").known == judged(history, "0").known
+
+
+def test_a_size_that_wraps_around_asks_for_nothing() -> None:
+    maps = [mapped(1000 + 100 * slot, 1010 + 100 * slot, slot) for slot in range(60)]
+    maps[40] = maps[40]._replace(mapping_size_bytes=(1 << 64) - 1, alloc_align_mask=0xFFF)
+    history = History("6.10", machine(), [packed([device(), *maps])], machine())
+    assert judged(history, "").known == judged(history, "0").known
+
+
+@pytest.mark.parametrize("used", [513, (1 << 32) - 4, (1 << 63) + 4, (1 << 64) - 4])
+def test_an_area_that_counts_more_slots_than_there_are_has_no_room(used: int) -> None:
+    mem = machine(replace(state_of(empty_pool()), areas=(AreaState(used, 0),)))
+    calls = [found(1000 + 100 * slot, 1010 + 100 * slot, slot) for slot in range(60)]
+    history = History("6.10", mem, [packed([device(), *calls])], mem)
+    by_core = judged(history, "")
+    assert by_core.known == judged(history, "0").known
+    assert by_core.at_once == 0
 
 
 def test_slots_that_cross_what_a_device_can_take_at_once_are_harm_that_python_names() -> None:

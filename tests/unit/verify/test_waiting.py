@@ -14,6 +14,7 @@ from swiotlb_top import native
 from swiotlb_top.stream import Batch
 from swiotlb_top.verify.operations import lone_calls
 from swiotlb_top.verify.operations.lone_calls import Run
+from swiotlb_top.verify.operations.observed import ObservedPoolList
 from swiotlb_top.verify.waiting import Span, Waiting, spans_of
 from tests.support.histories import found, released
 from tests.support.native_builds import HAVE_COMPILER, build
@@ -85,3 +86,20 @@ def test_a_run_overlaps_nothing_and_so_does_no_call_in_it(
             assert [one for one in taken if one[1] <= exit_ns and entry_ns <= one[0] and one[2] is not run] == []
             calls = list(run.events())
             assert all(one.exit_ns < other.entry_ns for one, other in pairwise(calls))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("entry_ns", [50, 105, 300])
+def test_a_state_without_pools_hides_nothing_that_overlaps_a_run(entry_ns: int) -> None:
+    """Its list of pools was over, so it seems, before reading it began."""
+    calls = [(100, 5, True), (110, 5, True), (120, 5, True)]
+    with patch.object(lone_calls, "SHORTEST", 1):
+        waits = waiting([calls, [(108, 4, True)]], "")
+        waits.add([(0, entry_ns, ObservedPoolList(entry_ns, 0, ()))])
+        taken, _ = waits.take(LATEST_NS, 0)
+    runs = [(entry_ns, exit_ns) for exit_ns, entry_ns, item in taken if isinstance(item, Run)]
+    others = [
+        (min(entry_ns, exit_ns), max(entry_ns, exit_ns))
+        for exit_ns, entry_ns, item in taken
+        if not isinstance(item, Run)
+    ]
+    assert [(run, other) for run in runs for other in others if run[0] <= other[1] and other[0] <= run[1]] == []
