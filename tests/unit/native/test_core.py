@@ -16,7 +16,7 @@ import swiotlb_top
 from swiotlb_top import native
 from swiotlb_top.constants import DMA_ATTR_CC_SHARED
 from swiotlb_top.errors import SwiotlbTopError
-from swiotlb_top.events import Gap
+from swiotlb_top.events import Event, Gap
 from swiotlb_top.recording.cut import cut
 from swiotlb_top.recording.partial import Chosen
 from swiotlb_top.records import DURATION_UNKNOWN, RECORD, RECORD_BYTES, Kind, RawRecord
@@ -208,7 +208,7 @@ def test_which_kind_of_memory_a_device_needs_is_known_though_the_core_judges_its
     again = device(exit_ns=4920)
     mem = replace(machine(), cc_shared=shared)
     after = replace(machine(state_of(pool_with(*range(80)), 9000, 9010)), cc_shared=shared)
-    seen = [device(), *maps[:40], again, in_vain[0], *maps[40:], *in_vain[1:]]
+    seen: list[Event] = [device(), *maps[:40], again, in_vain[0], *maps[40:], *in_vain[1:]]
     history = History("7.3", mem, [packed(seen)], after)
     by_core = judged(history, "")
     assert by_core.known == judged(history, "0").known
@@ -230,14 +230,21 @@ def test_of_a_kernel_with_other_slot_sets_the_core_judges_nothing_and_counts_the
 
 def test_after_a_gap_only_what_was_mapped_anew_is_known_and_after_a_state_all_is() -> None:
     calls = [found(1000 + 100 * slot, 1010 + 100 * slot, slot) for slot in range(40)]
-    blind = [
+    blind: list[Event] = [
         *(released(6000 + 100 * slot, 6010 + 100 * slot, slot) for slot in range(20)),
         *(found(8000 + 100 * slot, 8010 + 100 * slot, slot) for slot in range(10)),
         *(released(9000 + 100 * slot, 9010 + 100 * slot, slot) for slot in range(5)),
     ]
     seen_again = machine(state_of(pool_with(*range(5, 10), *range(20, 40)), 10_000, 10_010))
     sighted = [released(11_000 + 100 * slot, 11_010 + 100 * slot, slot) for slot in range(20, 40)]
-    blocks = [packed([device(), *calls]), Gap(5500, 5600, 3, "full"), packed(blind), seen_again, packed(sighted)]
+    began = packed([device(), *calls])
+    blocks: list[bytes | Gap | MemState] = [
+        began,
+        Gap(5500, 5600, 3, "full"),
+        packed(blind),
+        seen_again,
+        packed(sighted),
+    ]
     history = History("6.10", machine(), blocks, machine(state_of(pool_with(*range(5, 10)), 16_000, 16_010)))
     by_core = judged(history, "")
     assert by_core.known == judged(history, "0").known
@@ -258,7 +265,7 @@ def test_where_two_pools_have_the_same_memory_an_address_tells_the_younger() -> 
     full = [found(1000 + 100 * at, 1010 + 100 * at, 128 * at, 128, pool=younger) for at in range(4)]
     full += [found(2000 + 100 * at, 2010 + 100 * at, 128 * at, 128) for at in range(2)]
     maps = [mapped(3000 + 100 * at, 3010 + 100 * at, 256 + at) for at in range(60)]
-    growth = [allocated(500, younger, start, 512), grown(600, 700, younger, start, 512)]
+    growth: list[Event] = [allocated(500, younger, start, 512), grown(600, 700, younger, start, 512)]
     mem = replace(machine(can_grow=True), default_nslabs=512)
     history = History("6.10", mem, [packed([device(), *growth, *full, *maps])], mem)
     assert judged(history, "").known == judged(history, "0").known
