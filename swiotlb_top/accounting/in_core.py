@@ -143,8 +143,8 @@ class _PoolBooks:
         pool.live = {slot: held for slot, held in pool.live.items() if self._is_as_before(slot)}
         pool.used_slots = self._used.value
         came = []
-        for slot in entered:
-            nslots, made_by, dev, _ = layout.HELD.unpack_from(self._live, slot * layout.HELD.size)
+        held = {slot: layout.HELD.unpack_from(self._live, slot * layout.HELD.size) for slot in entered}
+        for slot, (nslots, made_by, dev, _) in sorted(held.items(), key=lambda one: one[1][1]):
             at = place + made_by - 1
             (call,) = decode(data[at * RECORD_BYTES : (at + 1) * RECORD_BYTES])
             pool.live[slot] = Held(nslots, dev, call)  # type: ignore[arg-type]  # the core enters searches

@@ -44,7 +44,7 @@ struct mapping {
 	u64 orig_addr;
 	u64 dev;
 	u64 tlb_addr; /* ADDRESS_UNKNOWN where it is of a snapshot */
-	u64 made_by;  /* number of the record, from 1; 0 where it was there before */
+	u64 made_by;  /* number of the call, from 1; 0 where it was there before */
 };
 
 #define ADDRESS_UNKNOWN (~0ULL)
@@ -103,6 +103,7 @@ struct allocator {
 	u32 unused;
 	u64 told_from_ns; /* calls that do not tell their pool do so by address, if they begin after this */
 	s64 patience;	  /* how many more areas searches may ask */
+	u64 judged;	  /* how many calls were */
 };
 
 #define MAX_ALLOC_BYTES (IO_TLB_SEGSIZE * IO_TLB_SIZE)

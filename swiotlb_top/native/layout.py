@@ -95,6 +95,7 @@ class Allocator(ctypes.Structure):
         ("unused", c_uint32),
         ("told_from_ns", c_uint64),
         ("patience", c_int64),
+        ("judged", c_uint64),
     )
 
 

@@ -365,10 +365,10 @@ u64 judged(struct allocator *mem, const struct record *records, u64 count)
 	s64 patience;
 	u64 i;
 
-	for (i = 0; i < count && is_plain(&records[i]); i++) {
+	for (i = 0; i < count && is_plain(&records[i]); i++, mem->judged++) {
 		patience = mem->patience;
 		if (records[i].kind == RECORD_UNMAP ? released_the_same(mem, &records[i])
-						    : found_the_same(mem, &records[i], i + 1))
+						    : found_the_same(mem, &records[i], mem->judged + 1))
 			continue;
 		mem->patience = patience;
 		break;

@@ -80,7 +80,7 @@ class _PoolCopy:
     def __init__(self, pool: Pool, since_ns: int, ledger: Ledger) -> None:
         self.pool = pool
         self.before = pool.free_masks()
-        self.mappings = {mapping.slot + mapping.pad_slots: mapping for mapping in pool.mappings()}
+        self.mappings = {mapping.slot + mapping.pad_slots: mapping for mapping in pool.held(pool.nslabs) or ()}
         self.free = (ctypes.c_uint64 * (2 * len(self.before)))()
         self.used = (ctypes.c_int64 * pool.nareas)(*pool.area_used)
         self.index = (ctypes.c_uint32 * pool.nareas)(*pool.area_index)
@@ -128,11 +128,11 @@ class _PoolCopy:
         pool = self.pool
         free = [low | high << 64 for low, high in zip(self.free[::2], self.free[1::2], strict=True)]
         slots = (ctypes.c_uint32 * pool.nslabs)()
-        made = slots[: library.made(self.struct, slots)]
+        made = {at: self._at(at) for at in slots[: library.made(self.struct, slots)]}
         live = {at: mapping for at, mapping in self.mappings.items() if self._is_as_before(at)}
         entries = {}
-        for at in made:
-            nslots, pad_slots, size_bytes, orig_addr, dev, tlb_addr, _ = self._at(at)
+        for at, mapping in sorted(made.items(), key=lambda one: one[1][-1]):
+            nslots, pad_slots, size_bytes, orig_addr, dev, tlb_addr, _ = mapping
             live[at] = Mapping(at - pad_slots, nslots, pad_slots, size_bytes, orig_addr, dev)
             entries[at] = Entry(at - pad_slots, nslots, tlb_addr)
         changed = [one ^ other for one, other in zip(self.before, free, strict=True)]

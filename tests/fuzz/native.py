@@ -239,7 +239,10 @@ def of_comparison(comparison: Comparison) -> object:
     ledger, model = comparison._ledger, comparison.model
     return (
         comparison._operations,
-        [(pool.address, pool.free_masks(), pool.area_used, pool.area_index, pool.mappings()) for pool in model.pools],
+        [
+            (pool.address, pool.free_masks(), pool.area_used, pool.area_index, pool.held(pool.nslabs))
+            for pool in model.pools
+        ],
         [(sorted(ledger.entries(pool)), ledger.used_slots(pool)) for pool in model.pools],
         [(pool.address, area, others) for (pool, area), others in comparison._alternatives.items()],
     )
@@ -253,7 +256,7 @@ def of_account(account: Account) -> object:
         [(dev, device.view(), device.tried) for dev, device in devices.items()],
         [(device.latencies._latest, device.lifetimes._latest, device.lifetimes._counts) for device in devices.values()],
         [[*device.lifetimes._open.values()] for device in devices.values()],
-        [(pool.address, pool.used_slots, sorted(pool.live.items()), pool.next) for pool in account.pools.values()],
+        [(pool.address, pool.used_slots, list(pool.live.items()), pool.next) for pool in account.pools.values()],
     )
 
 
