@@ -14,7 +14,7 @@ from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST, Place, Unconfirme
 from swiotlb_top.verify.findings import Doubt
 from swiotlb_top.verify.linearize.possible_indices import IndexAlternatives
 from swiotlb_top.verify.operations.base import Operation
-from swiotlb_top.verify.operations.domains import Area, Domain, areas_of, touched
+from swiotlb_top.verify.operations.domains import Area, is_one_domain
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 
@@ -24,15 +24,18 @@ def places_of(operations: Iterable[Operation], model: Allocator) -> set[Place]:
 
     :raises TooManyAreasError: the model's patience is over.
     """
-    places, domains = set[Place](), set[Domain]()
+    places, areas = set[Place](), set[Area]()
     for operation in operations:
         if isinstance(operation, AddPool):
             places.add(POOL_LIST)
         else:
-            domains |= touched(operation, model)
-    # Operations of one group have most domains in common, and one domain may have thousands of areas.
-    model.spend(sum(len(areas_of(domain)) for domain in domains))
-    places.update((domain[0], area) for domain in domains for area in areas_of(domain))
+            areas.update(operation.areas(model))
+    # Operations of one group have most areas in common, and one domain may have thousands of them.
+    if whole := {pool for pool in {pool for pool, _ in areas} if is_one_domain(pool)}:
+        areas = {area for area in areas if area[0] not in whole}
+    model.spend(len(areas) + sum(pool.nareas for pool in whole))
+    places |= areas
+    places.update((pool, area) for pool in whole for area in range(pool.nareas))
     return places
 
 

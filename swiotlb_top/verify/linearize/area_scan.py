@@ -13,26 +13,12 @@ from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.allocator import Allocator, Pool
 from swiotlb_top.verify.operations.base import Operation
-from swiotlb_top.verify.operations.domains import Domain, domain_of
+from swiotlb_top.verify.operations.domains import Area, Domain, domain_of
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 
 Lists: TypeAlias = tuple[tuple[Pool, ...], ...]
 """The list of pools that each round so far saw, in the order of rounds."""
-
-
-class ScanPath(NamedTuple):
-    """The areas that a search visits until it reaches its target, or until the end of its rounds.
-
-    The target is the area in which it found slots.
-    """
-
-    areas: tuple[tuple[Pool, int], ...]
-    """The areas before the target."""
-    reaches: bool
-    """Whether the path reaches the target."""
-    complete: bool
-    """Whether no further round follows."""
 
 
 class ScanProgress(NamedTuple):
@@ -76,7 +62,7 @@ class AreaScans:
         self._grows = bool(self._added)
         self.followed = 0
         """How often a path was followed: each time costs time, and what is found takes memory."""
-        self._paths: dict[tuple[SlotSearch, int, Lists], ScanPath] = {}
+        self._paths: dict[tuple[int, Lists], _Path] = {}
         self._scans = {
             at: operation
             for at, operation in enumerate(group)
@@ -146,26 +132,31 @@ class AreaScans:
         :param ends_in_listed_pool: whether the search found slots in a listed pool.
         :returns: whether a path ends where the search did.
         """
+        target = (search.pool, search.area)
+        refused = search.is_refused(self._model)
         while True:
-            path = self._path(search, cpu, lists)
-            areas = path.areas
-            while passed < len(areas) and areas[passed][0].search(areas[passed][1], search.request) < 0:
+            path = self._path(cpu, lists)
+            area = None if refused else path.at(passed)
+            while area is not None and area != target and area[0].search(area[1], search.request) < 0:
                 passed += 1
-            if passed < len(areas):
-                blocked_on.add(domain_of(*areas[passed]))
-            elif path.complete and path.reaches == ends_in_listed_pool:
+                area = path.at(passed)
+            room = None if area == target else area
+            ends = refused or area == target or path.complete
+            if room:
+                blocked_on.add(domain_of(*room))
+            elif ends and (area == target) == ends_in_listed_pool:
                 return True
-            if passed < len(areas) or (self._grows and not path.complete):
+            if room or (self._grows and not ends):
                 # At the end of a round: the next one may also begin later, when the list is longer.
                 reached[cpu, lists] = max(passed, reached.get((cpu, lists), 0))
-            if passed < len(areas) or path.complete:
+            if room or ends:
                 return False
             lists = (*lists, self._model.pools)
 
-    def _path(self, search: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
-        known = self._paths.get((search, cpu, lists))
+    def _path(self, cpu: int, lists: Lists) -> _Path:
+        known = self._paths.get((cpu, lists))
         if known is None:
-            known = self._paths[search, cpu, lists] = scan_path(self._model, search, cpu, lists)
+            known = self._paths[cpu, lists] = _Path(self._model, cpu, lists)
         return known
 
 
@@ -187,24 +178,29 @@ class _PoolsByRound:
         raise _NextRound
 
 
-def scan_path(model: Allocator, search: SlotSearch, cpu: int, lists: Lists) -> ScanPath:
-    """The path of a search.
+class _Path:
+    """The areas that searches visit which begin on one CPU, as far as any of them has come.
 
-    :param cpu: number of the CPU on which it began.
-    :param lists: what its rounds so far saw.
+    :param lists: what the rounds so far saw.
     """
-    areas: list[tuple[Pool, int]] = []
-    if search.is_refused(model):
-        return ScanPath((), reaches=False, complete=True)
-    target = (search.pool, search.area)
-    try:
-        for area in _order(model, cpu, lists):
-            if area == target:
-                return ScanPath(tuple(areas), reaches=True, complete=True)
-            areas.append(area)
-    except _NextRound:
-        return ScanPath(tuple(areas), reaches=False, complete=False)
-    return ScanPath(tuple(areas), reaches=False, complete=True)
+
+    def __init__(self, model: Allocator, cpu: int, lists: Lists) -> None:
+        self.complete = False
+        """Whether its end was reached, and no further round follows."""
+        self._ended = False
+        self._areas: list[Area] = []
+        self._further = _order(model, cpu, lists)
+
+    def at(self, place: int) -> Area | None:
+        """The area at a place, from 0; None behind the last round."""
+        while place >= len(self._areas) and not self._ended:
+            try:
+                self._areas.append(next(self._further))
+            except _NextRound:
+                self._ended = True
+            except StopIteration:
+                self._ended = self.complete = True
+        return self._areas[place] if place < len(self._areas) else None
 
 
 def _order(model: Allocator, cpu: int, lists: Lists) -> Iterator[tuple[Pool, int]]:

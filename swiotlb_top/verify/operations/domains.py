@@ -28,6 +28,11 @@ mapping can reach from one area into the next there.
 """
 
 
+def is_one_domain(pool: Pool) -> bool:
+    """Whether all areas of a pool are one domain; otherwise each is one."""
+    return pool.area_nslabs % IO_TLB_SEGSIZE != 0
+
+
 def domain_of(pool: Pool, area: int) -> Domain:
     """The domain an area belongs to.
 
