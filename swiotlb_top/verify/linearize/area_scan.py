@@ -156,7 +156,9 @@ class AreaScans:
     def _path(self, cpu: int, lists: Lists) -> _Path:
         known = self._paths.get((cpu, lists))
         if known is None:
-            known = self._paths[cpu, lists] = _Path(self._model, cpu, lists)
+            # Where no pool is added, each round sees the same list.
+            order = _order(self._model, cpu, lists) if self._grows else self._model.attempts(cpu)
+            known = self._paths[cpu, lists] = _Path(order)
         return known
 
 
@@ -181,15 +183,15 @@ class _PoolsByRound:
 class _Path:
     """The areas that searches visit which begin on one CPU, as far as any of them has come.
 
-    :param lists: what the rounds so far saw.
+    :param order: all of them, up to a round that has not begun.
     """
 
-    def __init__(self, model: Allocator, cpu: int, lists: Lists) -> None:
+    def __init__(self, order: Iterator[Area]) -> None:
         self.complete = False
         """Whether its end was reached, and no further round follows."""
         self._ended = False
         self._areas: list[Area] = []
-        self._further = _order(model, cpu, lists)
+        self._further = order
 
     def at(self, place: int) -> Area | None:
         """The area at a place, from 0; None behind the last round."""

@@ -13,6 +13,7 @@ from swiotlb_top.allocator import Allocator, Pool, TooManyAreasError
 from swiotlb_top.verify.diagnose.late_calls import places_of
 from swiotlb_top.verify.diagnose.unconfirmed import POOL_LIST
 from swiotlb_top.verify.linearize import area_scan
+from swiotlb_top.verify.linearize.area_scan import AreaScans
 from swiotlb_top.verify.linearize.strategy import linearize
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import areas_of, touched
@@ -34,14 +35,12 @@ def in_vain(count: int) -> list[Operation]:
 def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Pool, int]]:
     """The areas of which it was asked that they come next in an order."""
     asked: list[tuple[Pool, int]] = []
-    order = area_scan._order
 
-    def noting(model: Allocator, cpu: int, lists: area_scan.Lists) -> Iterator[tuple[Pool, int]]:
-        for area in order(model, cpu, lists):
-            asked.append(area)
-            yield area
+    class Noting(area_scan._Path):
+        def __init__(self, order: Iterator[tuple[Pool, int]]) -> None:
+            super().__init__(noted for noted in order if not asked.append(noted))  # type: ignore[func-returns-value]
 
-    monkeypatch.setattr(area_scan, "_order", noting)
+    monkeypatch.setattr(area_scan, "_Path", Noting)
     return asked
 
 
@@ -52,6 +51,17 @@ def test_of_thousands_of_areas_only_those_are_looked_up_to_which_a_search_comes(
     model, pool = a_model(MANY)
     assert not linearize(model, in_vain(40)).order
     assert looked_up == [(pool, 0)]
+
+
+def test_searches_that_begin_on_the_same_cpu_have_the_order_of_areas_in_common(
+    looked_up: list[tuple[Pool, int]],
+) -> None:
+    model, pool = a_model(MANY)
+    pool.area_used = [pool.area_nslabs] * MANY
+    progress = (scans := AreaScans(model, in_vain(40), ())).advance(range(40), {}, None)
+    assert all(scans.is_at_target(at, progress) for at in progress)
+    assert len(progress) == 40
+    assert looked_up == [(pool, area) for area in range(MANY)]
 
 
 @st.composite
