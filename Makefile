@@ -127,7 +127,7 @@ clean: ## remove what make made here (the lab's kernels stay in the cache)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage mutants
 
 # The interpreter is Debian's, so that the environment sees Debian's bcc. One that is half made is no environment.
-$(VENV)/run: pyproject.toml bpf/record.h $(wildcard swiotlb_top/native/*.[ch]) | run-packages
+$(VENV)/run: pyproject.toml bpf/record.h swiotlb_top/records.py $(wildcard swiotlb_top/native/*.[ch]) | run-packages
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv --system-site-packages $(VENV) || { rm -f $(VENV)/bin/python; exit 1; }
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -e .
 	@touch $@

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from swiotlb_top import records
 from swiotlb_top.native.layout import FUNCTIONS
 
 SWITCH: Final = "SWIOTLB_TOP_NATIVE"
@@ -28,10 +29,10 @@ def core() -> ctypes.CDLL | None:
 
 
 def sources_crc(directory: Path) -> int:
-    """CRC-32 of the sources in a directory. :raises OSError: they are not there."""
+    """CRC-32 of the sources in a directory, and of what Python knows of a record. :raises OSError: they are not there."""
     crc = 0
-    for name in SOURCES:
-        crc = zlib.crc32((directory / name).read_bytes(), crc)
+    for source in (Path(records.__file__), *(directory / name for name in SOURCES)):
+        crc = zlib.crc32(source.read_bytes(), crc)
     return crc
 
 

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 import swiotlb_top
-from swiotlb_top import native
+from swiotlb_top import native, records
 from swiotlb_top.constants import DMA_ATTR_CC_SHARED
 from swiotlb_top.errors import SwiotlbTopError
 from swiotlb_top.events import Event, Gap
@@ -347,12 +347,18 @@ def test_the_core_does_nothing_that_c_does_not_allow(tmp_path: Path) -> None:
     assert ended.stdout.startswith("25 histories")
 
 
-def test_a_core_that_was_built_of_other_sources_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in native.SOURCES:
-        (tmp_path / name).write_bytes((NATIVE / name).read_bytes())
+@pytest.mark.parametrize("changed", ["lone.c", "records.py"])
+def test_a_core_that_was_built_of_other_sources_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """Its own, or what Python knows of a record, whose fields may have moved."""
+    for source in (Path(records.__file__), *(NATIVE / name for name in native.SOURCES)):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
     monkeypatch.setattr(native, "LIBRARY", str(build(tmp_path / "core.so")))
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "records.py"))
     assert native.loaded(tmp_path) is not None
-    (tmp_path / "lone.c").write_bytes((NATIVE / "lone.c").read_bytes() + b"\n")
+    with (tmp_path / changed).open("ab") as file:
+        file.write(b"\n")
     native.loaded.cache_clear()
     assert native.loaded(tmp_path) is None
 
