@@ -126,8 +126,7 @@ class Allocator:
         for pool, area_index in self.order(self, cpu):
             slot = pool.search(area_index, request)
             if pool.slots_looked_at:
-                self.spend(pool.slots_looked_at // _SLOTS_AN_AREA)
-                pool.slots_looked_at = 0
+                self.charge(pool)
             if slot >= 0:
                 return Found(pool, slot)
             if slot == NEVER_ENDS:
@@ -136,6 +135,11 @@ class Allocator:
             if self.patience < 0:
                 raise TooManyAreasError
         return None
+
+    def charge(self, pool: Pool) -> None:
+        """Count the slots that searches of a pool looked at. :raises TooManyAreasError: :attr:`patience` is used up."""
+        areas, pool.slots_looked_at = pool.slots_looked_at // _SLOTS_AN_AREA, 0
+        self.spend(areas)
 
     def spend(self, areas: int) -> None:
         """Count areas that were asked elsewhere. :raises TooManyAreasError: :attr:`patience` is used up."""

@@ -88,7 +88,10 @@ def explain(
     if has_room and not failed:
         return None
     cause, why = _overtaken(needed) if has_room else _pools_cause(allocator, asked, request, needed, room)
-    if any(pool.search(area, request) == NEVER_ENDS for pool, area in asked):
+    never_ends = any(pool.search(area, request) == NEVER_ENDS for pool, area in asked)
+    for pool in dict.fromkeys(pool for pool, _ in asked):
+        allocator.charge(pool)
+    if never_ends:
         why += "; and this kernel's search for them never ends"
     if not allocator.dynamic:
         return _explained(cause, why, needed, room)

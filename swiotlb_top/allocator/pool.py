@@ -98,7 +98,7 @@ class Pool:
         self._unsettled: dict[int, Mapping] = {}
         self._walks: dict[WalkClass, Walk] = {}
         self.slots_looked_at = 0
-        """How many slots searches may have looked at that went from one slot to the next; :meth:`Allocator.find_slots`
+        """How many slots searches may have looked at that went from one slot to the next; :meth:`Allocator.charge`
         takes them off its patience."""
 
     def search(self, area_index: int, request: Request) -> int:

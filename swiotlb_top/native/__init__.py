@@ -29,7 +29,10 @@ def core() -> ctypes.CDLL | None:
 
 
 def sources_crc(directory: Path) -> int:
-    """CRC-32 of the sources in a directory, and of what Python knows of a record. :raises OSError: they are not there."""
+    """CRC-32 of the sources in a directory, and of what Python knows of a record.
+
+    :raises OSError: they are not there.
+    """
     crc = 0
     for source in (Path(records.__file__), *(directory / name for name in SOURCES)):
         crc = zlib.crc32(source.read_bytes(), crc)

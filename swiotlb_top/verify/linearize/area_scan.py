@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from swiotlb_top.allocator import Allocator, Pool
+from swiotlb_top.allocator import Allocator, Pool, Request
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import Area, Domain, domain_of
 from swiotlb_top.verify.operations.pool_add import AddPool
@@ -137,7 +137,7 @@ class AreaScans:
         while True:
             path = self._path(cpu, lists)
             area = None if refused else path.at(passed)
-            while area is not None and area != target and area[0].search(area[1], search.request) < 0:
+            while area is not None and area != target and self._is_full(area, search.request):
                 passed += 1
                 area = path.at(passed)
             room = None if area == target else area
@@ -152,6 +152,14 @@ class AreaScans:
             if room or ends:
                 return False
             lists = (*lists, self._model.pools)
+
+    def _is_full(self, area: Area, request: Request) -> bool:
+        """Whether a search passes this area. :raises TooManyAreasError: the model's patience is over."""
+        pool, index = area
+        slot = pool.search(index, request)
+        if pool.slots_looked_at:
+            self._model.charge(pool)
+        return slot < 0
 
     def _path(self, cpu: int, lists: Lists) -> _Path:
         known = self._paths.get((cpu, lists))

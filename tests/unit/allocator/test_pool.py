@@ -14,6 +14,7 @@ from swiotlb_top.allocator import (
     Pool,
     Request,
     TooManyAreasError,
+    explain,
 )
 from swiotlb_top.allocator.geometry import slot_addr
 from swiotlb_top.allocator.runs import longest_run, run_length, run_starts
@@ -168,6 +169,21 @@ def test_what_a_search_looks_at_slot_by_slot_is_taken_off_the_patience() -> None
     assert (allocator.patience, pool.slots_looked_at) == (1, 0)
     with pytest.raises(TooManyAreasError):
         allocator.find_slots(0, rare)
+
+
+def test_what_an_explanation_looks_at_is_not_taken_off_the_search_after_it() -> None:
+    pool = Pool(1, 1 << 28, 1024, 1)
+    allocator = Allocator.restricted(REVISIONS["6.10"], pool, dynamic=False)
+    rare, small = Request(1 << 20, 2048, (1 << 20) - 1, Limits()), Request(1 << 20, 2048, 0, Limits())
+    for slot in (512, 0):
+        pool.take(slot, rare, DEV)
+    allocator.patience = 100_000
+    why = explain(allocator, 0, rare)
+    assert why is not None
+    explained_at = allocator.patience
+    assert explained_at < 100_000
+    assert allocator.find_slots(0, small) == (pool, 1)
+    assert allocator.patience == explained_at
 
 
 def test_a_stride_that_overshoots_the_areas_end_shortens_what_is_searched_after_it() -> None:
