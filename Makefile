@@ -13,7 +13,7 @@ INSTALL :=
 # What Debian has and PyPI has not. The lab builds a kernel, hence the toolchain.
 RUN_PACKAGES := python3 python3-venv python3-bpfcc
 LAB_PACKAGES := qemu-system-x86 qemu-system-arm busybox-static linux-source-6.12 gcc binutils make flex bison bc perl patch \
-	xz-utils zstd cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl \
+	xz-utils zstd lz4 cpio kmod dwarves libelf-dev libssl-dev libc6-dev util-linux clang-format bpftrace tmux openssl \
 	acpica-tools nodejs trace-cmd
 IMAGE_PACKAGES := mmdebstrap skopeo umoci
 

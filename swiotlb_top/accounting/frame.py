@@ -94,8 +94,14 @@ class Frame:
 
     def past(self, total: Callable[[Past], int], most: int = HISTORY) -> tuple[float, ...]:
         """The rates between each two of the last ``most`` + 1 snapshots, latest last; an unknown rate is 0."""
-        latest = (*self.history, Past.of(self.now))[-most - 1 :]
-        return tuple(_rate(before, now, total) or 0.0 for before, now in pairwise(latest))
+        return tuple(_rate(before, now, total) or 0.0 for before, now in pairwise(self._latest(most + 1)))
+
+    def levels(self, value: Callable[[Past], int], most: int = HISTORY) -> tuple[int, ...]:
+        """A number as the last ``most`` snapshots have it, latest last; -1 is not known."""
+        return tuple(map(value, self._latest(most)))
+
+    def _latest(self, most: int) -> tuple[Past, ...]:
+        return (*self.history, Past.of(self.now))[-most:]
 
     @cached_property
     def _devices_before(self) -> dict[int, DeviceView]:

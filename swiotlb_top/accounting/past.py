@@ -10,14 +10,15 @@ from swiotlb_top.accounting.snapshot import Snapshot
 
 
 class DevicePast(NamedTuple):
-    """The totals of one device at that time."""
+    """The totals of one device at that time; -1 is not known."""
 
     maps: int
     map_failures: int
     mapped_bytes: int
+    held_slots: int
 
 
-_NOT_THERE = DevicePast(0, 0, 0)
+_NOT_THERE = DevicePast(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Past:
             snapshot.maps,
             snapshot.map_failures,
             mapped_bytes(snapshot),
-            {d.dev: DevicePast(d.maps, d.map_failures, d.mapped_bytes) for d in snapshot.devices},
+            {d.dev: DevicePast(d.maps, d.map_failures, d.mapped_bytes, d.held_slots) for d in snapshot.devices},
         )
 
     def device(self, dev: int) -> DevicePast:

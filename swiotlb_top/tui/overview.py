@@ -241,15 +241,11 @@ def trend(frame: Frame, glyphs: Glyphs, width: int) -> list[Line]:
     return [Line("trend", Text("  ").join(lines))]
 
 
-def _used(frame: Frame, most: int) -> Sequence[float]:
-    return [*(then.used_slots for then in frame.history), frame.now.used_slots][-most:]
-
-
 _TRENDS: Final[tuple[tuple[str, Callable[[Frame, int], Sequence[float]], str], ...]] = (
     ("maps", lambda frame, most: frame.past(lambda then: then.maps, most), ""),
     ("failed", lambda frame, most: frame.past(lambda then: then.map_failures, most), styles.FILL_BAD),
     ("bytes", lambda frame, most: frame.past(lambda then: then.mapped_bytes, most), ""),
-    ("used", _used, ""),
+    ("used", lambda frame, most: frame.levels(lambda then: then.used_slots, most), ""),
 )
 """Name, the latest values (at most so many), style."""
 

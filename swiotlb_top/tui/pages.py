@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
-from typing import Any, Final, TypeAlias
+from itertools import pairwise, zip_longest
+from typing import Any, Final, NamedTuple, TypeVar
 
 from rich.text import Text
 
@@ -15,7 +15,7 @@ from swiotlb_top.accounting.finding import Finding
 from swiotlb_top.accounting.frame import HISTORY, Frame
 from swiotlb_top.accounting.headline import open_questions
 from swiotlb_top.accounting.past import DevicePast
-from swiotlb_top.accounting.snapshot import HOLD_BUCKETS_NS, DeviceView
+from swiotlb_top.accounting.snapshot import HOLD_BUCKETS_NS, LATENCY_BUCKETS_NS, DeviceView
 from swiotlb_top.accounting.words import SECTIONS
 from swiotlb_top.constants import SIZE_BUCKETS_SLOTS
 from swiotlb_top.tui import charts, styles, tables
@@ -23,6 +23,8 @@ from swiotlb_top.tui.glyphs import Glyphs
 from swiotlb_top.tui.hanging import folded, hanging, labelled
 from swiotlb_top.tui.keys import KEYS, PLAY_KEYS
 from swiotlb_top.tui.view import View
+
+_T = TypeVar("_T")
 
 _LABEL_WIDTH: Final = 14
 _WORD_WIDTH: Final = 17
@@ -61,40 +63,55 @@ def device_page(frame: Frame, view: View, glyphs: Glyphs, width: int) -> list[Te
         _rule(f"{glyphs.pointer} DEVICE {glyphs.text(device.name)}{f' ({more})' if more else ''}", glyphs, width),
         *_past_of(frame, device, glyphs, width),
         *_numbers_of(frame, device, width),
-        *_side_by_side(_all_bars(device, glyphs, width), width),
+        *_all_bars(device, glyphs, width),
         *told,
         *_latest(frame, device, glyphs, width),
     ]
 
 
-_Charted: TypeAlias = tuple[str, Callable[[DevicePast], int]]
-_CHARTED: Final[tuple[_Charted, ...]] = (
-    ("maps_per_second", lambda found: found.maps),
-    ("map_failures_per_second", lambda found: found.map_failures),
-    ("mapped_bytes_per_second", lambda found: found.mapped_bytes),
+class _Charted(NamedTuple):
+    """A field that is shown as it went."""
+
+    field: Field[DeviceView]
+    past: Callable[[Frame, int], Sequence[float]]
+    """Frame and ``struct device *`` in, the latest values out, the newest last."""
+    style: str = ""
+
+
+def _rates(total: Callable[[DevicePast], int]) -> Callable[[Frame, int], Sequence[float]]:
+    return lambda frame, dev: frame.past(lambda then: total(then.device(dev)))
+
+
+_CHARTED: Final = tuple(
+    _Charted(tables.DEVICES.field(name), past, style)
+    for name, past, style in (
+        ("maps_per_second", _rates(lambda found: found.maps), ""),
+        ("map_failures_per_second", _rates(lambda found: found.map_failures), styles.FILL_BAD),
+        ("mapped_bytes_per_second", _rates(lambda found: found.mapped_bytes), ""),
+        ("held_slots", lambda frame, dev: frame.levels(lambda then: then.device(dev).held_slots), ""),
+    )
 )
-"""Fields that are shown as they went, and the totals that they come of."""
 
 
 def _past_of(frame: Frame, device: DeviceView, glyphs: Glyphs, width: int) -> list[Text]:
     cells = max(0, min(HISTORY, width - _LABEL_WIDTH - 12))
     lines = []
-    for name, total in _CHARTED:
-        field = next(field for field in fields.DEVICES if field.name == name)
-        shown = numbers.shown(field.value(frame, device), field.unit)
-        style = styles.FILL_BAD if name == "map_failures_per_second" else ""
-        past = _past(frame, device.dev, total)
-        went = charts.sparkline(past, min(cells, len(past)), glyphs, style)
+    for field, past, style in _CHARTED:
+        value = field.value(frame, device)
+        values = past(frame, device.dev) if value is not None else ()
+        went = charts.sparkline(values, min(cells, len(values)), glyphs, style)
+        shown = numbers.shown(value, field.unit)
         lines.append(Text.assemble((field.title.ljust(_LABEL_WIDTH), styles.LABEL), f"{shown:>8}   ", went))
     return lines
 
 
 def _numbers_of(frame: Frame, device: DeviceView, width: int) -> list[Text]:
     """The other fields, as many beside each other as fit; the help has what they mean."""
+    charted = [charted.field for charted in _CHARTED]
     cells = []
     for field in fields.DEVICES:
         value = field.value(frame, device)
-        if field.unit in (Unit.WORDS, Unit.HISTOGRAM) or field.name in dict(_CHARTED):
+        if field.unit in (Unit.WORDS, Unit.HISTOGRAM) or field in charted:
             continue
         if value is not None or field.rank < fields.RARE:
             shown = numbers.shown(value, field.unit)
@@ -103,23 +120,30 @@ def _numbers_of(frame: Frame, device: DeviceView, width: int) -> list[Text]:
     return [Text().join(cells[at : at + across]) for at in range(0, len(cells), across)]
 
 
-def _all_bars(device: DeviceView, glyphs: Glyphs, width: int) -> list[list[Text]]:
-    """Causes, sizes and hold times, a block each."""
+def _all_bars(device: DeviceView, glyphs: Glyphs, width: int) -> list[Text]:
+    """Causes, sizes, latencies and hold times, a block each, beside each other where that leaves each enough room."""
     blocks = [
         ("causes of its failed maps", [(cause.value, count) for cause, count in device.causes]),
         ("maps by the slots they ask for", _sizes(device)),
-        ("mappings by how long they were held", _holds(device)),
+        ("maps by how long they took", _durations(device.latencies, LATENCY_BUCKETS_NS)),
+        ("mappings by how long they were held", _durations(device.holds, HOLD_BUCKETS_NS)),
     ]
     there = [(title, counted) for title, counted in blocks if counted]
-    each = (width - _BLOCK_GAP * (len(there) - 1)) // max(len(there), 1)
-    return [_bars(title, counted, glyphs, each if each >= _LEAST_BLOCK else width) for title, counted in there]
+    lines: list[Text] = []
+    for across in _spread(there, (width + _BLOCK_GAP) // (_LEAST_BLOCK + _BLOCK_GAP)):
+        each = (width - _BLOCK_GAP * (len(across) - 1)) // len(across)
+        lines += _side_by_side([_bars(title, counted, glyphs, each) for title, counted in across], each)
+    return lines
 
 
-def _side_by_side(blocks: list[list[Text]], width: int) -> list[Text]:
-    """Blocks beside each other where that leaves each enough room, else one beneath the other."""
-    each = (width - _BLOCK_GAP * (len(blocks) - 1)) // max(len(blocks), 1)
-    if each < _LEAST_BLOCK:
-        return [line for block in blocks for line in block]
+def _spread(blocks: Sequence[_T], most: int) -> list[Sequence[_T]]:
+    """Blocks in as few rows as there can be, at most so many in one, and in all about as many."""
+    rows = -(-len(blocks) // max(most, 1))
+    ends = [len(blocks) * row // rows for row in range(rows + 1)] if rows else []
+    return [blocks[begin:end] for begin, end in pairwise(ends)]
+
+
+def _side_by_side(blocks: list[list[Text]], each: int) -> list[Text]:
     lines = []
     for row in zip_longest(*blocks, fillvalue=Text()):
         line = Text()
@@ -159,10 +183,6 @@ def _askers(device: DeviceView, glyphs: Glyphs, width: int) -> list[Text]:
     )
 
 
-def _past(frame: Frame, dev: int, total: Callable[[DevicePast], int]) -> tuple[float, ...]:
-    return frame.past(lambda then: total(then.device(dev)))
-
-
 def _sizes(device: DeviceView) -> list[tuple[str, int]]:
     if not any(device.sizes):
         return []
@@ -171,11 +191,11 @@ def _sizes(device: DeviceView) -> list[tuple[str, int]]:
     return named if device.sizes[-1] else named[:-1]
 
 
-def _holds(device: DeviceView) -> list[tuple[str, int]]:
+def _durations(counts: Sequence[int], bounds_ns: Sequence[int]) -> list[tuple[str, int]]:
     """From the shortest bucket that has any to the longest."""
-    bounds = [*(f"up to {numbers.duration(bound_ns)}" for bound_ns in HOLD_BUCKETS_NS), "longer"]
-    there = [at for at, mappings in enumerate(device.holds) if mappings]
-    return list(zip(bounds, device.holds, strict=True))[there[0] : there[-1] + 1] if there else []
+    bounds = [*(f"up to {numbers.duration(bound_ns)}" for bound_ns in bounds_ns), "longer"]
+    there = [at for at, counted in enumerate(counts) if counted]
+    return list(zip(bounds, counts, strict=True))[there[0] : there[-1] + 1] if there else []
 
 
 def _bars(title: str, counted: Sequence[tuple[str, int]], glyphs: Glyphs, width: int) -> list[Text]:

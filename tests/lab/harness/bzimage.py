@@ -23,7 +23,9 @@ SIZE_BYTES = 4
 ELF = b"\x7fELF"
 
 # {first bytes: the program that unpacks it}
-UNPACKED_BY: Mapping[bytes, str] = MappingProxyType({b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"})
+UNPACKED_BY: Mapping[bytes, str] = MappingProxyType(
+    {b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4"}
+)
 
 
 def vmlinux(bzimage: bytes) -> bytes:

@@ -129,8 +129,8 @@ def test_of_what_is_past_only_totals_are_kept() -> None:
     past = Past.of(STALLED)
     assert (past.maps, past.map_failures, past.used_slots) == (STALLED.maps, STALLED.map_failures, STALLED.used_slots)
     assert past.mapped_bytes == DISK.mapped_bytes + NVME.mapped_bytes
-    assert past.device(DISK.dev) == (DISK.maps, DISK.map_failures, DISK.mapped_bytes)
-    assert past.device(1) == (0, 0, 0)
+    assert past.device(DISK.dev) == (DISK.maps, DISK.map_failures, DISK.mapped_bytes, DISK.held_slots)
+    assert past.device(1) == (0, 0, 0, 0)
     assert Past.of(DEBUGFS).mapped_bytes == -1
 
 

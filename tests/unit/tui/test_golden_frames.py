@@ -92,6 +92,23 @@ def test_all_that_is_known_of_one_device(width: int) -> None:
     assert_golden(f"device-{width}", plain_text(device_page(STALLING, CHOSEN, UNICODE, width)))
 
 
+@pytest.mark.parametrize("width", [60, 120, 200])
+def test_all_durations_of_one_device(width: int) -> None:
+    """As a device has them whose every call is recorded: latencies, hold times, and what it held over time."""
+    timed = replace(DISK, latencies=(3, 900, 120, 0, 0, 4, 0, 0, 0, 1), holds=(0, 0, 12, 800, 40, 0, 0, 0, 1, 0))
+    frame = Frame(replace(QUIET, devices=(timed,)))
+    for held_slots in (0, 40, 412, 90):
+        later_ns = frame.now.time_ns + 1_000_000_000
+        frame = frame.then(replace(frame.now, time_ns=later_ns, devices=(replace(timed, held_slots=held_slots),)))
+    assert_golden(f"device-timed-{width}", plain_text(device_page(frame, CHOSEN, UNICODE, width)))
+
+
+def test_of_a_device_that_holds_nobody_knows_what_no_chart_is_drawn() -> None:
+    frame = Frame(replace(QUIET, devices=(replace(DISK, held_slots=-1),)))
+    (held,) = (line for line in device_page(frame.then(frame.now), CHOSEN, UNICODE, 80) if "SLOTS" in line.plain)
+    assert held.plain.split() == ["SLOTS", "-"]
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_help(width: int) -> None:
     assert_golden(f"help-{width}", plain_text(help_page(Frame(PLAYED), UNICODE, width)))
