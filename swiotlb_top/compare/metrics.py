@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
 from swiotlb_top.compare.measured import PARTS, Measured, Part
-from swiotlb_top.compare.ranks import LEAST, p_value
+from swiotlb_top.compare.ranks import LEAST, p_of_series
 from swiotlb_top.compare.sample import Sample, quantile
 
 LEVEL: Final = 0.01
@@ -84,7 +84,7 @@ def compare(metric: Metric, a: Measured, b: Measured) -> Compared:
         return Compared(metric, of_a, of_b, None, Answer.NEITHER)
     if min(len(of_a.batches), len(of_b.batches)) < LEAST:
         return Compared(metric, of_a, of_b, None, Answer.CANNOT_TELL)
-    p = p_value(of_a.batches, of_b.batches)
+    p = p_of_series(of_a.batches, of_b.batches)
     if p < LEVEL:
         return Compared(metric, of_a, of_b, p, Answer.DIFFERS)
     enough = min(of_a.things, of_b.things) >= metric.enough

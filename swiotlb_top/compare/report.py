@@ -20,7 +20,8 @@ _NOTE: Final = f"""\
 longest free: the longest run of free slots that a map could ask when it failed, half of the time no longer
 p: how likely values lie so far apart if nothing differs; below {LEVEL} a line differs, 1 in {1 / LEVEL:g} for nothing
 Each recording is cut into up to {PARTS} batches, which are compared by their ranks (Mann-Whitney); with fewer than
-{LEAST} of them it cannot be told. Batches are taken as independent: what varies slowly needs several recordings."""
+{LEAST} of them it cannot be told. The more each is like the one before it, the less it counts. How much the same load
+differs from one time to the next, two recordings do not tell: record it several times."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swiotlb_top.compare.ranks import LEAST, p_value
+from swiotlb_top.compare.ranks import LEAST, p_of_series, p_value
 
 NUMBERS = st.lists(st.integers(0, 30), min_size=LEAST, max_size=40)
 
@@ -67,3 +67,46 @@ def test_of_equal_distributions_as_many_differ_as_the_level_says() -> None:
     chance = Random(1)  # noqa: S311 (it has to be the same again)
     drawn = [[[chance.gauss(0, 1) for _ in range(LEAST)] for _ in "ab"] for _ in range(4000)]
     assert 0.004 < sum(p_value(*pair) < 0.01 for pair in drawn) / len(drawn) < 0.015
+
+
+# ---- series --------------------------------------------------------------------------
+
+
+def series(chance: Random, alike: float, length: int = 32) -> list[float]:
+    """Numbers of a normal distribution, with so much correlation from each to the next."""
+    numbers = [chance.gauss(0, 1)]
+    while len(numbers) < length:
+        numbers.append(alike * numbers[-1] + (1 - alike**2) ** 0.5 * chance.gauss(0, 1))
+    return numbers
+
+
+def alarms(alike: float, pairs: int = 300) -> tuple[float, float]:
+    """How many of such pairs differ at the level of a hundredth: by the plain test, and by that for series."""
+    chance = Random(2)  # noqa: S311
+    drawn = [(series(chance, alike), series(chance, alike)) for _ in range(pairs)]
+    found = [(p_value(*pair) < 0.01, p_of_series(*pair) < 0.01) for pair in drawn]
+    return sum(plain for plain, _ in found) / pairs, sum(of_series for _, of_series in found) / pairs
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.3, 0.6, 0.8])
+def test_the_more_neighbours_are_alike_the_less_a_difference_counts(alike: float) -> None:
+    plain, of_series = alarms(alike)
+    assert of_series <= 0.06
+    if alike >= 0.6:
+        assert plain > 4 * of_series > 0
+
+
+def test_of_series_whose_neighbours_are_not_alike_it_is_the_plain_test() -> None:
+    one, other = [5.0, 1.0] * 6, [4.0, 3.0] * 6
+    assert p_of_series(one, other) == pytest.approx(p_value(one, other))
+
+
+def test_series_that_lie_wholly_apart_differ_all_the_same() -> None:
+    chance = Random(3)  # noqa: S311
+    slow, fast = series(chance, 0.6), [number + 20 for number in series(chance, 0.6)]
+    assert p_of_series(slow, fast) < 0.01
+
+
+@given(NUMBERS, NUMBERS)
+def test_a_series_never_differs_by_more_than_its_numbers_do(one: list[int], other: list[int]) -> None:
+    assert p_value(one, other) - 1e-9 <= p_of_series(one, other) <= 1 + 1e-9
