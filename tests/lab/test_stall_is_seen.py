@@ -37,9 +37,11 @@ SCRIPT = """
     $together record swiotlb_top record -o /results/stall.swtrace --duration 3 , screen swiotlb_top -n 1 -d 2 , \
         check swiotlb_top check --seconds 5 --json
 
-    $tool export --interval 1 2>/results/export.err &
+    $tool export --interval 1 --web.listen-address 127.0.0.1:9788 --web.listen-address vsock://:9788 \
+        2>/results/export.err &
     exporter=$!
-    $together first $scrape --metric $failures , second $scrape --metric $failures --above /results/first.out
+    $together first $scrape --metric $failures , second $scrape --metric $failures --above /results/first.out , \
+        by_vsock tests.lab.workloads.scrape vsock://1:9788/metrics --metric $failures
     kill $exporter
     wait $exporter
     echo $? >/results/export.status
@@ -167,6 +169,13 @@ def test_the_exporters_failures_rise_for_that_device_alone(files: Path) -> None:
     first, second = (failures_in(page.out) for page in pages)
     assert list(first) == list(second) == [(VIRTIO_BLK, "virtio-pci")]
     assert 0 < first[VIRTIO_BLK, "virtio-pci"] < second[VIRTIO_BLK, "virtio-pci"]
+
+
+def test_they_are_read_by_vsock_too_where_there_is_no_network(files: Path) -> None:
+    """By the guest itself, as its host would: that takes the same way through the exporter."""
+    page, second = tried(files, "by_vsock"), tried(files, "second")
+    assert (page.status, page.err) == (0, "")
+    assert failures_in(page.out)[VIRTIO_BLK, "virtio-pci"] >= failures_in(second.out)[VIRTIO_BLK, "virtio-pci"]
 
 
 def test_the_exporter_ends_well_when_told_to(files: Path) -> None:

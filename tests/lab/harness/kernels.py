@@ -82,6 +82,8 @@ NOINLINE = "find-slots-noinline.patch"
 """Keeps `swiotlb_find_slots()` out of line, as a kernel with CONFIG_DMA_RESTRICTED_POOL has it."""
 
 DISKS_AND_ROOT = ("9p", "9pnet_virtio", "overlay", "virtio_blk", "nvme", "virtio_net")
+LOOPBACK = ("vsock_loopback",)
+"""A guest connects to itself as its host would. No host is needed that has vhost_vsock."""
 FROM_6_1 = ("virtio_pci", "virtio_console", *DISKS_AND_ROOT)
 
 FAULTY = (
@@ -122,7 +124,7 @@ _ALL: tuple[Kernel, ...] = (
     SourceKernel("seed", DYNAMIC, (NOINLINE, "seed-order.patch")),
     SourceKernel("dynamic-7.3", DYNAMIC_7_3),
     *(SourceKernel(name, DYNAMIC, (NOINLINE, f"{name}.patch")) for name in FAULTY),
-    PackagedKernel("debian", "linux-image-6.12-amd64", DISKS_AND_ROOT),
+    PackagedKernel("debian", "linux-image-6.12-amd64", (*DISKS_AND_ROOT, *LOOPBACK)),
     PackagedKernel("debian-6.1", "linux-image-amd64", FROM_6_1),
     PackagedKernel("debian-7.3", "linux-image-amd64", DISKS_AND_ROOT, BACKPORTS),
     PackagedKernel("arm64", "linux-image-arm64", DISKS_AND_ROOT, TRIXIE_ARM64, ARM64),

@@ -1,18 +1,20 @@
 """scrape.py URL [--metric NAME --above VALUE]: print a page of metrics as soon as it is there and says enough.
 
-Asks until the exporter answers and, where a metric is named, until its samples' sum is above VALUE, or above what it is
-in the page that is kept in a file of that name. With --later-s prints the page of so much later. Gives up after
---patience-s with status 1.
+URL is one of HTTP, or vsock://CID:PORT/PATH. Asks until the exporter answers and, where a metric is named, until its
+samples' sum is above VALUE, or above what it is in the page that is kept in a file of that name. With --later-s prints
+the page of so much later. Gives up after --patience-s with status 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 import time
-import urllib.error
 import urllib.request
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
 POLL_S = 0.5
 ANSWER_S = 60.0
@@ -32,7 +34,7 @@ def main() -> int:
     while time.monotonic() < give_up_s:
         try:
             said = asked(options.url)
-        except (urllib.error.URLError, ConnectionError, TimeoutError) as not_yet:
+        except (OSError, HTTPException) as not_yet:
             said = f"{not_yet}\n"
         else:
             if not options.metric or total(said, options.metric) > above:
@@ -45,8 +47,23 @@ def main() -> int:
 
 
 def asked(url: str) -> str:
+    where = urlsplit(url)
+    if where.scheme == "vsock":
+        return asked_by_vsock(int(where.hostname or ""), where.port or 0, where.path)
     with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:  # noqa: S310 (its own loopback)
         return str(answer.read().decode())
+
+
+def asked_by_vsock(cid: int, port: int, path: str) -> str:
+    connection = HTTPConnection("vsock", timeout=ANSWER_S)
+    connection.sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+    try:
+        connection.sock.settimeout(ANSWER_S)
+        connection.sock.connect((cid, port))
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
 
 
 def total(page: str, metric: str) -> float:
