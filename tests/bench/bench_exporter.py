@@ -5,7 +5,7 @@ Scrapes are of 50 devices with all their series, over a socket, in each form of 
 OpenMetrics of prometheus_client's own server with the same families, made beforehand. Memory is set against a process
 that serves an empty prometheus_client registry, here over a recording, asked for text and then for protobuf; and in the
 lab, attached, where CPU is measured too: under -icount, guest seconds are 10^9 instructions each, an upper bound for a
-machine that does more.
+machine that does more. There the exporter is also a flight recorder, and beside it runs one that is nothing else.
 """
 
 from __future__ import annotations
@@ -53,16 +53,28 @@ BARE: Final = (
 
 # Ticks are hundredths of a second.
 IDLE: Final = f"""
-    $tool export --source live 2>/dev/null &
-    exporter=$!
-    $python $workloads/scrape.py http://127.0.0.1:9788/metrics --metric swiotlb_up >/dev/null
-    sleep 10
-    ticks() {{ awk '{{ print $14 + $15 }}' /proc/$exporter/stat; }}
-    before=$(ticks)
-    sleep {IDLE_S}
-    echo "ticks $(($(ticks) - before))"
-    grep -E 'VmRSS|RssAnon|RssFile' /proc/$exporter/status
+    page=http://127.0.0.1:9788/metrics
+    ticks() {{ awk '{{ print $14 + $15 }}' /proc/$watcher/stat; }}
+    idle() {{
+        sleep 10
+        before=$(ticks)
+        sleep {IDLE_S}
+        after=$(ticks)
+        echo "$1: ticks $((after - before)) $(awk '/VmRSS|RssAnon|RssFile/ {{ print $1, $2 }}' /proc/$watcher/status)"
+        kill $watcher
+        wait $watcher
+    }}
+    $tool export --source live 2>/dev/null & watcher=$!
+    $python $workloads/scrape.py $page --metric swiotlb_up >/dev/null
+    idle export
+    $tool export --source live --flight 60s 2>/dev/null & watcher=$!
+    $python $workloads/scrape.py $page --metric swiotlb_flight_recording >/dev/null
+    idle "export --flight"
+    $tool record --flight 60s >/results/said 2>/dev/null & watcher=$!
+    until grep -q 'are held in memory' /results/said || ! kill -0 $watcher; do sleep 0.2; done
+    idle "record --flight"
 """
+_IDLE: Final = re.compile(r"(.+): ticks (\d+) VmRSS: (\d+)\nRssAnon: (\d+)\nRssFile: (\d+)")
 
 
 def resident_mb(pid: int) -> float:
@@ -163,9 +175,12 @@ def main() -> None:
         ran = lab.run(Machine(kernel="dynamic", swiotlb="512,force", icount=True), guest_shell(IDLE))
     if ran.status:
         raise SystemExit(ran.stderr)
-    said = dict(re.findall(r"^(\w+):?\s+(\d+)", ran.stdout, re.MULTILINE))
-    parts = ", ".join(f"{name} {int(said[name]) / 1024:.0f} MiB" for name in ("VmRSS", "RssAnon", "RssFile"))
-    print(f"attached, idle: {int(said['ticks']) / IDLE_S:.2f} % of a CPU of 10^9 instructions a second; {parts}")
+    for watcher, ticks, *kib in _IDLE.findall(ran.stdout):
+        resident, own, libraries = (int(size) / 1024 for size in kib)
+        print(
+            f"{watcher}, attached, idle: {int(ticks) / IDLE_S:.2f} % of a CPU of 10^9 instructions a second; "
+            f"{resident:.0f} MiB resident, {own:.0f} of its own, {libraries:.0f} of files"
+        )
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 Boots the lab's `dynamic` kernel, and has one disk read so that it is known beforehand how many calls there are. Times
 are of an emulated machine, so that only their ratios tell. What is missing of the calls in the files is loss, whatever
 the recorder says. Of each call trace-cmd records that it was entered and that it returned, and no argument; swiotlb-top
-and the script record its device, addresses and size.
+and the script record its device, addresses and size. Beside them are the flight recorder, by itself and in the
+exporter, which holds the same in memory, and the exporter without it.
 
 Run: python -m tests.bench.bench_recorders
 """
@@ -22,6 +23,11 @@ from tests.lab.harness.machine import Machine
 from tests.lab.support.tool import events
 
 CALLS: Final = 2 * REQUESTS
+OURS: Final = {
+    "swiotlb-top record": "ours.swtrace",
+    "record --flight": "record-flight.swtrace",
+    "export --flight": "export-flight.swtrace",
+}
 
 
 def seen(files: Path) -> dict[str, int]:
@@ -30,7 +36,10 @@ def seen(files: Path) -> dict[str, int]:
     told = subprocess.run(report, capture_output=True, text=True, check=True).stdout
     printed = (files / "printed.txt").read_text()
     return {
-        "swiotlb-top record": sum(isinstance(one, Find | Map | Unmap) for one in events(files / "ours.swtrace")),
+        **{
+            name: sum(isinstance(one, Find | Map | Unmap) for one in events(files / file))
+            for name, file in OURS.items()
+        },
         "trace-cmd record": min(told.count(": map:"), told.count(": mapped:"))
         + min(told.count(": unmap:"), told.count(": unmapped:")),
         "bpftrace printf": printed.count(" map ") + printed.count(" unmap "),
@@ -42,12 +51,13 @@ def main() -> int:
         counted = seen(files)
     bare_s = rows[0]["readers_s"]
     print(f"{CALLS} calls; readers alone: {bare_s * 1e6 / CALLS:.1f} us a call")
-    print(f"{'recorder':20} {'own us/call':>11} {'readers +us/call':>16} {'bytes/call':>10} {'seen':>6} {'lost':>6}")
+    titles = f"{'own us/call':>11} {'readers +us/call':>16} {'MiB':>4} {'bytes/call':>10} {'seen':>6} {'lost':>6}"
+    print(f"{'recorder':20} {titles}")
     for row in rows[1:]:
         name = row["recorder"]
         print(
             f"{name:20} {row['recorder_s'] * 1e6 / CALLS:11.1f} {(row['readers_s'] - bare_s) * 1e6 / CALLS:16.1f}"
-            f" {row['bytes'] / CALLS:10.1f} {counted[name]:6} {row['lost']:6}"
+            f" {row['resident_bytes'] >> 20:4} {row['bytes'] / CALLS:10.1f} {counted.get(name, 0):6} {row['lost']:6}"
         )
     return 0
 

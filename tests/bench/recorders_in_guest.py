@@ -1,8 +1,9 @@
 """What recording each swiotlb map and unmap takes, by several recorders: run inside a lab machine.
 
 Each watches the same two functions from entry to return while one disk is read in so many requests, each of which is
-one map and one unmap. What they write is in /results. Prints a JSON object a recorder: what it and the readers used of
-the CPU, in seconds, how many bytes it wrote, and how many events it says it lost.
+one map and one unmap. What they write is in /results: of a flight recorder, what it holds when it is over. Prints a
+JSON object a recorder: what it and the readers used of the CPU, in seconds, how much memory it had, how many bytes it
+wrote, and how many events it says it lost. The exporter by itself counts calls, and records none but in bursts.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,9 +24,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench.probe_cost_in_guest import FTRACE_EVENTS, TRACING
+from tests.lab.workloads.scrape import asked, total
 
 REQUESTS: Final = 20_000
 RESULTS: Final = Path("/results")
+SAID: Final = RESULTS / "said"
+METRICS: Final = "http://127.0.0.1:9788/metrics"
 _UP_S: Final = 120.0
 BPFTRACE: Final = """
 kprobe:swiotlb_tbl_map_single { @map[tid] = nsecs; @dev[tid] = arg0; @orig[tid] = arg1; @size[tid] = arg2; }
@@ -54,10 +60,33 @@ class Recorder:
     """Whether it records."""
     lost: Callable[[str], int]
     """How many events it says that it lost, of what it prints."""
+    write: Callable[[], None] = lambda: None
+    """Has it write what it holds."""
 
 
 def _printed(pattern: str) -> Callable[[str], int]:
     return lambda said: sum(map(int, re.findall(pattern, said)))
+
+
+def flight_recorder(name: str, *words: str, is_up: Callable[[], bool]) -> Recorder:
+    """A recorder that holds in memory what it records, until it is asked for."""
+    directory, output = Path(f"/run/swiotlb-{name}"), RESULTS / f"{name}.swtrace"
+    tool = (sys.executable, "-m", "swiotlb_top")
+
+    def write() -> None:
+        command = [*tool, "snapshot", "-o", str(directory)]
+        held = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        shutil.copyfile(held, output)
+
+    return Recorder((*tool, *words, "--flight", "60s", "-o", str(directory)), output, is_up, lambda _: 0, write)
+
+
+def _says(metric: str) -> bool:
+    """Whether the exporter answers, and this metric is not 0."""
+    try:
+        return total(asked(METRICS), metric) > 0
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
 
 
 def recorders() -> dict[str, Recorder]:
@@ -70,6 +99,18 @@ def recorders() -> dict[str, Recorder]:
             ours,
             lambda: (partial := ours.with_name(f"{ours.name}.partial")).exists() and partial.stat().st_size > 500,
             _printed(r"lost (\d+)"),
+        ),
+        "record --flight": flight_recorder(
+            "record-flight", "record", is_up=lambda: "are held in memory" in SAID.read_text()
+        ),
+        "export --flight": flight_recorder(
+            "export-flight", "export", "--source", "live", is_up=lambda: _says("swiotlb_flight_recording")
+        ),
+        "export": Recorder(
+            (sys.executable, "-m", "swiotlb_top", "export", "--source", "live"),
+            Path(os.devnull),
+            lambda: _says("swiotlb_up"),
+            lambda _: 0,
         ),
         "trace-cmd record": Recorder(
             ("trace-cmd", "record", "-e", "swiotlb_cost", "-o", str(theirs)),
@@ -121,47 +162,49 @@ def load() -> float:
 
 def measured(name: str, recorder: Recorder) -> dict[str, object]:
     """Record the load."""
-    said = RESULTS / "said"
-    with said.open("w") as out:
+    with SAID.open("w") as out:
         process = subprocess.Popen(recorder.command, stdout=out, stderr=out)
         until_s = time.monotonic() + _UP_S
         while not recorder.is_up():
             if process.poll() is not None or time.monotonic() > until_s:
                 process.kill()
-                raise RuntimeError(f"{name} does not record: {said.read_text()[-500:]}")
+                raise RuntimeError(f"{name} does not record: {SAID.read_text()[-500:]}")
             time.sleep(0.2)
         time.sleep(5)
-        before_s = _cpu_of(process.pid)
+        before_s, _ = _used_by(process.pid)
         readers_s = load()
         time.sleep(1)
-        recording_s = _cpu_of(process.pid) - before_s
+        after_s, resident_bytes = _used_by(process.pid)
+        recorder.write()
         process.send_signal(signal.SIGINT)
         _, status, _ = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     return {
         "recorder": name,
-        "recorder_s": recording_s,
+        "recorder_s": after_s - before_s,
         "readers_s": readers_s,
+        "resident_bytes": resident_bytes,
         "bytes": recorder.output.stat().st_size,
-        "lost": recorder.lost(said.read_text()),
+        "lost": recorder.lost(SAID.read_text()),
     }
 
 
-def _cpu_of(pid: int) -> float:
-    """CPU time of a process and its children that run: trace-cmd has one for each CPU."""
-    total = 0
+def _used_by(pid: int) -> tuple[float, int]:
+    """CPU time and resident bytes of a process and its children that run: trace-cmd has one for each CPU."""
+    ticks = pages = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(stat.parent.name) == pid or int(fields[1]) == pid:
-            total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
+            ticks += int(fields[11]) + int(fields[12])
+            pages += int(fields[21])
+    return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def main() -> None:
-    print(json.dumps({"recorder": "nobody", "recorder_s": 0.0, "readers_s": load(), "bytes": 0, "lost": 0}), flush=True)
+    print(json.dumps({"recorder": "nobody", "readers_s": load()}), flush=True)
     with ftrace_events():
         for name, recorder in recorders().items():
             if name != "trace-cmd record":
