@@ -31,8 +31,8 @@ from swiotlb_top.verify.operations.domains import domain_of
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.slot_search import SlotSearch
 
-_WIDE_SHIFT: Final = 5
-"""A step costs 1, and 1 more for each 32 (2 to this) operations that are enabled or buffers that are ambiguous: all of
+_WIDE_SHIFT: Final = 4
+"""A step costs 1, and 1 more for each 16 (2 to this) operations that are enabled or buffers that are ambiguous: all of
 these are looked at in each step."""
 _FOLLOW_SHIFT: Final = 3
 """It costs 1 more for each 8 (2 to this) paths of searches that are followed in it."""

@@ -74,8 +74,9 @@ def _releases_in_the_way(
         return ()
     sets = {search.slot >> SLOT_SET_SHIFT, (search.slot + search.nslots - 1) >> SLOT_SET_SHIFT}
     near = [release for at in sorted(sets) for release in islice(pending.get((pool, at), ()), most)]
-    for release in sorted(near, key=lambda release: _may_come_after(release, search)):
-        mapping = release.mapping_at_address() if release.entry_ns <= search.exit_ns else None
+    begun = [release for release in near if release.entry_ns <= search.exit_ns]
+    for release in sorted(begun, key=lambda release: _may_come_after(release, search)):
+        mapping = release.mapping_at_address()
         if (
             mapping is None
             or search.slot >= mapping.slot + mapping.nslots

@@ -94,18 +94,25 @@ class Reduction:
         """
         if len(candidates) < _FEWEST_WORTH_REDUCING or self._grows:
             return None
-        group, domains_of = self._group, self._domains_of
+        group, known, domains_of = self._group, self._domains, self._domains_of
         members, remaining = candidates[:1], candidates[1:]
         domains = set(domains_of(members[0]))
         grew = True
         while grew and remaining:
-            joining = [at for at in remaining if not domains.isdisjoint(domains_of(at))]
-            grew = bool(joining)
-            members += joining
-            remaining = [at for at in remaining if at not in joining]
-            domains.update(*(domains_of(at) for at in joining))
+            apart: list[int] = []
+            added: list[KeysView[Domain]] = []
+            for at in remaining:
+                its_domains = known.get(at) or domains_of(at)
+                if domains.isdisjoint(its_domains):
+                    apart.append(at)
+                else:
+                    members.append(at)
+                    added.append(its_domains)
+            grew, remaining = bool(added), apart
+            domains.update(*added)
         first_exit_ns = group[min(members)].exit_ns
-        for at in self._by_entry[invoked:]:
+        for place in range(invoked, len(group)):
+            at = self._by_entry[place]
             if group[at].entry_ns > first_exit_ns:
                 break
             if not domains.isdisjoint(domains_of(at)):

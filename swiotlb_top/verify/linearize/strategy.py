@@ -128,6 +128,9 @@ def _search(
     :returns: the initial indices of the order, and how to take it back; None if no order was found.
     """
     for start, atomic in attempts:
+        if outcome.steps >= budget:
+            outcome.exhausted = True
+            break
         set_indices(start)
         checker = Checker(model, group, budget - outcome.steps, atomic=atomic, unconstrained=unconstrained)
         found = checker.next_linearization()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from swiotlb_top.allocator import NO_BOUNDARY, Limits, Pool, Request
-from swiotlb_top.verify.linearize import checker
+from swiotlb_top.allocator import NO_BOUNDARY, Allocator, Limits, Pool, Request
+from swiotlb_top.verify.linearize import checker, strategy
 from swiotlb_top.verify.linearize.strategy import linearize
 from swiotlb_top.verify.operations.base import Operation
 from tests.support.histories import DEV, POOL, SLOT_BYTES, START
@@ -33,6 +35,23 @@ def test_a_search_that_runs_out_of_budget_has_proved_nothing(budget: int) -> Non
     assert outcome.exhausted
     assert outcome.steps <= budget
     assert everything(model) == before
+
+
+def test_no_search_is_begun_for_which_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each looks at all of the group before its first step, and there is one for each index that it may begin from."""
+    begun: list[int] = []
+
+    class Counted(checker.Checker):
+        def __init__(self, model: Allocator, group: list[Operation], budget: int, **more: Any) -> None:
+            begun.append(budget)
+            super().__init__(model, group, budget, **more)
+
+    monkeypatch.setattr(strategy, "Checker", Counted)
+    pool = Pool(POOL, START, 512, 1)
+    group = [*given_takes(16, pool), take(0, 200, pool, 300)]
+    outcome = linearize(model_of(pool), group, 50, alternatives={(pool, 0): {0: True, 7: True, 9: True}})
+    assert (outcome.order, outcome.exhausted) == ([], True)
+    assert begun == [50]
 
 
 def test_a_search_that_would_remember_too_much_has_proved_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
