@@ -8,7 +8,7 @@ from typing import Final
 
 from swiotlb_top.allocator.differences import SEED
 from swiotlb_top.allocator.revision import Revision
-from swiotlb_top.allocator.trees import STABLE_6_6_24, TREES, UBUNTU_6_8
+from swiotlb_top.allocator.trees import OPENEULER_24, RHEL_9, STABLE_6_6_24, STABLE_6_6_35, TREES, UBUNTU_6_8
 
 
 class Tried(Enum):
@@ -24,7 +24,10 @@ _BOOTED: Final = ("6.1", SEED, "6.10", "6.10 in 6.6's order", "7.3")
 """Debian's 6.1 and 7.3, and its 6.12, as they are and built anew; the seed as a patch of 6.12 (tests/lab)."""
 _COMPILED: Final = ("6.0", "6.6.0", "6.6", "6.8", "6.9", *(tree.name for tree in TREES))
 """tests/zoo has what the C of these answered."""
-_PATCHED: Final = ("6.6", STABLE_6_6_24.name, UBUNTU_6_8.name)
+_PATCHED: Final = (
+    *("6.6", "6.8", "6.9"),
+    *(tree.name for tree in (STABLE_6_6_24, STABLE_6_6_35, UBUNTU_6_8, RHEL_9, OPENEULER_24)),
+)
 """6.12 with patches, as ``make matrix`` boots it: docs/support.md."""
 _TRIED: Final[Mapping[str, Tried]] = {
     **dict.fromkeys(_COMPILED, Tried.COMPILED),
