@@ -45,6 +45,9 @@ _MAX_PATIENCE: Final = 2_000_000
 """and how many at once. So many take two seconds."""
 _FEW_AREAS: Final = 1024
 """With so many areas, it is said of many disagreements what the model would have done; with more, of a few."""
+_MOST_DIAGNOSED: Final = 10_000
+"""Of a larger group without an order one operation is reported, and the rest is inconclusive: each that is reported has
+the rest looked at again, and no kernel has so much under way at once, unless a call stood still."""
 _MAX_FAULTS: Final = 8
 """How many operations of one group are reported as faults. After these, the rest of the group is inconclusive."""
 
@@ -184,10 +187,11 @@ class Comparison:
             self._disagree(operation, [operation], Linearization(dead_ends=1))
             self._leaked_slots.hold_all()
 
-    def _judge_group(self, group: list[Operation], faults: int = _MAX_FAULTS) -> None:
+    def _judge_group(self, group: list[Operation], faults: int = _MAX_FAULTS, *, again: bool = False) -> None:
         """Judge operations that overlap.
 
         :param faults: how many may be reported before the rest is inconclusive.
+        :param again: whether they were looked at before.
         """
         effort = self.effort
         budget = effort.budget_for(len(group))
@@ -196,10 +200,10 @@ class Comparison:
         if not outcome.order and (rolled_back := with_rolled_back_maps(group, self._revision)):
             with_these = linearize(self.model, rolled_back, budget, alternatives=self._alternatives)
             outcome = with_these if with_these.order else outcome
-        effort.settle(outcome.steps, len(group))
+        effort.settle(outcome.steps, 0 if again else len(group))
         if not outcome.order:
             if self._leaked_slots.drop_refuted(group):
-                self._judge_group(group, faults)
+                self._judge_group(group, faults, again=True)
             else:
                 self._judge_without_order(group, outcome, faults)
             return
@@ -235,7 +239,7 @@ class Comparison:
     def _report_culprits(self, group: list[Operation], outcome: Linearization, faults: int) -> None:
         model, effort = self.model, self.effort
         diagnosis = Diagnosis(group)
-        if len(group) > 1 and not effort.is_scarce:
+        if 1 < len(group) <= _MOST_DIAGNOSED and not effort.is_scarce:
             diagnosis = find_culprits(model, group, outcome.longest_prefix, self._alternatives)
             effort.waste(diagnosis.steps)
         order = iter(diagnosis.order)
@@ -252,7 +256,8 @@ class Comparison:
                 self._disagree(operation, group, outcome)
                 self._leaked_slots.hold_all()
                 if rest := set(order):
-                    self._judge_group([operation for operation in group if operation in rest], faults - 1)
+                    faults = faults - 1 if len(group) <= _MOST_DIAGNOSED else 0
+                    self._judge_group([operation for operation in group if operation in rest], faults, again=True)
 
     def _adopt_all(self, group: list[Operation], doubt: Doubt) -> None:
         """Apply operations in an order that is not known to be right.

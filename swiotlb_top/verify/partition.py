@@ -103,7 +103,8 @@ class _Groups:
         :returns: whether there were such.
         """
         joined = False
-        for earlier, later in pairwise(operations):
+        # From the last on: what is joined has a lower number now, and those before it are compared with that.
+        for later, earlier in pairwise(reversed(operations)):
             if self.number(earlier) > self.number(later):
                 joined = self.join(earlier, later)
         return joined

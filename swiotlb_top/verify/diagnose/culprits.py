@@ -56,19 +56,20 @@ def find_culprits(
     :raises TooManyAreasError: the model's patience is over.
     """
     budget = _SUSPECT_BUDGET + _STEPS_PER_OPERATION * len(group)
+    most = max(_MAX_STEPS, budget)
     culprits: list[Operation] = []
     steps = 0
-    while len(culprits) < _MAX_CULPRITS and steps < _MAX_STEPS:
+    while len(culprits) < _MAX_CULPRITS and steps < most:
         longest, chosen = longest_prefix, None
         for suspect in _without(group, longest_prefix)[:_MAX_SUSPECTS]:
-            outcome = linearize(model, group, min(budget, _MAX_STEPS - steps), (*culprits, suspect), alternatives)
+            outcome = linearize(model, group, min(budget, most - steps), (*culprits, suspect), alternatives)
             steps += outcome.steps
             if outcome.order:
                 culprits.append(suspect)
                 return Diagnosis(outcome.order, culprits, _without(group, culprits), steps)
             if len(outcome.longest_prefix) > len(longest):
                 longest, chosen = outcome.longest_prefix, suspect
-            if steps >= _MAX_STEPS:
+            if steps >= most:
                 break
         if chosen is None:
             break

@@ -10,6 +10,8 @@ from typing import Final
 
 from swiotlb_top.verify.linearize.strategy import DEFAULT_BUDGET
 
+_USUAL_GROUP: Final = 400
+"""Operations in a group of usual size. The budget of a larger group is larger in proportion."""
 WASTED_STEPS_LIMIT: Final = 100_000
 """With so many wasted steps, groups get :data:`REDUCED_BUDGET` until the debt is paid off,"""
 WASTED_STEPS_MAX: Final = 2 * WASTED_STEPS_LIMIT
@@ -40,13 +42,15 @@ class Effort:
         """
         if self._wasted_steps >= WASTED_STEPS_MAX:
             return operations
-        return REDUCED_BUDGET if self.is_scarce else DEFAULT_BUDGET
+        budget = REDUCED_BUDGET if self.is_scarce else DEFAULT_BUDGET
+        return max(budget, budget // _USUAL_GROUP * operations)
 
     def settle(self, steps: int, operations: int) -> None:
         """Add to the debt what a group cost beyond what is usual, or pay off what it cost less.
 
         :param steps: how many it took.
-        :param operations: how many there are in the group.
+        :param operations: how many there are in the group; 0 if it was paid for before, and what is left of it is
+            looked at again.
         """
         self._wasted_steps = max(self._wasted_steps + steps - STEPS_PER_OPERATION * operations, 0)
 

@@ -31,8 +31,6 @@ from swiotlb_top.verify.operations.base import Operation, Undo, no_undo
 
 DEFAULT_BUDGET: Final = 80_000
 """Steps that are tried at most to find a linearization of a group of usual size."""
-_USUAL_GROUP: Final = 400
-"""Operations in a group of usual size. The budget of a larger group is larger in proportion."""
 _FINAL_INDICES_SHARE: Final = 40
 """One part in so many of the budget goes to finding other final indices."""
 _FINAL_INDICES_STEPS: Final = 10
@@ -73,12 +71,11 @@ def linearize(
     :param model: is restored if there is no order, or if operations are unconstrained.
     :param group: operations that overlap, at least one, sorted by response.
     :param budget: how many steps to try at most until an order is found. A part of it is spent again on other final
-        indices, and large groups have more.
+        indices.
     :param unconstrained: operations that need not be legal: what the kernel did is applied.
     :param alternatives: values that ``area->index`` may have besides those that it has in ``model``.
     :raises TooManyAreasError: the model's patience is over.
     """
-    budget = max(budget, budget // _USUAL_GROUP * len(group))
     starts, all_starts = initial_indices(alternatives or {}, group, model)
     atomic_only = len(group) == 1 or not needs_stepwise(group, model)
     outcome = Linearization()
@@ -91,7 +88,10 @@ def linearize(
         return Linearization(exhausted=not all_starts, steps=1, dead_ends=1)
     else:
         modes = (True,) if atomic_only else (True, False)
-        searched = _search(model, group, budget, product(starts, modes), unconstrained, outcome)
+        if len(group) == 1 and not unconstrained and not group[0].unchecked:
+            searched = _from_other_indices(model, group[0], starts, budget, outcome)
+        else:
+            searched = _search(model, group, budget, product(starts, modes), unconstrained, outcome)
         if searched is None:
             set_indices(starts[0])
             outcome.exhausted |= not all_starts
@@ -111,6 +111,24 @@ def linearize(
         undo_it = _apply_again(outcome.order, start, model)
     outcome.alternatives, outcome.take_back = final.alternatives(), undo_it
     return outcome
+
+
+def _from_other_indices(
+    model: Allocator, operation: Operation, starts: list[InitialIndices], budget: int, outcome: Linearization
+) -> tuple[InitialIndices, Undo] | None:
+    """:func:`_search` for an operation that overlaps no other, and is not legal from the first of the indices."""
+    for start in starts[1:]:
+        if outcome.steps >= budget:
+            outcome.exhausted = True
+            break
+        set_indices(start)
+        outcome.steps += 1
+        undo = operation.apply_if_legal(model)
+        if undo is not None:
+            outcome.order = [operation]
+            return start, undo
+    outcome.dead_ends += len(starts)
+    return None
 
 
 def _search(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from swiotlb_top.allocator import Pool, Request
 from swiotlb_top.events import Event
-from swiotlb_top.verify import Doubt, Findings
+from swiotlb_top.verify import Doubt, Findings, comparison
 from tests.support.histories import (
     DEV,
     LIMITS,
@@ -127,6 +127,17 @@ def test_of_very_many_at_once_the_rest_is_in_doubt() -> None:
     findings = judged(overlapping(*range(30, 3030, 30)), 4096)
     assert (findings.disagree + findings.inconclusive, findings.agree) == (100, 0)
     assert findings.doubts.keys() == {Doubt.TOO_MANY_FAULTS}
+
+
+def test_of_a_group_too_large_to_look_into_one_is_named_and_the_rest_is_in_doubt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two wrong searches of six. In a group that is small enough both are named."""
+    searches = overlapping(0, 1, 2, 3, 200, 300)
+    assert judged(searches, 512).disagree == 2
+    monkeypatch.setattr(comparison, "_MOST_DIAGNOSED", 5)
+    findings = judged(searches, 512)
+    assert (findings.disagree, findings.doubts) == (1, {Doubt.TOO_MANY_FAULTS: 1})
 
 
 MORE_THAN_ARE_LOOKED_INTO: Final = [found(1100 + at, 1150 + at, at // 5) for at in range(100, 1100, 100)]

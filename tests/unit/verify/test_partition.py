@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Final
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from swiotlb_top.verify.operations.intervals import NEVER_NS
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import SlotSearch
-from swiotlb_top.verify.partition import clusters, independent_groups
+from swiotlb_top.verify.partition import _Groups, clusters, independent_groups
 from tests.support.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 128
@@ -111,6 +112,25 @@ def test_a_search_holds_the_areas_together_that_it_asked() -> None:
     )
     elsewhere = release((8, 25), pool, 3)
     assert independent_groups([ahead, search, elsewhere, behind], model) == [[ahead, search, behind], [elsewhere]]
+
+
+def test_many_in_a_row_that_one_behind_them_holds_together_are_found_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of those in the first area belongs to what came first in the second, and so does all between."""
+    model, pool = a_model()
+    passes: list[int] = []
+    join = _Groups.join_the_reversed
+
+    def counted(groups: _Groups, operations: list[Operation]) -> bool:
+        passes.append(len(operations))
+        return join(groups, operations)
+
+    monkeypatch.setattr(_Groups, "join_the_reversed", counted)
+    of_second = [take((0, 10), pool, AREA_SLOTS, cpu=1), take((5, 1050), pool, AREA_SLOTS + 1, cpu=1)]
+    of_first = [take((20 + 10 * at, 25 + 10 * at), pool, at) for at in range(100)]
+    of_both = take((1040, 1060), pool, AREA_SLOTS + 2)
+    cluster: list[Operation] = sorted([*of_second, *of_first, of_both], key=lambda operation: operation.exit_ns)
+    assert independent_groups(cluster, model) == [cluster]
+    assert len(passes) <= 2 * 3  # areas, and rounds
 
 
 def test_a_search_that_failed_asked_everywhere() -> None:
