@@ -125,14 +125,15 @@ class Comparison:
         :returns: False if the state has to be given up, because too much overlaps its copy.
         :raises TooManyAreasError: the model's patience is over.
         """
-        if self._late_calls:
-            return self._judge_with_late_calls(cluster)
+        return (self._judge_with_late_calls if self._late_calls else self._judge_in_time)(cluster)
+
+    # ---- from clusters to single operations ------------------------------
+
+    def _judge_in_time(self, cluster: list[Operation]) -> bool:
         if len(cluster) == 1 and self._bootstrap is None:
             self._judge_one(cluster[0])
             return True
         return self._judge_cluster(cluster)
-
-    # ---- from clusters to single operations ------------------------------
 
     def _judge_with_late_calls(self, cluster: list[Operation]) -> bool:
         model, late_calls = self.model, self._late_calls
@@ -141,7 +142,7 @@ class Comparison:
         of_former = {one for one in cluster if one in late_calls and self._reused_slots.release_former(one)}
         for release in of_former:
             self._findings.doubt(why_late(release))
-        stays = self._judge_cluster([one for one in cluster if one not in of_former])
+        stays = self._judge_in_time([one for one in cluster if one not in of_former])
         for (pool, area), indices in late_calls.after(cluster, model).items():
             others = self._alternatives.get((pool, area), {}) | indices
             others.pop(pool.area_index[area], None)
