@@ -26,6 +26,7 @@ class Doubt(Enum):
     AFTER_GAP = "after a gap"
     DURING_STATE = "while the state was read"
     OLDER_POOL = "pool from before the recording"
+    UNTOLD_POOL = "transient pool, of which this kernel does not tell"
     SEVERAL_POOLS = "address that two pools had, and a release whose beginning was not seen"
     IMPOSSIBLE_POOL = "pool that cannot be"
     NEVER_INTRODUCED = "device never introduced"
@@ -47,7 +48,9 @@ class Doubt(Enum):
     UNKNOWN_KERNEL = "of a kernel that is like none that is known"
 
 
-NOT_SAMPLED: Final = frozenset({Doubt.BEFORE_STATE, Doubt.AFTER_GAP, Doubt.DURING_STATE, Doubt.OLDER_POOL})
+NOT_SAMPLED: Final = frozenset(
+    {Doubt.BEFORE_STATE, Doubt.AFTER_GAP, Doubt.DURING_STATE, Doubt.OLDER_POOL, Doubt.UNTOLD_POOL}
+)
 """Why operations around the beginning of a stream cannot be judged.
 
 A sampling source (live) leaves these out instead of counting them as inconclusive.

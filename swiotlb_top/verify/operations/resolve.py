@@ -210,7 +210,8 @@ class Resolver:
             entry_ns, until_ns = assumed_entry_ns(event), exit_ns
         pools = self.pools.released_in(address, tlb_addr, entry_ns, until_ns)
         if len(pools) != 1:
-            raise UnresolvedError(Doubt.SEVERAL_POOLS if pools else Doubt.OLDER_POOL)
+            unknown = Doubt.OLDER_POOL if self._pools_announced else Doubt.UNTOLD_POOL
+            raise UnresolvedError(Doubt.SEVERAL_POOLS if pools else unknown)
         (pool,) = pools
         reach = limits.phys_limit if event.unreachable else 0
         return Release(event, entry_ns, exit_ns, dev, pool, tlb_addr, limits.min_align_mask, size_bytes, given, reach)
@@ -282,7 +283,7 @@ class Resolver:
         :raises UnresolvedError: it was never announced, and need not have been.
         """
         if pool is None and not self._pools_announced:
-            raise UnresolvedError(Doubt.OLDER_POOL)
+            raise UnresolvedError(Doubt.UNTOLD_POOL)
         if pool is not None and pool.transient:
             self._last_alloc = {cpu: last for cpu, last in self._last_alloc.items() if last[1] is not pool}
         return pool

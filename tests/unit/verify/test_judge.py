@@ -97,6 +97,14 @@ def test_a_release_in_a_pool_never_seen_cannot_be_judged() -> None:
     assert findings.disagree == 0
 
 
+def test_where_the_kernel_does_not_tell_of_transient_pools_what_is_in_them_cannot_be_judged() -> None:
+    judge = judging(pools_announced=False)
+    judge.feed([found(1000, 1100, 0, pool=POOL + 8), released(1200, 1300, 0, pool=POOL + 8)])
+    findings = judge.finish()
+    assert findings.doubts == {Doubt.UNTOLD_POOL: 2}
+    assert findings.disagree == 0
+
+
 @pytest.mark.parametrize("find_is_seen", [True, False], ids=["find", "map"])
 @pytest.mark.parametrize(("pools_announced", "verdict"), [(True, Verdict.DISAGREE), (False, Verdict.INCONCLUSIVE)])
 def test_slots_of_a_pool_never_seen_are_a_fault_only_where_pools_announce_themselves(
