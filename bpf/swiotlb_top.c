@@ -840,6 +840,33 @@ static __always_inline void count_unmap(struct totals *t, u64 bytes, u32 dir)
 	ADD(t->unmapped_bytes[dir & FLAG_DIRECTION_MASK], bytes);
 }
 
+#ifdef DYNAMIC
+#ifndef HOOK_ALLOC_POOL
+static __always_inline bool is_transient(u64 pool)
+{
+	bool transient = false;
+
+	bpf_probe_read_kernel(&transient, sizeof(transient), (void *)(pool + O_pool_transient));
+	return transient;
+}
+#endif
+
+static __always_inline int submit_pool(struct record *r, u64 mem, u64 pool)
+{
+	if (!r)
+		return 0;
+	r->object = mem;
+	r->pool = pool;
+	r->address = pool ? read_u64(pool + O_pool_start) : 0;
+	r->size = pool ? read_u64(pool + O_pool_nslabs) : 0;
+	r->result = 0;
+	r->align_mask = pool ? read_u32(pool + O_pool_nareas) : 0;
+	r->extra = pool ? read_u32(pool + O_pool_area_nslabs) : 0;
+	records.ringbuf_submit(r, NO_WAKEUP);
+	return 0;
+}
+#endif
+
 #ifdef HOOK_FIND_SLOTS
 static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 orig_addr, u64 alloc_size,
 					       u32 align_mask, u64 pool, s64 index)
@@ -855,6 +882,12 @@ static __always_inline int find_slots_returned(struct context *c, u64 dev, u64 o
 	count_map(t, alloc_size - c->align_offset, alloc_size, index < 0, number);
 	if (c->mode != MODE_RECORD)
 		return 0;
+
+#if defined(DYNAMIC) && !defined(HOOK_ALLOC_POOL)
+	/* No probe saw it being made. It has one mapping, which is this one. */
+	if (index >= 0 && is_transient(pool))
+		submit_pool(record_now(RECORD_POOL_ALLOC), 0, pool);
+#endif
 
 	struct record *r = record_call(c, RECORD_FIND, 0);
 
@@ -1008,21 +1041,6 @@ static __always_inline int free_returned(struct context *c, u64 dev, u64 pool, u
 /* ---- pools ------------------------------------------------------------- */
 
 #ifdef DYNAMIC
-static __always_inline int submit_pool(struct record *r, u64 mem, u64 pool)
-{
-	if (!r)
-		return 0;
-	r->object = mem;
-	r->pool = pool;
-	r->address = pool ? read_u64(pool + O_pool_start) : 0;
-	r->size = pool ? read_u64(pool + O_pool_nslabs) : 0;
-	r->result = 0;
-	r->align_mask = pool ? read_u32(pool + O_pool_nareas) : 0;
-	r->extra = pool ? read_u32(pool + O_pool_area_nslabs) : 0;
-	records.ringbuf_submit(r, NO_WAKEUP);
-	return 0;
-}
-
 #ifdef HOOK_ALLOC_POOL
 static __always_inline int pool_allocated(u64 pool)
 {

@@ -133,10 +133,13 @@ class BpfInUserspace:
         """Run one program, with a call's frame."""
         getattr(self._library, program)(frame)
 
-    def search(self, dev: int, size_bytes: int = 2048, slot: int = 0, orig_addr: int = 0x10_0000) -> Any:
+    def search(
+        self, dev: int, size_bytes: int = 2048, slot: int = 0, orig_addr: int = 0x10_0000, *, transient: bool = False
+    ) -> Any:
         """The frame of a ``swiotlb_find_slots()`` in a pool at :data:`POOL_START`."""
         memory = ctypes.create_string_buffer(_DEVICE_BYTES)
         struct.pack_into("<Q", memory, self.layout.at("pool", "start"), POOL_START)
+        struct.pack_into("<?", memory, self.layout.at("pool", "transient"), transient)
         pool = (ctypes.c_uint64 * 1)(ctypes.addressof(memory))
         self._frames += [memory, pool]
         return self.frame(dev, orig_addr, size_bytes, 0, ctypes.addressof(pool), slot & 0xFFFF_FFFF)

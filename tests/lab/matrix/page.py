@@ -86,13 +86,7 @@ def _end(row: Row, outcome: Outcome) -> str:
     faults = outcome.faults(row)
     if faults:
         return f"**not as it must be**: {'; '.join(faults)}"
-    if row.cannot:
-        return f"cannot, because {row.cannot}"
-    return (
-        f"green, but for {outcome.inconclusive} in transient pools, which are not seen there"
-        if outcome.untold
-        else "green"
-    )
+    return f"cannot, because {row.cannot}" if row.cannot else "green"
 
 
 def _doctors(outcomes: Mapping[str, Outcome], rows: tuple[Row, ...]) -> Iterator[str]:

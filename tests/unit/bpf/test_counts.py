@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from swiotlb_top.accounting.totals import DeviceTotals
-from swiotlb_top.events import Device, Find, Unmap
+from swiotlb_top.events import Device, Find, PoolAlloc, Unmap
 from swiotlb_top.probes.compile.flags import device_banks, device_table_bytes
 from swiotlb_top.probes.read.program import Mode
-from tests.support.bpf_in_userspace import BpfInUserspace
+from tests.support.bpf_in_userspace import POOL_START, BpfInUserspace
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -26,6 +26,20 @@ def test_a_call_is_counted_and_recorded_once_though_its_spare_runs_too(recorder:
     assert (recorder.totals()[dev].maps, recorder.totals()[dev].requested_slots) == (1, 2)
     assert [type(event) for event in recorder.events()] == [Device, Find]
     assert recorder.spared_calls() == 0
+
+
+@pytest.mark.parametrize("transient", [True, False])
+def test_a_search_tells_of_its_transient_pool_as_no_probe_saw_it_being_made(tmp_path: Path, transient: bool) -> None:
+    """Without kprobes nothing can hook the ``swiotlb_alloc_pool.constprop.0`` of this kernel."""
+    recorder = BpfInUserspace(tmp_path, spares=False)
+    frame = recorder.search(recorder.device(), transient=transient)
+    for kind in ("kfunc", "kretfunc"):
+        recorder.run(f"{kind}__swiotlb_find_slots", frame)
+    _, *made, found = recorder.events()
+    assert isinstance(found, Find)
+    assert [(type(pool), pool.start, pool.pool) for pool in made if isinstance(pool, PoolAlloc)] == (
+        [(PoolAlloc, POOL_START, found.pool)] if transient else []
+    )
 
 
 def test_of_a_call_that_interrupts_a_program_the_spare_tells(recorder: BpfInUserspace) -> None:

@@ -75,16 +75,6 @@ def test_pools_that_can_grow_must_have_grown() -> None:
     assert replace(grown, dynamic=False).faults(GROWS) == ["it is not dynamic"]
 
 
-def test_a_kernel_that_does_not_tell_of_transient_pools_is_green_but_for_what_is_in_them() -> None:
-    silent = replace(CAME, dynamic=True, transient_pools=1, attach="fentry, 7 hooks; without alloc_pool")
-    unseen = replace(silent, verdict="inconclusive", inconclusive=2, compared=7)
-    assert silent.faults(GROWS) == unseen.faults(GROWS) == []
-    assert "green, but for 2 in transient pools" in page.text({"dynamic": unseen})
-    assert replace(unseen, compared=6).faults(GROWS) != []
-    assert replace(unseen, disagree=1, verdict="disagree").faults(GROWS) != []
-    assert replace(unseen, attach="fentry, 8 hooks").faults(GROWS) != []
-
-
 def test_a_kernel_with_a_bug_that_is_said_to_agree_is_a_fault() -> None:
     assert CAME.faults(WRONG) == ["the verdict is agree, not disagree"]
 
