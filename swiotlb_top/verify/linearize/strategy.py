@@ -88,10 +88,7 @@ def linearize(
         return Linearization(exhausted=not all_starts, steps=1, dead_ends=1)
     else:
         modes = (True,) if atomic_only else (True, False)
-        if len(group) == 1 and not unconstrained and not group[0].unchecked:
-            searched = _from_other_indices(model, group[0], starts, budget, outcome)
-        else:
-            searched = _search(model, group, budget, product(starts, modes), unconstrained, outcome)
+        searched = _search(model, group, budget, product(starts, modes), unconstrained, outcome)
         if searched is None:
             set_indices(starts[0])
             outcome.exhausted |= not all_starts
@@ -113,24 +110,6 @@ def linearize(
     return outcome
 
 
-def _from_other_indices(
-    model: Allocator, operation: Operation, starts: list[InitialIndices], budget: int, outcome: Linearization
-) -> tuple[InitialIndices, Undo] | None:
-    """:func:`_search` for an operation that overlaps no other, and is not legal from the first of the indices."""
-    for start in starts[1:]:
-        if outcome.steps >= budget:
-            outcome.exhausted = True
-            break
-        set_indices(start)
-        outcome.steps += 1
-        undo = operation.apply_if_legal(model)
-        if undo is not None:
-            outcome.order = [operation]
-            return start, undo
-    outcome.dead_ends += len(starts)
-    return None
-
-
 def _search(
     model: Allocator,
     group: list[Operation],
@@ -145,11 +124,20 @@ def _search(
     :param outcome: gets the order and what it took to find it.
     :returns: the initial indices of the order, and how to take it back; None if no order was found.
     """
+    alone = group[0] if len(group) == 1 and not unconstrained and not group[0].unchecked else None
     for start, atomic in attempts:
         if outcome.steps >= budget:
             outcome.exhausted = True
             break
         set_indices(start)
+        if alone is not None:
+            outcome.steps += 1
+            undo = alone.apply_if_legal(model)
+            if undo is not None:
+                outcome.order = [alone]
+                return start, undo
+            outcome.dead_ends += 1
+            continue
         checker = Checker(model, group, budget - outcome.steps, atomic=atomic, unconstrained=unconstrained)
         found = checker.next_linearization()
         outcome.steps += checker.steps

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swiotlb_top.allocator import NO_BOUNDARY, REVISIONS, Allocator, Limits, Pool, Request
+from swiotlb_top.verify import partition
 from swiotlb_top.verify.operations.base import Operation
 from swiotlb_top.verify.operations.domains import touched
 from swiotlb_top.verify.operations.intervals import NEVER_NS
 from swiotlb_top.verify.operations.pool_add import AddPool
 from swiotlb_top.verify.operations.release import Release
 from swiotlb_top.verify.operations.slot_search import SlotSearch
-from swiotlb_top.verify.partition import _Groups, clusters, independent_groups
+from swiotlb_top.verify.partition import clusters, independent_groups
 from tests.support.histories import DEV, POOL, SLOT_BYTES, START, found, grown, released
 
 AREA_SLOTS: Final = 128
@@ -118,13 +119,13 @@ def test_many_in_a_row_that_one_behind_them_holds_together_are_found_at_once(mon
     """The last of those in the first area belongs to what came first in the second, and so does all between."""
     model, pool = a_model()
     passes: list[int] = []
-    join = _Groups.join_the_reversed
+    join = partition._Groups.join_the_reversed
 
-    def counted(groups: _Groups, operations: list[Operation]) -> bool:
+    def counted(groups: partition._Groups, operations: list[Operation]) -> bool:
         passes.append(len(operations))
         return join(groups, operations)
 
-    monkeypatch.setattr(_Groups, "join_the_reversed", counted)
+    monkeypatch.setattr(partition._Groups, "join_the_reversed", counted)
     of_second = [take((0, 10), pool, AREA_SLOTS, cpu=1), take((5, 1050), pool, AREA_SLOTS + 1, cpu=1)]
     of_first = [take((20 + 10 * at, 25 + 10 * at), pool, at) for at in range(100)]
     of_both = take((1040, 1060), pool, AREA_SLOTS + 2)
