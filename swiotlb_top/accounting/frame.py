@@ -66,7 +66,7 @@ class Frame:
         sequence = self.sequence + 1
         if now.recorded is not None:
             return Frame.of(now, sequence)
-        last = Past.of(self.now)
+        last = self._totals
         history = (*self.history, last)[-HISTORY:]
         readings = with_reading(self.readings, last, Past.of(now))
         journal = (*entries(history[0], self.now, now), *self.journal)[:KEPT]
@@ -101,7 +101,11 @@ class Frame:
         return tuple(map(value, self._latest(most)))
 
     def _latest(self, most: int) -> tuple[Past, ...]:
-        return (*self.history, Past.of(self.now))[-most:]
+        return (*self.history, self._totals)[-most:]
+
+    @cached_property
+    def _totals(self) -> Past:
+        return Past.of(self.now)
 
     @cached_property
     def _devices_before(self) -> dict[int, DeviceView]:

@@ -26,7 +26,7 @@ _SUSPECT_BUDGET: Final = 500
 _STEPS_PER_OPERATION: Final = 4
 """and how many more for each operation of the group."""
 _MAX_STEPS: Final = 24_000
-"""After so many steps for one group no further suspect is tried."""
+"""After so many steps for one group, or after as many as one suspect may cost, no further one is tried."""
 
 
 class Diagnosis(NamedTuple):
