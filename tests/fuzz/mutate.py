@@ -274,7 +274,8 @@ def _add_a_pool(frames: list[Frame], chance: random.Random) -> None:
         return
     at = chance.randrange(len(frame.records))
     before = frame.records[at]
-    mem = next((state.meta.get("address", 0) for state in frames if state.type == FrameType.STATE), 0)
+    addresses = [state.meta.get("address") for state in frames if state.type == FrameType.STATE]
+    mem = next((address for address in addresses if isinstance(address, int)), 0)
     nslabs = chance.choice((1, 128, 512, 2048, 1 << 22))
     nareas = min(nslabs, chance.choice((1, 3, 4, 4096, 8192)))
     kind = chance.choice((Kind.POOL_ALLOC, Kind.POOL_ADD, Kind.GROW))
